@@ -1,0 +1,204 @@
+//! Messages around the supervisor. Each socket keeps message boundaries (SOCK_SEQPACKET, SOCK_DGRAM), so
+//! a message is one datagram; descriptors travel beside it.
+//!
+//! * parent -> supervisor: [`ParentMessage`], JSON.
+//! * child -> supervisor: [`Connect`], fixed size, with one end of a socket pair.
+//! * supervisor -> daemon process: first a [`crate::pool::DaemonConfig`] as JSON, then [`ToDaemon`].
+//! * daemon process -> supervisor: [`FromDaemon`], fixed size; it is not trusted.
+
+use serde::{Deserialize, Serialize};
+
+use crate::bytes::{DecodeError, Reader};
+use crate::pool::PoolConfig;
+
+/// Longest message, in bytes. The parent refuses a configuration that does not fit, with an error.
+pub const MAX_MESSAGE: usize = 128 << 10;
+
+/// A message of the parent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ParentMessage {
+    /// A configuration follows. One descriptor: the main server's error log.
+    Begin {
+        /// [`crate::PROTOCOL`] of the module.
+        protocol: u32,
+        /// httpd's parent.
+        parent_pid: i32,
+        /// Replace processes at once (restart) rather than when their successors are ready (graceful).
+        hard: bool,
+        /// APLOG level of the main server.
+        log_level: u8,
+    },
+    /// A process group of the configuration. Two descriptors: its scoreboard, its error log.
+    Pool(Box<PoolConfig>),
+    /// The configuration is complete: pools that it does not name are drained.
+    Commit,
+    /// Stop everything: drain up to each pool's shutdown timeout, then exit. End of file means the same.
+    Stop,
+}
+
+/// A child asks for a connection to a daemon process. One descriptor: the process's end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Connect {
+    /// [`PoolConfig::id`].
+    pub pool: u64,
+    /// The process's slot on the scoreboard.
+    pub slot: u32,
+    /// The slot's epoch when the child chose it.
+    pub epoch: u32,
+}
+
+impl Connect {
+    /// Size on the wire, in bytes.
+    pub const SIZE: usize = 16;
+
+    /// The message's bytes.
+    pub fn encode(&self) -> [u8; Self::SIZE] {
+        let mut out = [0; Self::SIZE];
+        out[..8].copy_from_slice(&self.pool.to_be_bytes());
+        out[8..12].copy_from_slice(&self.slot.to_be_bytes());
+        out[12..].copy_from_slice(&self.epoch.to_be_bytes());
+        out
+    }
+
+    /// Reads the message.
+    ///
+    /// # Errors
+    /// When it is not exactly [`Connect::SIZE`] bytes long.
+    pub fn decode(message: &[u8]) -> Result<Connect, DecodeError> {
+        let mut reader = Reader::new(message);
+        let mut eight = [0; 8];
+        eight.copy_from_slice(reader.take(8)?);
+        let found = Connect { pool: u64::from_be_bytes(eight), slot: reader.u32()?, epoch: reader.u32()? };
+        reader.finish()?;
+        Ok(found)
+    }
+}
+
+/// A message to a daemon process; one byte.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum ToDaemon {
+    /// One descriptor: a new connection.
+    Connection = 1,
+    /// Finish what is being executed, then exit. The supervisor kills what outlives the shutdown timeout.
+    Stop = 2,
+}
+
+impl ToDaemon {
+    /// Reads the message.
+    ///
+    /// # Errors
+    /// When it is not one known byte.
+    pub fn decode(message: &[u8]) -> Result<ToDaemon, DecodeError> {
+        match message {
+            [1] => Ok(ToDaemon::Connection),
+            [2] => Ok(ToDaemon::Stop),
+            [other] => Err(DecodeError::UnknownTag(*other)),
+            _ => Err(DecodeError::Short(message.len())),
+        }
+    }
+}
+
+/// A message of a daemon process; two bytes: tag and argument.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FromDaemon {
+    /// The interpreter runs and scripts are loaded: requests may come.
+    Ready,
+    /// Replace me, then stop me.
+    Retire(Cause),
+}
+
+/// Why a daemon process asks to be replaced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Cause {
+    /// A script has changed on disk.
+    ScriptReload = 1,
+    /// `maximum-requests` is reached.
+    MaximumRequests = 2,
+    /// It got SIGUSR1.
+    GracefulSignal = 3,
+}
+
+impl Cause {
+    /// The cause in mod_wsgi's words.
+    pub fn name(self) -> &'static str {
+        match self {
+            Cause::ScriptReload => "script_reload",
+            Cause::MaximumRequests => "maximum_requests",
+            Cause::GracefulSignal => "graceful_signal",
+        }
+    }
+}
+
+impl FromDaemon {
+    /// The message's bytes.
+    pub fn encode(self) -> [u8; 2] {
+        match self {
+            FromDaemon::Ready => [1, 0],
+            FromDaemon::Retire(cause) => [2, cause as u8],
+        }
+    }
+
+    /// Reads the message.
+    ///
+    /// # Errors
+    /// When it is not two bytes of a known message.
+    pub fn decode(message: &[u8]) -> Result<FromDaemon, DecodeError> {
+        match message {
+            [1, 0] => Ok(FromDaemon::Ready),
+            [2, 1] => Ok(FromDaemon::Retire(Cause::ScriptReload)),
+            [2, 2] => Ok(FromDaemon::Retire(Cause::MaximumRequests)),
+            [2, 3] => Ok(FromDaemon::Retire(Cause::GracefulSignal)),
+            [tag, _] => Err(DecodeError::UnknownTag(*tag)),
+            _ => Err(DecodeError::Short(message.len())),
+        }
+    }
+}
+
+/// Exit status of a daemon process, and what the supervisor makes of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(i32)]
+pub enum Exit {
+    /// It was asked to stop.
+    Stopped = 0,
+    /// The engine does not fit: other protocol version, free-threaded Python, Python before 3.10.
+    Unfit = 64,
+    /// The interpreter runs, but the engine could not be imported or started.
+    Bootstrap = 65,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_round_trip() {
+        let connect = Connect { pool: 7, slot: 3, epoch: u32::MAX };
+        assert_eq!(Connect::decode(&connect.encode()), Ok(connect));
+        for message in [
+            FromDaemon::Ready,
+            FromDaemon::Retire(Cause::ScriptReload),
+            FromDaemon::Retire(Cause::MaximumRequests),
+            FromDaemon::Retire(Cause::GracefulSignal),
+        ] {
+            assert_eq!(FromDaemon::decode(&message.encode()), Ok(message));
+        }
+        for message in [ToDaemon::Connection, ToDaemon::Stop] {
+            assert_eq!(ToDaemon::decode(&[message as u8]), Ok(message));
+        }
+    }
+
+    #[test]
+    fn other_sizes_and_tags_are_errors() {
+        for cut in 0..Connect::SIZE {
+            assert!(Connect::decode(&[0; Connect::SIZE][..cut]).is_err());
+        }
+        assert!(Connect::decode(&[0; Connect::SIZE + 1]).is_err());
+        for message in [&[][..], &[1], &[3, 0], &[2, 9], &[1, 1], &[1, 0, 0]] {
+            assert!(FromDaemon::decode(message).is_err(), "{message:?}");
+        }
+        assert!(ToDaemon::decode(&[3]).is_err());
+        assert!(ToDaemon::decode(&[]).is_err());
+    }
+}

@@ -1,0 +1,26 @@
+//! What passes between an httpd child, the supervisor and a daemon process: frames, the request and
+//! response payloads, control messages, and the configuration of a process group.
+//!
+//! Everything here is pure: it turns bytes into values and back. Decoders believe no length before it
+//! is checked, and an unknown tag is an error value. Numbers are big-endian.
+//!
+//! Callers: the httpd module (`src/daemon`, `src/embedded`, `src/startup.rs`), `wsgi-supervisor`, and
+//! the engine.
+#![forbid(unsafe_code)]
+
+pub mod boot;
+pub mod bytes;
+pub mod control;
+pub mod frame;
+pub mod host;
+pub mod keys;
+pub mod pool;
+pub mod request;
+pub mod response;
+
+/// Version of everything in this crate. A child, supervisor and engine of different versions refuse
+/// each other, naming both.
+pub const PROTOCOL: u32 = 1;
+
+/// The largest payload of a frame, in bytes. An environ or a response head above it is an error.
+pub const MAX_PAYLOAD: usize = 16 << 20;

@@ -1,0 +1,118 @@
+//! Configuration of a process group as the parent sends it to the supervisor and the supervisor to each
+//! daemon process, and of embedded mode as the child gives it to the engine. JSON: it travels once a start.
+
+use serde::{Deserialize, Serialize};
+
+/// A user that daemon processes run as.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity {
+    /// User id; never 0.
+    pub uid: u32,
+    /// Primary group id.
+    pub gid: u32,
+    /// Supplementary groups.
+    pub groups: Vec<u32>,
+    /// Name, for HOME, USER, LOGNAME and messages; `#uid` when it has none.
+    pub name: String,
+    /// Home directory; empty when unknown.
+    pub home: String,
+}
+
+/// A script to load when a process starts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Preload {
+    /// File.
+    pub script: String,
+    /// Application group; empty is the main interpreter.
+    pub group: String,
+}
+
+/// One process group of one configuration.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PoolConfig {
+    /// Number that children use for this group; kept over restarts as long as its scoreboard is.
+    pub id: u64,
+    /// The group's name.
+    pub name: String,
+    /// Where the configuration defines it, `file:line`.
+    pub defined_at: String,
+    /// Daemon processes, at least 1.
+    pub processes: u32,
+    /// Request threads of each.
+    pub threads: u32,
+    /// `processes` was given: `wsgi.multiprocess` is then true, as in mod_wsgi.
+    pub multiprocess: bool,
+    /// The interpreter to execute, absolute path.
+    pub python: String,
+    /// What in the configuration chose it, for messages: `python-home=/srv/venv`.
+    pub python_from: String,
+    /// Whom the processes run as; `None` leaves the supervisor's own identity.
+    pub identity: Option<Identity>,
+    /// Working directory, first in `sys.path`.
+    pub home: Option<String>,
+    /// File mode mask.
+    pub umask: Option<u32>,
+    /// argv[0] to show.
+    pub display_name: Option<String>,
+    /// Environment of the processes, complete (including LANG, LC_ALL and `env=`).
+    pub env: Vec<(String, String)>,
+    /// Pass `-X utf8`: neither `lang`, `locale` nor the environment chose an encoding.
+    pub utf8_mode: bool,
+    /// Directories for `site.addsitedir`, to stand first in `sys.path`.
+    pub python_path: Vec<String>,
+    /// The one script that configuration routes to this group; it runs in the main interpreter, and is
+    /// loaded before the process is ready.
+    pub main_script: Option<String>,
+    /// Further scripts to load before the process is ready.
+    pub preload: Vec<Preload>,
+    /// Requests after which a process is replaced; 0: never.
+    pub maximum_requests: u64,
+    /// From the decision to end a process to SIGKILL, milliseconds.
+    pub shutdown_timeout_ms: u64,
+    /// How long a replaced process may finish its requests, milliseconds; 0: no limit.
+    pub graceful_timeout_ms: u64,
+    /// Scripts are lower-cased before names are made of them.
+    pub case_insensitive: bool,
+    /// APLOG level of the server that the group belongs to: lines above it are not written.
+    pub log_level: u8,
+    /// httpd's version, for `apache.version`.
+    pub apache_version: (u32, u32, u32),
+}
+
+/// First message on a daemon process's control socket.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DaemonConfig {
+    /// [`crate::PROTOCOL`] of the supervisor.
+    pub protocol: u32,
+    /// httpd's parent: when it is gone, the process ends within `shutdown_timeout_ms`.
+    pub parent_pid: i32,
+    /// The group.
+    pub pool: PoolConfig,
+}
+
+/// What the engine needs in a child.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EmbedConfig {
+    /// [`crate::PROTOCOL`] of the module.
+    pub protocol: u32,
+    /// The interpreter whose libpython was opened; `sys.executable` and the virtual environment follow from it.
+    pub python: String,
+    /// `WSGIPythonHome` where it is no virtual environment: Python's home.
+    pub python_home: Option<String>,
+    /// Directories for `site.addsitedir`, to stand first in `sys.path`.
+    pub python_path: Vec<String>,
+    /// The MPM runs several threads in a child.
+    pub multithread: bool,
+    /// The MPM runs several children.
+    pub multiprocess: bool,
+    /// Request threads of a child.
+    pub threads: u32,
+    /// Children.
+    pub processes: u32,
+    /// As in [`PoolConfig`].
+    pub case_insensitive: bool,
+    /// httpd's version.
+    pub apache_version: (u32, u32, u32),
+    /// Leave out atexit functions and finalisation at the end (`WSGIDestroyInterpreter Off`).
+    pub keep_interpreters: bool,
+}
