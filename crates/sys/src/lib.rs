@@ -1,0 +1,16 @@
+//! libc in safe functions: descriptors, sockets, processes, users, the shared-memory scoreboard.
+//!
+//! One file a subject. Everything is safe to call from outside; each unsafe block says why it is.
+//! Callers: the httpd module, the supervisor, the engine.
+
+pub mod clock;
+pub mod fd;
+mod futex;
+mod memory;
+pub mod poll;
+pub mod process;
+pub mod scoreboard;
+pub mod signal;
+pub mod socket;
+pub mod stream;
+pub mod user;

@@ -1,0 +1,482 @@
+//! Processes: start one with exactly the given descriptors, environment and identity; wait; kill; watch.
+//!
+//! Between fork and exec only async-signal-safe calls run: everything that allocates is done before.
+//! Callers: the httpd module starts the supervisor, the supervisor starts daemon processes.
+
+use std::ffi::CString;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
+use std::ptr;
+
+use crate::fd::{self, cvt};
+use crate::signal;
+
+/// Whom a started process runs as.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ids {
+    /// User id.
+    pub uid: u32,
+    /// Primary group id.
+    pub gid: u32,
+    /// Supplementary groups.
+    pub groups: Vec<u32>,
+}
+
+/// What to start. Descriptors that are not named are closed in the new process; signals have their
+/// default actions and are not blocked.
+#[derive(Debug)]
+pub struct Program<'a> {
+    /// File to execute.
+    pub path: CString,
+    /// Its arguments, the first being its own name.
+    pub arguments: Vec<CString>,
+    /// Its environment, `NAME=value`; complete.
+    pub environment: Vec<CString>,
+    /// Its descriptors: number there, descriptor here.
+    pub descriptors: Vec<(RawFd, BorrowedFd<'a>)>,
+    /// Make it the leader of a session and process group of its own.
+    pub session: bool,
+    /// Change to this identity.
+    pub ids: Option<Ids>,
+    /// File mode mask.
+    pub umask: Option<u32>,
+    /// Working directory, entered as the new identity.
+    pub directory: Option<CString>,
+}
+
+/// Where a start failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Step {
+    /// setsid.
+    Session = 1,
+    /// Placing the descriptors.
+    Descriptors = 2,
+    /// setgroups.
+    Groups = 3,
+    /// setgid.
+    Group = 4,
+    /// setuid.
+    User = 5,
+    /// chdir.
+    Directory = 6,
+    /// execve.
+    Exec = 7,
+}
+
+impl Step {
+    fn from_byte(byte: u8) -> Step {
+        match byte {
+            1 => Step::Session,
+            2 => Step::Descriptors,
+            3 => Step::Groups,
+            4 => Step::Group,
+            5 => Step::User,
+            6 => Step::Directory,
+            _ => Step::Exec,
+        }
+    }
+
+    /// What was tried, to go before "failed".
+    pub fn name(self) -> &'static str {
+        match self {
+            Step::Session => "setsid",
+            Step::Descriptors => "placing the descriptors",
+            Step::Groups => "setgroups",
+            Step::Group => "setgid",
+            Step::User => "setuid",
+            Step::Directory => "chdir",
+            Step::Exec => "execve",
+        }
+    }
+}
+
+/// How a start went.
+#[derive(Debug)]
+pub enum Outcome {
+    /// Nothing is known yet; ask again when [`Spawned::report`] is readable.
+    Pending,
+    /// The program runs.
+    Executed,
+    /// This step failed; the process has exited with status 127 and must be waited for.
+    Failed(Step, io::Error),
+}
+
+/// A started process.
+#[derive(Debug)]
+pub struct Spawned {
+    /// Process id.
+    pub pid: i32,
+    report: OwnedFd,
+}
+
+impl Spawned {
+    /// Readable (or at its end) as soon as [`Spawned::outcome`] knows more. Non-blocking.
+    pub fn report(&self) -> BorrowedFd<'_> {
+        self.report.as_fd()
+    }
+
+    /// How the start went, as far as is known; does not wait.
+    pub fn outcome(&self) -> Outcome {
+        let mut record = [0; 5];
+        match fd::read(self.report.as_fd(), &mut record) {
+            Ok(5) => {
+                let errno = i32::from_ne_bytes([record[1], record[2], record[3], record[4]]);
+                Outcome::Failed(Step::from_byte(record[0]), io::Error::from_raw_os_error(errno))
+            }
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {
+                Outcome::Pending
+            }
+            _ => Outcome::Executed,
+        }
+    }
+
+    /// Waits until the program runs or its start has failed; a failed process is waited for.
+    ///
+    /// # Errors
+    /// The step's name and what it said.
+    pub fn wait_executed(self) -> io::Result<i32> {
+        fd::set_nonblocking(self.report.as_fd(), false)?;
+        loop {
+            match self.outcome() {
+                Outcome::Pending => {}
+                Outcome::Executed => return Ok(self.pid),
+                Outcome::Failed(step, error) => {
+                    let _ = wait(self.pid);
+                    return Err(io::Error::new(error.kind(), format!("{}: {error}", step.name())));
+                }
+            }
+        }
+    }
+}
+
+/// All that the child needs, as the pointers and numbers that the calls take.
+struct Prepared<'a> {
+    program: &'a Program<'a>,
+    arguments: Vec<*const libc::c_char>,
+    environment: Vec<*const libc::c_char>,
+    /// Copies of the descriptors, above every number of the new process.
+    copies: Vec<(RawFd, OwnedFd)>,
+    /// One above the highest number of the new process.
+    end: RawFd,
+    report: OwnedFd,
+    empty: libc::sigset_t,
+}
+
+fn pointers(strings: &[CString]) -> Vec<*const libc::c_char> {
+    strings.iter().map(|text| text.as_ptr()).chain([ptr::null()]).collect()
+}
+
+/// Starts a program. The call returns when the process exists; whether it executes the program is told
+/// by the result.
+///
+/// # Errors
+/// When descriptors or processes are exhausted.
+pub fn spawn(program: &Program<'_>) -> io::Result<Spawned> {
+    let end = program.descriptors.iter().map(|(number, _)| number + 1).max().unwrap_or(0).max(3);
+    let (report, writer) = fd::pipe()?;
+    fd::set_nonblocking(report.as_fd(), true)?;
+    let copy = |(number, fd): &(RawFd, BorrowedFd<'_>)| Ok((*number, fd::duplicate(*fd, end)?));
+    let prepared = Prepared {
+        program,
+        arguments: pointers(&program.arguments),
+        environment: pointers(&program.environment),
+        copies: program.descriptors.iter().map(copy).collect::<io::Result<_>>()?,
+        end,
+        report: fd::duplicate(writer.as_fd(), end)?,
+        empty: signal::set(false),
+    };
+    drop(writer);
+    let full = signal::set(true);
+    let mut old = signal::set(false);
+    // A handler of ours must not run in the child, where it would act on shared descriptors.
+    // SAFETY: both sets live during the call.
+    cvt(unsafe { libc::sigprocmask(libc::SIG_SETMASK, &raw const full, &raw mut old) })?;
+    // SAFETY: the child only runs `execute`, which makes async-signal-safe calls and does not return.
+    let pid = cvt(unsafe { libc::fork() });
+    if matches!(pid, Ok(0)) {
+        execute(&prepared);
+    }
+    // SAFETY: the set lives during the call.
+    let _ = unsafe { libc::sigprocmask(libc::SIG_SETMASK, &raw const old, ptr::null_mut()) };
+    Ok(Spawned { pid: pid?, report })
+}
+
+/// The child's way to exec. Reports a failed step and exits.
+fn execute(prepared: &Prepared<'_>) -> ! {
+    let (step, errno) = match prepare(prepared) {
+        Ok(()) => {
+            let path = prepared.program.path.as_ptr();
+            // SAFETY: path, arguments and environment are C strings, the lists end with NULL.
+            unsafe { libc::execve(path, prepared.arguments.as_ptr(), prepared.environment.as_ptr()) };
+            (Step::Exec, io::Error::last_os_error().raw_os_error().unwrap_or(0))
+        }
+        Err(failed) => failed,
+    };
+    let errno = errno.to_ne_bytes();
+    let record = [step as u8, errno[0], errno[1], errno[2], errno[3]];
+    let _ = fd::write(prepared.report.as_fd(), &record);
+    // SAFETY: _exit takes its argument by value. Not exit: its handlers belong to the parent.
+    unsafe { libc::_exit(127) }
+}
+
+fn failed(step: Step) -> impl FnOnce(io::Error) -> (Step, i32) {
+    move |error| (step, error.raw_os_error().unwrap_or(0))
+}
+
+/// Identity, directory, descriptors and signals of the new process. Async-signal-safe; the order
+/// matters: groups before user, directory as the new user, signals last.
+fn prepare(prepared: &Prepared<'_>) -> Result<(), (Step, i32)> {
+    let program = prepared.program;
+    if program.session {
+        // SAFETY: setsid has no arguments.
+        cvt(unsafe { libc::setsid() }).map_err(failed(Step::Session))?;
+    }
+    place(prepared).map_err(failed(Step::Descriptors))?;
+    if let Some(ids) = &program.ids {
+        // SAFETY: pointer and length describe the list.
+        cvt(unsafe { libc::setgroups(ids.groups.len() as _, ids.groups.as_ptr()) }).map_err(failed(Step::Groups))?;
+        // SAFETY: takes its argument by value.
+        cvt(unsafe { libc::setgid(ids.gid) }).map_err(failed(Step::Group))?;
+        // SAFETY: takes its argument by value.
+        cvt(unsafe { libc::setuid(ids.uid) }).map_err(failed(Step::User))?;
+    }
+    if let Some(mask) = program.umask {
+        // SAFETY: takes its argument by value and cannot fail.
+        unsafe { libc::umask(mask as libc::mode_t) };
+    }
+    if let Some(directory) = &program.directory {
+        // SAFETY: a C string that lives during the call.
+        cvt(unsafe { libc::chdir(directory.as_ptr()) }).map_err(failed(Step::Directory))?;
+    }
+    for signal in 1..=64 {
+        // SAFETY: takes its arguments by value; signals that have no action to set are only an error.
+        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    }
+    // SAFETY: the set lives during the call.
+    unsafe { libc::sigprocmask(libc::SIG_SETMASK, &raw const prepared.empty, ptr::null_mut()) };
+    Ok(())
+}
+
+/// Puts the descriptors at their numbers; all others vanish with exec.
+fn place(prepared: &Prepared<'_>) -> io::Result<()> {
+    for number in 0..prepared.end {
+        if !prepared.copies.iter().any(|(wanted, _)| *wanted == number) {
+            // SAFETY: the child owns its table; nothing is used after the exec but what is placed here.
+            let _ = unsafe { libc::close(number) };
+        }
+    }
+    for (number, fd) in &prepared.copies {
+        // SAFETY: takes its arguments by value. The copy is close-on-exec, the result is not.
+        cvt(unsafe { libc::dup2(fd.as_raw_fd(), *number) })?;
+    }
+    #[cfg(target_os = "linux")]
+    {
+        const CLOSE_RANGE_CLOEXEC: libc::c_uint = 4;
+        let (first, last) = (prepared.end, libc::c_uint::MAX);
+        // SAFETY: takes its arguments by value; only marks descriptors.
+        if unsafe { libc::syscall(libc::SYS_close_range, first, last, CLOSE_RANGE_CLOEXEC) } == 0 {
+            return Ok(());
+        }
+    }
+    for number in prepared.end..fd::highest() {
+        // SAFETY: takes its arguments by value; a number that is not open is only an error.
+        unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) };
+    }
+    Ok(())
+}
+
+/// Waits for a child to end.
+///
+/// # Errors
+/// When it is no child of this process.
+pub fn wait(pid: i32) -> io::Result<ExitStatus> {
+    loop {
+        match wait_with(pid, 0) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            other => return other.map(|(_, status)| status),
+        }
+    }
+}
+
+/// The status of a child that has ended; `None` while it runs.
+///
+/// # Errors
+/// When it is no child of this process.
+pub fn try_wait(pid: i32) -> io::Result<Option<ExitStatus>> {
+    let (found, status) = wait_with(pid, libc::WNOHANG)?;
+    Ok((found != 0).then_some(status))
+}
+
+/// Any child that has ended; `None` when there is none now. For processes whose children are all their own.
+pub fn reap() -> Option<(i32, ExitStatus)> {
+    loop {
+        match wait_with(-1, libc::WNOHANG) {
+            Ok((0, _)) => return None,
+            Ok(found) => return Some(found),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(_) => return None,
+        }
+    }
+}
+
+fn wait_with(pid: i32, flags: libc::c_int) -> io::Result<(i32, ExitStatus)> {
+    let mut status = 0;
+    // SAFETY: writes `status`.
+    let found = cvt(unsafe { libc::waitpid(pid, &raw mut status, flags) })?;
+    Ok((found, ExitStatus::from_raw(status)))
+}
+
+/// Sends a signal to one process.
+///
+/// # Errors
+/// `InvalidInput` for a number that names more than one process; otherwise what kill says.
+pub fn kill(pid: i32, signal: i32) -> io::Result<()> {
+    if pid <= 0 {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    // SAFETY: takes its arguments by value and touches no memory of ours.
+    cvt(unsafe { libc::kill(pid, signal) }).map(drop)
+}
+
+/// Sends a signal to every process of the group that `leader` leads.
+///
+/// # Errors
+/// `InvalidInput` for a number that is no process id; otherwise what killpg says.
+pub fn kill_group(leader: i32, signal: i32) -> io::Result<()> {
+    if leader <= 1 {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    // SAFETY: takes its arguments by value and touches no memory of ours.
+    cvt(unsafe { libc::killpg(leader, signal) }).map(drop)
+}
+
+/// Whether a process with this number exists (a zombie does).
+pub fn exists(pid: i32) -> bool {
+    match kill(pid, 0) {
+        Ok(()) => true,
+        Err(error) => error.raw_os_error() == Some(libc::EPERM),
+    }
+}
+
+/// A descriptor that becomes readable when the process ends, and names that very process for ever.
+///
+/// # Errors
+/// `Unsupported` where the system has none; otherwise what pidfd_open says.
+pub fn pidfd_open(pid: i32) -> io::Result<OwnedFd> {
+    #[cfg(target_os = "linux")]
+    {
+        // SAFETY: takes its arguments by value.
+        let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
+        let fd = RawFd::try_from(fd).map_err(|_| io::ErrorKind::InvalidData)?;
+        Ok(fd::own(cvt(fd)?))
+    }
+    #[cfg(not(target_os = "linux"))]
+    {
+        let _ = pid;
+        Err(io::ErrorKind::Unsupported.into())
+    }
+}
+
+/// Sends a signal to the very process that a [`pidfd_open`] descriptor names.
+///
+/// # Errors
+/// What pidfd_send_signal says.
+pub fn pidfd_kill(pidfd: BorrowedFd<'_>, signal: i32) -> io::Result<()> {
+    #[cfg(target_os = "linux")]
+    {
+        let no_info = ptr::null::<libc::siginfo_t>();
+        // SAFETY: takes numbers and a NULL.
+        let done = unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), signal, no_info, 0) };
+        cvt(if done == -1 { -1 } else { 0 }).map(drop)
+    }
+    #[cfg(not(target_os = "linux"))]
+    {
+        let _ = (pidfd, signal);
+        Err(io::ErrorKind::Unsupported.into())
+    }
+}
+
+/// Makes this process the leader of a new session.
+///
+/// # Errors
+/// When it leads a process group already.
+pub fn new_session() -> io::Result<()> {
+    // SAFETY: setsid has no arguments.
+    cvt(unsafe { libc::setsid() }).map(drop)
+}
+
+/// Sets the name that `ps` and `top` show for this process's main thread; 15 bytes count.
+pub fn set_title(title: &std::ffi::CStr) {
+    #[cfg(target_os = "linux")]
+    // SAFETY: PR_SET_NAME reads a C string.
+    let _ = unsafe { libc::prctl(libc::PR_SET_NAME, title.as_ptr(), 0, 0, 0) };
+    #[cfg(not(target_os = "linux"))]
+    let _ = title;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::File;
+    use std::os::fd::AsFd;
+
+    fn shell<'a>(script: &str, descriptors: Vec<(RawFd, BorrowedFd<'a>)>) -> Program<'a> {
+        let text = |text: &str| CString::new(text).expect("no NUL");
+        Program {
+            path: text("/bin/sh"),
+            arguments: vec![text("sh"), text("-c"), text(script)],
+            environment: vec![text("ONLY=this")],
+            descriptors,
+            session: true,
+            ids: None,
+            umask: Some(0o027),
+            directory: Some(text("/")),
+        }
+    }
+
+    fn output(script: &str) -> String {
+        let (reader, writer) = fd::pipe().expect("pipe");
+        let null = File::open("/dev/null").expect("/dev/null");
+        let program =
+            shell(script, vec![(0, null.as_fd()), (1, writer.as_fd()), (2, writer.as_fd()), (5, null.as_fd())]);
+        let pid = spawn(&program).expect("spawn").wait_executed().expect("exec");
+        drop(writer);
+        let text = io::read_to_string(File::from(reader)).expect("output");
+        assert!(wait(pid).expect("wait").success(), "{text}");
+        text
+    }
+
+    #[test]
+    fn a_program_gets_exactly_what_is_named() {
+        let text = output("echo $ONLY$HOME; pwd; umask; ls /proc/$$/fd | tr '\\n' ' '");
+        assert_eq!(text, "this\n/\n0027\n0 1 2 5 ");
+    }
+
+    #[test]
+    fn a_failed_step_is_told() {
+        let mut program = shell("", Vec::new());
+        program.path = c"/no/such/program".to_owned();
+        let error = spawn(&program).expect("spawn").wait_executed().expect_err("exec");
+        assert_eq!((error.kind(), error.to_string().starts_with("execve: ")), (io::ErrorKind::NotFound, true));
+        let mut program = shell("", Vec::new());
+        program.directory = Some(c"/no/such/directory".to_owned());
+        let error = spawn(&program).expect("spawn").wait_executed().expect_err("chdir");
+        assert!(error.to_string().starts_with("chdir: "), "{error}");
+    }
+
+    #[test]
+    fn a_group_is_killed_and_the_signal_told() {
+        let program = shell("sleep 60", Vec::new());
+        let pid = spawn(&program).expect("spawn").wait_executed().expect("exec");
+        let pidfd = pidfd_open(pid).expect("pidfd");
+        assert!(exists(pid));
+        assert!(try_wait(pid).expect("wait").is_none());
+        kill_group(pid, libc::SIGKILL).expect("kill");
+        assert_eq!(wait(pid).expect("wait").signal(), Some(libc::SIGKILL));
+        assert!(pidfd_kill(pidfd.as_fd(), 0).is_err());
+        assert!(kill(0, 0).is_err() && kill_group(1, 0).is_err());
+    }
+}

@@ -1,0 +1,66 @@
+//! Reading and writing a connected stream socket, with the choice to wait made at each call. Callers:
+//! the httpd module's exchange with a daemon process.
+//!
+//! The socket itself stays in blocking mode: a plain request then costs one call to send and one to
+//! receive, without polling in between.
+
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::time::Duration;
+
+use crate::fd::{cvt, cvt_size};
+
+/// Sends what fits without waiting. No SIGPIPE.
+///
+/// # Errors
+/// What send says; a full socket is `WouldBlock`.
+pub fn send_now(socket: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
+    let flags = libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT;
+    // SAFETY: the bytes are valid for the call and only read.
+    cvt_size(unsafe { libc::send(socket.as_raw_fd(), bytes.as_ptr().cast(), bytes.len(), flags) })
+}
+
+/// Receives what is there. 0 is the end of file.
+///
+/// # Errors
+/// What recv says; nothing there is `WouldBlock`.
+pub fn receive_now(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
+    receive(socket, buffer, libc::MSG_DONTWAIT)
+}
+
+/// Receives, waiting as long as [`set_patience`] allows.
+///
+/// # Errors
+/// What recv says; when time was up, `WouldBlock`.
+pub fn receive_waiting(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
+    receive(socket, buffer, 0)
+}
+
+fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8], flags: libc::c_int) -> io::Result<usize> {
+    // SAFETY: the buffer is valid for the call and as long as said.
+    cvt_size(unsafe { libc::recv(socket.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len(), flags) })
+}
+
+/// How long [`receive_waiting`] waits; zero is for ever.
+///
+/// # Errors
+/// What setsockopt says.
+pub fn set_patience(socket: BorrowedFd<'_>, limit: Duration) -> io::Result<()> {
+    let value = libc::timeval {
+        tv_sec: libc::time_t::try_from(limit.as_secs()).unwrap_or(libc::time_t::MAX),
+        tv_usec: limit.subsec_micros() as libc::suseconds_t,
+    };
+    let size = size_of_val(&value) as libc::socklen_t;
+    let at = (&raw const value).cast();
+    // SAFETY: `at` points to `size` bytes that live during the call.
+    cvt(unsafe { libc::setsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, libc::SO_RCVTIMEO, at, size) }).map(drop)
+}
+
+/// Ends both directions: the other end gets an error at its next write.
+///
+/// # Errors
+/// What shutdown says.
+pub fn shutdown(socket: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: takes its arguments by value.
+    cvt(unsafe { libc::shutdown(socket.as_raw_fd(), libc::SHUT_RDWR) }).map(drop)
+}
