@@ -1,0 +1,49 @@
+//! The directives of the module: one table, the values they take, and the records that hold them.
+//!
+//! The glue registers each row of [`TABLE`] with httpd as a raw-argument directive and hands what httpd
+//! read to [`apply`]; the create and merge functions of httpd are `default()` and `merge()` of
+//! [`ServerConfig`] and [`DirConfig`]. Everything here is pure: no httpd, no libc, no files. An error is
+//! a sentence for the administrator; httpd puts file and line before it.
+
+#![forbid(unsafe_code)]
+
+mod alias;
+mod apply;
+mod arguments;
+mod config;
+mod daemon;
+mod error;
+mod group;
+mod interpreter;
+mod markdown;
+mod options;
+mod request;
+mod runtime;
+mod scripts;
+mod subnet;
+mod table;
+mod usage;
+mod values;
+mod words;
+
+pub use alias::{Alias, AliasOptions, AliasTarget};
+pub use apply::{apply, apply_htaccess};
+pub use config::{
+    Defined, DirConfig, GlobalConfig, HandlerScript, HashSeed, HeadMapping, ImportScript, Place, Recorded,
+    RequestConfig, RuntimeConfig, Script, ServerConfig, ServerKey, TelemetryService,
+};
+pub use daemon::define_process_group;
+pub use error::DirectiveError;
+pub use group::{Access, ProcessGroup};
+pub use interpreter::{InterpreterLayer, InterpreterOptions};
+pub use markdown::render_markdown;
+pub use options::{OPTIONS, OptionId, OptionKind, OptionRow, OptionValue};
+pub use subnet::Subnet;
+pub use table::{Id, Kind, Merge, Places, Row, TABLE};
+pub use usage::{not_in_effect, not_in_effect_warning};
+
+pub(crate) use values::shown;
+
+/// Text of the configuration: bytes, because httpd promises no encoding, and shared, because httpd merges
+/// records on the way of a request.
+pub type Text = std::sync::Arc<[u8]>;

@@ -1,0 +1,173 @@
+//! The options of `WSGIDaemonProcess`: one table of names, kinds and ranges.
+
+use super::Text;
+
+/// What an option takes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum OptionKind {
+    /// A whole number from the first to the second.
+    Integer(i64, i64),
+    /// Zero, or a whole number from the first to the second.
+    ZeroOr(i64, i64),
+    /// Whole seconds from 0.
+    Seconds,
+    /// Whole milliseconds from 0.
+    Milliseconds,
+    /// Seconds with a fraction, above 0.
+    FractionalSeconds,
+    /// An octal number up to 0777.
+    Octal,
+    /// `On` or `Off`.
+    Switch,
+    /// A text that is not empty.
+    Word,
+    /// A user name or `#uid`.
+    User,
+    /// A group name or `#gid`.
+    Group,
+    /// Group names or `#gid`s with commas between them.
+    GroupList,
+    /// A path that begins with `/`.
+    AbsolutePath,
+    /// Directories with colons between them.
+    SearchPath,
+    /// `NAME=value`, may be repeated.
+    Environment,
+}
+
+/// A value of an option.
+#[derive(Clone, Debug, PartialEq)]
+pub enum OptionValue {
+    /// A whole number: a count, bytes, seconds or milliseconds.
+    Integer(i64),
+    /// A number with a fraction.
+    Float(f64),
+    /// `On` or `Off`.
+    Switch(bool),
+    /// A text.
+    Text(Text),
+    /// Several texts.
+    List(Vec<Text>),
+    /// Variables with their values.
+    Environment(Vec<(Text, Text)>),
+}
+
+/// One option.
+#[derive(Clone, Copy, Debug)]
+pub struct OptionRow {
+    /// Which.
+    pub id: OptionId,
+    /// The name before the equals sign.
+    pub name: &'static str,
+    /// What it takes.
+    pub kind: OptionKind,
+    /// Whether it does something already.
+    pub in_effect: bool,
+    /// What holds without it, for people.
+    pub default: &'static str,
+    /// One line on what it does.
+    pub help: &'static str,
+}
+
+/// Whether a row is in effect, in the words of the table.
+const EFFECT: bool = true;
+/// See [`EFFECT`].
+const LATER: bool = false;
+
+macro_rules! options {
+    ($($id:ident $name:literal $kind:expr, $effect:ident, $default:literal, $help:literal;)*) => {
+        /// The options of `WSGIDaemonProcess`, in the order of [`OPTIONS`].
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum OptionId {
+            $(#[doc = concat!("`", $name, "=`")] $id,)*
+        }
+
+        /// Every option of `WSGIDaemonProcess`.
+        pub static OPTIONS: [OptionRow; [$(OptionId::$id),*].len()] = [$(OptionRow {
+            id: OptionId::$id,
+            name: $name,
+            kind: $kind,
+            in_effect: $effect,
+            default: $default,
+            help: $help,
+        }),*];
+    };
+}
+
+impl OptionId {
+    /// Its row.
+    pub fn row(self) -> &'static OptionRow {
+        &OPTIONS[self as usize]
+    }
+}
+
+/// A bound for counts that the operating system limits long before.
+const MANY: i64 = i32::MAX as i64;
+
+use OptionKind::{
+    AbsolutePath, Environment, FractionalSeconds, Group, GroupList, Integer, Milliseconds, Octal, SearchPath, Seconds,
+    Switch, User, Word, ZeroOr,
+};
+
+options! {
+    Processes "processes" Integer(1, 4096), EFFECT, "1", "Number of daemon processes; giving it at all makes wsgi.multiprocess true.";
+    Threads "threads" Integer(0, 65533), EFFECT, "15", "Request threads in each process; 0 is a process that only runs its import scripts.";
+    User "user" User, EFFECT, "httpd's User", "User that the processes run as, when httpd is started by root.";
+    Group "group" Group, EFFECT, "httpd's Group, or the user's", "Group that the processes run as, when httpd is started by root.";
+    SupplementaryGroups "supplementary-groups" GroupList, LATER, "those of the user", "Further groups of the processes, separated by commas.";
+    Umask "umask" Octal, EFFECT, "inherited", "File mode creation mask, octal.";
+    Chroot "chroot" AbsolutePath, LATER, "none", "Directory that becomes the root of the processes.";
+    Home "home" AbsolutePath, EFFECT, "the user's home directory if another user than httpd's", "Working directory; also put first on sys.path.";
+    DisplayName "display-name" Word, EFFECT, "the program's own", "Name in process listings; %{GROUP} stands for (wsgi:NAME).";
+    Lang "lang" Word, EFFECT, "inherited", "Environment variable LANG.";
+    Locale "locale" Word, EFFECT, "inherited", "Environment variable LC_ALL, and the locale that is set.";
+    ScriptUser "script-user" User, EFFECT, "not checked", "User that must own the script and its directory.";
+    ScriptGroup "script-group" Group, EFFECT, "not checked", "Group that the script and its directory must have.";
+    SocketUser "socket-user" User, LATER, "not needed", "Accepted for compatibility; there are no socket files.";
+    CpuPriority "cpu-priority" Integer(-20, 20), LATER, "0 (unchanged)", "Scheduling priority of the processes.";
+    StackSize "stack-size" Integer(1, MANY), LATER, "the system's", "Stack of each thread in bytes.";
+    PythonHome "python-home" Word, EFFECT, "WSGIPythonHome", "Python installation or virtual environment to use.";
+    PythonPath "python-path" SearchPath, EFFECT, "none", "Directories to put before sys.path, separated by colons.";
+    PythonEggs "python-eggs" Word, LATER, "none", "Environment variable PYTHON_EGG_CACHE.";
+    SwitchInterval "switch-interval" FractionalSeconds, LATER, "Python's own (0.005)", "How long a Python thread runs before it must let others run.";
+    ServerMetrics "server-metrics" Switch, LATER, "Off", "Enables mod_wsgi.server_metrics().";
+    MaximumRequests "maximum-requests" Integer(0, MANY), EFFECT, "0 (off)", "Requests that a process serves before it is replaced.";
+    RestartInterval "restart-interval" Seconds, LATER, "0 (off)", "Seconds that a process lives before it is replaced.";
+    StartupTimeout "startup-timeout" Seconds, LATER, "0 (off)", "Seconds that loading the script may take.";
+    DeadlockTimeout "deadlock-timeout" Seconds, LATER, "300", "Seconds that Python's global lock may be held before the process is replaced.";
+    InactivityTimeout "inactivity-timeout" Seconds, LATER, "0 (off)", "Seconds without requests after which a process is restarted.";
+    RequestTimeout "request-timeout" Seconds, LATER, "0 (off)", "Seconds that a request may take.";
+    InterruptTimeout "interrupt-timeout" Seconds, LATER, "0 (off)", "Seconds that an interrupted request has to end.";
+    GracefulTimeout "graceful-timeout" Seconds, EFFECT, "15", "Seconds that a process which is to be replaced may go on with its requests.";
+    EvictionTimeout "eviction-timeout" Seconds, LATER, "0 (graceful-timeout)", "As graceful-timeout, for a process that is told to go by SIGUSR1.";
+    ShutdownTimeout "shutdown-timeout" Seconds, EFFECT, "5", "Seconds from the decision to stop a process until it is killed.";
+    ConnectTimeout "connect-timeout" Seconds, EFFECT, "15", "Seconds to wait for a connection to a process.";
+    SocketTimeout "socket-timeout" Seconds, EFFECT, "httpd's Timeout", "Seconds to wait for each read from and write to a process.";
+    QueueTimeout "queue-timeout" Seconds, EFFECT, "0 (off)", "Seconds that a request may wait for a free request thread.";
+    ListenBacklog "listen-backlog" Integer(1, MANY), EFFECT, "100", "Requests that may wait for a free request thread.";
+    SendBufferSize "send-buffer-size" ZeroOr(512, MANY), LATER, "0 (the system's)", "Send buffer of sockets in bytes.";
+    ReceiveBufferSize "receive-buffer-size" ZeroOr(512, MANY), LATER, "0 (the system's)", "Receive buffer of sockets in bytes.";
+    HeaderBufferSize "header-buffer-size" ZeroOr(8192, MANY), LATER, "0 (32768)", "Longest response header line in bytes.";
+    ResponseBufferSize "response-buffer-size" ZeroOr(65_536, MANY), LATER, "0 (8 MiB)", "Bytes of a response after which it is flushed to the client.";
+    ResponseSocketTimeout "response-socket-timeout" Seconds, LATER, "0 (socket-timeout)", "Seconds to wait for the client to take some of the response.";
+    ResponseFlushDelay "response-flush-delay" Milliseconds, LATER, "5", "Milliseconds to wait for more of a response before it is flushed.";
+    CpuTimeLimit "cpu-time-limit" Seconds, LATER, "0 (off)", "Seconds of processor time after which a process is replaced.";
+    MemoryLimit "memory-limit" Integer(0, i64::MAX), LATER, "0 (off)", "Bytes of data that a process may have.";
+    VirtualMemoryLimit "virtual-memory-limit" Integer(0, i64::MAX), LATER, "0 (off)", "Bytes of address space that a process may have.";
+    Python "python" AbsolutePath, EFFECT, "bin/python of python-home, else python3", "Python interpreter to execute.";
+    Env "env" Environment, EFFECT, "none", "NAME=value: an environment variable of the processes; may be repeated.";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_holds_every_option_once_and_in_order() {
+        assert_eq!(OPTIONS.len(), 44 + 2);
+        for (index, row) in OPTIONS.iter().enumerate() {
+            assert_eq!(row.id as usize, index);
+            assert_eq!(OPTIONS.iter().filter(|other| other.name == row.name).count(), 1, "{}", row.name);
+        }
+    }
+}
