@@ -1,0 +1,42 @@
+//! Which script, group and settings a request gets, and whether it may have them.
+//!
+//! Pure functions over the records of [`crate::directive`] and small structs of facts that the glue fills
+//! in. The handler calls them in this order: [`match_alias`] when the URL is translated; then [`check_request`],
+//! [`Settings::of`], [`expand_group`] and [`expand_callable`], [`admit`], and [`check_owner`] where the group wants it.
+//! [`alone`] and [`preloads`] are asked once, when the configuration has been read.
+
+#![forbid(unsafe_code)]
+
+mod alias;
+mod check;
+mod expand;
+mod owner;
+mod permit;
+mod settings;
+mod sole;
+
+use std::borrow::Cow;
+
+pub use alias::{AliasMatch, Captures, MAX_CAPTURES, match_alias, match_prefix, substitute};
+pub use check::{AcceptPathInfo, BodyLength, FileKind, HandlerFacts, check_request};
+pub use expand::{Facts, Lookup, expand_auth_group, expand_callable, expand_group};
+pub use owner::{FileOwner, Ownership, check_owner};
+pub use permit::{Target, admit};
+pub use settings::Settings;
+pub use sole::{Preload, Servers, Sole, alone, preloads};
+
+/// A request that is refused: the client gets the status, the log gets the text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rejection {
+    /// The HTTP status.
+    pub status: u16,
+    /// What to log, at level error.
+    pub text: Cow<'static, str>,
+}
+
+impl Rejection {
+    /// A refusal with this status and text.
+    pub(crate) fn new(status: u16, text: impl Into<Cow<'static, str>>) -> Self {
+        Rejection { status, text: text.into() }
+    }
+}

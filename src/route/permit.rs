@@ -1,0 +1,134 @@
+//! Whether a request may use the process group that its settings name.
+
+use super::Rejection;
+use crate::directive::{Access, GlobalConfig, ProcessGroup, ServerKey, Text, shown};
+
+/// Where a request is to run.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Target<'a> {
+    /// In the child.
+    Embedded,
+    /// In a daemon process of this group; the number is its index in [`GlobalConfig::groups`].
+    Daemon(usize, &'a ProcessGroup),
+}
+
+/// Admits a request of `server` to the (expanded) process group `name`. `same_name` says whether two servers have the
+/// same `ServerName`.
+pub fn admit<'a>(
+    global: &'a GlobalConfig,
+    name: &[u8],
+    server: ServerKey,
+    restrict: Option<&[Text]>,
+    same_name: impl Fn(ServerKey, ServerKey) -> bool,
+) -> Result<Target<'a>, Rejection> {
+    if let Some(allowed) = restrict {
+        if !allowed.iter().any(|other| other.eq_ignore_ascii_case(name)) {
+            return Err(Rejection::new(
+                500,
+                format!("{} is not in the list of WSGIRestrictProcess, which holds here", described(name)),
+            ));
+        }
+    }
+    if name.is_empty() {
+        return match global.runtime.restrict_embedded {
+            Some(true) => Err(Rejection::new(
+                500,
+                "embedded mode is switched off by WSGIRestrictEmbedded On; select a process group by WSGIProcessGroup",
+            )),
+            _ => Ok(Target::Embedded),
+        };
+    }
+    let Some(index) = global.groups.iter().position(|group| *group.name == *name) else {
+        let hint = if global.groups.is_empty() {
+            "no WSGIDaemonProcess defines any"
+        } else {
+            "no WSGIDaemonProcess defines it"
+        };
+        return Err(Rejection::new(500, format!("there is no {}: {hint}", described(name))));
+    };
+    let group = &global.groups[index];
+    if !may_use(group, server, &same_name) {
+        return Err(Rejection::new(
+            500,
+            format!(
+                "{} belongs to another virtual host: it is defined at {}; define it outside of <VirtualHost> to use it from all",
+                described(name),
+                group.defined
+            ),
+        ));
+    }
+    Ok(Target::Daemon(index, group))
+}
+
+/// Whether `server` may use `group`: it is the main server's, or of a virtual host of the same name.
+pub(super) fn may_use(
+    group: &ProcessGroup,
+    server: ServerKey,
+    same_name: impl Fn(ServerKey, ServerKey) -> bool,
+) -> bool {
+    match &group.access {
+        Access::Everywhere => true,
+        Access::Servers(servers) => servers.iter().any(|owner| *owner == server || same_name(*owner, server)),
+    }
+}
+
+/// The group in words.
+fn described(name: &[u8]) -> String {
+    if name.is_empty() { "embedded mode (%{GLOBAL})".into() } else { format!("process group \"{}\"", shown(name)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::directive::{Place, define_process_group};
+
+    fn global() -> GlobalConfig {
+        let mut global = GlobalConfig::default();
+        for (line, server, name) in [(1, 0, "main"), (2, 1, "one")] {
+            let place = Place { file: b"c", line, server: ServerKey(server), in_directory: false, in_htaccess: false };
+            define_process_group(name.as_bytes(), &place, &mut global).unwrap();
+        }
+        global
+    }
+
+    fn refusal(name: &str, server: usize, restrict: Option<&[Text]>) -> Option<String> {
+        let global = global();
+        // Servers 1 and 11 have the same name.
+        let same = |a: ServerKey, b: ServerKey| a.0 % 10 == b.0 % 10;
+        let result = admit(&global, name.as_bytes(), ServerKey(server), restrict, same);
+        result.err().map(|rejection| {
+            assert_eq!(rejection.status, 500);
+            rejection.text.into_owned()
+        })
+    }
+
+    #[test]
+    fn a_group_is_for_its_virtual_host_and_those_of_its_name() {
+        for (name, server) in [("main", 0), ("main", 2), ("one", 1), ("one", 11), ("", 2)] {
+            assert_eq!(refusal(name, server, None), None, "{name} {server}");
+        }
+        assert!(refusal("one", 2, None).unwrap().contains("belongs to another virtual host: it is defined at c:2"));
+        assert!(refusal("one", 0, None).is_some());
+        assert_eq!(
+            refusal("two", 0, None).unwrap(),
+            "there is no process group \"two\": no WSGIDaemonProcess defines it"
+        );
+    }
+
+    #[test]
+    fn a_restriction_holds_for_embedded_mode_too() {
+        let list = [Text::from(&b"MAIN"[..])];
+        assert_eq!(refusal("main", 0, Some(&list)), None);
+        assert!(refusal("", 0, Some(&list)).unwrap().starts_with("embedded mode (%{GLOBAL}) is not in the list"));
+        assert_eq!(refusal("", 0, Some(&[Text::from(&b""[..])])), None);
+        assert!(refusal("main", 0, Some(&[])).is_some());
+    }
+
+    #[test]
+    fn embedded_mode_can_be_switched_off() {
+        let mut global = global();
+        global.runtime.restrict_embedded = Some(true);
+        assert!(admit(&global, b"", ServerKey::MAIN, None, |_, _| false).is_err());
+        assert!(admit(&global, b"main", ServerKey::MAIN, None, |_, _| false).is_ok());
+    }
+}
