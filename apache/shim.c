@@ -1,0 +1,79 @@
+/* One function for each macro, variadic or inline function of httpd and APR that Rust cannot call. No logic. */
+#include "httpd.h"
+#include "http_config.h"
+#include "http_log.h"
+#include "http_request.h"
+#include "http_ssl.h"
+#include "http_core.h"
+#include "apr_buckets.h"
+#include "apr_portable.h"
+
+#include <sys/socket.h>
+
+#include "shim.h"
+
+/* Defined in src/hooks/module.rs: rustc exports no C symbol from a cdylib. */
+extern module AP_MODULE_DECLARE_DATA wsgi_module;
+APLOG_USE_MODULE(wsgi);
+
+void wsgi_log_rerror(const request_rec *r, int level, const char *text, apr_size_t len)
+{
+    ap_log_rerror(APLOG_MARK, level, 0, r, "%.*s", (int) len, text);
+}
+
+void wsgi_log_error(const server_rec *s, int level, const char *text, apr_size_t len)
+{
+    ap_log_error(APLOG_MARK, level, 0, s, "%.*s", (int) len, text);
+}
+
+apr_bucket *wsgi_brigade_first(apr_bucket_brigade *bb)
+{
+    apr_bucket *b = APR_BRIGADE_FIRST(bb);
+    return b == APR_BRIGADE_SENTINEL(bb) ? NULL : b;
+}
+
+apr_bucket *wsgi_bucket_next(apr_bucket_brigade *bb, apr_bucket *b)
+{
+    apr_bucket *next = APR_BUCKET_NEXT(b);
+    return next == APR_BRIGADE_SENTINEL(bb) ? NULL : next;
+}
+
+int wsgi_bucket_is_eos(const apr_bucket *b)
+{
+    return APR_BUCKET_IS_EOS(b);
+}
+
+int wsgi_bucket_is_metadata(const apr_bucket *b)
+{
+    return APR_BUCKET_IS_METADATA(b);
+}
+
+apr_status_t wsgi_bucket_read(apr_bucket *b, const char **data, apr_size_t *len)
+{
+    return apr_bucket_read(b, data, len, APR_BLOCK_READ);
+}
+
+void wsgi_brigade_insert_tail(apr_bucket_brigade *bb, apr_bucket *b)
+{
+    APR_BRIGADE_INSERT_TAIL(bb, b);
+}
+
+int wsgi_is_https(conn_rec *c)
+{
+    return ap_ssl_conn_is_ssl(c);
+}
+
+int wsgi_file_fd(apr_file_t *file)
+{
+    apr_os_file_t fd;
+    return file && apr_os_file_get(&fd, file) == APR_SUCCESS ? fd : -1;
+}
+
+void wsgi_reset_on_close(conn_rec *c)
+{
+    struct linger now = { 1, 0 };
+    apr_os_sock_t fd;
+    apr_socket_t *socket = ap_get_conn_socket(c);
+    if (socket && apr_os_sock_get(&fd, socket) == APR_SUCCESS)
+        setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
+}

@@ -1,0 +1,23 @@
+/* Macros, variadics and inline functions of httpd and APR as plain functions, each named after what it wraps.
+ * Defined in apache/shim.c, called from src/httpd only. */
+#ifndef WSGI_SHIM_H
+#define WSGI_SHIM_H
+
+#include "httpd.h"
+#include "apr_buckets.h"
+
+void wsgi_log_rerror(const request_rec *r, int level, const char *text, apr_size_t len);
+void wsgi_log_error(const server_rec *s, int level, const char *text, apr_size_t len);
+
+apr_bucket *wsgi_brigade_first(apr_bucket_brigade *bb);
+apr_bucket *wsgi_bucket_next(apr_bucket_brigade *bb, apr_bucket *b);
+int wsgi_bucket_is_eos(const apr_bucket *b);
+int wsgi_bucket_is_metadata(const apr_bucket *b);
+apr_status_t wsgi_bucket_read(apr_bucket *b, const char **data, apr_size_t *len);
+void wsgi_brigade_insert_tail(apr_bucket_brigade *bb, apr_bucket *b);
+
+int wsgi_is_https(conn_rec *c);
+int wsgi_file_fd(apr_file_t *file);
+void wsgi_reset_on_close(conn_rec *c);
+
+#endif

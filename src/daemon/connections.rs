@@ -1,0 +1,113 @@
+//! Connections from this child to daemon processes: made through the supervisor, kept while idle.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use wsgi_sys::poll::{PollFd, poll};
+use wsgi_sys::scoreboard::Lease;
+use wsgi_sys::socket::{self, Kind};
+use wsgi_sys::stream;
+use wsgi_wire::control::Connect;
+use wsgi_wire::{PROTOCOL, frame};
+
+use super::Job;
+
+/// Asked of the system for what each end may have under way, bytes.
+const SOCKET_BUFFER: usize = 1 << 20;
+
+/// A connection, and whether its greeting has been sent.
+#[derive(Debug)]
+pub(super) struct Connection {
+    /// A stream socket in blocking mode whose patience is `socket-timeout`.
+    pub(super) socket: OwnedFd,
+    /// The greeting goes out with the first request.
+    pub(super) greeted: bool,
+    epoch: u32,
+}
+
+impl Connection {
+    /// Appends the greeting if this is the first request.
+    pub(super) fn greet(&mut self, out: &mut Vec<u8>) {
+        if !self.greeted {
+            frame::put(out, frame::Tag::Hello, false, &PROTOCOL.to_be_bytes());
+            self.greeted = true;
+        }
+    }
+}
+
+/// Idle connections of one process group, by slot; the one used last is taken first.
+#[derive(Debug)]
+pub(crate) struct Connections(Vec<Mutex<Vec<Connection>>>);
+
+impl Connections {
+    /// None yet, for a scoreboard of `slots`.
+    pub(crate) fn new(slots: u32) -> Connections {
+        Connections((0..slots).map(|_| Mutex::new(Vec::new())).collect())
+    }
+
+    /// An idle connection to the process of the lease. Those to its predecessors are closed.
+    pub(super) fn take(&self, lease: &Lease) -> Option<Connection> {
+        let mut idle = self.0.get(lease.slot as usize)?.lock().unwrap_or_else(PoisonError::into_inner);
+        if idle.last().is_some_and(|connection| connection.epoch != lease.epoch) {
+            idle.clear();
+        }
+        idle.pop()
+    }
+
+    /// Keeps a connection that is between two exchanges.
+    pub(super) fn keep(&self, lease: &Lease, connection: Connection) {
+        if let Some(slot) = self.0.get(lease.slot as usize) {
+            slot.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
+        }
+    }
+
+    /// Closes all connections to the lease's process: one of them has shown that it is gone.
+    pub(super) fn forget(&self, lease: &Lease) {
+        if let Some(slot) = self.0.get(lease.slot as usize) {
+            slot.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        }
+    }
+}
+
+/// Makes a connection to the process of the lease. Its end reaches the process by way of the supervisor;
+/// what is written before is read then.
+///
+/// # Errors
+/// When the supervisor takes nothing for `connect-timeout`, or descriptors are exhausted.
+pub(super) fn connect(job: &Job<'_>, lease: &Lease) -> io::Result<Connection> {
+    let dispatch = job.live.dispatch.as_ref().ok_or(io::ErrorKind::NotConnected)?;
+    let (ours, theirs) = socket::pair(Kind::Stream)?;
+    let _ = socket::set_send_buffer(ours.as_fd(), SOCKET_BUFFER);
+    let _ = socket::set_send_buffer(theirs.as_fd(), SOCKET_BUFFER);
+    let message = Connect { pool: job.group.id, slot: lease.slot, epoch: lease.epoch }.encode();
+    let limit = Duration::from_secs(job.options.connect_timeout.into());
+    send(dispatch, &message, theirs, Instant::now() + limit)?;
+    stream::set_patience(ours.as_fd(), job.socket_timeout())?;
+    Ok(Connection { socket: ours, greeted: false, epoch: lease.epoch })
+}
+
+/// Sends one message, waiting for room until `deadline`. A supervisor that is being replaced leaves the
+/// messages in the socket for its successor.
+fn send(dispatch: &OwnedFd, message: &[u8], fd: OwnedFd, deadline: Instant) -> io::Result<()> {
+    loop {
+        match socket::send_with_fds(dispatch.as_fd(), message, &[fd.as_fd()]) {
+            Ok(_) => return Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                let left = deadline.saturating_duration_since(Instant::now());
+                if left.is_zero() {
+                    return Err(io::Error::new(io::ErrorKind::TimedOut, "the supervisor takes no connections"));
+                }
+                // The end of another child's wait does not wake us, so look again after a while.
+                let mut fds = [PollFd::new(dispatch.as_fd(), false, true)];
+                poll(&mut fds, Some(left.min(Duration::from_millis(20))))?;
+            }
+            // Descriptors under way are limited for each user; they go down as the supervisor reads.
+            Err(error) if error.raw_os_error() == Some(libc::ETOOMANYREFS) && Instant::now() < deadline => {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! Daemon mode in a child: a request goes to a daemon process and its response comes back.
+//!
+//! `handler` calls [`serve`]. A request thread of the group is reserved on the scoreboard, the request
+//! is written to a kept connection, body and response pass in both directions at once
+//! (`exchange`), and what happened is turned into a status or another attempt (`outcome`).
+
+mod connections;
+mod exchange;
+mod outcome;
+mod relay;
+mod upload;
+
+use std::time::{Duration, Instant};
+
+use wsgi_sys::scoreboard::Refused;
+
+use crate::directive::ProcessGroup;
+use crate::httpd::log::Level;
+use crate::httpd::request::Request;
+use crate::live::{Group, Live};
+use crate::route::BodyLength;
+
+pub(crate) use connections::Connections;
+use exchange::Exchange;
+use outcome::{Ending, Lost, MAX_ATTEMPTS};
+use upload::Upload;
+
+/// How much of a request's body is read from the client before a request thread is reserved, bytes.
+const REQUEST_BUFFER: usize = 1 << 20;
+
+/// A request for a daemon process.
+pub(crate) struct Job<'r> {
+    /// The request.
+    pub(crate) request: Request<'r>,
+    /// What is in force.
+    pub(crate) live: &'r Live,
+    /// Its process group, as children know it.
+    pub(crate) group: &'r Group,
+    /// And as the configuration defines it.
+    pub(crate) options: &'r ProcessGroup,
+    /// Payload of the request's frame.
+    pub(crate) payload: &'r [u8],
+    /// What the client announced.
+    pub(crate) body: BodyLength,
+}
+
+impl Job<'_> {
+    /// `socket-timeout`.
+    fn socket_timeout(&self) -> Duration {
+        let httpd = || u64::try_from(self.request.server().timeout_us()).unwrap_or(60_000_000);
+        self.options.socket_timeout.map_or_else(|| Duration::from_micros(httpd()), |s| Duration::from_secs(s.into()))
+    }
+
+    /// When waiting for a request thread ends: `queue-timeout`, or as long as a response may take.
+    fn queue_deadline(&self) -> Instant {
+        let limit = match self.options.queue_timeout {
+            0 => self.socket_timeout(),
+            seconds => Duration::from_secs(seconds.into()),
+        };
+        Instant::now() + limit
+    }
+
+    fn name(&self) -> String {
+        String::from_utf8_lossy(&self.options.name).into_owned()
+    }
+}
+
+/// Serves the request. The result is for httpd: 0, or an error status.
+pub(crate) fn serve(job: &Job<'_>) -> i32 {
+    let mut upload = match Upload::begin(job.request, job.body, REQUEST_BUFFER) {
+        Ok(upload) => upload,
+        Err(status) => return status,
+    };
+    let deadline = job.queue_deadline();
+    for made in 0..MAX_ATTEMPTS {
+        outcome::pause_before(made);
+        match attempt(job, &mut upload, deadline) {
+            Ending::Served => return 0,
+            Ending::Again => {}
+            Ending::Status(status) => {
+                if status == 503 {
+                    job.request.err_headers_out().set(b"Retry-After", b"1");
+                }
+                return status;
+            }
+        }
+    }
+    let text = format!(
+        "process group \"{}\": {MAX_ATTEMPTS} daemon processes in a row went away before they read the request",
+        job.name()
+    );
+    job.request.log(Level::Error, &text);
+    503
+}
+
+/// Reserves a request thread and uses it once.
+fn attempt(job: &Job<'_>, upload: &mut Upload<'_>, deadline: Instant) -> Ending {
+    let me = job.live.pid.load(std::sync::atomic::Ordering::Relaxed);
+    let board = &job.group.board;
+    let lease = match board.reserve(me, job.options.listen_backlog, Some(deadline)) {
+        Ok(lease) => lease,
+        Err(refused) => return refuse(job, refused),
+    };
+    let connection = match job.group.connections.take(&lease) {
+        Some(connection) => connection,
+        None => match connections::connect(job, &lease) {
+            Ok(connection) => connection,
+            Err(error) => {
+                board.release(lease);
+                return outcome::unconnected(job, &error);
+            }
+        },
+    };
+    let mut exchange = Exchange::new(job, connection, lease);
+    match exchange.run(upload) {
+        Ok(ending) => ending,
+        Err(lost) => {
+            exchange.give_up(&lost);
+            after_loss(job, &lost, upload)
+        }
+    }
+}
+
+fn after_loss(job: &Job<'_>, lost: &Lost, upload: &Upload<'_>) -> Ending {
+    let ending = outcome::after(lost, upload.can_repeat());
+    match (&ending, lost) {
+        (Ending::Again, lost) if job.request.logs(Level::Debug) => {
+            job.request.log(Level::Debug, &format!("process group \"{}\": {lost}; trying another process", job.name()));
+        }
+        (Ending::Status(status), lost) => {
+            job.request
+                .log(Level::Error, &format!("process group \"{}\": {lost}; the client gets {status}", job.name()));
+        }
+        _ => {}
+    }
+    ending
+}
+
+/// No request thread could be had.
+fn refuse(job: &Job<'_>, refused: Refused) -> Ending {
+    let (ready, threads, busy) = job.group.board.census();
+    let waiting = job.group.board.waiting();
+    let state =
+        format!("{ready} processes ready, {busy} of {threads} request threads busy, {waiting} requests waiting");
+    let name = job.name();
+    let (status, text) = match refused {
+        Refused::Full => {
+            let limit = job.options.listen_backlog;
+            (503, format!("process group \"{name}\": full: {state}, listen-backlog={limit}; the client gets 503"))
+        }
+        Refused::TimedOut => {
+            let limit = match job.options.queue_timeout {
+                0 => format!("socket-timeout of {} s", job.socket_timeout().as_secs()),
+                seconds => format!("queue-timeout={seconds}"),
+            };
+            (
+                504,
+                format!(
+                    "process group \"{name}\": no request thread was free within {limit}: {state}; the client gets 504"
+                ),
+            )
+        }
+        Refused::Unavailable => (
+            503,
+            format!(
+                "process group \"{name}\" (defined at {}): no process could be started, see the supervisor's \
+                 message above; the client gets 503",
+                job.options.defined
+            ),
+        ),
+    };
+    job.request.log(Level::Error, &text);
+    Ending::Status(status)
+}

@@ -1,0 +1,131 @@
+//! The request's body on its way to a daemon process: read ahead from the client as far as the buffer
+//! goes, framed, and sent without blocking.
+
+use wsgi_wire::frame::{self, InputFailure, Tag};
+
+use crate::httpd::body::{Body, BodyError};
+use crate::httpd::log::Level;
+use crate::httpd::request::Request;
+use crate::route::BodyLength;
+
+/// Bytes asked of httpd at a time once the buffer is used up.
+const PIECE: usize = 64 << 10;
+
+/// Up to here head and body of a request travel in one message that a process reads whole or not at
+/// all; above, it is asked whether it takes the request first (`CONFIRM`).
+pub(super) const ONE_MESSAGE: usize = 16 << 10;
+
+/// A body.
+#[derive(Debug)]
+pub(super) struct Upload<'r> {
+    request: Request<'r>,
+    body: Option<Body<'r>>,
+    /// What was read ahead; kept so that another process can be given the request.
+    ahead: Vec<u8>,
+    /// More than `ahead` has been handed out: the request cannot be repeated.
+    beyond: bool,
+    failed: Option<BodyError>,
+}
+
+impl<'r> Upload<'r> {
+    /// Reads up to `buffer` bytes ahead.
+    ///
+    /// # Errors
+    /// The status for the client when its body cannot be read.
+    pub(super) fn begin(request: Request<'r>, length: BodyLength, buffer: usize) -> Result<Upload<'r>, i32> {
+        let mut upload = Upload { request, body: None, ahead: Vec::new(), beyond: false, failed: None };
+        if length == BodyLength::Empty {
+            return Ok(upload);
+        }
+        let mut body = Body::new(request);
+        while !body.ended() && upload.ahead.len() < buffer {
+            let room = buffer - upload.ahead.len();
+            if let Err(error) = body.read(&mut upload.ahead, room) {
+                return Err(status_of(request, error));
+            }
+        }
+        upload.body = (!body.ended()).then_some(body);
+        Ok(upload)
+    }
+
+    /// The request has no body (left).
+    pub(super) fn is_empty(&self) -> bool {
+        self.ahead.is_empty() && self.body.is_none()
+    }
+
+    /// Whether a process must agree to take the request before it gets the body.
+    pub(super) fn needs_confirmation(&self, head: usize) -> bool {
+        !self.is_empty() && (self.body.is_some() || self.ahead.len() + head > ONE_MESSAGE)
+    }
+
+    /// All that was handed out can be handed out again.
+    pub(super) fn can_repeat(&self) -> bool {
+        !self.beyond
+    }
+
+    /// Appends what was read ahead, framed; it ends the body if there is no more.
+    pub(super) fn put_ahead(&self, out: &mut Vec<u8>) {
+        if !self.is_empty() {
+            frame::put(out, Tag::Body, self.body.is_none(), &self.ahead);
+        }
+    }
+
+    /// There is more to read from the client.
+    pub(super) fn has_more(&self) -> bool {
+        self.body.is_some()
+    }
+
+    /// Appends the next piece of the body, framed, waiting for the client.
+    pub(super) fn put_next(&mut self, out: &mut Vec<u8>) {
+        let Some(body) = &mut self.body else { return };
+        self.beyond = true;
+        let at = frame::open(out, Tag::Body, false);
+        let read = body.read(out, PIECE);
+        let ended = body.ended();
+        if ended {
+            self.body = None;
+        }
+        match read {
+            Ok(_) => {
+                // A piece is far below the limit of a frame.
+                let _ = frame::close(out, at);
+                out[at + 1] = if ended { frame::LAST } else { 0 };
+            }
+            Err(error) => {
+                self.body = None;
+                out.truncate(at);
+                self.failed = Some(error);
+                frame::put(out, Tag::BodyAborted, true, &[failure_of(error) as u8]);
+            }
+        }
+    }
+
+    /// The client failed while it sent the body: the status for it.
+    pub(super) fn failed_status(&self) -> Option<i32> {
+        self.failed.map(|error| status_of(self.request, error))
+    }
+
+    /// The body has been handed out to its end.
+    pub(super) fn is_clean(&self) -> bool {
+        self.body.is_none() && self.failed.is_none()
+    }
+}
+
+fn failure_of(error: BodyError) -> InputFailure {
+    match error {
+        BodyError::Gone => InputFailure::Gone,
+        BodyError::TimedOut => InputFailure::TimedOut,
+        BodyError::Refused(_) => InputFailure::Refused,
+    }
+}
+
+/// What the client gets, if it is still there.
+fn status_of(request: Request<'_>, error: BodyError) -> i32 {
+    let (status, text) = match error {
+        BodyError::Gone => (400, "the client closed the connection while it sent the request's body"),
+        BodyError::TimedOut => (408, "the client sent nothing of the request's body for Timeout"),
+        BodyError::Refused(status) => (status, "httpd refused the request's body"),
+    };
+    request.log(Level::Info, &format!("{text}; status {status}"));
+    status
+}

@@ -1,0 +1,121 @@
+//! Where is the libpython of an interpreter? Asked of the interpreter itself.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// Prints what [`Answer`] holds, a line each.
+const QUESTION: &str = "import sysconfig as s, sys\n\
+    v = s.get_config_var\n\
+    for x in (s.get_python_version(), v('Py_ENABLE_SHARED') or 0, v('Py_GIL_DISABLED') or 0, v('INSTSONAME') or '',\n\
+     v('LDLIBRARY') or '', v('LIBDIR') or '', v('LIBPL') or '', sys.base_prefix): print(x)";
+
+/// What an interpreter says of its library.
+#[derive(Debug, PartialEq, Eq)]
+struct Answer {
+    version: String,
+    shared: bool,
+    free_threaded: bool,
+    names: Vec<String>,
+    directories: Vec<PathBuf>,
+}
+
+/// Path of the library to open.
+///
+/// # Errors
+/// A sentence that says what was tried and what to do.
+pub(super) fn libpython(python: &str) -> Result<PathBuf, String> {
+    let output = Command::new(python)
+        .args(["-I", "-c", QUESTION])
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|error| format!("cannot start embedded Python: {python} cannot be executed: {error}"))?;
+    if !output.status.success() {
+        let why = String::from_utf8_lossy(&output.stderr);
+        return Err(format!("cannot start embedded Python: {python} fails ({}): {}", output.status, why.trim()));
+    }
+    let answer = parse(&String::from_utf8_lossy(&output.stdout))
+        .ok_or_else(|| format!("cannot start embedded Python: {python} does not answer like a Python interpreter"))?;
+    choose(python, &answer, |path| path.is_file())
+}
+
+fn parse(text: &str) -> Option<Answer> {
+    let lines: Vec<&str> = text.lines().map(str::trim).collect();
+    let [version, shared, free_threaded, soname, library, libdir, libpl, prefix] = lines[..] else { return None };
+    let names = [soname, library].into_iter().filter(|name| name.contains(".so") || name.contains(".dylib"));
+    let mut names: Vec<String> = names.map(str::to_owned).collect();
+    names.dedup();
+    let lib = Path::new(prefix).join("lib");
+    let directories = [Path::new(libdir), &lib, Path::new(libpl)];
+    Some(Answer {
+        version: version.to_owned(),
+        shared: shared == "1",
+        free_threaded: free_threaded == "1",
+        names,
+        directories: directories.iter().filter(|path| path.is_absolute()).map(|path| path.to_path_buf()).collect(),
+    })
+}
+
+fn choose(python: &str, answer: &Answer, exists: impl Fn(&Path) -> bool) -> Result<PathBuf, String> {
+    if answer.free_threaded {
+        return Err(format!(
+            "cannot start embedded Python: {python} is a free-threaded build, for which this engine is not made; \
+             name another one by WSGIPythonHome"
+        ));
+    }
+    if !answer.shared || answer.names.is_empty() {
+        return Err(format!(
+            "cannot start embedded Python: {python} (Python {}) was built without a shared libpython, so it can only \
+             run as a program of its own; use daemon mode (WSGIDaemonProcess with python-home or python), or a Python \
+             built with --enable-shared",
+            answer.version
+        ));
+    }
+    let places = answer.directories.iter().flat_map(|place| answer.names.iter().map(move |name| place.join(name)));
+    let places: Vec<PathBuf> = places.collect();
+    places.iter().find(|path| exists(path)).cloned().ok_or_else(|| {
+        let tried: Vec<String> = places.iter().map(|path| path.display().to_string()).collect();
+        format!(
+            "cannot start embedded Python: the libpython of {python} is not installed; tried {}; install it (Debian: \
+             libpython{}), or use daemon mode (WSGIDaemonProcess), which does not need it",
+            tried.join(", "),
+            answer.version
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DEBIAN: &str = "3.11\n1\n0\nlibpython3.11.so.1.0\nlibpython3.11.so\n/usr/lib/x86_64-linux-gnu\n\
+        /usr/lib/python3.11/config-3.11-x86_64-linux-gnu\n/usr\n";
+    const STATIC: &str = "3.12\n0\n0\nlibpython3.12.a\nlibpython3.12.a\n/opt/lib\n/opt/lib/config\n/opt\n";
+
+    #[test]
+    fn the_first_place_that_exists_is_taken() {
+        let answer = parse(DEBIAN).expect("eight lines");
+        let found = choose("python3", &answer, |path| path.starts_with("/usr/lib/x86_64-linux-gnu"));
+        assert_eq!(found, Ok(PathBuf::from("/usr/lib/x86_64-linux-gnu/libpython3.11.so.1.0")));
+    }
+
+    #[test]
+    fn a_static_python_is_told_to_use_daemon_mode() {
+        let error = choose("/opt/bin/python3", &parse(STATIC).expect("eight lines"), |_| true).expect_err("static");
+        assert!(error.contains("without a shared libpython") && error.contains("WSGIDaemonProcess"), "{error}");
+    }
+
+    #[test]
+    fn a_missing_library_names_the_places_and_the_package() {
+        let error = choose("python3", &parse(DEBIAN).expect("eight lines"), |_| false).expect_err("missing");
+        assert!(error.contains("/usr/lib/x86_64-linux-gnu/libpython3.11.so.1.0"), "{error}");
+        assert!(error.contains("libpython3.11)"), "{error}");
+    }
+
+    #[test]
+    fn a_free_threaded_python_is_refused_and_nonsense_is_no_answer() {
+        let text = STATIC.replacen("\n0\n0\n", "\n1\n1\n", 1);
+        let error = choose("python3", &parse(&text).expect("eight lines"), |_| true).expect_err("refused");
+        assert!(error.contains("free-threaded"), "{error}");
+        assert_eq!(parse("hello"), None);
+    }
+}

@@ -1,0 +1,170 @@
+//! The functions that the engine calls while it runs a request in this child.
+
+use std::ffi::c_void;
+
+use wsgi_wire::PROTOCOL;
+use wsgi_wire::host::{Host, READ_GONE, READ_REFUSED, READ_TIMED_OUT};
+use wsgi_wire::response::{Failure, Head};
+
+use crate::httpd::body::{Body, BodyError};
+use crate::httpd::guard::guard;
+use crate::httpd::output::{Output, Then};
+use crate::httpd::process;
+use crate::httpd::request::Request;
+use crate::respond;
+use crate::route::BodyLength;
+
+/// A request that the engine runs.
+pub(super) struct Serving<'r> {
+    request: Request<'r>,
+    body: Option<Body<'r>>,
+    /// What httpd gave at once and the application has not asked for yet.
+    ahead: Vec<u8>,
+    ahead_at: usize,
+    failed: Option<BodyError>,
+    output: Output<'r>,
+    begun: bool,
+    ended: bool,
+    gone: bool,
+}
+
+impl<'r> Serving<'r> {
+    pub(super) fn new(request: Request<'r>, body: BodyLength) -> Serving<'r> {
+        let body = (body != BodyLength::Empty).then(|| Body::new(request));
+        let output = Output::new(request);
+        let (ahead, ahead_at) = (Vec::new(), 0);
+        Serving { request, body, ahead, ahead_at, failed: None, output, begun: false, ended: false, gone: false }
+    }
+
+    fn read(&mut self, buffer: &mut [u8]) -> isize {
+        if self.ahead_at == self.ahead.len() {
+            self.ahead.clear();
+            self.ahead_at = 0;
+            let Some(body) = &mut self.body else { return 0 };
+            if let Some(error) = self.failed {
+                return code_of(error);
+            }
+            if let Err(error) = body.read(&mut self.ahead, buffer.len().max(8192)) {
+                self.failed = Some(error);
+                return code_of(error);
+            }
+        }
+        let rest = &self.ahead[self.ahead_at..];
+        let count = rest.len().min(buffer.len());
+        buffer[..count].copy_from_slice(&rest[..count]);
+        self.ahead_at += count;
+        isize::try_from(count).unwrap_or(0)
+    }
+
+    fn head(&mut self, payload: &[u8]) -> i32 {
+        let Ok(head) = Head::decode(payload) else { return -1 };
+        respond::set_head(self.request, &head);
+        self.begun = true;
+        0
+    }
+
+    fn data(&mut self, bytes: &[u8], flush: bool) -> i32 {
+        if self.gone || self.ended {
+            return -1;
+        }
+        self.ended = !flush;
+        self.gone = self.output.send(bytes, if flush { Then::Flush } else { Then::End }).is_err();
+        if self.gone { -1 } else { 0 }
+    }
+
+    /// The engine has handed over the whole response.
+    pub(super) fn end(mut self) -> i32 {
+        if !self.ended && !self.gone {
+            let _ = self.output.pass(Then::End);
+        }
+        0
+    }
+
+    /// The engine has no (complete) response.
+    pub(super) fn fail(mut self, failure: Failure) -> i32 {
+        if self.begun {
+            if !self.gone && !self.ended {
+                self.output.cut_short();
+            }
+            return 0;
+        }
+        match (self.failed, failure) {
+            (Some(BodyError::TimedOut), _) => 408,
+            (Some(BodyError::Refused(status)), _) => status,
+            (Some(BodyError::Gone), _) | (None, Failure::ClientGone) => 400,
+            (None, _) => 500,
+        }
+    }
+}
+
+fn code_of(error: BodyError) -> isize {
+    match error {
+        BodyError::Gone => READ_GONE,
+        BodyError::TimedOut => READ_TIMED_OUT,
+        BodyError::Refused(_) => READ_REFUSED,
+    }
+}
+
+/// The table for the engine.
+pub(super) static HOST: Host = Host { protocol: PROTOCOL, read_body, head, data, log };
+
+/// # Safety
+/// `request` is what `Engine::run` passed, during that call and on its thread.
+unsafe fn serving<'a>(request: *mut c_void) -> Option<&'a mut Serving<'a>> {
+    // SAFETY: the contract above; nobody else has a reference while the engine runs.
+    unsafe { request.cast::<Serving<'a>>().as_mut() }
+}
+
+/// # Safety
+/// As [`Host::read_body`] says.
+unsafe extern "C" fn read_body(request: *mut c_void, buf: *mut u8, len: usize) -> isize {
+    if buf.is_null() || len == 0 {
+        return 0;
+    }
+    // SAFETY: the engine gives `len` writable bytes.
+    let buffer = unsafe { std::slice::from_raw_parts_mut(buf, len) };
+    // SAFETY: the contract of `Host`.
+    let serving = unsafe { serving(request) };
+    guard(READ_REFUSED, process::log_panic, || serving.map_or(READ_REFUSED, |serving| serving.read(buffer)))
+}
+
+/// # Safety
+/// As [`Host::head`] says.
+unsafe extern "C" fn head(request: *mut c_void, payload: *const u8, len: usize) -> i32 {
+    // SAFETY: the contract of `Host`.
+    let (serving, payload) = unsafe { (serving(request), slice(payload, len)) };
+    guard(-1, process::log_panic, || serving.map_or(-1, |serving| serving.head(payload)))
+}
+
+/// # Safety
+/// As [`Host::data`] says.
+unsafe extern "C" fn data(request: *mut c_void, bytes: *const u8, len: usize, flush: i32) -> i32 {
+    // SAFETY: the contract of `Host`.
+    let (serving, bytes) = unsafe { (serving(request), slice(bytes, len)) };
+    guard(-1, process::log_panic, || serving.map_or(-1, |serving| serving.data(bytes, flush != 0)))
+}
+
+/// # Safety
+/// As [`Host::log`] says.
+unsafe extern "C" fn log(request: *mut c_void, level: u8, text: *const u8, len: usize) {
+    // SAFETY: the contract of `Host`.
+    let (serving, text) = unsafe { (serving(request), slice(text, len)) };
+    guard(
+        (),
+        |_| {},
+        || match serving {
+            Some(serving) => serving.request.log_bytes(level.into(), text),
+            None => process::log_main(level.into(), text),
+        },
+    );
+}
+
+/// # Safety
+/// NULL, or `len` bytes that stay for `'a`.
+unsafe fn slice<'a>(bytes: *const u8, len: usize) -> &'a [u8] {
+    if bytes.is_null() || len == 0 {
+        return b"";
+    }
+    // SAFETY: the contract above.
+    unsafe { std::slice::from_raw_parts(bytes, len) }
+}

@@ -1,0 +1,126 @@
+//! Embedded mode: Python in the child itself.
+//!
+//! Nothing of Python is in a child until a request needs it. Then the interpreter that the configuration
+//! names is asked where its libpython is (`discover`), the library and the engine are opened (`library`),
+//! and the engine starts Python on a thread of its own. From then on requests run on httpd's threads, and
+//! the engine calls back through the functions of `host`.
+
+mod discover;
+mod host;
+mod library;
+
+use std::os::fd::OwnedFd;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use wsgi_wire::pool::EmbedConfig;
+use wsgi_wire::response::Failure;
+
+use crate::directive::GlobalConfig;
+use crate::httpd::log::Level;
+use crate::httpd::pool::Pool;
+use crate::httpd::process;
+use crate::httpd::request::Request;
+use crate::live::Live;
+use crate::route::BodyLength;
+use crate::startup::{default_python, python_of};
+use host::Serving;
+use library::Engine;
+
+/// How long Python may take to end with its child, milliseconds.
+const FINISH_MS: u32 = 3000;
+
+/// Python in this child, or what is needed to start it.
+#[derive(Debug)]
+pub(crate) struct Embedded {
+    engine_file: OwnedFd,
+    home: Option<String>,
+    path: Vec<String>,
+    case_insensitive: bool,
+    keep_interpreters: bool,
+    engine: OnceLock<Result<Engine, String>>,
+    reported: AtomicBool,
+}
+
+impl Embedded {
+    /// What the configuration says of embedded Python; starts nothing.
+    pub(crate) fn new(global: &GlobalConfig, engine_file: OwnedFd) -> Embedded {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let path = global.interpreter.python_path.as_deref().unwrap_or_default();
+        Embedded {
+            engine_file,
+            home: global.runtime.python_home.as_deref().map(text),
+            path: path.iter().map(|entry| text(entry)).collect(),
+            case_insensitive: global.runtime.case_sensitivity == Some(false),
+            keep_interpreters: global.runtime.destroy_interpreter == Some(false),
+            engine: OnceLock::new(),
+            reported: AtomicBool::new(false),
+        }
+    }
+
+    /// The engine; starts it on the first call of this child, while others wait.
+    fn engine(&self) -> Result<&Engine, &str> {
+        self.engine.get_or_init(|| self.start()).as_ref().map_err(String::as_str)
+    }
+
+    fn start(&self) -> Result<Engine, String> {
+        let python = self.home.as_deref().map_or_else(default_python, python_of);
+        let library = discover::libpython(&python)?;
+        let (threads, processes) = process::mpm_shape();
+        let is_venv = |home: &String| std::path::Path::new(home).join("pyvenv.cfg").is_file();
+        let config = EmbedConfig {
+            protocol: wsgi_wire::PROTOCOL,
+            python,
+            python_home: self.home.clone().filter(|home| !is_venv(home)),
+            python_path: self.path.clone(),
+            multithread: threads > 1,
+            multiprocess: processes > 1,
+            threads,
+            processes,
+            case_insensitive: self.case_insensitive,
+            apache_version: process::version(),
+            keep_interpreters: self.keep_interpreters,
+        };
+        let config = serde_json::to_vec(&config).map_err(|error| error.to_string())?;
+        library::start(&library, &self.engine_file, &config)
+    }
+
+    /// Ends Python before the child's pool is gone.
+    pub(crate) fn finish_with(&'static self, pchild: Pool<'_>) {
+        pchild.own(AtEnd(self));
+    }
+}
+
+/// Ends Python when the child ends.
+struct AtEnd(&'static Embedded);
+
+impl Drop for AtEnd {
+    fn drop(&mut self) {
+        if let Some(Ok(engine)) = self.0.engine.get() {
+            engine.finish(FINISH_MS);
+        }
+    }
+}
+
+/// Serves a request in this child. The result is for httpd: 0, or an error status.
+pub(crate) fn serve(request: Request<'_>, live: &'static Live, payload: &[u8], body: BodyLength) -> i32 {
+    let engine = match live.embedded.engine() {
+        Ok(engine) => engine,
+        Err(why) => {
+            // The whole story once in a child, then a line for each request that suffers from it.
+            let first = !live.embedded.reported.swap(true, Ordering::Relaxed);
+            let text = if first { why } else { "embedded Python could not be started in this child, see above" };
+            request.log(Level::Error, &format!("{text}; the client gets 500"));
+            return 500;
+        }
+    };
+    let mut serving = Serving::new(request, body);
+    let outcome = engine.run(payload, &mut serving);
+    match outcome {
+        0 => serving.end(),
+        failure => {
+            let failure = Failure::from_byte(u8::try_from(failure).unwrap_or(0));
+            serving.fail(failure)
+        }
+    }
+}

@@ -1,0 +1,255 @@
+//! One request: from URL to script, from settings to a process, from variables to a payload, and then
+//! to daemon or embedded mode. The hooks `translate_name` and `handler` call it.
+
+use std::borrow::Cow;
+use std::cell::Cell;
+use std::fs::Metadata;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use wsgi_wire::request::{self, Encoder, Head};
+
+use crate::daemon::{self, Job};
+use crate::directive::{Alias, DirConfig, ServerConfig};
+use crate::embedded;
+use crate::environ::{self, RequestFacts};
+use crate::httpd::log::Level;
+use crate::httpd::request::{FileKind, Request};
+use crate::live::{self, Group, Live};
+use crate::route::{self, AcceptPathInfo, Facts, HandlerFacts, Ownership, Rejection, Settings, Target};
+
+/// Handlers that run the file that the request was mapped to.
+const SCRIPT: [&[u8]; 2] = [b"wsgi-script", b"application/x-httpd-wsgi"];
+
+/// Status for what an entry cannot do.
+const FAILED: i32 = 500;
+
+/// Maps the request to the script of an alias. False: none matches.
+pub(crate) fn translate(request: Request<'_>) -> bool {
+    let Some(live) = live::get() else { return false };
+    let Some(server) = request.server().config::<ServerConfig>() else { return false };
+    if server.aliases.is_empty() || request.is_proxied() {
+        return false;
+    }
+    let regex = |alias: &Alias, uri: &[u8]| live.regex(alias.id)?.captures(uri);
+    let Some(found) = route::match_alias(&server.aliases, request.uri(), regex) else { return false };
+    request.map_to(&found.filename, c"wsgi-script");
+    request.set_own_config(Arc::clone(found.alias));
+    true
+}
+
+/// Serves the request. `None`: it is not ours.
+pub(crate) fn run(request: Request<'_>) -> Option<i32> {
+    if !SCRIPT.contains(&request.handler()) {
+        return None;
+    }
+    let live = live::get()?;
+    Some(serve(request, live).unwrap_or_else(|rejection| {
+        request.log(Level::Error, &rejection.text);
+        i32::from(rejection.status)
+    }))
+}
+
+fn serve(request: Request<'_>, live: &'static Live) -> Result<i32, Rejection> {
+    let internal = |text: &'static str| Rejection { status: 500, text: Cow::Borrowed(text) };
+    let server = request.server().config::<ServerConfig>().ok_or_else(|| internal("the server has no record"))?;
+    let alias = request.own_config::<Arc<Alias>>().filter(|_| request.is_mapped());
+    let settings =
+        Settings::of(server, request.dir_config::<DirConfig>(), alias.map(|alias| &alias.options), request.handler());
+    let body = route::check_request(&facts(request, &settings, alias.is_some()))?;
+    drop_ambiguous_headers(request);
+    request.add_cgi_variables();
+    let names = Names::of(request, live, &settings);
+    let key = live::server_key(request.server());
+    let global = &live.reading.global;
+    let same_name = |one, other| live.same_name(one, other);
+    match route::admit(global, &names.process_group, key, settings.restrict_process, same_name)? {
+        Target::Embedded => with_payload(request, live, &settings, &names, None, |payload| {
+            embedded::serve(request, live, payload, body)
+        }),
+        Target::Daemon(at, options) => {
+            let group = live.groups.get(at).ok_or_else(|| internal("the process group has no record"))?;
+            check_owner(request, group, options)?;
+            with_payload(request, live, &settings, &names, Some(group), |payload| {
+                daemon::serve(&Job { request, live, group, options, payload, body })
+            })
+        }
+    }
+}
+
+fn facts<'r>(request: Request<'r>, settings: &Settings<'_>, aliased: bool) -> HandlerFacts<'r> {
+    HandlerFacts {
+        runs_resource: true,
+        aliased,
+        exec_cgi: request.exec_cgi(),
+        filename: request.filename(),
+        file: match request.file_kind() {
+            FileKind::Missing => route::FileKind::Missing,
+            FileKind::Directory => route::FileKind::Directory,
+            FileKind::File => route::FileKind::File,
+        },
+        accept_path_info: if request.rejects_path_info() { AcceptPathInfo::Off } else { AcceptPathInfo::Default },
+        path_info: request.path_info(),
+        transfer_encoding: request.headers_in().get(c"Transfer-Encoding"),
+        content_length: request.headers_in().get(c"Content-Length"),
+        chunked_request: settings.chunked_request,
+        body_limit: request.body_limit(),
+    }
+}
+
+/// Removes request headers whose names could be taken for others once they are variables.
+fn drop_ambiguous_headers(request: Request<'_>) {
+    let table = request.headers_in();
+    let ambiguous: Vec<Vec<u8>> =
+        table.iter().map(|(name, _)| name).filter(|name| !environ::header_may_stay(name)).map(<[u8]>::to_vec).collect();
+    for name in ambiguous {
+        if let Ok(name) = std::ffi::CString::new(name) {
+            table.unset(&name);
+        }
+    }
+}
+
+/// Group and callable names of a request, expanded.
+struct Names {
+    process_group: Vec<u8>,
+    application_group: Vec<u8>,
+    callable: Vec<u8>,
+}
+
+impl Names {
+    fn of(request: Request<'_>, live: &Live, settings: &Settings<'_>) -> Names {
+        let script_name = environ::script_name(request.uri(), request.path_info(), request.is_included());
+        let env = |name: &[u8]| variable(request, name);
+        let facts = Facts {
+            server_name: request.server_name(),
+            port: request.server_port(),
+            request_host: request.hostname(),
+            script_name: &script_name,
+            case_sensitive: live.reading.global.runtime.case_sensitivity != Some(false),
+            env: &env,
+        };
+        let callable = if settings.callable_is_literal {
+            Cow::Borrowed(settings.callable_object)
+        } else {
+            route::expand_callable(settings.callable_object, &facts)
+        };
+        Names {
+            process_group: route::expand_group(settings.process_group, &facts).into_owned(),
+            application_group: route::expand_group(settings.application_group, &facts).into_owned(),
+            callable: callable.into_owned(),
+        }
+    }
+}
+
+/// The `x` of `%{ENV:x}`: notes, then the request's variables, then httpd's environment.
+fn variable<'a>(request: Request<'_>, name: &[u8]) -> Option<Cow<'a, [u8]>> {
+    let key = std::ffi::CString::new(name).ok()?;
+    let of_request = request.notes().get(&key).or_else(|| request.subprocess_env().get(&key));
+    let owned = of_request.map(<[u8]>::to_vec).or_else(|| {
+        let value = std::env::var_os(std::ffi::OsStr::from_bytes(name))?;
+        Some(value.as_bytes().to_vec())
+    });
+    owned.map(Cow::Owned)
+}
+
+/// `script-user` and `script-group`.
+fn check_owner(request: Request<'_>, group: &Group, options: &crate::directive::ProcessGroup) -> Result<(), Rejection> {
+    let user = group.script_user.zip(options.script_user.as_deref()).map(|(id, name)| Ownership::User(id, name));
+    let of_group =
+        || group.script_group.zip(options.script_group.as_deref()).map(|(id, name)| Ownership::Group(id, name));
+    let Some(wanted) = user.or_else(of_group) else { return Ok(()) };
+    let script = Path::new(std::ffi::OsStr::from_bytes(request.filename()));
+    let owner = |found: Metadata| route::FileOwner { uid: found.uid(), gid: found.gid(), mode: found.mode() };
+    let directory = script.parent().and_then(|parent| parent.metadata().ok()).map(owner);
+    route::check_owner(wanted, request.filename(), script.metadata().ok().map(owner), directory)
+}
+
+thread_local! {
+    /// The thread's buffer for payloads, taken while a request uses it.
+    static PAYLOAD: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+/// Largest buffer that a thread keeps, bytes.
+const KEPT: usize = 64 << 10;
+
+/// Builds the request's payload and passes it to `use_it`.
+fn with_payload(
+    request: Request<'_>,
+    live: &Live,
+    settings: &Settings<'_>,
+    names: &Names,
+    group: Option<&Group>,
+    use_it: impl FnOnce(&[u8]) -> i32,
+) -> Result<i32, Rejection> {
+    let mut payload = PAYLOAD.take();
+    payload.clear();
+    encode(request, live, settings, names, group, &mut payload);
+    if payload.len() > wsgi_wire::MAX_PAYLOAD {
+        let text = format!(
+            "the request's variables take {} bytes; at most {} are allowed",
+            payload.len(),
+            wsgi_wire::MAX_PAYLOAD
+        );
+        return Err(Rejection { status: 500, text: text.into() });
+    }
+    let status = use_it(&payload);
+    if payload.capacity() <= KEPT {
+        PAYLOAD.set(payload);
+    }
+    Ok(if status < 0 { FAILED } else { status })
+}
+
+fn encode(
+    request: Request<'_>,
+    live: &Live,
+    settings: &Settings<'_>,
+    names: &Names,
+    group: Option<&Group>,
+    out: &mut Vec<u8>,
+) {
+    let script = request.filename();
+    let alone = group.is_some_and(|group| group.main_script.as_deref() == Some(script));
+    let reload = if settings.script_reloading { request::RELOAD } else { 0 };
+    let head = Head {
+        flags: reload | if alone { request::MAIN } else { 0 },
+        mtime_us: request.mtime_us(),
+        request_start_us: request.start_us(),
+        queue_start_us: if group.is_some() { now_us() } else { 0 },
+        script,
+        callable: &names.callable,
+        group: &names.application_group,
+    };
+    let (listener_host, listener_port) = request.listener();
+    let facts = RequestFacts {
+        method: request.method(),
+        uri: request.uri(),
+        path_info: request.path_info(),
+        included: request.is_included(),
+        tls: request.is_tls(),
+        map_head_to_get: settings.map_head_to_get,
+        content_filter: request.has_content_filter(),
+        pass_authorization: settings.pass_authorization,
+        authorization: request.headers_in().get(c"Authorization"),
+        process_group: &names.process_group,
+        application_group: &names.application_group,
+        callable_object: &names.callable,
+        handler: request.handler(),
+        handler_script: b"",
+        listener_host,
+        listener_port,
+        server_pid: live.pid.load(std::sync::atomic::Ordering::Relaxed),
+        request_id: request.log_id(),
+        connection_id: request.connection_log_id(),
+    };
+    let mut encoder = Encoder::new(out, &head);
+    environ::build(&facts, request.subprocess_env().iter(), |name, value| encoder.put(name, value));
+    encoder.finish();
+}
+
+fn now_us() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_micros()).unwrap_or(0)
+}

@@ -1,0 +1,118 @@
+//! Entries of httpd's configuration: records for servers and directories, and directives.
+
+use std::ffi::{c_char, c_void};
+use std::ptr;
+
+use crate::directive::{self, DirConfig, Id, Place, ServerConfig, TABLE};
+use crate::httpd::bindings as sys;
+use crate::httpd::bytes;
+use crate::httpd::command::Command;
+use crate::httpd::guard::guard;
+use crate::httpd::pool::Pool;
+use crate::httpd::server::Server;
+use crate::live;
+
+/// # Safety
+/// httpd passes a pool that outlives the record.
+pub(super) unsafe extern "C" fn create_dir_config(p: *mut sys::apr_pool_t, _dir: *mut c_char) -> *mut c_void {
+    // SAFETY: the contract above.
+    let pool = unsafe { Pool::from_raw(p) };
+    guard(ptr::null_mut(), |_| {}, || pool.own(DirConfig::default()).cast())
+}
+
+/// # Safety
+/// httpd passes a pool and two records that `create_dir_config` or this function made.
+pub(super) unsafe extern "C" fn merge_dir_config(
+    p: *mut sys::apr_pool_t,
+    base: *mut c_void,
+    add: *mut c_void,
+) -> *mut c_void {
+    // SAFETY: the contract above.
+    let (pool, base, add) = unsafe { (Pool::from_raw(p), &*base.cast::<DirConfig>(), &*add.cast::<DirConfig>()) };
+    guard(ptr::null_mut(), |_| {}, || pool.own(DirConfig::merge(base, add)).cast())
+}
+
+/// # Safety
+/// httpd passes a pool that outlives the record.
+pub(super) unsafe extern "C" fn create_server_config(p: *mut sys::apr_pool_t, _s: *mut sys::server_rec) -> *mut c_void {
+    // SAFETY: the contract above.
+    let pool = unsafe { Pool::from_raw(p) };
+    guard(ptr::null_mut(), |_| {}, || pool.own(ServerConfig::default()).cast())
+}
+
+/// # Safety
+/// httpd passes a pool and two records that `create_server_config` or this function made.
+pub(super) unsafe extern "C" fn merge_server_config(
+    p: *mut sys::apr_pool_t,
+    base: *mut c_void,
+    add: *mut c_void,
+) -> *mut c_void {
+    // SAFETY: the contract above.
+    let (pool, base, add) = unsafe { (Pool::from_raw(p), &*base.cast::<ServerConfig>(), &*add.cast::<ServerConfig>()) };
+    guard(ptr::null_mut(), |_| {}, || pool.own(ServerConfig::merge(base, add)).cast())
+}
+
+/// Every directive of the module.
+///
+/// # Safety
+/// httpd passes the directive's record, the directory's record of this module, and a C string or NULL.
+pub(super) unsafe extern "C" fn directive(
+    cmd: *mut sys::cmd_parms,
+    mconfig: *mut c_void,
+    args: *const c_char,
+) -> *const c_char {
+    // SAFETY: the contract above.
+    let (command, args) = unsafe { (Command::from_raw(cmd), bytes(args)) };
+    // SAFETY: the contract above; while a directive is read nobody else looks at the record.
+    let dir = unsafe { mconfig.cast::<DirConfig>().as_mut() };
+    let failed = c"internal error while this directive was read".as_ptr();
+    guard(
+        failed,
+        |_| {},
+        || match apply(command, dir, args) {
+            Ok(None) => ptr::null(),
+            Ok(Some(inner)) => inner.as_ptr(),
+            Err(text) => command.error(&text),
+        },
+    )
+}
+
+/// Stores a directive. An error of a directive inside a container is httpd's own text.
+fn apply<'c>(
+    command: Command<'c>,
+    dir: Option<&mut DirConfig>,
+    args: &[u8],
+) -> Result<Option<&'c std::ffi::CStr>, String> {
+    let row = TABLE.get(command.number()).ok_or("the directive has no row in the table")?;
+    let (file, line) = command.place();
+    let in_htaccess = command.in_htaccess();
+    let place = Place {
+        file,
+        line,
+        server: live::server_key(command.server()),
+        in_directory: command.in_directory() && !in_htaccess,
+        in_htaccess,
+    };
+    if in_htaccess {
+        let dir = dir.ok_or("the directory has no record")?;
+        return directive::apply_htaccess(row.id, args, &place, dir).map(|()| None).map_err(|error| error.to_string());
+    }
+    let reading = live::reading().ok_or("the module's configuration phase has not begun")?;
+    let server = server_config(command.server()).ok_or("the server has no record")?;
+    directive::apply(row.id, args, &place, &mut reading.global, server, dir).map_err(|error| error.to_string())?;
+    match row.id {
+        Id::ScriptAliasMatch => reading.compile_last(server, command.pool()).map(|()| None),
+        Id::InterpreterOptions => {
+            let error = command.walk_children();
+            reading.global.close_interpreter_options();
+            Ok(error)
+        }
+        _ => Ok(None),
+    }
+}
+
+/// The record of a server, to be written while the configuration is read.
+fn server_config<'c>(server: Server<'c>) -> Option<&'c mut ServerConfig> {
+    // SAFETY: `create_server_config` made it, and reading the configuration is the only thing that happens.
+    unsafe { server.config_record::<ServerConfig>().as_mut() }
+}

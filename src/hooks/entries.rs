@@ -1,0 +1,109 @@
+//! The hooks: which of httpd's calls we answer, and one guarded entry for each.
+
+use std::ffi::c_int;
+use std::ptr;
+
+use crate::httpd::bindings as sys;
+use crate::httpd::guard::{guard, install_panic_hook};
+use crate::httpd::log::Level;
+use crate::httpd::pool::Pool;
+use crate::httpd::request::Request;
+use crate::httpd::server::Server;
+use crate::{handler, live, startup};
+
+const DECLINED: c_int = sys::DECLINED;
+const FAILED: c_int = sys::HTTP_INTERNAL_SERVER_ERROR as c_int;
+
+/// # Safety
+/// httpd calls it once for each load of the module.
+pub(super) unsafe extern "C" fn register_hooks(_p: *mut sys::apr_pool_t) {
+    install_panic_hook();
+    let after_alias = [c"mod_alias.c".as_ptr(), ptr::null()];
+    let before_users = [c"mod_userdir.c".as_ptr(), c"mod_vhost_alias.c".as_ptr(), ptr::null()];
+    // SAFETY: registration copies the order lists' pointers to constants; the functions match the hooks' types.
+    unsafe {
+        sys::ap_hook_pre_config(Some(pre_config), ptr::null(), ptr::null(), MIDDLE);
+        sys::ap_hook_check_config(Some(check_config), ptr::null(), ptr::null(), MIDDLE);
+        sys::ap_hook_post_config(Some(post_config), ptr::null(), ptr::null(), MIDDLE);
+        sys::ap_hook_child_init(Some(child_init), ptr::null(), ptr::null(), MIDDLE);
+        sys::ap_hook_translate_name(Some(translate_name), leak(after_alias), leak(before_users), MIDDLE);
+        sys::ap_hook_handler(Some(handle), ptr::null(), ptr::null(), MIDDLE);
+    }
+}
+
+const MIDDLE: c_int = sys::APR_HOOK_MIDDLE as c_int;
+
+/// An order list for httpd, which looks at it after this call when it sorts the hooks.
+fn leak<const N: usize>(list: [*const std::ffi::c_char; N]) -> *const *const std::ffi::c_char {
+    Box::leak(Box::new(list)).as_ptr()
+}
+
+/// # Safety
+/// httpd passes the pools of the configuration that is about to be read.
+unsafe extern "C" fn pre_config(
+    pconf: *mut sys::apr_pool_t,
+    _plog: *mut sys::apr_pool_t,
+    _ptemp: *mut sys::apr_pool_t,
+) -> c_int {
+    // SAFETY: the contract above; the pool lives as long as the configuration.
+    let pool = unsafe { Pool::from_raw(pconf) };
+    guard(
+        FAILED,
+        |_| {},
+        || {
+            live::begin(pool);
+            0
+        },
+    )
+}
+
+/// # Safety
+/// httpd passes its pools and the main server.
+unsafe extern "C" fn check_config(
+    _pconf: *mut sys::apr_pool_t,
+    _plog: *mut sys::apr_pool_t,
+    _ptemp: *mut sys::apr_pool_t,
+    s: *mut sys::server_rec,
+) -> c_int {
+    // SAFETY: the contract above.
+    let server = unsafe { Server::from_raw(s) };
+    guard(FAILED, |panic| server.log(Level::Crit, panic), || if startup::check(server) { 0 } else { FAILED })
+}
+
+/// # Safety
+/// httpd passes its pools and the main server.
+unsafe extern "C" fn post_config(
+    pconf: *mut sys::apr_pool_t,
+    _plog: *mut sys::apr_pool_t,
+    _ptemp: *mut sys::apr_pool_t,
+    s: *mut sys::server_rec,
+) -> c_int {
+    // SAFETY: the contract above.
+    let (pool, server) = unsafe { (Pool::from_raw(pconf), Server::from_raw(s)) };
+    guard(FAILED, |panic| server.log(Level::Crit, panic), || if startup::start(pool, server) { 0 } else { FAILED })
+}
+
+/// # Safety
+/// httpd passes the child's pool and the main server.
+unsafe extern "C" fn child_init(pchild: *mut sys::apr_pool_t, s: *mut sys::server_rec) {
+    // SAFETY: the contract above.
+    let (pool, server) = unsafe { (Pool::from_raw(pchild), Server::from_raw(s)) };
+    guard((), |panic| server.log(Level::Crit, panic), || startup::child(pool, server));
+}
+
+/// # Safety
+/// httpd passes a request that stays valid until this returns.
+unsafe extern "C" fn translate_name(r: *mut sys::request_rec) -> c_int {
+    // SAFETY: the contract above; NULL is declined.
+    let Some(request) = (unsafe { Request::from_raw(r) }) else { return DECLINED };
+    guard(FAILED, |panic| request.log(Level::Crit, panic), || if handler::translate(request) { 0 } else { DECLINED })
+}
+
+/// # Safety
+/// httpd passes a request that stays valid until this returns.
+unsafe extern "C" fn handle(r: *mut sys::request_rec) -> c_int {
+    // SAFETY: the contract above; NULL is declined.
+    let Some(request) = (unsafe { Request::from_raw(r) }) else { return DECLINED };
+    let answer = guard(Some(FAILED), |panic| request.log(Level::Crit, panic), || handler::run(request));
+    answer.unwrap_or(DECLINED)
+}

@@ -1,0 +1,8 @@
+//! What httpd calls: the `module` record, its functions, and one guarded entry for each hook. Nothing
+//! imports the entries; the rest of the module asks this floor only for the record's address and index.
+
+mod config;
+mod entries;
+mod record;
+
+pub(crate) use record::{image_path, module, module_index};

@@ -1,0 +1,114 @@
+//! The `module` record that `LoadModule wsgi_module` looks up, with the directive table behind it.
+//!
+//! It stands here and not in C because rustc exports only Rust symbols from a cdylib.
+
+use std::ffi::{CStr, OsStr};
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+use std::ptr;
+
+use super::{config, entries};
+use crate::directive::{Places, Row, TABLE};
+use crate::httpd::bindings as sys;
+
+/// Looked up by name; httpd writes its index and handle into it while it is single-threaded.
+#[unsafe(no_mangle)]
+#[allow(non_upper_case_globals)]
+static mut wsgi_module: sys::module = sys::module {
+    version: sys::MODULE_MAGIC_NUMBER_MAJOR as i32,
+    minor_version: sys::MODULE_MAGIC_NUMBER_MINOR as i32,
+    module_index: -1,
+    // <IfModule mod_wsgi.c> and lists of hook order match on this name.
+    name: c"mod_wsgi.c".as_ptr(),
+    dynamic_load_handle: ptr::null_mut(),
+    next: ptr::null_mut(),
+    magic: sys::MODULE_MAGIC_COOKIE as _,
+    rewrite_args: None,
+    create_dir_config: Some(config::create_dir_config),
+    merge_dir_config: Some(config::merge_dir_config),
+    create_server_config: Some(config::create_server_config),
+    merge_server_config: Some(config::merge_server_config),
+    cmds: (&raw const COMMANDS.0).cast(),
+    register_hooks: Some(entries::register_hooks),
+    flags: 0,
+};
+
+/// The record's address, as httpd's functions want it.
+pub(crate) fn module() -> *mut sys::module {
+    &raw mut wsgi_module
+}
+
+/// The module's index in httpd's tables of log levels.
+pub(crate) fn module_index() -> i32 {
+    // SAFETY: httpd sets the index when it loads the module, before it calls anything of it.
+    unsafe { (*module()).module_index }
+}
+
+/// The file that this image was loaded from.
+pub(crate) fn image_path() -> Option<PathBuf> {
+    // SAFETY: all fields of Dl_info are pointers, for which zero is a value.
+    let mut info: libc::Dl_info = unsafe { std::mem::zeroed() };
+    // SAFETY: the address is one of this image; the place for the answer is valid.
+    let found = unsafe { libc::dladdr(module().cast(), &raw mut info) };
+    if found == 0 || info.dli_fname.is_null() {
+        return None;
+    }
+    // SAFETY: dladdr gives a C string that lives as long as the image.
+    let name = unsafe { CStr::from_ptr(info.dli_fname) };
+    Some(PathBuf::from(OsStr::from_bytes(name.to_bytes())))
+}
+
+/// httpd's rows, one for each of ours and the end mark.
+struct Commands([sys::command_rec; TABLE.len() + 1]);
+
+// SAFETY: the rows are never written; their pointers lead to constants.
+unsafe impl Sync for Commands {}
+
+static COMMANDS: Commands = Commands({
+    let mut rows = [END; TABLE.len() + 1];
+    let mut at = 0;
+    while at < TABLE.len() {
+        rows[at] = command(&TABLE[at], at);
+        at += 1;
+    }
+    rows
+});
+
+const END: sys::command_rec = sys::command_rec {
+    name: ptr::null(),
+    func: sys::cmd_func { raw_args: None },
+    cmd_data: ptr::null_mut(),
+    req_override: 0,
+    args_how: sys::cmd_how_RAW_ARGS,
+    errmsg: ptr::null(),
+};
+
+/// The row for httpd: raw arguments, which `directive` reads itself, so that its errors can name them.
+const fn command(row: &'static Row, number: usize) -> sys::command_rec {
+    sys::command_rec {
+        name: row.name.as_ptr(),
+        func: sys::cmd_func { raw_args: Some(config::directive) },
+        cmd_data: ptr::without_provenance_mut(number),
+        req_override: places(row.places),
+        args_how: sys::cmd_how_RAW_ARGS,
+        errmsg: row.help.as_ptr(),
+    }
+}
+
+/// httpd's mask for a set of places.
+const fn places(places: Places) -> i32 {
+    let mut mask = 0;
+    if places.contains(Places::SERVER) {
+        mask |= sys::RSRC_CONF;
+    }
+    if places.contains(Places::DIR) {
+        mask |= sys::ACCESS_CONF;
+    }
+    if places.contains(Places::FILE_INFO) {
+        mask |= sys::OR_FILEINFO;
+    }
+    if places.contains(Places::AUTH_CONFIG) {
+        mask |= sys::OR_AUTHCFG;
+    }
+    mask as i32
+}

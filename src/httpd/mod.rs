@@ -1,0 +1,40 @@
+//! Borrowed views of httpd's and APR's records. The bottom floor: it decides nothing and imports none of
+//! the other modules.
+//!
+//! A view is `Copy`, owns nothing, and lives as long as the call from httpd that lent the record.
+
+pub(crate) mod bindings;
+pub(crate) mod body;
+pub(crate) mod command;
+pub(crate) mod guard;
+pub(crate) mod log;
+pub(crate) mod output;
+pub(crate) mod pool;
+pub(crate) mod process;
+pub(crate) mod regex;
+pub(crate) mod request;
+pub(crate) mod server;
+pub(crate) mod table;
+
+use std::ffi::{CStr, c_char};
+
+/// The bytes of a C string of httpd's; NULL is empty.
+///
+/// # Safety
+/// `text` is NULL or a C string that is neither changed nor freed for `'a`.
+pub(crate) unsafe fn bytes<'a>(text: *const c_char) -> &'a [u8] {
+    if text.is_null() {
+        return b"";
+    }
+    // SAFETY: the caller's promise, and it is not NULL.
+    unsafe { CStr::from_ptr(text) }.to_bytes()
+}
+
+/// As [`bytes`], with NULL told apart.
+///
+/// # Safety
+/// As [`bytes`].
+pub(crate) unsafe fn optional<'a>(text: *const c_char) -> Option<&'a [u8]> {
+    // SAFETY: the caller's promise.
+    (!text.is_null()).then(|| unsafe { bytes(text) })
+}

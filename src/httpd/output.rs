@@ -1,0 +1,159 @@
+//! The response, through httpd's output filters.
+
+use super::bindings as sys;
+use super::request::Request;
+
+/// The client is gone, or a filter failed: nothing more can be sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Broken;
+
+/// What follows the bytes of one [`Output::send`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Then {
+    /// More, soon: filters may keep what they have.
+    More,
+    /// Nothing for a while: what filters have must reach the client.
+    Flush,
+    /// The response ends here.
+    End,
+}
+
+/// Sends the response of one request.
+#[derive(Debug)]
+pub(crate) struct Output<'r> {
+    request: Request<'r>,
+    brigade: *mut sys::apr_bucket_brigade,
+}
+
+impl<'r> Output<'r> {
+    /// The output of `request`.
+    pub(crate) fn new(request: Request<'r>) -> Self {
+        Output { request, brigade: std::ptr::null_mut() }
+    }
+
+    fn allocator(&self) -> *mut sys::apr_bucket_alloc_t {
+        // SAFETY: the request and its connection are valid.
+        unsafe { (*(*self.request.raw()).connection).bucket_alloc }
+    }
+
+    fn brigade(&mut self) -> *mut sys::apr_bucket_brigade {
+        if self.brigade.is_null() {
+            let allocator = self.allocator();
+            // SAFETY: the pool is the request's.
+            self.brigade = unsafe { sys::apr_brigade_create((*self.request.raw()).pool, allocator) };
+        }
+        self.brigade
+    }
+
+    fn append(&mut self, bucket: *mut sys::apr_bucket) {
+        let brigade = self.brigade();
+        // SAFETY: the brigade is ours and takes the new bucket.
+        unsafe { sys::wsgi_brigade_insert_tail(brigade, bucket) };
+    }
+
+    /// Queues bytes, which stay where they are until the next [`Output::pass`] returns.
+    pub(crate) fn queue(&mut self, bytes: &[u8]) {
+        if bytes.is_empty() {
+            return;
+        }
+        let allocator = self.allocator();
+        // SAFETY: a transient bucket's bytes are copied by any filter that keeps them beyond the pass; the
+        // caller keeps them until then.
+        let bucket = unsafe {
+            sys::apr_bucket_transient_create(bytes.as_ptr().cast(), bytes.len() as sys::apr_size_t, allocator)
+        };
+        self.append(bucket);
+    }
+
+    /// Passes what is queued down the filters.
+    ///
+    /// # Errors
+    /// [`Broken`] when the client is gone.
+    pub(crate) fn pass(&mut self, then: Then) -> Result<(), Broken> {
+        let allocator = self.allocator();
+        match then {
+            Then::More => {}
+            // SAFETY: the allocator is the connection's.
+            Then::Flush => self.append(unsafe { sys::apr_bucket_flush_create(allocator) }),
+            // SAFETY: as above.
+            Then::End => self.append(unsafe { sys::apr_bucket_eos_create(allocator) }),
+        }
+        let brigade = self.brigade();
+        // SAFETY: filters and brigade are the request's.
+        let status = unsafe { sys::ap_pass_brigade((*self.request.raw()).output_filters, brigade) };
+        // SAFETY: the brigade is ours; what the filters took is out of it.
+        unsafe { sys::apr_brigade_cleanup(brigade.cast()) };
+        if status != 0 || self.request.is_aborted() { Err(Broken) } else { Ok(()) }
+    }
+
+    /// Sends `bytes` and what is queued.
+    ///
+    /// # Errors
+    /// As [`Output::pass`].
+    pub(crate) fn send(&mut self, bytes: &[u8], then: Then) -> Result<(), Broken> {
+        self.queue(bytes);
+        self.pass(then)
+    }
+
+    /// Ends a response that was cut short so that no client takes it for complete: HTTP/1.1 gets no last
+    /// chunk, HTTP/2 a stream reset, and the connection is closed.
+    ///
+    /// An error bucket of status 502 before the end of the stream is what httpd's own proxy uses for that
+    /// (`ap_http_chunk_filter`, mod_http2).
+    pub(crate) fn cut_short(&mut self) {
+        let request = self.request.raw();
+        // SAFETY: the connection outlives the request.
+        unsafe { (*(*request).connection).keepalive = sys::ap_conn_keepalive_e_AP_CONN_CLOSE };
+        let allocator = self.allocator();
+        // SAFETY: pool and allocator are the request's and its connection's.
+        let error = unsafe {
+            sys::ap_bucket_error_create(sys::HTTP_BAD_GATEWAY as i32, std::ptr::null(), (*request).pool, allocator)
+        };
+        self.append(error);
+        let _ = self.pass(Then::End);
+        self.reset_if_unmarked();
+    }
+
+    /// A response that only the end of the connection delimits (HTTP/1.0) shows no end at all: make TCP
+    /// say that the connection broke.
+    fn reset_if_unmarked(&self) {
+        let request = self.request.raw();
+        // SAFETY: the request is valid.
+        let (protocol, chunked) = unsafe { ((*request).proto_num, (*request).chunked) };
+        if protocol >= 1001 || chunked != 0 || self.request.headers_out().get(c"Content-Length").is_some() {
+            return;
+        }
+        // SAFETY: the connection is valid; the socket is the one it was accepted with, or NULL.
+        unsafe { sys::wsgi_reset_on_close((*request).connection) };
+    }
+}
+
+impl Request<'_> {
+    /// Sets the status, and the reason when it is not empty.
+    pub(crate) fn set_status(self, status: u16, reason: &[u8]) {
+        let raw = self.raw();
+        // SAFETY: the request is ours in its handler.
+        unsafe { (*raw).status = i32::from(status) };
+        if !reason.is_empty() {
+            let mut line = status.to_string().into_bytes();
+            line.push(b' ');
+            line.extend_from_slice(reason);
+            let line = self.pool().string(&line);
+            // SAFETY: as above; the line lives in the request's pool.
+            unsafe { (*raw).status_line = line };
+        }
+    }
+
+    /// `Content-Type`, with the filters that it adds (AddOutputFilterByType).
+    pub(crate) fn set_content_type(self, value: &[u8]) {
+        let value = self.pool().string(value);
+        // SAFETY: the request is valid, the string lives in its pool.
+        unsafe { sys::ap_set_content_type(self.raw(), value) };
+    }
+
+    /// `Content-Length`.
+    pub(crate) fn set_content_length(self, length: i64) {
+        // SAFETY: the request is valid.
+        unsafe { sys::ap_set_content_length(self.raw(), length) };
+    }
+}

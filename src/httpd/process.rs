@@ -1,0 +1,203 @@
+//! The process that httpd runs in: its state, what is kept over reloads, children that it watches.
+
+use std::ffi::{CString, c_int, c_void};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use super::bindings as sys;
+use super::guard::guard;
+use super::log::Level;
+use super::pool::Pool;
+use super::server::Server;
+
+/// The first pass over the configuration at the first start, after which the module is loaded again.
+pub(crate) fn is_rehearsal() -> bool {
+    state() == sys::AP_SQ_MS_CREATE_PRE_CONFIG as c_int
+}
+
+/// httpd's parent is about to end.
+pub(crate) fn is_exiting() -> bool {
+    state() == sys::AP_SQ_MS_EXITING as c_int
+}
+
+fn state() -> c_int {
+    // SAFETY: takes its argument by value.
+    unsafe { sys::ap_state_query(sys::AP_SQ_MAIN_STATE as c_int) }
+}
+
+/// The restart in progress is `restart` and not `graceful`.
+pub(crate) fn restart_is_hard() -> bool {
+    // SAFETY: the record lives as long as httpd; NULL before an MPM is loaded.
+    unsafe { sys::ap_unixd_mpm_get_retained_data().as_ref() }.is_some_and(|retained| retained.is_ungraceful != 0)
+}
+
+/// httpd's `User` and `Group`.
+pub(crate) fn unprivileged_ids() -> (u32, u32) {
+    // SAFETY: httpd's own record, written while the configuration is read, on this thread.
+    unsafe { (sys::ap_unixd_config.user_id, sys::ap_unixd_config.group_id) }
+}
+
+/// Version of the running httpd.
+pub(crate) fn version() -> (u32, u32, u32) {
+    let mut version = sys::ap_version_t { major: 0, minor: 0, patch: 0, add_string: std::ptr::null() };
+    // SAFETY: the record to fill is valid.
+    unsafe { sys::ap_get_server_revision(&raw mut version) };
+    let number = |part: c_int| u32::try_from(part).unwrap_or(0);
+    (number(version.major), number(version.minor), number(version.patch))
+}
+
+/// Whether children run several threads, and how many; whether there are several children, and how many.
+pub(crate) fn mpm_shape() -> (u32, u32) {
+    let ask = |query: u32| {
+        let mut answer: c_int = 0;
+        // SAFETY: the place for the answer is valid.
+        unsafe { sys::ap_mpm_query(query as c_int, &raw mut answer) };
+        u32::try_from(answer).unwrap_or(0).max(1)
+    };
+    (ask(sys::AP_MPMQ_MAX_THREADS), ask(sys::AP_MPMQ_MAX_DAEMONS))
+}
+
+/// Adds to the `Server` header, as far as `ServerTokens` allows.
+pub(crate) fn add_banner(pconf: Pool<'_>, text: &str) {
+    let text = pconf.string(text.as_bytes());
+    // SAFETY: pool and text are valid; httpd copies the text.
+    unsafe { sys::ap_add_version_component(pconf.raw(), text) };
+}
+
+/// What [`keep`] kept under `key`.
+pub(crate) fn kept<T: 'static>(main: Server<'_>, key: &str) -> Option<&'static mut T> {
+    // SAFETY: only `keep` stores there, with a type that belongs to the key; the parent has one thread, and a
+    // child looks only while it starts.
+    unsafe { main.process_pool().kept(key).cast::<T>().as_mut() }
+}
+
+/// Keeps `value` as long as the process lives. It is never dropped.
+pub(crate) fn keep<T: 'static>(main: Server<'_>, key: &str, value: T) -> &'static mut T {
+    let value = Box::leak(Box::new(value));
+    main.process_pool().keep(key, std::ptr::from_mut(value).cast());
+    value
+}
+
+/// What is called when a watched process is gone: main server, configuration's pool, exit status in words.
+pub(crate) type Gone = fn(Server<'_>, Pool<'_>, &str);
+
+struct Watched {
+    process: sys::apr_proc_t,
+    pconf: *mut sys::apr_pool_t,
+    gone: Gone,
+}
+
+/// Has httpd's parent call `gone` when the process `pid` ends, as long as the configuration lives.
+pub(crate) fn watch(pconf: Pool<'_>, pid: i32, gone: Gone) {
+    // SAFETY: an apr_proc_t of zeroes is valid: no pipes.
+    let mut process: sys::apr_proc_t = unsafe { std::mem::zeroed() };
+    process.pid = pid;
+    let watched = pconf.own(Watched { process, pconf: pconf.raw(), gone });
+    // SAFETY: `watched` lives in the pool, which unregisters the process before it drops the record.
+    unsafe {
+        sys::apr_proc_other_child_register(
+            &raw mut (*watched).process,
+            Some(maintain),
+            watched.cast(),
+            std::ptr::null_mut(),
+            pconf.raw(),
+        );
+    }
+}
+
+/// # Safety
+/// httpd passes the record that [`watch`] registered.
+unsafe extern "C" fn maintain(reason: c_int, data: *mut c_void, status: c_int) {
+    if reason != sys::APR_OC_REASON_DEATH as c_int && reason != sys::APR_OC_REASON_LOST as c_int {
+        return;
+    }
+    // SAFETY: the contract above.
+    let watched = unsafe { &*data.cast::<Watched>() };
+    let (pconf, gone) = (watched.pconf, watched.gone);
+    // SAFETY: the record was registered with APR, and is told of once.
+    unsafe { sys::apr_proc_other_child_unregister(data) };
+    let mut mpm: c_int = 0;
+    // SAFETY: the place for the answer is valid.
+    unsafe { sys::ap_mpm_query(sys::AP_MPMQ_MPM_STATE as c_int, &raw mut mpm) };
+    // SAFETY: httpd sets its main server before it runs.
+    let main = unsafe { Server::from_raw(sys::ap_server_conf) };
+    if mpm == sys::AP_MPMQ_STOPPING as c_int || is_exiting() {
+        return;
+    }
+    // SAFETY: the configuration that registered the process is still in force.
+    let pool = unsafe { Pool::from_raw(pconf) };
+    guard((), |panic| main.log(Level::Crit, panic), || gone(main, pool, &in_words(status)));
+}
+
+fn in_words(status: c_int) -> String {
+    if libc::WIFSIGNALED(status) {
+        format!("signal {}", libc::WTERMSIG(status))
+    } else {
+        format!("exit status {}", libc::WEXITSTATUS(status))
+    }
+}
+
+struct Ending(fn(Server<'_>));
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        // SAFETY: httpd's main server stays readable until the configuration's pool is gone.
+        let main = unsafe { Server::from_raw(sys::ap_server_conf) };
+        (self.0)(main);
+    }
+}
+
+/// Calls `ending` when the configuration's pool is cleared, in the parent only.
+pub(crate) fn at_cleanup(pconf: Pool<'_>, ending: fn(Server<'_>)) {
+    pconf.own(Ending(ending));
+}
+
+/// Waits up to `limit_ms` for a child process to end.
+pub(crate) fn wait_for(pid: i32, limit_ms: u64) {
+    let deadline = Instant::now() + Duration::from_millis(limit_ms);
+    while pid > 0 && matches!(wsgi_sys::process::try_wait(pid), Ok(None)) && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// httpd's standard error: the error log of the main server once it is open.
+pub(crate) fn stderr() -> BorrowedFd<'static> {
+    // SAFETY: httpd keeps descriptor 2 open for its whole life.
+    unsafe { BorrowedFd::borrow_raw(2) }
+}
+
+/// A copy of one of httpd's own descriptors.
+pub(crate) fn duplicate(fd: i32) -> io::Result<OwnedFd> {
+    // SAFETY: the caller got the number from a record of httpd's that holds it open.
+    wsgi_sys::fd::duplicate(unsafe { BorrowedFd::borrow_raw(fd) }.as_fd(), 10)
+}
+
+/// The environment of this process, as exec wants it.
+pub(crate) fn environment() -> Vec<CString> {
+    let pair = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
+        let mut text = name.into_vec();
+        text.push(b'=');
+        text.extend_from_slice(value.as_bytes());
+        CString::new(text).ok()
+    };
+    std::env::vars_os().filter_map(pair).collect()
+}
+
+/// A path, as exec wants it.
+pub(crate) fn c_string(path: &Path) -> CString {
+    CString::new(path.as_os_str().as_bytes()).unwrap_or_default()
+}
+
+/// Writes a line that belongs to no request into the main server's log.
+pub(crate) fn log_main(level: i32, text: &[u8]) {
+    // SAFETY: httpd's main server lives as long as any child.
+    unsafe { Server::from_raw(sys::ap_server_conf) }.log_bytes(level, text);
+}
+
+/// For `guard` where no request is at hand.
+pub(crate) fn log_panic(text: &str) {
+    log_main(Level::Crit as i32, text.as_bytes());
+}

@@ -1,0 +1,293 @@
+//! A request.
+
+use std::ffi::CStr;
+use std::marker::PhantomData;
+
+use super::bindings as sys;
+use super::pool::Pool;
+use super::server::Server;
+use super::table::Table;
+use super::{bytes, optional};
+
+/// A request that lives for `'r`, the time of the hook that got it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Request<'r> {
+    raw: *mut sys::request_rec,
+    life: PhantomData<&'r ()>,
+}
+
+/// What kind of file `r->filename` is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum FileKind {
+    /// Nothing is there.
+    Missing,
+    /// A directory.
+    Directory,
+    /// Anything else.
+    File,
+}
+
+/// A number of a C macro as the type of the field that holds it.
+macro_rules! constant {
+    ($name:ident) => {
+        sys::$name as i64
+    };
+}
+
+impl<'r> Request<'r> {
+    /// # Safety
+    /// `raw` is NULL or a request that lives for `'r`.
+    pub(crate) unsafe fn from_raw(raw: *mut sys::request_rec) -> Option<Self> {
+        (!raw.is_null()).then_some(Request { raw, life: PhantomData })
+    }
+
+    /// For calls of httpd.
+    pub(crate) fn raw(self) -> *mut sys::request_rec {
+        self.raw
+    }
+
+    fn record(self) -> &'r sys::request_rec {
+        // SAFETY: `from_raw`'s contract; the reference is not kept over calls that change the request.
+        unsafe { &*self.raw }
+    }
+
+    fn connection(self) -> &'r sys::conn_rec {
+        // SAFETY: a request's connection outlives it.
+        unsafe { &*self.record().connection }
+    }
+
+    /// The request's pool.
+    pub(crate) fn pool(self) -> Pool<'r> {
+        // SAFETY: the pool lives as long as the request.
+        unsafe { Pool::from_raw(self.record().pool) }
+    }
+
+    /// The virtual host.
+    pub(crate) fn server(self) -> Server<'r> {
+        // SAFETY: servers outlive requests.
+        unsafe { Server::from_raw(self.record().server) }
+    }
+
+    /// The module's record of the directory, as merged for this request.
+    pub(crate) fn dir_config<T>(self) -> Option<&'r T> {
+        // SAFETY: the vector is the request's; the module's entry is a `T` of a pool that outlives it, or NULL.
+        unsafe {
+            let found = sys::ap_get_module_config(self.record().per_dir_config, crate::hooks::module());
+            found.cast::<T>().as_ref()
+        }
+    }
+
+    /// Gives the request a value of ours, as later hooks of it find it by [`Request::own_config`].
+    pub(crate) fn set_own_config<T: 'static>(self, value: T) {
+        let owned = self.pool().own(value);
+        // SAFETY: the vector is the request's and has room for the module.
+        unsafe { sys::ap_set_module_config(self.record().request_config, crate::hooks::module(), owned.cast()) };
+    }
+
+    /// What [`Request::set_own_config`] gave.
+    pub(crate) fn own_config<T>(self) -> Option<&'r T> {
+        // SAFETY: only `set_own_config` puts the module's entry there, always with the same type.
+        unsafe {
+            let found = sys::ap_get_module_config(self.record().request_config, crate::hooks::module());
+            found.cast::<T>().as_ref()
+        }
+    }
+
+    /// `r->uri`: path, decoded.
+    pub(crate) fn uri(self) -> &'r [u8] {
+        // SAFETY: a C string of the request, or NULL.
+        unsafe { bytes(self.record().uri) }
+    }
+
+    /// `r->path_info`.
+    pub(crate) fn path_info(self) -> &'r [u8] {
+        // SAFETY: as above.
+        unsafe { bytes(self.record().path_info) }
+    }
+
+    /// `r->filename`.
+    pub(crate) fn filename(self) -> &'r [u8] {
+        // SAFETY: as above.
+        unsafe { bytes(self.record().filename) }
+    }
+
+    /// `r->handler`.
+    pub(crate) fn handler(self) -> &'r [u8] {
+        // SAFETY: as above.
+        unsafe { bytes(self.record().handler) }
+    }
+
+    /// `r->method`.
+    pub(crate) fn method(self) -> &'r [u8] {
+        // SAFETY: as above.
+        unsafe { bytes(self.record().method) }
+    }
+
+    /// Host of the request line or header.
+    pub(crate) fn hostname(self) -> Option<&'r [u8]> {
+        // SAFETY: as above.
+        unsafe { optional(self.record().hostname) }
+    }
+
+    /// `r->log_id`; none until something makes one.
+    pub(crate) fn log_id(self) -> Option<&'r [u8]> {
+        // SAFETY: as above.
+        unsafe { optional(self.record().log_id) }
+    }
+
+    /// `LimitRequestBody`, bytes; 0 is no limit.
+    pub(crate) fn body_limit(self) -> u64 {
+        // SAFETY: the request is valid.
+        u64::try_from(unsafe { sys::ap_get_limit_req_body(self.raw) }).unwrap_or(0)
+    }
+
+    /// The connection's log id.
+    pub(crate) fn connection_log_id(self) -> Option<&'r [u8]> {
+        // SAFETY: as above, of the connection.
+        unsafe { optional(self.connection().log_id) }
+    }
+
+    /// Microseconds since the epoch when the request arrived.
+    pub(crate) fn start_us(self) -> i64 {
+        self.record().request_time
+    }
+
+    /// Mapped by `ProxyPass` or such.
+    pub(crate) fn is_proxied(self) -> bool {
+        self.record().proxyreq != 0
+    }
+
+    /// Part of an SSI document.
+    pub(crate) fn is_included(self) -> bool {
+        // SAFETY: a C string that mod_include sets, or NULL.
+        !self.record().main.is_null() && unsafe { bytes(self.record().protocol) } == b"INCLUDED"
+    }
+
+    /// The port that httpd takes for the server's.
+    pub(crate) fn server_port(self) -> u16 {
+        // SAFETY: the request is valid.
+        unsafe { sys::ap_get_server_port(self.raw) }
+    }
+
+    /// The server's name as httpd puts it into URLs.
+    pub(crate) fn server_name(self) -> &'r [u8] {
+        // SAFETY: the request is valid; the name lives as long.
+        unsafe { bytes(sys::ap_get_server_name(self.raw)) }
+    }
+
+    /// Whether `Options` allows ExecCGI.
+    pub(crate) fn exec_cgi(self) -> bool {
+        // SAFETY: the request is valid.
+        let options = unsafe { sys::ap_allow_options(self.raw) };
+        i64::from(options) & constant!(OPT_EXECCGI) != 0
+    }
+
+    /// `AcceptPathInfo Off` holds.
+    pub(crate) fn rejects_path_info(self) -> bool {
+        i64::from(self.record().used_path_info) == constant!(AP_REQ_REJECT_PATH_INFO)
+    }
+
+    /// What httpd found at `r->filename`.
+    pub(crate) fn file_kind(self) -> FileKind {
+        match self.record().finfo.filetype {
+            sys::apr_filetype_e_APR_NOFILE => FileKind::Missing,
+            sys::apr_filetype_e_APR_DIR => FileKind::Directory,
+            _ => FileKind::File,
+        }
+    }
+
+    /// Modification time of `r->filename`, microseconds since the epoch.
+    pub(crate) fn mtime_us(self) -> i64 {
+        self.record().finfo.mtime
+    }
+
+    /// Request headers.
+    pub(crate) fn headers_in(self) -> Table<'r> {
+        // SAFETY: table and pool live as long as the request.
+        unsafe { Table::from_raw(self.record().headers_in, self.pool()) }
+    }
+
+    /// Response headers.
+    pub(crate) fn headers_out(self) -> Table<'r> {
+        // SAFETY: as above.
+        unsafe { Table::from_raw(self.record().headers_out, self.pool()) }
+    }
+
+    /// Response headers that stay on errors and redirects.
+    pub(crate) fn err_headers_out(self) -> Table<'r> {
+        // SAFETY: as above.
+        unsafe { Table::from_raw(self.record().err_headers_out, self.pool()) }
+    }
+
+    /// `SetEnv`, CGI variables and such.
+    pub(crate) fn subprocess_env(self) -> Table<'r> {
+        // SAFETY: as above.
+        unsafe { Table::from_raw(self.record().subprocess_env, self.pool()) }
+    }
+
+    /// Notes that modules leave each other.
+    pub(crate) fn notes(self) -> Table<'r> {
+        // SAFETY: as above.
+        unsafe { Table::from_raw(self.record().notes, self.pool()) }
+    }
+
+    /// Fills `subprocess_env` with the CGI variables.
+    pub(crate) fn add_cgi_variables(self) {
+        // SAFETY: the request is valid and in its handler.
+        unsafe { sys::ap_add_common_vars(self.raw) };
+        // SAFETY: as above.
+        unsafe { sys::ap_add_cgi_vars(self.raw) };
+    }
+
+    /// The connection is TLS.
+    pub(crate) fn is_tls(self) -> bool {
+        // SAFETY: the connection outlives the request.
+        unsafe { sys::wsgi_is_https(self.record().connection) != 0 }
+    }
+
+    /// The client is gone.
+    pub(crate) fn is_aborted(self) -> bool {
+        self.connection().aborted != 0
+    }
+
+    /// Where the connection was accepted: address and port.
+    pub(crate) fn listener(self) -> (&'r [u8], u16) {
+        let address = self.connection().local_addr;
+        if address.is_null() {
+            return (b"", 0);
+        }
+        // SAFETY: the address lives as long as the connection.
+        let port = unsafe { (*address).port };
+        // SAFETY: a C string of the connection, or NULL.
+        (unsafe { bytes(self.connection().local_ip) }, port)
+    }
+
+    /// The first output filter changes content rather than protocol.
+    pub(crate) fn has_content_filter(self) -> bool {
+        let filter = self.record().output_filters;
+        if filter.is_null() {
+            return false;
+        }
+        // SAFETY: a filter in the chain of the request, and its registration.
+        let kind = unsafe { (*(*filter).frec).ftype };
+        kind < sys::ap_filter_type_AP_FTYPE_PROTOCOL
+    }
+
+    /// Maps the request to a file for a handler.
+    pub(crate) fn map_to(self, filename: &[u8], handler: &CStr) {
+        let filename = self.pool().string(filename);
+        let handler = self.pool().string(handler.to_bytes());
+        // SAFETY: the request is ours for the hook; the strings live in its pool.
+        unsafe {
+            (*self.raw).filename = filename;
+            (*self.raw).handler = handler;
+        }
+        // As mod_alias does: ScriptAlias needs no ExecCGI.
+        self.notes().set(b"alias-forced-type", b"wsgi-script");
+    }
+
+    /// Whether [`Request::map_to`] mapped it.
+    pub(crate) fn is_mapped(self) -> bool {
+        self.notes().get(c"alias-forced-type") == Some(b"wsgi-script")
+    }
+}

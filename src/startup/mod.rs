@@ -1,0 +1,111 @@
+//! What happens around a start of httpd: checking the configuration, starting or informing the
+//! supervisor in post_config, and preparing a new child.
+//!
+//! httpd runs post_config twice at its first start and unloads the module in between; only the second
+//! pass, and each restart, starts anything.
+
+mod companions;
+mod pools;
+mod supervisor;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use crate::daemon::Connections;
+use crate::directive::{self, ServerConfig, ServerKey};
+use crate::embedded::Embedded;
+use crate::httpd::log::Level;
+use crate::httpd::pool::Pool;
+use crate::httpd::process;
+use crate::httpd::server::Server;
+use crate::live::{self, Group, Live};
+use crate::route::{self, Preload, Sole};
+
+/// What the configuration asks for, beyond what its directives say one by one.
+struct Plan {
+    sole: Vec<Option<Sole>>,
+    preloads: Vec<Preload>,
+    names: Vec<(ServerKey, Vec<u8>)>,
+}
+
+/// Checks what no single directive can know; also for `configtest`. False: there were errors, and they
+/// have been logged.
+pub(crate) fn check(main: Server<'_>) -> bool {
+    match plan(main).and_then(|plan| pools::build(main, &plan.sole, &plan.preloads)) {
+        Ok(_) => true,
+        Err(errors) => {
+            errors.iter().for_each(|error| main.log(Level::Crit, error));
+            false
+        }
+    }
+}
+
+fn plan(main: Server<'_>) -> Result<Plan, Vec<String>> {
+    let global = &live::reading().ok_or_else(|| vec!["no configuration was read".to_owned()])?.global;
+    let servers: Vec<(ServerKey, &ServerConfig)> =
+        main.and_following().filter_map(|server| Some((live::server_key(server), server.config()?))).collect();
+    let names: Vec<_> = main.and_following().map(|server| (live::server_key(server), server.name().to_vec())).collect();
+    let name = |key| names.iter().find(|(server, _)| *server == key).map(|(_, name)| name);
+    let same_name = |one, other| one == other || name(one).is_some_and(|found| Some(found) == name(other));
+    let sole = route::alone(global, &servers, &companions::is_directory);
+    let preloads = route::preloads(global, &servers, &companions::is_directory, same_name)?;
+    Ok(Plan { sole, preloads, names })
+}
+
+/// Puts the configuration in force. False: httpd must not start, and the log says why.
+pub(crate) fn start(pconf: Pool<'_>, main: Server<'_>) -> bool {
+    if process::is_rehearsal() {
+        return true;
+    }
+    match begin(pconf, main) {
+        Ok(()) => true,
+        Err(errors) => {
+            errors.iter().for_each(|error| main.log(Level::Crit, error));
+            false
+        }
+    }
+}
+
+fn begin(pconf: Pool<'_>, main: Server<'_>) -> Result<(), Vec<String>> {
+    let one = |error: String| vec![error];
+    let plan = plan(main)?;
+    let pools = pools::build(main, &plan.sole, &plan.preloads)?;
+    let reading = std::mem::take(live::reading().ok_or_else(|| one("no configuration was read".into()))?);
+    if let Some(warning) = directive::not_in_effect_warning(&reading.global) {
+        main.log(Level::Warn, &warning);
+    }
+    process::add_banner(pconf, concat!("mod_wsgi/", env!("CARGO_PKG_VERSION")));
+    let engine = companions::open_engine().map_err(one)?;
+    let boards = supervisor::apply(main, pconf, &pools, &engine).map_err(one)?;
+    let groups = pools
+        .into_iter()
+        .zip(boards)
+        .map(|(pool, (id, board))| Group {
+            id,
+            connections: Connections::new(board.slots()),
+            board,
+            main_script: pool.config.main_script.map(String::into_bytes),
+            script_user: pool.script_user,
+            script_group: pool.script_group,
+        })
+        .collect();
+    let embedded = Embedded::new(&reading.global, engine);
+    let dispatch = supervisor::dispatch_end(main).map_err(one)?;
+    let pid = AtomicU32::new(std::process::id());
+    live::publish(pconf, Live { reading, groups, dispatch, server_names: plan.names, embedded, pid });
+    Ok(())
+}
+
+/// Prepares a child: it keeps what it needs to reach the supervisor and closes the rest.
+pub(crate) fn child(pchild: Pool<'_>, main: Server<'_>) {
+    supervisor::forget_in_child(main);
+    if let Some(live) = live::get() {
+        live.pid.store(std::process::id(), Ordering::Relaxed);
+        live.embedded.finish_with(pchild);
+    }
+}
+
+pub(crate) use pools::{default_python, python_of};
+
+/// A scoreboard that parent and children share.
+type Board = (u64, Arc<wsgi_sys::scoreboard::Scoreboard>);

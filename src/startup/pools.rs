@@ -1,0 +1,248 @@
+//! From `WSGIDaemonProcess` definitions to what the supervisor is told: names of users become numbers,
+//! and an interpreter is chosen.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::Path;
+
+use wsgi_sys::user;
+use wsgi_wire::pool::{Identity, PoolConfig, Preload as WirePreload};
+
+use crate::directive::{GlobalConfig, ProcessGroup, Text};
+use crate::httpd::log::Level;
+use crate::httpd::process;
+use crate::httpd::server::Server;
+use crate::live;
+use crate::route::{Preload, Sole};
+
+/// A process group, ready to be started.
+pub(super) struct Pool {
+    /// For the supervisor; its id is set when the scoreboard is known.
+    pub(super) config: PoolConfig,
+    /// Most requests that may wait.
+    pub(super) backlog: u32,
+    /// Descriptor of the error log.
+    pub(super) log: Option<i32>,
+    /// `script-user` as a number.
+    pub(super) script_user: Option<u32>,
+    /// `script-group` as a number.
+    pub(super) script_group: Option<u32>,
+}
+
+/// Interpreters to look for when the configuration names none.
+const DEFAULT_PYTHONS: [&str; 3] = ["/usr/local/bin/python3", "/usr/bin/python3", "/bin/python3"];
+
+/// All groups of the configuration.
+///
+/// # Errors
+/// A sentence for each thing that is wrong.
+pub(super) fn build(main: Server<'_>, sole: &[Option<Sole>], preloads: &[Preload]) -> Result<Vec<Pool>, Vec<String>> {
+    let global = &live::reading().ok_or_else(|| vec!["no configuration was read".to_owned()])?.global;
+    let (mut pools, mut errors) = (Vec::new(), Vec::new());
+    for (at, group) in global.groups.iter().enumerate() {
+        let sole = sole.get(at).and_then(Option::as_ref);
+        match pool(main, global, group, sole, preloads) {
+            Ok(pool) => pools.push(pool),
+            Err(error) => errors.push(format!("WSGIDaemonProcess {} at {}: {error}", text(&group.name), group.defined)),
+        }
+    }
+    if errors.is_empty() { Ok(pools) } else { Err(errors) }
+}
+
+fn pool(
+    main: Server<'_>,
+    global: &GlobalConfig,
+    group: &ProcessGroup,
+    sole: Option<&Sole>,
+    preloads: &[Preload],
+) -> Result<Pool, String> {
+    let server = main.and_following().find(|server| live::server_key(*server) == group.server).unwrap_or(main);
+    let (python, python_from) = interpreter(group, global)?;
+    let config = PoolConfig {
+        id: 0,
+        name: utf8(&group.name, "name")?,
+        defined_at: group.defined.to_string(),
+        processes: group.processes,
+        threads: group.threads,
+        multiprocess: group.multiprocess,
+        python,
+        python_from,
+        identity: identity(main, group)?,
+        home: optional(group.home.as_ref(), "home")?,
+        umask: group.umask,
+        display_name: optional(group.display_name.as_ref(), "display-name")?,
+        utf8_mode: utf8_mode(group),
+        env: environment(group)?,
+        python_path: list(group.python_path.as_deref().unwrap_or_default(), "python-path")?,
+        main_script: sole.map(|sole| utf8(&sole.path, "script")).transpose()?,
+        preload: preload(group, preloads)?,
+        maximum_requests: group.maximum_requests,
+        shutdown_timeout_ms: u64::from(group.shutdown_timeout) * 1000,
+        graceful_timeout_ms: u64::from(group.graceful_timeout) * 1000,
+        case_insensitive: global.runtime.case_sensitivity == Some(false),
+        log_level: u8::try_from(server.log_level().clamp(0, 15)).unwrap_or(4),
+        apache_version: process::version(),
+    };
+    Ok(Pool {
+        config,
+        backlog: group.listen_backlog,
+        log: server.error_log_fd(),
+        script_user: group.script_user.as_ref().map(|name| uid(name, "script-user")).transpose()?,
+        script_group: group.script_group.as_ref().map(|name| gid(name, "script-group")).transpose()?,
+    })
+}
+
+fn preload(group: &ProcessGroup, preloads: &[Preload]) -> Result<Vec<WirePreload>, String> {
+    let mine = preloads.iter().filter(|preload| preload.process_group == group.name);
+    mine.map(|preload| {
+        let script = utf8(&preload.path, "script")?;
+        Ok(WirePreload { script, group: utf8(&preload.application_group, "application-group")? })
+    })
+    .collect()
+}
+
+/// Path of the interpreter, and what in the configuration chose it.
+fn interpreter(group: &ProcessGroup, global: &GlobalConfig) -> Result<(String, String), String> {
+    if let Some(python) = &group.python {
+        let path = utf8(python, "python")?;
+        return Ok((path.clone(), format!("python={path}")));
+    }
+    if let Some(home) = &group.python_home {
+        let home = utf8(home, "python-home")?;
+        return Ok((python_of(&home), format!("python-home={home}")));
+    }
+    if let Some(home) = &global.runtime.python_home {
+        let home = utf8(home, "WSGIPythonHome")?;
+        return Ok((python_of(&home), format!("WSGIPythonHome {home}")));
+    }
+    Ok((default_python(), "the default; python= or python-home= chooses another".into()))
+}
+
+/// The interpreter in a virtual environment or installation prefix.
+pub(crate) fn python_of(home: &str) -> String {
+    let home = home.trim_end_matches('/');
+    let candidates = [format!("{home}/bin/python3"), format!("{home}/bin/python")];
+    let found = candidates.iter().find(|path| Path::new(path).exists());
+    found.unwrap_or(&candidates[0]).clone()
+}
+
+/// The interpreter of the system.
+pub(crate) fn default_python() -> String {
+    DEFAULT_PYTHONS.iter().find(|path| Path::new(path).exists()).unwrap_or(&DEFAULT_PYTHONS[1]).to_string()
+}
+
+/// Whom the processes run as: `None` is whoever runs httpd.
+fn identity(main: Server<'_>, group: &ProcessGroup) -> Result<Option<Identity>, String> {
+    if user::effective_uid() != 0 {
+        warn_about_unprivileged(main, group);
+        return Ok(None);
+    }
+    let (default_uid, default_gid) = process::unprivileged_ids();
+    let named = match &group.user {
+        Some(name) => {
+            let name = utf8(name, "user")?;
+            let found = user::find_user(&name).map_err(|error| format!("user={name}: {error}"))?;
+            found.ok_or_else(|| format!("user \"{name}\": there is no such user; a name or #uid is allowed"))?
+        }
+        None => user::find_user(&format!("#{default_uid}"))
+            .map_err(|error| error.to_string())?
+            .ok_or_else(|| format!("httpd's own user #{default_uid} is unknown"))?,
+    };
+    if named.uid == 0 {
+        return Err(format!("user \"{}\": daemon processes must not run as root; name another user", named.name));
+    }
+    let gid = match (&group.group, &group.user) {
+        (Some(name), _) => gid(name, "group")?,
+        (None, _) => default_gid,
+    };
+    let groups = match &group.supplementary_groups {
+        Some(names) => {
+            let named: Result<Vec<u32>, String> =
+                names.iter().map(|name| self::gid(name, "supplementary-groups")).collect();
+            std::iter::once(gid).chain(named?).collect()
+        }
+        None => user::groups_of(&named.name, gid).map_err(|error| error.to_string())?,
+    };
+    Ok(Some(Identity { uid: named.uid, gid, groups, name: named.name, home: named.home }))
+}
+
+fn warn_about_unprivileged(main: Server<'_>, group: &ProcessGroup) {
+    let Some(name) = &group.user else { return };
+    let other = match user::find_user(&text(name)) {
+        Ok(Some(found)) => found.uid != user::effective_uid(),
+        _ => true,
+    };
+    if other {
+        let line = format!(
+            "WSGIDaemonProcess {} user={}: httpd was not started as root, so the processes run as uid {}",
+            text(&group.name),
+            text(name),
+            user::effective_uid()
+        );
+        main.log(Level::Warn, &line);
+    }
+}
+
+fn uid(name: &Text, option: &str) -> Result<u32, String> {
+    let name = utf8(name, option)?;
+    let found = user::find_user(&name).map_err(|error| format!("{option}={name}: {error}"))?;
+    found
+        .map(|user| user.uid)
+        .ok_or_else(|| format!("{option} \"{name}\": there is no such user; a name or #uid is allowed"))
+}
+
+fn gid(name: &Text, option: &str) -> Result<u32, String> {
+    let name = utf8(name, option)?;
+    let found = user::find_group(&name).map_err(|error| format!("{option}={name}: {error}"))?;
+    found.ok_or_else(|| format!("{option} \"{name}\": there is no such group; a name or #gid is allowed"))
+}
+
+/// Variables of httpd's environment that speak to httpd only.
+const NOT_INHERITED: [&str; 4] = ["NOTIFY_SOCKET", "LISTEN_FDS", "LISTEN_PID", "INVOCATION_ID"];
+
+/// httpd's environment with what the options put in its place; `env=` wins.
+fn environment(group: &ProcessGroup) -> Result<Vec<(String, String)>, String> {
+    let mut all: Vec<(String, String)> = std::env::vars_os()
+        .filter_map(|(name, value)| {
+            let (name, value) = (String::from_utf8(name.into_vec()), String::from_utf8(value.into_vec()));
+            name.ok().zip(value.ok())
+        })
+        .filter(|(name, _)| !NOT_INHERITED.contains(&name.as_str()))
+        .collect();
+    let mut set = |name: &str, value: String| {
+        all.retain(|(known, _)| known != name);
+        all.push((name.to_owned(), value));
+    };
+    if let Some(lang) = &group.lang {
+        set("LANG", utf8(lang, "lang")?);
+    }
+    if let Some(locale) = &group.locale {
+        set("LC_ALL", utf8(locale, "locale")?);
+    }
+    for (name, value) in &group.env {
+        set(&utf8(name, "env")?, utf8(value, "env")?);
+    }
+    Ok(all)
+}
+
+/// Python's UTF-8 mode, unless the configuration says something of encodings itself.
+fn utf8_mode(group: &ProcessGroup) -> bool {
+    const SPEAKS: [&[u8]; 5] = [b"LANG", b"LC_ALL", b"LC_CTYPE", b"PYTHONUTF8", b"PYTHONIOENCODING"];
+    group.lang.is_none() && group.locale.is_none() && !group.env.iter().any(|(name, _)| SPEAKS.contains(&&name[..]))
+}
+
+fn optional(value: Option<&Text>, what: &str) -> Result<Option<String>, String> {
+    value.map(|value| utf8(value, what)).transpose()
+}
+
+fn list(values: &[Text], what: &str) -> Result<Vec<String>, String> {
+    values.iter().map(|value| utf8(value, what)).collect()
+}
+
+fn utf8(value: &[u8], what: &str) -> Result<String, String> {
+    String::from_utf8(value.to_vec()).map_err(|_| format!("{what} \"{}\": must be UTF-8", text(value)))
+}
+
+fn text(value: &[u8]) -> String {
+    OsStr::from_bytes(value).to_string_lossy().into_owned()
+}
