@@ -104,4 +104,15 @@ mod tests {
         assert!(page.contains("## \\<WSGIInterpreterOptions>\n"));
         assert!(page.contains("* Syntax: `WSGIScriptReloading On|Off`\n* Default: On\n"));
     }
+
+    /// The committed page is what the table says. `UPDATE_DOCS=1 cargo test` writes it anew.
+    #[test]
+    fn the_committed_page_is_up_to_date() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/directives.md");
+        if std::env::var_os("UPDATE_DOCS").is_some() {
+            std::fs::write(path, render_markdown()).expect("docs/ is writable");
+        }
+        let page = std::fs::read_to_string(path).expect("docs/directives.md");
+        assert!(page == render_markdown(), "docs/directives.md is stale: run UPDATE_DOCS=1 cargo test");
+    }
 }

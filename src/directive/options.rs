@@ -114,7 +114,7 @@ options! {
     Threads "threads" Integer(0, 65533), EFFECT, "15", "Request threads in each process; 0 is a process that only runs its import scripts.";
     User "user" User, EFFECT, "httpd's User", "User that the processes run as, when httpd is started by root.";
     Group "group" Group, EFFECT, "httpd's Group, or the user's", "Group that the processes run as, when httpd is started by root.";
-    SupplementaryGroups "supplementary-groups" GroupList, LATER, "those of the user", "Further groups of the processes, separated by commas.";
+    SupplementaryGroups "supplementary-groups" GroupList, EFFECT, "those of the user", "Further groups of the processes, separated by commas.";
     Umask "umask" Octal, EFFECT, "inherited", "File mode creation mask, octal.";
     Chroot "chroot" AbsolutePath, LATER, "none", "Directory that becomes the root of the processes.";
     Home "home" AbsolutePath, EFFECT, "the user's home directory if another user than httpd's", "Working directory; also put first on sys.path.";
@@ -123,7 +123,7 @@ options! {
     Locale "locale" Word, EFFECT, "inherited", "Environment variable LC_ALL, and the locale that is set.";
     ScriptUser "script-user" User, EFFECT, "not checked", "User that must own the script and its directory.";
     ScriptGroup "script-group" Group, EFFECT, "not checked", "Group that the script and its directory must have.";
-    SocketUser "socket-user" User, LATER, "not needed", "Accepted for compatibility; there are no socket files.";
+    SocketUser "socket-user" User, EFFECT, "not needed", "Accepted for compatibility; there are no socket files.";
     CpuPriority "cpu-priority" Integer(-20, 20), LATER, "0 (unchanged)", "Scheduling priority of the processes.";
     StackSize "stack-size" Integer(1, MANY), LATER, "the system's", "Stack of each thread in bytes.";
     PythonHome "python-home" Word, EFFECT, "WSGIPythonHome", "Python installation or virtual environment to use.";
@@ -150,7 +150,7 @@ options! {
     HeaderBufferSize "header-buffer-size" ZeroOr(8192, MANY), LATER, "0 (32768)", "Longest response header line in bytes.";
     ResponseBufferSize "response-buffer-size" ZeroOr(65_536, MANY), LATER, "0 (8 MiB)", "Bytes of a response after which it is flushed to the client.";
     ResponseSocketTimeout "response-socket-timeout" Seconds, LATER, "0 (socket-timeout)", "Seconds to wait for the client to take some of the response.";
-    ResponseFlushDelay "response-flush-delay" Milliseconds, LATER, "5", "Milliseconds to wait for more of a response before it is flushed.";
+    ResponseFlushDelay "response-flush-delay" Milliseconds, EFFECT, "5", "Milliseconds to wait for more of a response before it is flushed.";
     CpuTimeLimit "cpu-time-limit" Seconds, LATER, "0 (off)", "Seconds of processor time after which a process is replaced.";
     MemoryLimit "memory-limit" Integer(0, i64::MAX), LATER, "0 (off)", "Bytes of data that a process may have.";
     VirtualMemoryLimit "virtual-memory-limit" Integer(0, i64::MAX), LATER, "0 (off)", "Bytes of address space that a process may have.";
