@@ -1,5 +1,7 @@
 //! The functions that the engine calls while it runs a request in this child.
 
+#![allow(clippy::multiple_unsafe_ops_per_block, reason = "one record of httpd's, one fact that makes it valid")]
+
 use std::ffi::c_void;
 
 use wsgi_wire::PROTOCOL;

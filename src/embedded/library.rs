@@ -1,5 +1,7 @@
 //! Opens libpython and the engine in this child, and calls the engine.
 
+#![allow(clippy::multiple_unsafe_ops_per_block, reason = "one record of httpd's, one fact that makes it valid")]
+
 use std::ffi::{CStr, CString, c_int, c_void};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;

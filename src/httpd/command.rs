@@ -65,7 +65,7 @@ impl<'c> Command<'c> {
     /// In a `.htaccess` file.
     pub(crate) fn in_htaccess(self) -> bool {
         // SAFETY: the records are valid; the function only reads them.
-        let found = unsafe { sys::ap_check_cmd_context(self.raw, sys::NOT_IN_HTACCESS as u32) };
+        let found = unsafe { sys::ap_check_cmd_context(self.raw, sys::NOT_IN_HTACCESS) };
         !found.is_null()
     }
 

@@ -3,6 +3,8 @@
 //!
 //! A view is `Copy`, owns nothing, and lives as long as the call from httpd that lent the record.
 
+#![allow(clippy::multiple_unsafe_ops_per_block, reason = "one record of httpd's, one fact that makes it valid")]
+
 pub(crate) mod bindings;
 pub(crate) mod body;
 pub(crate) mod command;

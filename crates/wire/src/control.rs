@@ -17,7 +17,8 @@ pub const MAX_MESSAGE: usize = 128 << 10;
 /// A message of the parent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ParentMessage {
-    /// A configuration follows. One descriptor: the main server's error log.
+    /// A configuration follows. One descriptor: the main server's error log. A second one, where there is
+    /// one, takes the place of the engine's file for processes that start from now on.
     Begin {
         /// [`crate::PROTOCOL`] of the module.
         protocol: u32,

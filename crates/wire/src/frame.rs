@@ -155,12 +155,15 @@ pub fn decode(bytes: &[u8]) -> Result<Option<Header>, DecodeError> {
     Ok(Some(Header { tag, last: head[1] & LAST != 0, len }))
 }
 
-/// Splits one whole frame off the front of `bytes`: header, payload, and how many bytes both take.
+/// A frame at the front of some bytes: header, payload, and how many bytes both take.
+pub type Whole<'a> = (Header, &'a [u8], usize);
+
+/// Splits one whole frame off the front of `bytes`.
 /// `None` when the frame is not yet complete.
 ///
 /// # Errors
 /// As [`decode`].
-pub fn split(bytes: &[u8]) -> Result<Option<(Header, &[u8], usize)>, DecodeError> {
+pub fn split(bytes: &[u8]) -> Result<Option<Whole<'_>>, DecodeError> {
     let Some(header) = decode(bytes)? else { return Ok(None) };
     let end = HEADER + header.len;
     Ok(bytes.get(HEADER..end).map(|payload| (header, payload, end)))
