@@ -1,0 +1,494 @@
+//! Tests of the decisions: stories by hand, and random histories that check what must always hold.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use proptest::prelude::*;
+
+use super::*;
+
+const POOL: PoolId = 7;
+
+fn rules(processes: u32) -> Rules {
+    Rules {
+        name: "site".to_owned(),
+        defined_at: "httpd.conf:3".to_owned(),
+        python: "/srv/venv/bin/python".to_owned(),
+        python_from: "python-home=/srv/venv".to_owned(),
+        processes,
+        shutdown_timeout: 5_000,
+        graceful_timeout: 15_000,
+    }
+}
+
+/// A state and what its actions would have done.
+#[derive(Default)]
+struct World {
+    state: State,
+    now: Millis,
+    log: Vec<(u8, String)>,
+    last: Vec<Action>,
+    fault: bool,
+    pid: i32,
+}
+
+impl World {
+    fn event(&mut self, event: Event) {
+        self.last = decide(&mut self.state, event, self.now);
+        for action in self.last.clone() {
+            match action {
+                Action::Log { level, text, .. } => self.log.push((level, text)),
+                Action::Fault { on, .. } => self.fault = on,
+                _ => {}
+            }
+        }
+    }
+
+    fn at(&mut self, now: Millis) {
+        self.now = now;
+        self.event(Event::Tick);
+    }
+
+    fn configure(&mut self, hard: bool, processes: u32) -> Vec<ProcessId> {
+        self.event(Event::Configured { hard, pools: vec![(POOL, rules(processes))] });
+        self.spawn()
+    }
+
+    /// The processes that the last event started; all of them can be executed.
+    fn spawn(&mut self) -> Vec<ProcessId> {
+        let started = self.started();
+        let last = self.last.clone();
+        for process in &started {
+            self.pid += 1;
+            self.event(Event::Spawned { process: *process, pid: 1000 + self.pid });
+        }
+        self.last = last;
+        started
+    }
+
+    fn started(&self) -> Vec<ProcessId> {
+        let of = |action: &Action| match action {
+            Action::Start { process, .. } => Some(*process),
+            _ => None,
+        };
+        self.last.iter().filter_map(of).collect()
+    }
+
+    fn ready(&mut self, process: ProcessId) {
+        self.event(Event::Ready { process });
+    }
+
+    fn exit(&mut self, process: ProcessId, ended: Ended) {
+        self.event(Event::Exited { process, ended, in_flight: 0, diagnosis: "exited early".to_owned() });
+    }
+
+    fn has(&self, action: &Action) -> bool {
+        self.last.contains(action)
+    }
+
+    fn errors(&self) -> Vec<&str> {
+        self.log.iter().filter(|(level, _)| *level == level::ERROR).map(|(_, text)| text.as_str()).collect()
+    }
+}
+
+#[test]
+fn the_first_configuration_starts_all_processes() {
+    let mut world = World::default();
+    let started = world.configure(false, 3);
+    assert_eq!(started.len(), 3);
+    world.ready(started[0]);
+    assert!(world.has(&Action::MarkReady { process: started[0] }));
+    assert!(!world.fault);
+    assert!(world.errors().is_empty());
+}
+
+#[test]
+fn graceful_moves_traffic_when_all_new_processes_are_ready() {
+    let mut world = World::default();
+    let old = world.configure(false, 2);
+    old.iter().for_each(|process| world.ready(*process));
+    let new = world.configure(false, 2);
+    assert_eq!(new.len(), 2);
+    world.ready(new[0]);
+    assert!(!world.has(&Action::MarkReady { process: new[0] }));
+    world.ready(new[1]);
+    for process in &new {
+        assert!(world.has(&Action::MarkReady { process: *process }));
+    }
+    for process in &old {
+        assert!(world.has(&Action::MarkDraining { process: *process }));
+        assert!(!world.has(&Action::SendStop { process: *process }));
+    }
+    world.event(Event::InFlight { process: old[0], count: 2 });
+    assert!(world.last.is_empty());
+    world.event(Event::InFlight { process: old[0], count: 0 });
+    assert!(world.has(&Action::SendStop { process: old[0] }));
+    world.exit(old[0], Ended::Status(0));
+    assert!(world.has(&Action::Clear { process: old[0] }));
+    assert!(world.started().is_empty());
+    world.at(15_000);
+    assert!(world.has(&Action::SendStop { process: old[1] }));
+    world.at(20_000);
+    assert!(world.has(&Action::Kill { process: old[1] }));
+    world.exit(old[1], Ended::Signal(9));
+    assert!(world.errors().is_empty());
+    assert!(world.state.draining().is_empty());
+}
+
+#[test]
+fn new_code_that_does_not_load_leaves_the_old_processes_serving() {
+    let mut world = World::default();
+    let old = world.configure(false, 2);
+    old.iter().for_each(|process| world.ready(*process));
+    let new = world.configure(false, 2);
+    new.iter().for_each(|process| world.exit(*process, Ended::Status(1)));
+    assert_eq!(
+        world.errors(),
+        [
+            "process group \"site\" (defined at httpd.conf:3): cannot start /srv/venv/bin/python (python-home=/srv/venv): exited early; the 2 running processes go on serving; next try in 1 s"
+        ]
+    );
+    assert!(!world.fault);
+    let pool = world.state.pools().next().expect("pool").1;
+    assert_eq!(pool.serving(), 2);
+}
+
+#[test]
+fn failing_starts_back_off_one_at_a_time_and_are_reported_once() {
+    let mut world = World::default();
+    let first = world.configure(false, 3);
+    first.iter().for_each(|process| world.exit(*process, Ended::Status(1)));
+    assert!(world.fault);
+    let mut waits = Vec::new();
+    for _ in 0..9 {
+        let next = world.state.deadline().expect("a start is due");
+        waits.push(next - world.now);
+        world.at(next - 1);
+        assert!(world.started().is_empty());
+        world.at(next);
+        let started = world.spawn();
+        assert_eq!(started.len(), 1);
+        world.exit(started[0], Ended::Status(1));
+    }
+    assert_eq!(waits, [1_000, 2_000, 4_000, 8_000, 16_000, 32_000, 60_000, 60_000, 60_000]);
+    assert_eq!(world.errors().len(), 1);
+    assert!(world.errors()[0].ends_with("requests get 503 until a start succeeds; next try in 1 s"));
+    world.at(world.state.deadline().expect("a start is due"));
+    let probe = world.spawn();
+    world.ready(probe[0]);
+    assert!(!world.fault);
+    assert_eq!(world.started().len(), 2);
+}
+
+#[test]
+fn another_cause_is_reported_again() {
+    let mut world = World::default();
+    let first = world.configure(false, 1);
+    world.event(Event::StartFailed { process: first[0], cause: "no such file".to_owned() });
+    assert!(world.has(&Action::Output { process: first[0], show: true }));
+    world.at(1_000);
+    let second = world.started();
+    world.event(Event::StartFailed { process: second[0], cause: "no such file".to_owned() });
+    assert!(world.has(&Action::Output { process: second[0], show: false }));
+    world.at(3_000);
+    let third = world.started();
+    world.event(Event::StartFailed { process: third[0], cause: "permission denied".to_owned() });
+    assert_eq!(world.errors().len(), 2);
+}
+
+#[test]
+fn a_lost_process_is_replaced_at_once_unless_that_goes_on() {
+    let mut world = World::default();
+    let mut process = world.configure(false, 1)[0];
+    world.ready(process);
+    world.now = 60_000;
+    for _ in 0..2 {
+        world.exit(process, Ended::Signal(11));
+        process = world.spawn()[0];
+        world.ready(process);
+    }
+    world.exit(process, Ended::Signal(11));
+    assert!(world.started().is_empty());
+    assert!(world.errors()[2].ends_with("the next start is in 1 s"), "{:?}", world.errors());
+    assert!(world.errors()[0].contains("process 1001 was lost: killed by SIGSEGV after 60 s, no request in flight"));
+    world.at(61_000);
+    process = world.spawn()[0];
+    world.ready(process);
+    world.now = 70_000;
+    world.exit(process, Ended::Signal(11));
+    assert_eq!(world.started().len(), 1);
+}
+
+#[test]
+fn processes_killed_together_are_all_replaced_at_once() {
+    let mut world = World::default();
+    let started = world.configure(false, 3);
+    started.iter().for_each(|process| world.ready(*process));
+    for process in started {
+        world.exit(process, Ended::Signal(9));
+        assert_eq!(world.spawn().len(), 1);
+    }
+}
+
+#[test]
+fn a_process_at_its_limit_serves_until_its_replacement_is_ready() {
+    let mut world = World::default();
+    let old = world.configure(false, 2);
+    old.iter().for_each(|process| world.ready(*process));
+    world.event(Event::Retire { process: old[1], cause: Cause::MaximumRequests });
+    let new = world.spawn();
+    assert_eq!(new.len(), 1);
+    assert!(!world.has(&Action::MarkDraining { process: old[1] }));
+    world.ready(new[0]);
+    assert!(world.has(&Action::MarkReady { process: new[0] }));
+    assert!(world.has(&Action::MarkDraining { process: old[1] }));
+    assert!(!world.has(&Action::MarkDraining { process: old[0] }));
+}
+
+#[test]
+fn processes_at_their_limit_are_replaced_one_at_a_time() {
+    let mut world = World::default();
+    let old = world.configure(false, 3);
+    old.iter().for_each(|process| world.ready(*process));
+    world.event(Event::Retire { process: old[0], cause: Cause::MaximumRequests });
+    let first = world.spawn();
+    world.event(Event::Retire { process: old[1], cause: Cause::MaximumRequests });
+    assert_eq!((first.len(), world.started().len()), (1, 0));
+    assert_eq!(world.state.deadline(), None, "nothing to do until one of them is ready");
+    world.ready(first[0]);
+    assert!(world.has(&Action::MarkDraining { process: old[0] }));
+    let second = world.spawn();
+    assert_eq!(second.len(), 1);
+    world.exit(old[2], Ended::Signal(9));
+    assert!(world.started().is_empty(), "two serve and one starts");
+    world.exit(second[0], Ended::Status(1));
+    world.exit(old[1], Ended::Signal(9));
+    world.at(1_000);
+    assert_eq!(world.started().len(), 1);
+}
+
+#[test]
+fn a_changed_script_drains_at_once() {
+    let mut world = World::default();
+    let old = world.configure(false, 1);
+    world.ready(old[0]);
+    world.event(Event::Retire { process: old[0], cause: Cause::ScriptReload });
+    assert!(world.has(&Action::MarkDraining { process: old[0] }));
+    assert_eq!(world.started().len(), 1);
+    assert!(!world.fault);
+}
+
+#[test]
+fn restart_stops_the_old_and_starts_the_new_at_once() {
+    let mut world = World::default();
+    let old = world.configure(false, 1);
+    world.ready(old[0]);
+    let new = world.configure(true, 1);
+    assert_eq!(new.len(), 1);
+    assert!(world.has(&Action::SendStop { process: old[0] }));
+    world.ready(new[0]);
+    assert!(world.has(&Action::MarkReady { process: new[0] }));
+    world.at(5_000);
+    assert!(world.has(&Action::Kill { process: old[0] }));
+    assert!(!world.has(&Action::Kill { process: new[0] }));
+}
+
+#[test]
+fn a_pool_that_is_not_named_drains_away_and_is_forgotten() {
+    let mut world = World::default();
+    let old = world.configure(false, 1);
+    world.ready(old[0]);
+    world.event(Event::Configured { hard: false, pools: Vec::new() });
+    assert!(world.has(&Action::MarkDraining { process: old[0] }));
+    assert!(world.has(&Action::Fault { pool: POOL, on: true }));
+    world.event(Event::InFlight { process: old[0], count: 0 });
+    world.exit(old[0], Ended::Status(0));
+    assert!(world.has(&Action::Forget { pool: POOL }));
+    assert!(!world.has(&Action::Exit));
+}
+
+#[test]
+fn stop_ends_everything_and_exits() {
+    let mut world = World::default();
+    let all = world.configure(false, 2);
+    world.ready(all[0]);
+    world.event(Event::Stop { why: "httpd stops" });
+    assert!(world.has(&Action::SendStop { process: all[0] }));
+    assert!(!world.has(&Action::Terminate { process: all[0] }));
+    assert!(world.has(&Action::Terminate { process: all[1] }));
+    world.exit(all[1], Ended::Signal(15));
+    world.at(5_000);
+    assert!(world.has(&Action::Kill { process: all[0] }));
+    world.exit(all[0], Ended::Signal(9));
+    assert!(world.has(&Action::Exit));
+    assert!(world.errors().is_empty());
+    assert!(world.configure(false, 2).is_empty());
+}
+
+#[test]
+fn what_an_earlier_supervisor_left_finishes_while_new_ones_start() {
+    let mut world = World::default();
+    let new = world.configure(false, 1);
+    let left = world.state.fresh();
+    world.event(Event::Adopted { pool: POOL, process: left, pid: 55 });
+    assert!(world.has(&Action::MarkDraining { process: left }));
+    world.ready(new[0]);
+    assert!(world.has(&Action::MarkReady { process: new[0] }));
+    world.event(Event::InFlight { process: left, count: 0 });
+    assert!(world.has(&Action::Terminate { process: left }));
+    assert!(!world.has(&Action::SendStop { process: left }));
+    world.at(5_000);
+    assert!(world.has(&Action::Kill { process: left }));
+    world.exit(left, Ended::Unknown);
+    assert!(world.errors().is_empty());
+}
+
+#[test]
+fn a_process_that_breaks_the_protocol_is_killed_and_replaced() {
+    let mut world = World::default();
+    let one = world.configure(false, 1)[0];
+    world.ready(one);
+    world.now = 10_000;
+    world.event(Event::Violation { process: one, what: "sent a message of 9 bytes".to_owned() });
+    assert!(world.has(&Action::Kill { process: one }));
+    assert_eq!(world.started().len(), 1);
+    world.event(Event::Violation { process: one, what: "again".to_owned() });
+    assert!(world.last.is_empty());
+    world.exit(one, Ended::Signal(9));
+    assert!(world.started().is_empty());
+    assert_eq!(world.errors().len(), 1);
+}
+
+#[test]
+fn with_few_slots_a_graceful_restart_moves_in_steps() {
+    let mut world = World::default();
+    let old = world.configure(false, 2);
+    old.iter().for_each(|process| world.ready(*process));
+    world.event(Event::Configured { hard: false, pools: vec![(POOL, rules(2))] });
+    let new = world.started();
+    world.event(Event::Spawned { process: new[0], pid: 70 });
+    world.event(Event::NoSlot { process: new[1] });
+    world.ready(new[0]);
+    assert!(world.has(&Action::MarkReady { process: new[0] }));
+    assert!(world.has(&Action::MarkDraining { process: old[0] }));
+    assert!(!world.has(&Action::MarkDraining { process: old[1] }));
+    let again = world.started();
+    world.event(Event::NoSlot { process: again[0] });
+    world.exit(old[0], Ended::Status(0));
+    world.at(1_000);
+    let rest = world.spawn();
+    assert_eq!(rest.len(), 1);
+    world.ready(rest[0]);
+    assert!(world.has(&Action::MarkDraining { process: old[1] }));
+}
+
+/// Plays the processes' side of random histories.
+#[derive(Default)]
+struct Play {
+    world: World,
+    /// Processes that exist, and whether they were marked ready and not draining.
+    alive: BTreeMap<ProcessId, bool>,
+    killed: BTreeSet<ProcessId>,
+    exited: bool,
+}
+
+impl Play {
+    fn event(&mut self, event: Event) {
+        let mut queue = std::collections::VecDeque::from([event]);
+        while let Some(event) = queue.pop_front() {
+            self.world.event(event);
+            for action in self.world.last.clone() {
+                match action {
+                    Action::Start { process, .. } => {
+                        assert!(!self.exited && !self.world.state.stopping(), "started while stopping");
+                        assert!(self.alive.insert(process, false).is_none(), "number used twice");
+                        queue.push_back(Event::Spawned { process, pid: 9 });
+                    }
+                    Action::MarkReady { process } => *self.alive.get_mut(&process).expect("exists") = true,
+                    Action::MarkDraining { process } => *self.alive.get_mut(&process).expect("exists") = false,
+                    Action::Kill { process } => drop(self.killed.insert(process)),
+                    Action::Clear { process } => drop(self.alive.remove(&process).expect("cleared once")),
+                    Action::Exit => self.exited = true,
+                    _ => {}
+                }
+            }
+        }
+    }
+
+    fn pick(&self, number: usize) -> Option<ProcessId> {
+        self.alive.keys().nth(number.checked_rem(self.alive.len())?).copied()
+    }
+
+    fn step(&mut self, kind: u8, number: usize) {
+        let process = self.pick(number);
+        match (kind, process) {
+            (0, Some(process)) => self.event(Event::Ready { process }),
+            (1, Some(process)) => self.event(Event::Exited {
+                process,
+                ended: Ended::Status(1),
+                in_flight: 0,
+                diagnosis: "early".to_owned(),
+            }),
+            (2, Some(process)) => self.event(Event::Retire { process, cause: Cause::MaximumRequests }),
+            (3, Some(process)) => self.event(Event::Retire { process, cause: Cause::ScriptReload }),
+            (4, Some(process)) => self.event(Event::InFlight { process, count: 0 }),
+            (5, Some(process)) => self.event(Event::Violation { process, what: "x".to_owned() }),
+            (6, _) => {
+                let pools = vec![(POOL, rules(1 + number as u32 % 4))];
+                self.event(Event::Configured { hard: number % 2 == 0, pools });
+            }
+            (7, _) => self.event(Event::Configured { hard: number % 2 == 0, pools: Vec::new() }),
+            (8, Some(process)) => self.event(Event::InFlight { process, count: number as u32 }),
+            _ => {
+                self.world.now += [10, 700, 5_000, 61_000][number % 4];
+                self.event(Event::Tick);
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+    #[test]
+    fn every_history_ends_well(steps in proptest::collection::vec((0u8..12, 0usize..40), 0..120)) {
+        let mut play = Play::default();
+        play.event(Event::Configured { hard: false, pools: vec![(POOL, rules(3))] });
+        for (kind, number) in steps {
+            let served = play.alive.values().filter(|ready| **ready).count();
+            play.step(kind, number);
+            // What the state believes to serve is what the scoreboard shows.
+            let serving: usize = play.world.state.pools().map(|(_, pool)| pool.serving()).sum();
+            prop_assert_eq!(serving, play.alive.values().filter(|ready| **ready).count());
+            // A graceful restart alone takes no capacity away.
+            if kind == 6 && number % 2 == 1 {
+                prop_assert!(serving >= served);
+            }
+            // No run-away: at most what is configured, its successors, and what is being ended.
+            let current: usize = play.world.state.pools().map(|(_, pool)| pool.processes.len()).sum();
+            prop_assert_eq!(current, play.alive.len());
+        }
+        // Whatever happened: with processes that become ready, the pool is complete.
+        play.event(Event::Configured { hard: false, pools: vec![(POOL, rules(3))] });
+        for _ in 0..60 {
+            play.world.now += 10_000;
+            play.event(Event::Tick);
+            for process in play.alive.keys().copied().collect::<Vec<_>>() {
+                play.event(Event::Ready { process });
+                if play.killed.contains(&process) {
+                    play.event(Event::Exited { process, ended: Ended::Signal(9), in_flight: 0, diagnosis: String::new() });
+                }
+            }
+        }
+        prop_assert_eq!(play.alive.values().filter(|ready| **ready).count(), 3);
+        prop_assert_eq!(play.alive.len(), 3);
+        prop_assert!(!play.world.fault);
+        // Stop: whoever does not go is killed, and nothing is left.
+        play.event(Event::Stop { why: "test" });
+        play.world.now += 5_000;
+        play.event(Event::Tick);
+        for process in play.alive.keys().copied().collect::<Vec<_>>() {
+            prop_assert!(play.killed.contains(&process));
+            play.event(Event::Exited { process, ended: Ended::Signal(9), in_flight: 0, diagnosis: String::new() });
+        }
+        prop_assert!(play.exited);
+    }
+}

@@ -1,0 +1,154 @@
+//! Error logs: httpd's line format, whole lines by one write, nothing that a full disk or a stuck log
+//! program could hold up.
+
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+
+use wsgi_sys::clock::{self, LocalTime};
+use wsgi_sys::poll::{PollFd, poll};
+
+const DAYS: [&str; 7] = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"];
+const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+const LEVELS: [&str; 8] = ["emerg", "alert", "crit", "error", "warn", "notice", "info", "debug"];
+
+/// A pipe takes a write up to PIPE_BUF as a whole or not at all; some of it is for the line's head.
+const PIPE_TEXT: usize = libc::PIPE_BUF - 160;
+
+/// An error log.
+#[derive(Debug)]
+pub struct Log {
+    file: File,
+    /// A pipe, a socket, a terminal: a write could wait.
+    may_block: bool,
+    pipe: bool,
+    level: u8,
+}
+
+impl Log {
+    /// The log behind a descriptor; lines above `level` (APLOG) are left out.
+    pub fn new(fd: OwnedFd, level: u8) -> Log {
+        let file = File::from(fd);
+        let kind = file.metadata().map(|found| found.file_type());
+        let (pipe, regular) =
+            kind.map_or((false, false), |kind| (kind.is_fifo(), kind.is_file() || kind.is_char_device()));
+        let mut log = Log { file, may_block: !regular, pipe, level };
+        if pipe {
+            // Opened anew the pipe has flags of its own: httpd's descriptor must stay blocking.
+            let path = format!("/proc/self/fd/{}", log.file.as_raw_fd());
+            if let Ok(file) = OpenOptions::new().write(true).custom_flags(libc::O_NONBLOCK).open(path) {
+                (log.file, log.may_block) = (file, false);
+            }
+        }
+        log
+    }
+
+    /// Writes a line for the process `pid`. What cannot be written is lost: there is nowhere to complain.
+    pub fn line(&self, level: u8, pid: i32, text: &[u8]) {
+        if level > self.level {
+            return;
+        }
+        if !self.pipe {
+            return self.write(level, pid, text);
+        }
+        text.chunks(PIPE_TEXT).for_each(|piece| self.write(level, pid, piece));
+    }
+
+    fn write(&self, level: u8, pid: i32, text: &[u8]) {
+        if self.may_block {
+            let mut room = [PollFd::new(self.file.as_fd(), false, true)];
+            if !matches!(poll(&mut room, Some(std::time::Duration::ZERO)), Ok(1)) {
+                return;
+            }
+        }
+        let micros = clock::wall_us();
+        let mut line = head(clock::local_time(micros.div_euclid(1_000_000)), micros.rem_euclid(1_000_000), level, pid);
+        escape(text, &mut line);
+        line.push(b'\n');
+        let _ = (&self.file).write(&line);
+    }
+}
+
+/// `[Sat Nov 21 00:02:55.123456 2026] [wsgi:error] [pid 1234:tid 1234] `.
+fn head(time: LocalTime, micros: i64, level: u8, pid: i32) -> Vec<u8> {
+    let (day, month) = (DAYS[time.weekday], MONTHS[time.month]);
+    let level = LEVELS.get(usize::from(level)).unwrap_or(&"debug");
+    let LocalTime { year, day: date, hour, minute, second, .. } = time;
+    format!(
+        "[{day} {month} {date:02} {hour:02}:{minute:02}:{second:02}.{micros:06} {year}] [wsgi:{level}] [pid {pid}:tid {pid}] "
+    )
+    .into_bytes()
+}
+
+/// Copies text; what a terminal could take for a command, and what is no UTF-8, becomes `\x1b`.
+fn escape(text: &[u8], out: &mut Vec<u8>) {
+    for chunk in text.utf8_chunks() {
+        for character in chunk.valid().chars() {
+            match character {
+                '\t' => out.push(b'\t'),
+                other if other.is_control() => {
+                    let mut bytes = [0; 4];
+                    hex(other.encode_utf8(&mut bytes).as_bytes(), out);
+                }
+                other => {
+                    let mut bytes = [0; 4];
+                    out.extend_from_slice(other.encode_utf8(&mut bytes).as_bytes());
+                }
+            }
+        }
+        hex(chunk.invalid(), out);
+    }
+}
+
+fn hex(bytes: &[u8], out: &mut Vec<u8>) {
+    for byte in bytes {
+        let _ = write!(out, "\\x{byte:02x}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wsgi_sys::fd;
+
+    #[test]
+    fn the_head_is_as_httpd_writes_it() {
+        let time = LocalTime { year: 2026, month: 10, day: 1, weekday: 6, hour: 0, minute: 2, second: 55 };
+        let text = String::from_utf8(head(time, 1234, 3, 99)).expect("ASCII");
+        assert_eq!(text, "[Sat Nov 01 00:02:55.001234 2026] [wsgi:error] [pid 99:tid 99] ");
+    }
+
+    #[test]
+    fn text_stays_text_and_controls_do_not() {
+        let mut out = Vec::new();
+        escape("é\t\x1b[31m \u{9b}\\n\"".as_bytes(), &mut out);
+        escape(b"\xff\0", &mut out);
+        assert_eq!(String::from_utf8(out).expect("UTF-8"), "é\t\\x1b[31m \\xc2\\x9b\\n\"\\xff\\x00");
+    }
+
+    #[test]
+    fn levels_above_the_log_s_are_left_out() {
+        let path = std::env::temp_dir().join(format!("wsgi-log-test-{}", std::process::id()));
+        let file = File::options().create(true).truncate(true).write(true).open(&path).expect("temporary file");
+        let log = Log::new(file.into(), 4);
+        log.line(6, 1, b"info");
+        log.line(3, 1, b"error");
+        let text = std::fs::read_to_string(&path).expect("read");
+        std::fs::remove_file(&path).expect("remove");
+        assert!(text.ends_with("[wsgi:error] [pid 1:tid 1] error\n") && !text.contains("info"), "{text}");
+    }
+
+    #[test]
+    fn a_pipe_that_nobody_reads_holds_nothing_up() {
+        let (reader, writer) = fd::pipe().expect("pipe");
+        let copy = fd::duplicate(writer.as_fd(), 3).expect("duplicate");
+        let log = Log::new(copy, 7);
+        (0..2_000).for_each(|_| log.line(3, 1, &[b'x'; 8_000]));
+        let mut buffer = [0; 65_536];
+        let got = fd::read(reader.as_fd(), &mut buffer).expect("what fitted");
+        assert_eq!(buffer[got - 1], b'\n');
+        drop(reader);
+        log.line(3, 1, b"nobody is there");
+    }
+}

@@ -1,0 +1,51 @@
+//! `wsgi-supervisor`: owns every daemon process of an httpd.
+//!
+//! httpd's parent executes it with these descriptors and tells it configurations over the control socket:
+//! 0 is /dev/null; 1 and 2 are the error log; 3 the control socket; 4 the receiving end of the socket on
+//! which httpd's children send connections; 5 the engine's file. It ends when the parent says so, closes
+//! the socket or dies, and leaves no process behind.
+#![forbid(unsafe_code)]
+
+mod decide;
+mod diagnose;
+#[cfg(test)]
+mod example;
+mod lines;
+mod log;
+mod shell;
+
+use std::io;
+use std::process::ExitCode;
+
+use wsgi_sys::{fd, process, signal};
+
+fn prepare() -> io::Result<shell::Given> {
+    fd::close_from(6);
+    let given = |number| {
+        fd::inherited(number).map_err(|error| io::Error::new(error.kind(), format!("descriptor {number}: {error}")))
+    };
+    let (parent, children, engine) = (given(3)?, given(4)?, given(5)?);
+    let errors = fd::duplicate(std::os::fd::AsFd::as_fd(&io::stderr()), 6)?;
+    // Fails when the parent has made the session already.
+    let _ = process::new_session();
+    process::set_title(c"wsgi-supervisor");
+    for ignored in [libc::SIGHUP, libc::SIGPIPE, libc::SIGUSR1, libc::SIGUSR2, libc::SIGQUIT, libc::SIGWINCH] {
+        signal::ignore(ignored)?;
+    }
+    let signals = signal::receive(&[libc::SIGCHLD, libc::SIGTERM, libc::SIGINT])?;
+    signal::unblock_all()?;
+    Ok(shell::Given { parent, children, engine, errors, signals })
+}
+
+fn main() -> ExitCode {
+    match prepare() {
+        Ok(given) => {
+            shell::Shell::new(given).run();
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("wsgi-supervisor: {error}; it is started by Apache httpd's mod_wsgi, not by hand");
+            ExitCode::FAILURE
+        }
+    }
+}

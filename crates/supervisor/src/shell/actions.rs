@@ -1,0 +1,101 @@
+//! Executes actions.
+
+use std::os::fd::AsFd;
+
+use wsgi_sys::process::{kill, kill_group, pidfd_kill};
+use wsgi_sys::scoreboard::State as SlotState;
+
+use super::process::{Output, Process};
+use super::{Shell, start};
+use crate::decide::{Action, Event, PoolId, ProcessId};
+
+impl Shell {
+    pub(super) fn execute(&mut self, action: Action) {
+        match action {
+            Action::Start { pool, process, quiet } => self.start(pool, process, quiet),
+            Action::MarkReady { process } => self.mark(process, SlotState::Ready),
+            Action::MarkDraining { process } => self.mark(process, SlotState::Draining),
+            Action::SendStop { process } => {
+                if let Some(found) = self.processes.get_mut(&process) {
+                    found.stop();
+                }
+            }
+            Action::Terminate { process } => self.signal(process, libc::SIGTERM),
+            Action::Kill { process } => self.signal(process, libc::SIGKILL),
+            Action::Output { process, show } => self.release_output(process, show),
+            Action::Clear { process } => self.clear(process),
+            Action::Fault { pool, on } => {
+                if let Some(entry) = self.pools.get(&pool) {
+                    entry.board.set_fault(on);
+                }
+            }
+            Action::Forget { pool } => drop(self.pools.remove(&pool)),
+            Action::Log { pool, level, text } => {
+                let pid = i32::try_from(std::process::id()).unwrap_or(0);
+                text.lines().for_each(|line| self.log_of(pool).line(level, pid, line.as_bytes()));
+            }
+            Action::Exit => self.done = true,
+        }
+    }
+
+    fn start(&mut self, pool: PoolId, id: ProcessId, quiet: bool) {
+        let Some(entry) = self.pools.get(&pool) else { return };
+        let Some(slot) = entry.board.free_slot() else {
+            return self.events.push_back(Event::NoSlot { process: id });
+        };
+        match start::start(&entry.config, self.parent_pid, self.engine.as_fd()) {
+            Ok(started) => {
+                let pid = started.spawned.pid;
+                let epoch = entry.board.place(slot, entry.config.threads, u32::try_from(pid).unwrap_or(0));
+                let mut process = Process::new(pool, pid, slot, epoch);
+                process.spawned = Some(started.spawned);
+                process.control = Some(started.control);
+                self.processes.insert(id, process);
+                self.outputs.insert(id, Output::new(started.output, pool, pid, quiet));
+                self.events.push_back(Event::Spawned { process: id, pid });
+            }
+            Err(cause) => self.events.push_back(Event::StartFailed { process: id, cause }),
+        }
+    }
+
+    fn mark(&mut self, id: ProcessId, state: SlotState) {
+        let Some(process) = self.processes.get_mut(&id) else { return };
+        process.open = true;
+        if let Some(entry) = self.pools.get(&process.pool) {
+            entry.board.set_state(process.slot, state);
+        }
+    }
+
+    /// Signals a process that has not been waited for, so its number is still its own.
+    fn signal(&mut self, id: ProcessId, signal: i32) {
+        let Some(process) = self.processes.get(&id) else { return };
+        if process.watch.as_ref().is_some_and(|watch| pidfd_kill(watch.as_fd(), 0).is_err()) {
+            return;
+        }
+        // What has ended since is only an error.
+        let _ = if signal == libc::SIGKILL {
+            // Before setsid the process has no group of its own.
+            kill_group(process.pid, signal).or_else(|_| kill(process.pid, signal))
+        } else {
+            kill(process.pid, signal)
+        };
+    }
+
+    fn clear(&mut self, id: ProcessId) {
+        let Some(process) = self.processes.remove(&id) else { return };
+        if let Some(entry) = self.pools.get(&process.pool) {
+            entry.board.set_state(process.slot, SlotState::Gone);
+        }
+        if self.outputs.get(&id).is_some_and(|output| output.fd.is_none()) {
+            self.outputs.remove(&id);
+        }
+    }
+
+    fn release_output(&mut self, id: ProcessId, show: bool) {
+        let Some(mut output) = self.outputs.remove(&id) else { return };
+        let (pool, pid) = (output.pool, output.pid);
+        output.release(show, &mut |line| self.write_output(pool, pid, line));
+        output.forget_start();
+        self.outputs.insert(id, output);
+    }
+}

@@ -1,0 +1,85 @@
+//! Processes that an earlier supervisor, which was killed, has left on a scoreboard: they finish what
+//! they execute, then go, while new ones start.
+
+use std::fs::{self, File};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
+
+use wsgi_sys::process::pidfd_open;
+use wsgi_sys::scoreboard::State as SlotState;
+
+use super::Shell;
+use super::process::{Output, Process};
+use crate::decide::{Event, PoolId};
+use crate::diagnose;
+
+impl Shell {
+    pub(super) fn take_over(&mut self, pool: PoolId) {
+        let Some(entry) = self.pools.get(&pool) else { return };
+        let user = diagnose::identity(&entry.config).0.uid;
+        for slot in 0..entry.board.slots() {
+            if entry.board.state(slot) == SlotState::Gone {
+                continue;
+            }
+            let pid = i32::try_from(entry.board.pid(slot)).unwrap_or(0);
+            // Opened first: what is checked after that is about this very process.
+            let watch = pidfd_open(pid).ok();
+            if !is_daemon(pid, user) || pid == self.parent_pid {
+                entry.board.set_state(slot, SlotState::Gone);
+                continue;
+            }
+            let id = self.state.fresh();
+            let mut process = Process::new(pool, pid, slot, entry.board.epoch(slot));
+            (process.watch, process.adopted) = (watch, true);
+            self.processes.insert(id, process);
+            if let Some(pipe) = output_of(pid) {
+                let mut output = Output::new(pipe, pool, pid, false);
+                output.forget_start();
+                self.outputs.insert(id, output);
+            }
+            self.events.push_back(Event::Adopted { pool, process: id, pid });
+        }
+    }
+}
+
+/// The pipe into which the process writes its output, opened for reading.
+fn output_of(pid: i32) -> Option<OwnedFd> {
+    let path = format!("/proc/{pid}/fd/1");
+    let is_pipe = fs::metadata(&path).is_ok_and(|found| found.file_type().is_fifo());
+    let file = is_pipe.then(|| File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path));
+    file?.ok().map(OwnedFd::from)
+}
+
+/// Whether the number is that of a living process that a supervisor can have started for this user: the
+/// leader of a session of its own. Shared memory is not believed further than that.
+fn is_daemon(pid: i32, user: u32) -> bool {
+    if pid <= 1 {
+        return false;
+    }
+    let owner = fs::metadata(format!("/proc/{pid}")).map(|found| found.uid());
+    let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else { return false };
+    owner.is_ok_and(|owner| owner == user) && leads_session(&stat, pid)
+}
+
+/// proc(5): after the name in parentheses come state, parent, process group, session.
+fn leads_session(stat: &str, pid: i32) -> bool {
+    let Some((_, rest)) = stat.rsplit_once(')') else { return false };
+    let fields: Vec<&str> = rest.split_whitespace().take(4).collect();
+    let [state, _, group, session] = fields[..] else { return false };
+    let own = pid.to_string();
+    state != "Z" && group == own && session == own
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_living_leaders_of_a_session_are_taken() {
+        assert!(leads_session("44 (python) odd) S 1 44 44 0 -1", 44));
+        assert!(!leads_session("44 (python) Z 1 44 44 0 -1", 44));
+        assert!(!leads_session("44 (python) S 1 40 44 0 -1", 44));
+        assert!(!leads_session("44 (python) S 1", 44));
+        assert!(!is_daemon(0, 0) && !is_daemon(1, 0));
+    }
+}

@@ -1,0 +1,214 @@
+//! The supervisor's hands: waits for what can happen, turns it into events, executes the actions that
+//! [`crate::decide`] answers with. Nothing here waits on what a daemon process, a child or a log controls.
+
+mod actions;
+mod inherited;
+mod parent;
+mod process;
+mod start;
+mod watch;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
+
+use wsgi_sys::clock;
+use wsgi_sys::poll::{PollFd, poll};
+use wsgi_sys::scoreboard::Scoreboard;
+use wsgi_wire::pool::PoolConfig;
+
+use crate::decide::{Event, Millis, PoolId, ProcessId, State, decide};
+use crate::log::Log;
+use process::{Output, Process};
+
+/// How often draining processes are looked at.
+const DRAIN_LOOK: Duration = Duration::from_millis(20);
+/// How often the rest is looked at.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// A pool's configuration, scoreboard and log.
+struct PoolEntry {
+    config: PoolConfig,
+    board: Scoreboard,
+    log: Log,
+}
+
+/// The descriptors that the supervisor starts with.
+#[derive(Debug)]
+pub struct Given {
+    /// From httpd's parent.
+    pub parent: OwnedFd,
+    /// From httpd's children.
+    pub children: OwnedFd,
+    /// The engine's file.
+    pub engine: OwnedFd,
+    /// httpd's standard error.
+    pub errors: OwnedFd,
+    /// Signals, one byte each.
+    pub signals: OwnedFd,
+}
+
+/// Everything that the loop works with.
+pub struct Shell {
+    state: State,
+    events: VecDeque<Event>,
+    pools: BTreeMap<PoolId, PoolEntry>,
+    processes: BTreeMap<ProcessId, Process>,
+    outputs: BTreeMap<ProcessId, Output>,
+    parent: Option<OwnedFd>,
+    /// `None` once it has failed, with httpd gone.
+    children: Option<OwnedFd>,
+    engine: OwnedFd,
+    signals: OwnedFd,
+    log: Log,
+    pending: Option<parent::Pending>,
+    parent_pid: i32,
+    /// Readable when httpd's parent has ended.
+    parent_watch: Option<OwnedFd>,
+    /// The process that started us: httpd's parent, normally.
+    first_ppid: u32,
+    next_look: Millis,
+    done: bool,
+}
+
+/// What a descriptor in the wait list is.
+#[derive(Debug, Clone, Copy)]
+enum Source {
+    Signals,
+    Parent,
+    ParentWatch,
+    Children,
+    Executed(ProcessId),
+    Control(ProcessId),
+    Output(ProcessId),
+    Watch(ProcessId),
+}
+
+fn now() -> Millis {
+    u64::try_from(clock::monotonic().as_millis()).unwrap_or(u64::MAX)
+}
+
+impl Shell {
+    /// A supervisor that knows nothing yet.
+    pub fn new(given: Given) -> Shell {
+        let Given { parent, children, engine, errors, signals } = given;
+        Shell {
+            state: State::default(),
+            events: VecDeque::new(),
+            pools: BTreeMap::new(),
+            processes: BTreeMap::new(),
+            outputs: BTreeMap::new(),
+            parent: Some(parent),
+            children: Some(children),
+            engine,
+            signals,
+            log: Log::new(errors, crate::decide::level::INFO),
+            pending: None,
+            parent_pid: 0,
+            parent_watch: None,
+            first_ppid: std::os::unix::process::parent_id(),
+            next_look: 0,
+            done: false,
+        }
+    }
+
+    /// Runs until everything has ended.
+    pub fn run(&mut self) {
+        while !self.done {
+            for (source, readable, writable) in self.wait() {
+                self.attend(source, readable, writable);
+            }
+            self.look();
+            self.events.push_back(Event::Tick);
+            self.decide();
+        }
+    }
+
+    /// Decides about all events, and about those that come of it.
+    fn decide(&mut self) {
+        while let Some(event) = self.events.pop_front() {
+            for action in decide(&mut self.state, event, now()) {
+                self.execute(action);
+            }
+        }
+    }
+
+    fn sources(&self) -> Vec<(Source, BorrowedFd<'_>, bool)> {
+        let mut all = vec![(Source::Signals, self.signals.as_fd(), false)];
+        all.extend(self.children.as_ref().map(|fd| (Source::Children, fd.as_fd(), false)));
+        all.extend(self.parent.as_ref().map(|fd| (Source::Parent, fd.as_fd(), false)));
+        all.extend(self.parent_watch.as_ref().map(|fd| (Source::ParentWatch, fd.as_fd(), false)));
+        for (id, process) in &self.processes {
+            all.extend(process.spawned.as_ref().map(|spawned| (Source::Executed(*id), spawned.report(), false)));
+            let waiting = process.has_waiting();
+            all.extend(process.control.as_ref().map(|fd| (Source::Control(*id), fd.as_fd(), waiting)));
+            all.extend(process.watch.as_ref().map(|fd| (Source::Watch(*id), fd.as_fd(), false)));
+        }
+        for (id, output) in &self.outputs {
+            all.extend(output.fd.as_ref().map(|fd| (Source::Output(*id), fd.as_fd(), false)));
+        }
+        all
+    }
+
+    /// Waits until something happens; returns what.
+    fn wait(&self) -> Vec<(Source, bool, bool)> {
+        let sources = self.sources();
+        let mut fds: Vec<PollFd<'_>> =
+            sources.iter().map(|(_, fd, writable)| PollFd::new(*fd, true, *writable)).collect();
+        match poll(&mut fds, Some(self.patience())) {
+            Ok(_) => {
+                let ready = sources.iter().zip(&fds).filter(|(_, fd)| fd.readable() || fd.writable());
+                ready.map(|((source, _, _), fd)| (*source, fd.readable(), fd.writable())).collect()
+            }
+            // Only lack of memory: what is looked at by time goes on.
+            Err(_) => {
+                std::thread::sleep(DRAIN_LOOK);
+                Vec::new()
+            }
+        }
+    }
+
+    fn patience(&self) -> Duration {
+        let now = now();
+        let mut time = Duration::from_millis(self.next_look.saturating_sub(now));
+        if let Some(at) = self.state.deadline() {
+            time = time.min(Duration::from_millis(at.saturating_sub(now)));
+        }
+        if !self.state.draining().is_empty() {
+            time = time.min(DRAIN_LOOK);
+        }
+        time
+    }
+
+    fn attend(&mut self, source: Source, readable: bool, writable: bool) {
+        match source {
+            Source::Signals => self.signals_came(),
+            Source::Parent => self.hear_parent(),
+            Source::ParentWatch => self.parent_is_gone("httpd's parent process has ended"),
+            Source::Children => self.hear_children(),
+            Source::Executed(id) => self.executed(id),
+            Source::Control(id) => {
+                if writable {
+                    if let Some(process) = self.processes.get_mut(&id) {
+                        process.flush();
+                    }
+                }
+                if readable {
+                    self.hear_process(id);
+                }
+            }
+            Source::Output(id) => self.read_output(id),
+            Source::Watch(id) => self.adopted_ended(id),
+        }
+    }
+
+    /// Writes one of the supervisor's own lines to the main error log.
+    fn say(&self, level: u8, text: &str) {
+        let pid = i32::try_from(std::process::id()).unwrap_or(0);
+        self.log.line(level, pid, text.as_bytes());
+    }
+
+    fn log_of(&self, pool: PoolId) -> &Log {
+        self.pools.get(&pool).map_or(&self.log, |entry| &entry.log)
+    }
+}

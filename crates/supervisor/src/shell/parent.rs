@@ -1,0 +1,148 @@
+//! What httpd's parent says, and whether it still lives.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+
+use wsgi_sys::process::{exists, pidfd_open};
+use wsgi_sys::scoreboard::Scoreboard;
+use wsgi_sys::socket::{self, Received};
+use wsgi_wire::control::{MAX_MESSAGE, ParentMessage};
+use wsgi_wire::pool::PoolConfig;
+
+use super::{PoolEntry, Shell};
+use crate::decide::{Event, PoolId, Rules, level};
+use crate::log::Log;
+
+/// A configuration that is being received.
+pub(super) struct Pending {
+    hard: bool,
+    pools: Vec<(PoolConfig, OwnedFd, OwnedFd)>,
+}
+
+fn rules(config: &PoolConfig) -> Rules {
+    Rules {
+        name: config.name.clone(),
+        defined_at: config.defined_at.clone(),
+        python: config.python.clone(),
+        python_from: config.python_from.clone(),
+        processes: config.processes,
+        shutdown_timeout: config.shutdown_timeout_ms,
+        graceful_timeout: config.graceful_timeout_ms,
+    }
+}
+
+impl Shell {
+    pub(super) fn hear_parent(&mut self) {
+        let mut buffer = vec![0; MAX_MESSAGE + 1];
+        loop {
+            let Some(parent) = &self.parent else { return };
+            match socket::try_recv_with_fds(parent.as_fd(), &mut buffer) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Ok(got) if got.len > 0 => self.message(&buffer[..got.len.min(buffer.len())], got),
+                _ => return self.parent_is_gone("httpd's parent process has ended or let go"),
+            }
+        }
+    }
+
+    pub(super) fn parent_is_gone(&mut self, why: &'static str) {
+        (self.parent, self.parent_watch) = (None, None);
+        self.stop(why);
+    }
+
+    fn message(&mut self, bytes: &[u8], got: Received) {
+        let message = match serde_json::from_slice(bytes) {
+            Ok(message) if !got.truncated => message,
+            Ok(_) => return self.refuse("a message of httpd lost its descriptors: the limit of open files is reached"),
+            Err(error) => return self.refuse(&format!("a message of httpd is not understood: {error}")),
+        };
+        let mut fds = got.fds.into_iter();
+        match message {
+            ParentMessage::Begin { protocol, parent_pid, hard, log_level } => {
+                if let Some(log) = fds.next() {
+                    self.log = Log::new(log, log_level);
+                }
+                if let Some(engine) = fds.next() {
+                    self.engine = engine;
+                }
+                self.begin(protocol, parent_pid, hard);
+            }
+            ParentMessage::Pool(config) => match (&mut self.pending, fds.next(), fds.next()) {
+                (Some(pending), Some(board), Some(log)) => pending.pools.push((*config, board, log)),
+                _ => self.refuse("a process group came without its descriptors"),
+            },
+            ParentMessage::Commit => self.commit(),
+            ParentMessage::Stop => self.stop("httpd stops"),
+        }
+    }
+
+    /// The configuration is not usable; what runs goes on.
+    fn refuse(&mut self, why: &str) {
+        self.pending = None;
+        self.say(level::ERROR, &format!("supervisor: {why}; the configuration is not taken over"));
+    }
+
+    fn begin(&mut self, protocol: u32, parent_pid: i32, hard: bool) {
+        if protocol != wsgi_wire::PROTOCOL {
+            let ours = wsgi_wire::PROTOCOL;
+            self.say(
+                level::ERROR,
+                &format!("supervisor: it speaks version {ours}, the module {protocol}; it ends, so that httpd starts the matching one"),
+            );
+            return self.stop("the module has another version");
+        }
+        self.pending = Some(Pending { hard, pools: Vec::new() });
+        if parent_pid != self.parent_pid {
+            self.parent_pid = parent_pid;
+            // Without it the look at each second must do.
+            self.parent_watch = pidfd_open(parent_pid).ok();
+        }
+    }
+
+    fn commit(&mut self) {
+        let Some(Pending { hard, pools }) = self.pending.take() else { return };
+        if self.state.stopping() {
+            return;
+        }
+        let mut named = Vec::new();
+        let mut found: Vec<PoolId> = Vec::new();
+        for (config, board, log) in pools {
+            let (id, rules) = (config.id, rules(&config));
+            match self.take_pool(config, &board, log) {
+                Ok(true) => found.push(id),
+                Ok(false) => {}
+                Err(error) => {
+                    let name = &rules.name;
+                    self.say(
+                        level::ERROR,
+                        &format!("process group \"{name}\": its scoreboard cannot be used: {error}"),
+                    );
+                    continue;
+                }
+            }
+            named.push((id, rules));
+        }
+        self.events.push_back(Event::Configured { hard, pools: named });
+        found.into_iter().for_each(|pool| self.take_over(pool));
+    }
+
+    /// Returns whether the pool is new here.
+    fn take_pool(&mut self, config: PoolConfig, board: &OwnedFd, log: OwnedFd) -> io::Result<bool> {
+        let log = Log::new(log, config.log_level);
+        if let Some(entry) = self.pools.get_mut(&config.id) {
+            (entry.config, entry.log) = (config, log);
+            return Ok(false);
+        }
+        let board = Scoreboard::map(board.as_fd())?;
+        self.pools.insert(config.id, PoolEntry { config, board, log });
+        Ok(true)
+    }
+
+    /// httpd's other children hold copies of its descriptors, so their end alone does not tell.
+    pub(super) fn look_for_parent(&mut self) {
+        let orphaned = std::os::unix::process::parent_id() != self.first_ppid;
+        let gone = self.parent_pid > 0 && !exists(self.parent_pid);
+        if (orphaned || gone) && !self.state.stopping() {
+            self.parent_is_gone("httpd's parent process has ended");
+        }
+    }
+}

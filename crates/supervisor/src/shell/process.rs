@@ -1,0 +1,244 @@
+//! What the shell holds of one daemon process: its control socket with what waits to be sent, and its output.
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+
+use wsgi_sys::process::Spawned;
+use wsgi_sys::{fd, socket};
+use wsgi_wire::control::{FromDaemon, ToDaemon};
+
+use crate::decide::{Millis, PoolId};
+use crate::lines::Lines;
+
+/// Connections that wait while the process does not read its control socket.
+const MAX_WAITING: usize = 64;
+/// Lines that are kept of what a process writes before it is ready.
+const FIRST_LINES: usize = 20;
+/// Most that is kept of a quiet process's output, in bytes.
+const MAX_KEPT: usize = 64 << 10;
+/// Most that is read of one process's output in one round, so that no process holds the others up.
+const ROUND: usize = 4;
+
+/// A daemon process.
+#[derive(Debug)]
+pub struct Process {
+    pub pool: PoolId,
+    pub pid: i32,
+    pub slot: u32,
+    pub epoch: u32,
+    /// Until it is known whether Python was executed.
+    pub spawned: Option<Spawned>,
+    /// `None`: left by an earlier supervisor, or closed by the process.
+    pub control: Option<OwnedFd>,
+    /// When the process closed its control socket.
+    pub closed_at: Option<Millis>,
+    /// Requests may come by it (the process said that it is ready).
+    pub open: bool,
+    /// Readable when the process ends; only for one that is no child.
+    pub watch: Option<OwnedFd>,
+    /// No child of ours.
+    pub adopted: bool,
+    waiting: VecDeque<Message>,
+}
+
+#[derive(Debug)]
+enum Message {
+    Connection(OwnedFd),
+    Stop,
+}
+
+/// What came over the control socket.
+#[derive(Debug)]
+pub enum Heard {
+    /// Nothing more now.
+    Nothing,
+    /// A message.
+    Message(FromDaemon),
+    /// Something that is no message.
+    Noise(String),
+    /// The process closed it.
+    Closed,
+}
+
+impl Process {
+    /// A process in a slot.
+    pub fn new(pool: PoolId, pid: i32, slot: u32, epoch: u32) -> Process {
+        Process {
+            pool,
+            pid,
+            slot,
+            epoch,
+            spawned: None,
+            control: None,
+            closed_at: None,
+            open: false,
+            watch: None,
+            adopted: false,
+            waiting: VecDeque::new(),
+        }
+    }
+
+    /// Whether something waits to be sent.
+    pub fn has_waiting(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    /// Hands a connection on; drops it when too many wait already (the child tries another process).
+    pub fn connect(&mut self, connection: OwnedFd) {
+        if self.waiting.len() < MAX_WAITING && self.control.is_some() {
+            self.waiting.push_back(Message::Connection(connection));
+            self.flush();
+        }
+    }
+
+    /// Asks the process to stop; connections that it has not read are dropped.
+    pub fn stop(&mut self) {
+        self.waiting.clear();
+        self.waiting.push_back(Message::Stop);
+        self.flush();
+    }
+
+    /// Sends what waits, as far as there is room.
+    pub fn flush(&mut self) {
+        let Some(control) = &self.control else { return self.waiting.clear() };
+        while let Some(message) = self.waiting.front() {
+            let sent = match message {
+                Message::Connection(fd) => {
+                    socket::send_with_fds(control.as_fd(), &[ToDaemon::Connection as u8], &[fd.as_fd()])
+                }
+                Message::Stop => socket::send_with_fds(control.as_fd(), &[ToDaemon::Stop as u8], &[]),
+            };
+            match sent {
+                Ok(_) => drop(self.waiting.pop_front()),
+                // ETOOMANYREFS: the process lets too many descriptors lie unread.
+                Err(error)
+                    if error.kind() == io::ErrorKind::WouldBlock
+                        || matches!(error.raw_os_error(), Some(libc::ETOOMANYREFS | libc::ENOBUFS)) =>
+                {
+                    return;
+                }
+                Err(_) => return self.waiting.clear(),
+            }
+        }
+    }
+
+    /// The next message of the process.
+    pub fn hear(&mut self) -> Heard {
+        let Some(control) = &self.control else { return Heard::Nothing };
+        let mut buffer = [0; 16];
+        match socket::try_recv_with_fds(control.as_fd(), &mut buffer) {
+            Ok(got) if got.len == 0 => Heard::Closed,
+            Ok(got) if got.truncated || !got.fds.is_empty() => {
+                Heard::Noise("sent a message on its control socket that is too long or carries descriptors".to_owned())
+            }
+            Ok(got) => match FromDaemon::decode(&buffer[..got.len]) {
+                Ok(message) => Heard::Message(message),
+                Err(error) => Heard::Noise(format!("sent an unknown message on its control socket: {error}")),
+            },
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Heard::Nothing,
+            Err(_) => Heard::Closed,
+        }
+    }
+}
+
+/// The pipe of a process's stdout and stderr. Outlives it as long as something else holds the pipe.
+#[derive(Debug)]
+pub struct Output {
+    /// `None` once it has ended.
+    pub fd: Option<OwnedFd>,
+    pub pool: PoolId,
+    pub pid: i32,
+    lines: Lines,
+    /// Its first lines, until it is ready.
+    first: Option<Vec<String>>,
+    last: String,
+    /// Lines that are kept rather than written.
+    kept: Option<Vec<Vec<u8>>>,
+    kept_bytes: usize,
+}
+
+impl Output {
+    /// The output of a process that starts. `quiet`: keep it until [`Output::release`].
+    pub fn new(fd: OwnedFd, pool: PoolId, pid: i32, quiet: bool) -> Output {
+        let kept = quiet.then(Vec::new);
+        Output {
+            fd: Some(fd),
+            pool,
+            pid,
+            lines: Lines::default(),
+            first: Some(Vec::new()),
+            last: String::new(),
+            kept,
+            kept_bytes: 0,
+        }
+    }
+
+    /// Reads what is there and gives each line to `write`. `false` at the end of the pipe.
+    pub fn read(&mut self, mut write: impl FnMut(&[u8])) -> bool {
+        let mut buffer = [0; 16 << 10];
+        for _ in 0..ROUND {
+            let Some(pipe) = &self.fd else { return false };
+            match fd::read(pipe.as_fd(), &mut buffer) {
+                Ok(0) => {
+                    self.fd = None;
+                    self.finish(&mut write);
+                    return false;
+                }
+                Ok(len) => {
+                    let mut lines = std::mem::take(&mut self.lines);
+                    lines.push(&buffer[..len], |line| self.line(line, &mut write));
+                    self.lines = lines;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => return true,
+            }
+        }
+        true
+    }
+
+    /// The process has ended: an unfinished line is a line.
+    pub fn finish(&mut self, mut write: impl FnMut(&[u8])) {
+        let mut lines = std::mem::take(&mut self.lines);
+        lines.finish(|line| self.line(line, &mut write));
+    }
+
+    fn line(&mut self, line: &[u8], write: &mut impl FnMut(&[u8])) {
+        if let Some(first) = &mut self.first {
+            let text = String::from_utf8_lossy(line);
+            if first.len() < FIRST_LINES {
+                first.push(text.chars().take(400).collect());
+            }
+            if !text.trim().is_empty() {
+                self.last = text.trim().chars().take(400).collect();
+            }
+        }
+        match &mut self.kept {
+            Some(kept) => {
+                self.kept_bytes += line.len();
+                kept.push(line.to_vec());
+                if self.kept_bytes > MAX_KEPT || kept.len() > 1_000 {
+                    self.release(true, write);
+                }
+            }
+            None => write(line),
+        }
+    }
+
+    /// Writes what was kept, or forgets it; from now on lines are written as they come.
+    pub fn release(&mut self, show: bool, write: &mut impl FnMut(&[u8])) {
+        if let Some(kept) = self.kept.take().filter(|_| show) {
+            kept.iter().for_each(|line| write(line));
+        }
+    }
+
+    /// The process is ready: how it began does not matter any more.
+    pub fn forget_start(&mut self) {
+        self.first = None;
+    }
+
+    /// Its first lines and its last one, of a process that never was ready.
+    pub fn said(&self) -> (&[String], &str) {
+        (self.first.as_deref().unwrap_or_default(), &self.last)
+    }
+}

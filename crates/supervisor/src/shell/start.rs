@@ -1,0 +1,163 @@
+//! Starts one daemon process: sockets, pipe, identity, environment, arguments.
+
+use std::ffi::CString;
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+use wsgi_sys::process::{Ids, Program, Spawned, spawn};
+use wsgi_sys::socket::{self, Kind};
+use wsgi_sys::{fd, user};
+use wsgi_wire::boot::BOOT;
+use wsgi_wire::control::MAX_MESSAGE;
+use wsgi_wire::pool::{DaemonConfig, PoolConfig};
+
+use crate::diagnose;
+
+/// A process that has been forked.
+#[derive(Debug)]
+pub struct Started {
+    pub spawned: Spawned,
+    pub control: OwnedFd,
+    pub output: OwnedFd,
+}
+
+/// Forks a process of the pool; whether it executes Python is told later.
+///
+/// # Errors
+/// The cause, for the pool's log.
+pub fn start(config: &PoolConfig, parent_pid: i32, engine: BorrowedFd<'_>) -> Result<Started, String> {
+    let ids = ids(config)?;
+    let (control, theirs) = socket::pair(Kind::SeqPacket).map_err(exhausted)?;
+    let (output, writer) = fd::pipe().map_err(exhausted)?;
+    let writer = keep_readable(writer);
+    fd::set_nonblocking(output.as_fd(), true).map_err(exhausted)?;
+    let _ = socket::set_send_buffer(control.as_fd(), 2 * MAX_MESSAGE);
+    greet(config, parent_pid, control.as_fd())?;
+    let null = File::open("/dev/null").map_err(|error| format!("/dev/null: {error}"))?;
+    let program = Program {
+        path: text(&config.python, "the path of Python")?,
+        arguments: arguments(config)?,
+        environment: environment(config)?,
+        descriptors: vec![
+            (0, null.as_fd()),
+            (1, writer.as_fd()),
+            (2, writer.as_fd()),
+            (3, theirs.as_fd()),
+            (4, engine),
+        ],
+        session: true,
+        ids,
+        umask: config.umask,
+        directory: Some(text(&diagnose::working_directory(config).0, "home=")?),
+    };
+    let spawned = spawn(&program).map_err(exhausted)?;
+    Ok(Started { spawned, control, output })
+}
+
+/// Opens the pipe's writing end anew, for reading too: should this supervisor be killed, what the process
+/// prints waits for the next supervisor ([`super::inherited`]) instead of failing the request that prints.
+fn keep_readable(writer: OwnedFd) -> OwnedFd {
+    let path = format!("/proc/self/fd/{}", writer.as_raw_fd());
+    File::options().read(true).write(true).open(path).map_or(writer, OwnedFd::from)
+}
+
+fn exhausted(error: io::Error) -> String {
+    match error.raw_os_error() {
+        Some(libc::EMFILE | libc::ENFILE) => format!("no descriptor is left ({error}): raise the limit of open files"),
+        Some(libc::EAGAIN) => {
+            format!("no process can be made ({error}): a limit of processes or of the cgroup is reached")
+        }
+        _ => error.to_string(),
+    }
+}
+
+/// The identity to change to; `None` when it is the supervisor's own.
+fn ids(config: &PoolConfig) -> Result<Option<Ids>, String> {
+    let own = user::effective_uid();
+    let (ids, name) = diagnose::identity(config);
+    if ids.uid == 0 {
+        return Err("processes of the group would run as root, which is refused: set user=".to_owned());
+    }
+    if own == 0 {
+        return Ok(Some(ids));
+    }
+    if ids.uid != own {
+        return Err(format!(
+            "user=\"{name}\" needs Apache to be started as root; it runs as user id {own}: start it as root or leave out user="
+        ));
+    }
+    if ids.gid != user::effective_gid() && !user::current_groups().unwrap_or_default().contains(&ids.gid) {
+        return Err(format!(
+            "group id {} needs Apache to be started as root; it runs with group id {}: start it as root or leave out group=",
+            ids.gid,
+            user::effective_gid()
+        ));
+    }
+    Ok(None)
+}
+
+/// Queues the configuration, before there is anyone who could read it.
+fn greet(config: &PoolConfig, parent_pid: i32, control: BorrowedFd<'_>) -> Result<(), String> {
+    let greeting = DaemonConfig { protocol: wsgi_wire::PROTOCOL, parent_pid, pool: config.clone() };
+    let bytes = serde_json::to_vec(&greeting).map_err(|error| error.to_string())?;
+    socket::send_with_fds(control, &bytes, &[])
+        .map(drop)
+        .map_err(|error| format!("its configuration of {} bytes cannot be handed over: {error}", bytes.len()))
+}
+
+fn text(value: &str, what: &str) -> Result<CString, String> {
+    CString::new(value).map_err(|_| format!("{what} holds a NUL byte"))
+}
+
+/// `python [-X utf8] -c BOOT`. The name is the real path: Python finds its environment by it.
+fn arguments(config: &PoolConfig) -> Result<Vec<CString>, String> {
+    let mut arguments = vec![text(&config.python, "the path of Python")?];
+    if config.utf8_mode {
+        arguments.extend([c"-X".to_owned(), c"utf8".to_owned()]);
+    }
+    arguments.push(c"-c".to_owned());
+    arguments.push(text(BOOT, "the boot code")?);
+    Ok(arguments)
+}
+
+/// The configured environment; HOME, USER and LOGNAME are the user's unless it sets them.
+fn environment(config: &PoolConfig) -> Result<Vec<CString>, String> {
+    let mut variables = config.env.clone();
+    if let Some(identity) = &config.identity {
+        for (name, value) in [("HOME", &identity.home), ("USER", &identity.name), ("LOGNAME", &identity.name)] {
+            if !value.is_empty() && !variables.iter().any(|(set, _)| set == name) {
+                variables.push((name.to_owned(), value.clone()));
+            }
+        }
+    }
+    variables.iter().map(|(name, value)| text(&format!("{name}={value}"), &format!("env={name}"))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wsgi_wire::pool::Identity;
+
+    #[test]
+    fn the_environment_is_the_configured_one_and_the_user_s() {
+        let mut config = crate::example::pool();
+        config.env = vec![("LANG".to_owned(), "C.UTF-8".to_owned()), ("HOME".to_owned(), "/mine".to_owned())];
+        let identity =
+            Identity { uid: 5, gid: 6, groups: vec![], name: "web".to_owned(), home: "/home/web".to_owned() };
+        config.identity = Some(identity);
+        let got: Vec<String> =
+            environment(&config).expect("no NUL").into_iter().map(|text| text.into_string().expect("UTF-8")).collect();
+        assert_eq!(got, ["LANG=C.UTF-8", "HOME=/mine", "USER=web", "LOGNAME=web"]);
+        config.env.push(("BAD".to_owned(), "\0".to_owned()));
+        assert_eq!(environment(&config), Err("env=BAD holds a NUL byte".to_owned()));
+    }
+
+    #[test]
+    fn root_is_refused() {
+        let mut config = crate::example::pool();
+        let root = Identity { uid: 0, gid: 0, groups: vec![], name: "root".to_owned(), home: String::new() };
+        config.identity = Some(root);
+        assert!(ids(&config).expect_err("refused").contains("refused"));
+    }
+}

@@ -1,0 +1,225 @@
+//! What processes say, write and come to: control messages, output, exits; connections from children;
+//! what is looked at by time.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
+
+use wsgi_sys::process::{Outcome, exists, reap};
+use wsgi_sys::scoreboard::State as SlotState;
+use wsgi_sys::{fd, socket};
+use wsgi_wire::control::{Cause, Connect, FromDaemon};
+
+use super::process::{Heard, Output};
+use super::{LOOK, Shell, now};
+use crate::decide::{Ended, Event, Millis, PoolId, ProcessId, level};
+use crate::diagnose;
+
+/// Most messages that are taken from one socket in one round.
+const ROUND: usize = 64;
+/// A process that lives on without its control socket is of no use.
+const CLOSED_LIMIT: Millis = 1_000;
+/// Pipes of ended processes that something they started still holds.
+const MAX_OUTPUTS_LEFT: usize = 64;
+
+impl Shell {
+    pub(super) fn signals_came(&mut self) {
+        let mut bytes = [0; 64];
+        while let Ok(len @ 1..) = fd::read(self.signals.as_fd(), &mut bytes) {
+            for signal in &bytes[..len] {
+                match i32::from(*signal) {
+                    libc::SIGTERM => self.stop("the supervisor got SIGTERM"),
+                    libc::SIGINT => self.stop("the supervisor got SIGINT"),
+                    _ => {}
+                }
+            }
+        }
+        self.reap();
+    }
+
+    pub(super) fn stop(&mut self, why: &'static str) {
+        if !self.state.stopping() {
+            self.say(level::INFO, &format!("supervisor: stopping all daemon processes: {why}"));
+        }
+        self.events.push_back(Event::Stop { why });
+    }
+
+    /// All children that have ended.
+    fn reap(&mut self) {
+        while let Some((pid, status)) = reap() {
+            let found = self.processes.iter().find(|(_, it)| it.pid == pid && !it.adopted);
+            if let Some(id) = found.map(|(id, _)| *id) {
+                self.ended(id, status);
+            }
+        }
+    }
+
+    fn ended(&mut self, id: ProcessId, status: ExitStatus) {
+        // Everything that it has said comes before its end.
+        self.executed(id);
+        self.hear_process(id);
+        self.finish_output(id);
+        if self.events.iter().any(|event| matches!(event, Event::StartFailed { process, .. } if *process == id)) {
+            return;
+        }
+        let ended = match (status.code(), status.signal()) {
+            (Some(code), _) => Ended::Status(code),
+            (_, Some(signal)) => Ended::Signal(signal),
+            _ => Ended::Unknown,
+        };
+        let (in_flight, diagnosis) = (self.in_flight(id), self.diagnose(id, ended));
+        self.events.push_back(Event::Exited { process: id, ended, in_flight, diagnosis });
+    }
+
+    fn diagnose(&self, id: ProcessId, ended: Ended) -> String {
+        let config = self.processes.get(&id).and_then(|it| self.pools.get(&it.pool)).map(|entry| &entry.config);
+        let said = self.outputs.get(&id).map_or((&[][..], ""), Output::said);
+        config.map_or_else(String::new, |config| diagnose::early_exit(config, ended, said.0, said.1))
+    }
+
+    pub(super) fn in_flight(&self, id: ProcessId) -> u32 {
+        let Some(process) = self.processes.get(&id) else { return 0 };
+        self.pools.get(&process.pool).map_or(0, |entry| entry.board.in_flight(process.slot))
+    }
+
+    /// Whether Python was executed is known now.
+    pub(super) fn executed(&mut self, id: ProcessId) {
+        let Some(process) = self.processes.get_mut(&id) else { return };
+        let Some(spawned) = &process.spawned else { return };
+        match spawned.outcome() {
+            Outcome::Pending => {}
+            Outcome::Executed => process.spawned = None,
+            Outcome::Failed(step, error) => {
+                process.spawned = None;
+                let cause = self.pools.get(&process.pool).map(|entry| diagnose::step(&entry.config, step, &error));
+                let cause = cause.unwrap_or_else(|| error.to_string());
+                self.events.push_back(Event::StartFailed { process: id, cause });
+            }
+        }
+    }
+
+    pub(super) fn hear_process(&mut self, id: ProcessId) {
+        for _ in 0..ROUND {
+            let Some(process) = self.processes.get_mut(&id) else { return };
+            let event = match process.hear() {
+                Heard::Nothing => return,
+                Heard::Message(FromDaemon::Ready) => Event::Ready { process: id },
+                Heard::Message(FromDaemon::Retire(cause)) => Event::Retire { process: id, cause },
+                Heard::Noise(what) => {
+                    process.control = None;
+                    Event::Violation { process: id, what }
+                }
+                Heard::Closed => {
+                    process.control = None;
+                    process.closed_at = Some(now());
+                    return;
+                }
+            };
+            self.events.push_back(event);
+        }
+    }
+
+    pub(super) fn write_output(&self, pool: PoolId, pid: i32, line: &[u8]) {
+        self.log_of(pool).line(level::ERROR, pid, line);
+    }
+
+    pub(super) fn read_output(&mut self, id: ProcessId) {
+        let Some(mut output) = self.outputs.remove(&id) else { return };
+        let (pool, pid) = (output.pool, output.pid);
+        let more = output.read(|line| self.write_output(pool, pid, line));
+        if more || self.processes.contains_key(&id) {
+            self.outputs.insert(id, output);
+        }
+    }
+
+    fn finish_output(&mut self, id: ProcessId) {
+        let Some(mut output) = self.outputs.remove(&id) else { return };
+        let (pool, pid) = (output.pool, output.pid);
+        for _ in 0..ROUND {
+            if !output.read(|line| self.write_output(pool, pid, line)) {
+                break;
+            }
+        }
+        output.finish(|line| self.write_output(pool, pid, line));
+        self.outputs.insert(id, output);
+    }
+
+    /// Children's requests for connections.
+    pub(super) fn hear_children(&mut self) {
+        let mut buffer = [0; 64];
+        for _ in 0..ROUND {
+            let Some(children) = &self.children else { return };
+            let mut got = match socket::try_recv_with_fds(children.as_fd(), &mut buffer) {
+                Ok(got) => got,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(_) => return self.children = None,
+            };
+            let (Ok(wanted), 1) = (Connect::decode(&buffer[..got.len]), got.fds.len()) else { continue };
+            let fits = |it: &&mut super::Process| it.pool == wanted.pool && it.slot == wanted.slot && it.open;
+            let found = self.processes.values_mut().find(fits).filter(|it| it.epoch == wanted.epoch);
+            // Otherwise it is closed, and the child chooses another process.
+            if let (Some(process), Some(connection)) = (found, got.fds.pop()) {
+                process.connect(connection);
+            }
+        }
+    }
+
+    /// What only time brings.
+    pub(super) fn look(&mut self) {
+        for id in self.state.draining() {
+            let count = self.in_flight(id);
+            self.events.push_back(Event::InFlight { process: id, count });
+        }
+        let now = now();
+        if now < self.next_look {
+            return;
+        }
+        self.next_look = now + u64::try_from(LOOK.as_millis()).unwrap_or(1_000);
+        self.reap();
+        self.look_for_parent();
+        for entry in self.pools.values() {
+            entry.board.reclaim_dead(|pid| i32::try_from(pid).is_ok_and(exists));
+        }
+        let closed = |at: Option<Millis>| at.is_some_and(|at| now >= at + CLOSED_LIMIT);
+        let mute: Vec<_> = self.processes.iter().filter(|(_, it)| closed(it.closed_at)).map(|(id, _)| *id).collect();
+        for process in mute {
+            let what = "lives on without its control socket".to_owned();
+            self.events.push_back(Event::Violation { process, what });
+        }
+        let left: Vec<_> = self.processes.iter().filter(|(_, it)| it.adopted && it.watch.is_none()).collect();
+        let ended: BTreeSet<_> = left.into_iter().filter(|(_, it)| !exists(it.pid)).map(|(id, _)| *id).collect();
+        ended.into_iter().for_each(|id| self.adopted_ended(id));
+        self.look_for_stale();
+        self.drop_old_outputs();
+    }
+
+    /// Processes that children have set to draining by themselves, having seen that their script changed.
+    fn look_for_stale(&mut self) {
+        for id in self.state.ready() {
+            let Some(process) = self.processes.get(&id) else { continue };
+            let board = self.pools.get(&process.pool).map(|entry| &entry.board);
+            if board.is_some_and(|board| board.state(process.slot) == SlotState::Draining) {
+                self.events.push_back(Event::Retire { process: id, cause: Cause::ScriptReload });
+            }
+        }
+    }
+
+    fn drop_old_outputs(&mut self) {
+        let left: Vec<_> = self.outputs.keys().filter(|id| !self.processes.contains_key(id)).copied().collect();
+        for id in left.iter().take(left.len().saturating_sub(MAX_OUTPUTS_LEFT)) {
+            self.outputs.remove(id);
+        }
+    }
+
+    /// A process of an earlier supervisor has ended.
+    pub(super) fn adopted_ended(&mut self, id: ProcessId) {
+        if let Some(process) = self.processes.get_mut(&id) {
+            process.watch = None;
+            let in_flight = self.in_flight(id);
+            let event = Event::Exited { process: id, ended: Ended::Unknown, in_flight, diagnosis: String::new() };
+            self.events.push_back(event);
+        }
+    }
+}

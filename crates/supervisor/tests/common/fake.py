@@ -1,0 +1,48 @@
+#!/usr/bin/python3 -SE
+"""Stands in for Python with the engine: speaks the control protocol as the file $FAKE says."""
+import json
+import os
+import signal
+import socket
+import sys
+import time
+
+control = socket.socket(fileno=3)
+config = json.loads(control.recv(1 << 20))
+with open(os.environ["FAKE"]) as file:
+    mode = file.read().strip()
+if mode == "exit":
+    print("ModuleNotFoundError: No module named 'nothing'", file=sys.stderr)
+    sys.exit(1)
+if mode == "refuse":
+    print("this Python is not wanted\nsecond line", file=sys.stderr)
+    sys.exit(65)
+if mode == "show":
+    fds = sorted(int(name) for name in os.listdir("/proc/self/fd"))
+    print("fds", fds[:5], len(fds), "cwd", os.getcwd(), "session", os.getsid(0) == os.getpid())
+    print("argv", sys.argv[1:4], "uid", os.getuid(), "env", sorted(set(os.environ) - {"LC_CTYPE"}))
+    print("default action", signal.getsignal(signal.SIGUSR1) == signal.SIG_DFL, "engine", os.read(4, 6), flush=True)
+if mode == "deaf":
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+control.send(bytes([1, 0]))
+if mode == "mute":
+    control.close()
+    os.close(3) if os.path.exists("/proc/self/fd/3") else None
+    time.sleep(60)
+if mode == "noise":
+    control.send(b"123456789")
+while True:
+    data, fds, _, _ = socket.recv_fds(control, 16, 4)
+    if not data:
+        # The supervisor is gone: go on until told by a signal.
+        print("nobody is there", flush=True)
+        time.sleep(60)
+    if mode == "deaf":
+        time.sleep(60)
+    if data[:1] == b"\2":
+        sys.exit(0)
+    if data[:1] == b"\1":
+        os.write(fds[0], b"%d" % os.getpid())
+        os.close(fds[0])
+    if mode == "retire":
+        control.send(bytes([2, 2]))
