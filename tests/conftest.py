@@ -1,0 +1,147 @@
+"""Options and fixtures of the test suite.
+
+--module PATH   the module under test; the original mod_wsgi serves as an oracle
+--mpm LIST      event,prefork,worker: only these, and these where a test asks for none
+--keep          leave the ServerRoots of the tests for a look
+"""
+
+from pathlib import Path
+
+import pytest
+
+import processes
+import pythons
+from httpd import Httpd
+
+ROOT = Path(__file__).resolve().parent.parent
+MODES = ("embedded", "daemon")
+
+
+def pytest_addoption(parser):
+    group = parser.getgroup("mod_wsgi")
+    group.addoption("--module", default=str(ROOT / "target/release/libmod_wsgi.so"))
+    group.addoption("--mpm", default="", help="comma-separated: event, prefork, worker")
+    group.addoption("--keep", action="store_true", help="keep the ServerRoots")
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "ours(why): needs what the original mod_wsgi lacks")
+    config.addinivalue_line("markers", "mpms(*names): run under these MPMs and no other")
+    config.addinivalue_line("markers", "modes(*names): embedded, daemon, or both")
+    if not Path(config.getoption("module")).is_file():
+        pytest.exit(f"no module at {config.getoption('module')}: run 'make build' first", 2)
+    processes.become_subreaper()
+
+
+def is_ours(config):
+    return (Path(config.getoption("module")).resolve().parent / "libwsgi_engine.so").exists()
+
+
+def pytest_collection_modifyitems(config, items):
+    if is_ours(config):
+        return
+    skipped = [i for i in items if i.get_closest_marker("ours")]
+    config.hook.pytest_deselected(items=skipped)
+    items[:] = [i for i in items if i not in skipped]
+
+
+def pytest_generate_tests(metafunc):
+    if "mpm" in metafunc.fixturenames:
+        marker = metafunc.definition.get_closest_marker("mpms")
+        chosen = [m for m in metafunc.config.getoption("mpm").split(",") if m]
+        wanted = marker.args if marker else chosen or ["event"]
+        mpms = [m for m in wanted if m in (chosen or wanted)]
+        metafunc.parametrize("mpm", mpms, scope="module")
+    if "mode" in metafunc.fixturenames:
+        marker = metafunc.definition.get_closest_marker("modes")
+        metafunc.parametrize("mode", marker.args if marker else MODES, scope="module")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    """A failing test shows the end of its server's error log."""
+    report = yield
+    server = item.funcargs.get("httpd") or item.funcargs.get("site")
+    if report.failed and server:
+        report.sections.append(("error log", "\n".join(server.log.lines()[-60:])))
+    return report
+
+
+@pytest.fixture(scope="session")
+def module(request):
+    return request.config.getoption("module")
+
+
+@pytest.fixture(scope="session")
+def ours(request):
+    """Whether the module under test is ours."""
+    return is_ours(request.config)
+
+
+@pytest.fixture(scope="session")
+def cache():
+    """A folder that the server's user can enter and that outlives the run."""
+    return pythons.cache_folder()
+
+
+def mode_directives(mode, **options):
+    """The process group of the mode: nothing for embedded, one daemon process for daemon."""
+    if mode == "embedded":
+        return ""
+    options = {"threads": 5, **options}
+    words = " ".join(f"{name.replace('_', '-')}={value}" for name, value in options.items())
+    return f"WSGIDaemonProcess app {words}\nWSGIProcessGroup app\n"
+
+
+def aliases(server):
+    """Each application at /NAME, all in the main interpreter."""
+    scripts = sorted(server.all_apps().glob("*.wsgi"))
+    lines = [f'WSGIScriptAlias /{script.stem} "{script}"' for script in scripts]
+    return "\n".join(["WSGIApplicationGroup %{GLOBAL}", *lines])
+
+
+def finish(server, keep, check_log=False):
+    problems = server.close()
+    if check_log:
+        problems += server.log.problems()
+    if not keep:
+        server.remove()
+    if problems:
+        pytest.fail("\n".join(problems), pytrace=False)
+
+
+@pytest.fixture
+def httpd(request, module, mpm):
+    """A server of the test's own, not started yet."""
+    server = Httpd(module, mpm)
+    yield server
+    finish(server, request.config.getoption("keep"), check_log=True)
+
+
+@pytest.fixture
+def daemon(httpd):
+    """Starts one process group `app` with these options, each application at /NAME."""
+    def start(options="", extra=""):
+        group = f"WSGIDaemonProcess app {options}\nWSGIProcessGroup app\n"
+        return httpd.start(f"{group}{extra}\n{aliases(httpd)}")
+    return start
+
+
+@pytest.fixture(scope="module")
+def shared_httpd(request, module, mpm, mode):
+    """One server for all tests of a file that change nothing; each application at /NAME."""
+    server = Httpd(module, mpm)
+    extra = getattr(request.module, "DIRECTIVES", "")
+    server.start(f"{mode_directives(mode)}{extra}\n{aliases(server)}")
+    yield server
+    finish(server, request.config.getoption("keep"))
+
+
+@pytest.fixture
+def site(shared_httpd):
+    """The shared server; the log guard looks at this test's stretch of the log only."""
+    shared_httpd.log.begin()
+    yield shared_httpd
+    problems = shared_httpd.log.problems()
+    if problems:
+        pytest.fail("\n".join(problems), pytrace=False)

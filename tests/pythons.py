@@ -1,0 +1,160 @@
+"""Other Pythons, and virtual environments, where the server's user can run them.
+
+A Python in a closed folder (root's pyenv) is copied into the cache folder, and the library path inside its
+binary is made relative. Where there is no other Python, a test that needs one is skipped.
+"""
+
+import fcntl
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+SYSTEM_PYTHON = "/usr/bin/python3"
+PYENV = os.environ.get("PYENV_ROOT") or os.path.expanduser("~/.pyenv")
+UV = os.path.expanduser("~/.local/share/uv/python")
+PLACES = (f"{PYENV}/versions/*/bin/python3", f"{UV}/*/bin/python3", "/opt/*/bin/python3",
+          "/usr/local/bin/python3.[0-9]*", "/usr/bin/python3.[0-9]*")
+VERSION = "import sys; print('%d.%d' % sys.version_info[:2])"
+
+
+def cache_folder():
+    """Outlives the run; another user must be able to enter it, so for root it is not in /root."""
+    default = "/var/cache" if os.geteuid() == 0 else os.path.expanduser("~/.cache")
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or default) / "mod_wsgi-tests"
+    folder.mkdir(parents=True, exist_ok=True)
+    folder.chmod(0o755)
+    return folder
+
+
+@contextmanager
+def made_once(folder):
+    """Holds a lock; tells whether `folder` still has to be made. Parallel runners wait."""
+    with open(f"{folder}.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield not (folder / ".complete").exists()
+        if folder.exists():
+            (folder / ".complete").touch()
+
+
+def version_of(python):
+    done = subprocess.run([python, "-c", VERSION], capture_output=True, text=True)
+    return done.stdout.strip() if done.returncode == 0 else ""
+
+
+def version_key(version):
+    return tuple(map(int, version.split(".")))
+
+
+def candidates():
+    """Interpreters on this machine, by version: {'3.12': Path}."""
+    found = {}
+    for place in PLACES:
+        for path in sorted(Path("/").glob(place.lstrip("/"))):
+            if re.fullmatch(r"python3(\.\d+)?", path.name):
+                found.setdefault(version_of(path), path)
+    return {v: p for v, p in found.items() if v and version_key(v) >= (3, 10)}
+
+
+def other_versions():
+    """Versions, 3.10 or later, that are not the system's."""
+    system = version_of(SYSTEM_PYTHON)
+    return sorted((v for v in candidates() if v != system), key=version_key)
+
+
+def other_python(version=None):
+    """An interpreter of another version than the system's, runnable by the server's user."""
+    versions = other_versions()
+    wanted = version or (versions[-1] if versions else None)
+    if wanted not in versions:
+        pytest.skip(f"no Python {version or 'other than the system one'} (3.10 or later) here")
+    python = candidates()[wanted]
+    return copied(python, wanted) if below_closed_folder(python) else python
+
+
+def below_closed_folder(path):
+    if os.geteuid() != 0:
+        return False
+    return any(not p.stat().st_mode & 0o001 for p in path.resolve().parents)
+
+
+def copied(python, version):
+    """A copy of an installation in the cache folder; returns its interpreter."""
+    prefix = python.resolve().parent.parent
+    copy = cache_folder() / f"python-{prefix.name}"
+    with made_once(copy) as needed:
+        if needed:
+            shutil.rmtree(copy, ignore_errors=True)
+            skip = shutil.ignore_patterns("test", "tests", "__pycache__", "*.a", "share", "idlelib",
+                                          "site-packages")
+            shutil.copytree(prefix, copy, symlinks=True, ignore=skip)
+            for binary in [*copy.glob("bin/python3.*"), *copy.glob("lib/libpython*.so.*")]:
+                relocate(binary, prefix)
+    return copy / f"bin/python{version}"
+
+
+def relocate(binary, prefix):
+    """Replaces the library path of an ELF file, in place, by one relative to the file."""
+    if binary.is_symlink():
+        return
+    old = f"{prefix}/lib".encode() + b"\0"
+    new = b"$ORIGIN/../lib\0"
+    data = binary.read_bytes()
+    if data.startswith(b"\x7fELF") and len(new) <= len(old):
+        binary.write_bytes(data.replace(old, new.ljust(len(old), b"\0")))
+
+
+def venv(name, packages=(), python=SYSTEM_PYTHON):
+    """A virtual environment in the cache folder with these packages; made once."""
+    key = hashlib.sha256(repr((sorted(packages), str(python), version_of(python))).encode())
+    folder = cache_folder() / f"venv-{name}-{key.hexdigest()[:12]}"
+    with made_once(folder) as needed:
+        if needed:
+            shutil.rmtree(folder, ignore_errors=True)
+            build_venv(folder, packages, python)
+    return folder
+
+
+def build_venv(folder, packages, python):
+    pip = [] if packages else ["--without-pip"]
+    run([python, "-m", "venv", *pip, folder])
+    if packages:
+        run([folder / "bin/python", "-m", "pip", "install", "-q", *packages])
+    run(["chmod", "-R", "a+rX", folder])
+
+
+def run(command):
+    done = subprocess.run(command, capture_output=True, text=True, umask=0o022)
+    assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
+
+
+SYSCONFIGDATA = """\
+import pathlib
+_code = pathlib.Path({original!r}).read_text()
+exec(compile(_code, {original!r}, "exec"))
+build_time_vars.update(Py_ENABLE_SHARED=0, LDLIBRARY="libpython.a", INSTSONAME="libpython.a",
+                       LIBRARY="libpython.a", LIBDIR={lib!r}, LIBPL={lib!r})
+"""
+
+
+def static_python(prefix):
+    """An installation, made of links to the system's, whose sysconfig knows no shared library."""
+    real = Path(SYSTEM_PYTHON).resolve()
+    version = version_of(SYSTEM_PYTHON)
+    library = prefix / f"lib/python{version}"
+    library.mkdir(parents=True)
+    (prefix / "bin").mkdir()
+    for name in (f"python{version}", "python3", "python"):
+        shutil.copy(real, prefix / "bin" / name)
+    for entry in Path(f"/usr/lib/python{version}").iterdir():
+        if entry.name.startswith("_sysconfigdata_"):
+            text = SYSCONFIGDATA.format(original=str(entry), lib=str(prefix / "lib"))
+            (library / entry.name).write_text(text)
+        elif entry.name != "__pycache__":
+            (library / entry.name).symlink_to(entry)
+    return prefix

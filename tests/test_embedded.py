@@ -1,0 +1,89 @@
+"""Embedded mode: main interpreter and sub-interpreters under every MPM, through restarts."""
+
+import pytest
+
+from load import Load, at_once
+from pythons import static_python, venv
+
+pytestmark = pytest.mark.mpms("event", "prefork", "worker")
+GROUPS = ("main", "one", "two")
+
+
+def start(httpd):
+    script = httpd.app("where")
+    sleeping = httpd.app("sleep")
+    httpd.start(
+        f"WSGIScriptAlias /main {script} application-group=%{{GLOBAL}}\n"
+        f"WSGIScriptAlias /one {script} application-group=one\n"
+        f"WSGIScriptAlias /two {script} application-group=two\n"
+        f"WSGIScriptAlias /sleep {sleeping} application-group=one\n"
+    )
+    return httpd
+
+
+def test_main_and_named_interpreters_serve(httpd):
+    start(httpd)
+    for _ in range(3):
+        told = {group: httpd.json(f"/{group}") for group in GROUPS}
+        assert [told[g]["main_interpreter"] for g in GROUPS] == [True, False, False]
+        assert [told[g]["application_group"] for g in GROUPS] == ["", "one", "two"]
+
+
+def test_the_process_is_a_child_of_httpd(httpd):
+    start(httpd)
+    told = httpd.json("/main")
+    assert told["ppid"] == httpd.pid and told["process_group"] == ""
+
+
+def test_many_requests_at_once(httpd):
+    start(httpd)
+    outcomes = at_once(httpd, [f"/{GROUPS[n % 3]}" for n in range(24)])
+    assert {o.result for o in outcomes} == {200}
+
+
+def test_requests_run_side_by_side(httpd):
+    start(httpd)
+    at_once(httpd, ["/sleep?0.1"] * 4)
+    outcomes = at_once(httpd, ["/sleep?1"] * 4)
+    assert {o.result for o in outcomes} == {200}
+    assert max(o.seconds for o in outcomes) < 1.9
+
+
+def test_graceful_under_load_fails_no_request(httpd):
+    start(httpd)
+    with Load(httpd, "/one", clients=4) as load:
+        for _ in range(3):
+            httpd.graceful()
+            load.more(30)
+    assert set(load.results()) == {200}, load.results()
+
+
+def test_restart_brings_new_processes(httpd):
+    start(httpd)
+    before = httpd.json("/main")["pid"]
+    httpd.restart()
+    assert httpd.json("/main")["pid"] != before
+
+
+@pytest.mark.mpms("event")
+def test_python_path_comes_first(httpd):
+    (httpd.root / "modules").mkdir()
+    httpd.start(f"WSGIPythonPath {httpd.root}/modules\nWSGIScriptAlias / {httpd.app('where')}")
+    assert httpd.json("/")["path"].index(f"{httpd.root}/modules") < 2
+
+
+@pytest.mark.mpms("event")
+def test_python_home_is_a_virtual_environment(httpd):
+    home = venv("plain")
+    httpd.start(f"WSGIPythonHome {home}\nWSGIScriptAlias / {httpd.app('where')}")
+    assert httpd.json("/")["prefix"] == str(home)
+
+
+@pytest.mark.mpms("event")
+@pytest.mark.ours("the original is built for one libpython")
+def test_a_python_without_shared_library_is_named_with_the_way_out(httpd):
+    home = static_python(httpd.root / "static-python")
+    httpd.log.expect(r"static-python.*daemon mode|daemon mode.*static-python")
+    httpd.log.allow("(?i)python|daemon mode")
+    httpd.start(f"WSGIPythonHome {home}\nWSGIScriptAlias / {httpd.app('hello')}")
+    assert httpd.get("/").status in (500, 503)

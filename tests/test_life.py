@@ -1,0 +1,194 @@
+"""The life of processes: restarts, stops, and what happens when one of them is killed."""
+
+import os
+import signal
+import time
+
+import pytest
+
+import processes
+from load import Load, busy, timed
+from processes import wait_until
+
+GONE = "(?i)process|daemon|supervisor|signal|connection|closed|response|WSGI0"
+
+
+
+def where(httpd):
+    return httpd.json("/where")
+
+
+# -- graceful, restart, stop -----------------------------------------------------------------------
+
+
+def test_graceful_brings_new_processes(daemon):
+    httpd = daemon("threads=2")
+    before = where(httpd)["pid"]
+    httpd.graceful()
+    wait_until(lambda: where(httpd)["pid"] != before, 15, "a new process serves")
+    wait_until(lambda: not processes.process(before), 15, "the old process ends")
+
+
+@pytest.mark.ours("the original's daemon processes have 3 s")
+def test_graceful_lets_long_requests_finish(daemon):
+    httpd = daemon("threads=2")
+    with busy(httpd, 6) as running:
+        httpd.graceful()
+        assert httpd.get("/hello").status == 200
+    assert [o.result for o in running.outcomes()] == [200]
+
+
+@pytest.mark.ours("the original closes sockets that children still use")
+def test_graceful_under_load_fails_no_request(daemon):
+    httpd = daemon("processes=2 threads=3")
+    with Load(httpd, "/sleep?0.005", clients=6) as load:
+        for _ in range(3):
+            httpd.graceful()
+            load.more(30)
+    assert set(load.results()) == {200}, load.results()
+    assert load.slowest() < 3
+
+
+@pytest.mark.ours("the original stops the old processes first")
+def test_graceful_with_code_that_does_not_load_keeps_the_old_processes(httpd):
+    script = httpd.app("hello")
+    httpd.start("WSGIDaemonProcess app threads=2\nWSGIScriptReloading Off\nWSGIScriptAlias / "
+                f"{script} process-group=app application-group=%{{GLOBAL}}")
+    assert httpd.get("/").status == 200
+    script.write_text("def application(:\n")
+    httpd.log.expect("SyntaxError")
+    httpd.log.allow("hello.wsgi|def app|\\^|Traceback|load|'app'")
+    httpd.graceful()
+    httpd.log.wait_for("SyntaxError")
+    assert {httpd.get("/").status for _ in range(10)} == {200}
+
+
+def test_restart_replaces_everything(daemon):
+    httpd = daemon("threads=2")
+    before = {p.pid for p in httpd.processes()} - {httpd.pid}
+    httpd.restart()
+    assert httpd.get("/hello").status == 200
+    wait_until(lambda: not any(processes.process(p) for p in before), 15, "all old ones end")
+
+
+def test_a_restart_with_changed_options_applies_them(daemon):
+    httpd = daemon("threads=2 umask=0022")
+    text = httpd.conf_file.read_text()
+    httpd.conf_file.write_text(text.replace("umask=0022", "umask=0077"))
+    httpd.graceful()
+    wait_until(lambda: where(httpd)["umask"] == 0o077, 15, "the new umask")
+
+
+def test_a_removed_group_ends_its_processes(daemon, httpd):
+    daemon("threads=2", "WSGIDaemonProcess second threads=2\n"
+           f"WSGIScriptAlias /second {httpd.root}/apps/where.wsgi process-group=second")
+    pid = httpd.json("/second")["pid"]
+    text = httpd.conf_file.read_text()
+    httpd.conf_file.write_text("\n".join(
+        line for line in text.splitlines() if "second" not in line))
+    httpd.graceful()
+    wait_until(lambda: not processes.process(pid), 15, "its process ends")
+    assert httpd.get("/hello").status == 200
+
+
+def test_stop_ends_everything_although_a_request_runs(daemon):
+    httpd = daemon("threads=2 shutdown-timeout=2")
+    httpd.log.allow(GONE + "|AH00046")
+    with busy(httpd, 30):
+        begun = time.monotonic()
+        httpd.stop()
+        wait_until(lambda: not httpd.processes(), 8, "all processes end")
+        assert time.monotonic() - begun < 15, "httpd itself gives its children 10 s"
+
+
+def test_graceful_stop_lets_requests_finish(daemon):
+    httpd = daemon("threads=2", "GracefulShutdownTimeout 10")
+    with busy(httpd, 4) as running:
+        httpd.graceful_stop()
+    assert [o.result for o in running.outcomes()] == [200]
+
+
+# -- killed ----------------------------------------------------------------------------------------
+
+
+def test_a_killed_daemon_process_is_replaced_and_only_its_own_requests_fail(daemon):
+    httpd = daemon("threads=2")
+    httpd.log.allow(GONE)
+    with busy(httpd, 5) as running:
+        os.kill(running.pids[0], signal.SIGKILL)
+        assert timed(httpd, "/hello").result == 200
+    assert [o.result for o in running.outcomes()] == [502]
+
+
+def test_the_log_tells_the_group_and_the_signal_of_a_lost_process(daemon):
+    httpd = daemon("threads=2")
+    httpd.log.expect("'app'.*(signal 9|SIGKILL|killed)|(signal 9|SIGKILL|killed).*'app'")
+    httpd.log.allow(GONE)
+    os.kill(where(httpd)["pid"], signal.SIGKILL)
+    wait_until(lambda: timed(httpd, "/hello").result == 200, 10, "it serves again")
+
+
+@pytest.mark.ours("the original's clients may see 502 or 503")
+def test_under_load_a_killed_process_costs_only_what_it_executed(daemon):
+    httpd = daemon("processes=2 threads=2")
+    httpd.log.allow(GONE)
+    with Load(httpd, "/where", clients=4) as load:
+        load.more(50)
+        os.kill(where(httpd)["pid"], signal.SIGKILL)
+        load.more(100)
+    failed = sum(n for result, n in load.results().items() if result != 200)
+    assert failed <= 2 and set(load.results()) <= {200, 502}, load.results()
+
+
+@pytest.mark.ours("the original ends the response as if complete")
+def test_a_process_killed_while_it_sends_truncates_visibly(daemon):
+    httpd = daemon("threads=2")
+    httpd.log.allow(GONE)
+    head, body = httpd.raw_get("/crash/after")
+    assert "200 OK" in head and not body.endswith(b"0\r\n\r\n")
+
+
+def test_a_process_killed_before_it_answers_is_a_502(daemon):
+    httpd = daemon("threads=2")
+    httpd.log.allow(GONE)
+    assert httpd.get("/crash/before").status == 502
+    assert httpd.get("/hello").status == 200
+
+
+@pytest.mark.ours("the original has no supervisor")
+def test_a_killed_supervisor_is_replaced_within_two_seconds(daemon):
+    httpd = daemon("processes=2 threads=2")
+    httpd.log.allow(GONE)
+    httpd.get("/hello")
+    before = httpd.supervisor().pid
+    os.kill(before, signal.SIGKILL)
+    wait_until(lambda: httpd.supervisor() and httpd.supervisor().pid != before, 2, "a new one")
+    assert timed(httpd, "/hello").result == 200
+    os.kill(where(httpd)["pid"], signal.SIGKILL)
+    assert timed(httpd, "/hello").result == 200, "the new supervisor does its work"
+
+
+@pytest.mark.ours("the original has no supervisor")
+def test_requests_wait_while_the_supervisor_is_replaced(daemon):
+    httpd = daemon("processes=2 threads=2")
+    httpd.log.allow(GONE)
+    with Load(httpd, "/hello", clients=4) as load:
+        load.more(50)
+        os.kill(httpd.supervisor().pid, signal.SIGKILL)
+        load.more(200)
+    assert set(load.results()) <= {200, 502}, load.results()
+    assert load.results()[502] <= 4
+
+
+@pytest.mark.ours("the original leaves its daemon processes behind")
+def test_a_killed_parent_leaves_no_daemon_process(daemon):
+    httpd = daemon("processes=2 threads=2 shutdown-timeout=2")
+    httpd.log.allow(GONE)
+    httpd.get("/hello")
+    children = [p.pid for p in httpd.children()]
+    with busy(httpd, 20):
+        os.kill(httpd.pid, signal.SIGKILL)
+        others = lambda: [p for p in httpd.processes() if p.pid not in children]  # noqa: E731
+        wait_until(lambda: not others(), 2 + 1.5, "supervisor and daemon processes end")
+        processes.kill(children)
+    httpd.pid_file.unlink()
