@@ -124,7 +124,7 @@ impl Names {
         let script_name = environ::script_name(request.uri(), request.path_info(), request.is_included());
         let env = |name: &[u8]| variable(request, name);
         let facts = Facts {
-            server_name: request.server_name(),
+            server_name: request.server().name(),
             port: request.server_port(),
             request_host: request.hostname(),
             script_name: &script_name,

@@ -153,6 +153,8 @@ impl<'r> Relay<'r> {
 
     /// The response breaks off here: the client must see that.
     pub(super) fn cut_short(&mut self) {
+        // What is here goes out first: httpd would make an error page of a response that it has not begun.
+        self.pass(Then::Flush);
         if !self.client_gone {
             self.output.cut_short();
             self.client_gone = true;

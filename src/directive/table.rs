@@ -42,8 +42,8 @@ const SV: Places = S.and(Places::VHOST);
 const SVD: Places = SV.and(Places::DIR);
 /// The above and `.htaccess` with `FileInfo`.
 const FILE: Places = SVD.and(Places::FILE_INFO);
-/// The above and `.htaccess` with `AuthConfig`.
-const AUTH: Places = SVD.and(Places::AUTH_CONFIG);
+/// Directory and `.htaccess` with `AuthConfig`.
+const AUTH: Places = Places::DIR.and(Places::AUTH_CONFIG);
 
 /// The arguments that a directive takes.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -10,7 +10,7 @@ use crate::httpd::command::Command;
 use crate::httpd::guard::guard;
 use crate::httpd::pool::Pool;
 use crate::httpd::server::Server;
-use crate::live;
+use crate::{live, startup};
 
 /// # Safety
 /// httpd passes a pool that outlives the record.
@@ -107,6 +107,10 @@ fn apply<'c>(
             reading.global.close_interpreter_options();
             Ok(error)
         }
+        Id::DaemonProcess => match reading.global.groups.last() {
+            Some(group) => startup::check_names(group).map(|()| None),
+            None => Ok(None),
+        },
         _ => Ok(None),
     }
 }

@@ -28,10 +28,12 @@ fn state() -> c_int {
     unsafe { sys::ap_state_query(sys::AP_SQ_MAIN_STATE as c_int) }
 }
 
-/// The restart in progress is `restart` and not `graceful`.
+/// This configuration begins by `restart` and not by `graceful` or a first start. (The MPM clears
+/// `is_ungraceful` before the configuration is read, and keeps what it was in `was_graceful`.)
 pub(crate) fn restart_is_hard() -> bool {
     // SAFETY: the record lives as long as httpd; NULL before an MPM is loaded.
-    unsafe { sys::ap_unixd_mpm_get_retained_data().as_ref() }.is_some_and(|retained| retained.is_ungraceful != 0)
+    let retained = unsafe { sys::ap_unixd_mpm_get_retained_data().as_ref() };
+    retained.is_some_and(|retained| retained.my_generation > 0 && retained.was_graceful == 0)
 }
 
 /// httpd's `User` and `Group`.

@@ -129,10 +129,16 @@ impl<'r> Request<'r> {
         unsafe { optional(self.record().hostname) }
     }
 
-    /// `r->log_id`; none until something makes one.
+    /// `r->log_id`, made now if nothing has made one.
     pub(crate) fn log_id(self) -> Option<&'r [u8]> {
-        // SAFETY: as above.
-        unsafe { optional(self.record().log_id) }
+        let raw = self.raw;
+        // SAFETY: the request is ours in its handler, and the hook stores a C string of its pool.
+        unsafe {
+            if (*raw).log_id.is_null() {
+                sys::ap_run_generate_log_id((*raw).connection, raw, &raw mut (*raw).log_id);
+            }
+            optional((*raw).log_id)
+        }
     }
 
     /// `LimitRequestBody`, bytes; 0 is no limit.
@@ -167,12 +173,6 @@ impl<'r> Request<'r> {
     pub(crate) fn server_port(self) -> u16 {
         // SAFETY: the request is valid.
         unsafe { sys::ap_get_server_port(self.raw) }
-    }
-
-    /// The server's name as httpd puts it into URLs.
-    pub(crate) fn server_name(self) -> &'r [u8] {
-        // SAFETY: the request is valid; the name lives as long.
-        unsafe { bytes(sys::ap_get_server_name(self.raw)) }
     }
 
     /// Whether `Options` allows ExecCGI.

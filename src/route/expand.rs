@@ -8,7 +8,7 @@ pub type Lookup<'a> = dyn Fn(&[u8]) -> Option<Cow<'a, [u8]>> + 'a;
 /// What the tokens stand for in one request.
 #[derive(Clone, Copy)]
 pub struct Facts<'a> {
-    /// The server's name, as `ap_get_server_name` gives it.
+    /// The server's `ServerName`, whatever name the request used.
     pub server_name: &'a [u8],
     /// The server's port, as `ap_get_server_port` gives it.
     pub port: u16,

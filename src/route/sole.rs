@@ -33,6 +33,9 @@ struct Route {
     groups: Option<Vec<Text>>,
     /// The script, or `None` when the path decides.
     script: Option<Text>,
+    /// URL and application group, where an alias gives them: two mounts of one script are two applications, but
+    /// the same mount in several virtual hosts (http and https, with and without `www`) is one.
+    mount: Option<(Text, Option<Text>)>,
     /// The callable; `None` when a request decides, or when the script is only imported.
     callable: Option<Text>,
 }
@@ -50,7 +53,7 @@ fn sole<'r>(mut routes: impl Iterator<Item = &'r Route>) -> Option<Sole> {
     let path = first.script.clone()?;
     let mut callable = first.callable.clone();
     for route in routes {
-        if route.script.as_ref() != Some(&path) {
+        if route.script.as_ref() != Some(&path) || route.mount != first.mount {
             return None;
         }
         callable = callable.filter(|name| route.callable.as_ref() == Some(name));
@@ -68,6 +71,7 @@ fn routes(global: &GlobalConfig, servers: &Servers<'_>, is_directory: &dyn Fn(&[
             routes.push(Route {
                 groups: alias.options.process_group.as_ref().map_or_else(|| groups.clone(), fixed),
                 script: (!leads_to_many(alias, is_directory)).then(|| alias.path.clone()),
+                mount: Some((alias.pattern.clone(), alias.options.application_group.clone())),
                 callable: alias.options.callable_object.clone().or_else(|| callable.clone()),
             });
         }
@@ -76,12 +80,14 @@ fn routes(global: &GlobalConfig, servers: &Servers<'_>, is_directory: &dyn Fn(&[
         routes.extend(scripts.map(|(_, script)| Route {
             groups: script.process_group.as_ref().map_or_else(|| groups.clone(), fixed),
             script: Some(script.path.clone()),
+            mount: None,
             callable: Some(Text::from(&b"handle_request"[..])),
         }));
     }
     routes.extend(global.imports.iter().map(|import| Route {
         groups: Some(vec![import.process_group.clone()]),
         script: Some(import.path.clone()),
+        mount: None,
         callable: None,
     }));
     routes

@@ -105,7 +105,7 @@ pub(crate) fn child(pchild: Pool<'_>, main: Server<'_>) {
     }
 }
 
-pub(crate) use pools::{default_python, python_of};
+pub(crate) use pools::{check_names, default_python, python_of};
 
 /// A scoreboard that parent and children share.
 type Board = (u64, Arc<wsgi_sys::scoreboard::Scoreboard>);

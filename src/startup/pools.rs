@@ -58,6 +58,7 @@ fn pool(
 ) -> Result<Pool, String> {
     let server = main.and_following().find(|server| live::server_key(*server) == group.server).unwrap_or(main);
     let (python, python_from) = interpreter(group, global)?;
+    let identity = identity(main, group)?;
     let config = PoolConfig {
         id: 0,
         name: utf8(&group.name, "name")?,
@@ -67,7 +68,8 @@ fn pool(
         multiprocess: group.multiprocess,
         python,
         python_from,
-        identity: identity(main, group)?,
+        in_users_home: identity.as_ref().is_some_and(|identity| identity.uid != process::unprivileged_ids().0),
+        identity,
         home: optional(group.home.as_ref(), "home")?,
         umask: group.umask,
         display_name: optional(group.display_name.as_ref(), "display-name")?,
@@ -129,6 +131,31 @@ pub(crate) fn python_of(home: &str) -> String {
 /// The interpreter of the system.
 pub(crate) fn default_python() -> String {
     DEFAULT_PYTHONS.iter().find(|path| Path::new(path).exists()).unwrap_or(&DEFAULT_PYTHONS[1]).to_string()
+}
+
+/// Whether the users and groups that a definition names exist; asked while the line is read, so that httpd
+/// names it.
+///
+/// # Errors
+/// The sentence for the administrator.
+pub(crate) fn check_names(group: &ProcessGroup) -> Result<(), String> {
+    let of_group = |error: String| format!("WSGIDaemonProcess {}: {error}", text(&group.name));
+    let users = [(&group.user, "user"), (&group.script_user, "script-user"), (&group.socket_user, "socket-user")];
+    for (name, option) in users {
+        let found = name.as_ref().map(|name| uid(name, option)).transpose().map_err(of_group)?;
+        if found == Some(0) && option == "user" {
+            let line = "user \"root\": daemon processes must not run as root; name another user";
+            return Err(of_group(line.to_owned()));
+        }
+    }
+    let groups = [(&group.group, "group"), (&group.script_group, "script-group")];
+    for (name, option) in groups {
+        name.as_ref().map(|name| gid(name, option)).transpose().map_err(of_group)?;
+    }
+    for name in group.supplementary_groups.iter().flatten() {
+        gid(name, "supplementary-groups").map_err(of_group)?;
+    }
+    Ok(())
 }
 
 /// Whom the processes run as: `None` is whoever runs httpd.

@@ -8,7 +8,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
-use wsgi_sys::process::{Program, spawn};
+use wsgi_sys::process::{Ids, Program, spawn};
 use wsgi_sys::scoreboard::{Geometry, Scoreboard};
 use wsgi_sys::socket::{self, Kind};
 use wsgi_wire::control::{MAX_MESSAGE, ParentMessage};
@@ -48,6 +48,8 @@ struct Kept {
     next_id: u64,
     said: Vec<Said>,
     engine: Option<OwnedFd>,
+    /// Whom the supervisor runs as; `None` is root, or whoever runs httpd.
+    ids: Option<Ids>,
     /// Longest shutdown-timeout of the groups, for the end of httpd.
     patience_ms: u64,
 }
@@ -73,6 +75,14 @@ pub(super) fn apply(
         Some(kept) => kept,
         None => process::keep(main, KEY, new().map_err(|error| format!("cannot prepare the supervisor: {error}"))?),
     };
+    let ids = least_ids(groups);
+    // One that has given root up cannot start processes of other users.
+    if process::restart_is_hard() || (kept.pid != 0 && kept.ids.is_some() && kept.ids != ids) {
+        kept.start_over().map_err(|error| format!("cannot prepare the supervisor: {error}"))?;
+    }
+    if kept.pid == 0 {
+        kept.ids = ids;
+    }
     kept.engine = Some(engine.try_clone().map_err(|error| error.to_string())?);
     kept.patience_ms = groups.iter().map(|group| group.config.shutdown_timeout_ms).max().unwrap_or(0);
     let boards = kept.boards_for(groups).map_err(|error| format!("no shared memory for a scoreboard: {error}"))?;
@@ -89,10 +99,28 @@ pub(super) fn apply(
 fn new() -> io::Result<Kept> {
     let dispatch = socket::pair(Kind::Datagram)?;
     let (boards, said) = (Vec::new(), Vec::new());
-    Ok(Kept { pid: 0, control: None, dispatch, boards, next_id: 1, said, engine: None, patience_ms: 0 })
+    Ok(Kept { pid: 0, control: None, dispatch, boards, next_id: 1, said, engine: None, ids: None, patience_ms: 0 })
+}
+
+/// The identity that is enough for all groups; `None` when they need several, and so root.
+fn least_ids(groups: &[Group]) -> Option<Ids> {
+    let mut all = groups.iter().map(|group| group.config.identity.as_ref());
+    let first = all.next()??;
+    let same = all.all(|other| other.is_some_and(|other| (other.uid, other.gid) == (first.uid, first.gid) && other.groups == first.groups));
+    same.then(|| Ids { uid: first.uid, gid: first.gid, groups: first.groups.clone() })
 }
 
 impl Kept {
+    /// Lets the supervisor go, which then ends all its processes, and shares nothing with the next one: a
+    /// restart, unlike `graceful`, begins anew, and with the files that are installed now.
+    fn start_over(&mut self) -> io::Result<()> {
+        self.dispatch = socket::pair(Kind::Datagram)?;
+        self.control = None;
+        self.boards.clear();
+        self.pid = 0;
+        Ok(())
+    }
+
     /// A scoreboard for each group: the one that its name had, if the group still fits.
     fn boards_for(&mut self, groups: &[Group]) -> io::Result<Vec<Board>> {
         let mut old = std::mem::take(&mut self.boards);
@@ -140,7 +168,7 @@ impl Kept {
             environment: process::environment(),
             descriptors,
             session: true,
-            ids: None,
+            ids: self.ids.clone(),
             umask: None,
             directory: Some(c"/".into()),
         };
@@ -167,7 +195,7 @@ fn say(main: Server<'_>, kept: &Kept, groups: &[Group]) -> Result<Vec<Said>, Str
     let begin = ParentMessage::Begin {
         protocol: wsgi_wire::PROTOCOL,
         parent_pid: i32::try_from(std::process::id()).unwrap_or(0),
-        hard: process::restart_is_hard(),
+        hard: false,
         log_level: u8::try_from(main.log_level().clamp(0, 15)).unwrap_or(4),
     };
     let mut all = vec![Said { message: encode(&begin)?, fds: vec![log(main.error_log_fd())?] }];

@@ -182,10 +182,9 @@ fn no_exec(python: &Path, error: &std::io::Error) -> String {
 
 /// Where a pool's processes start, and what says so.
 pub fn working_directory(config: &PoolConfig) -> (String, &'static str) {
-    let own = wsgi_sys::user::effective_uid();
     match (&config.home, &config.identity) {
         (Some(home), _) => (home.clone(), "home="),
-        (None, Some(identity)) if identity.uid != own && !identity.home.is_empty() => {
+        (None, Some(identity)) if config.in_users_home && !identity.home.is_empty() => {
             (identity.home.clone(), "the user's home directory; home= sets another")
         }
         _ => ("/".to_owned(), "the default"),

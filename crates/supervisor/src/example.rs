@@ -15,6 +15,7 @@ pub fn pool() -> PoolConfig {
         python_from: "the default".to_owned(),
         identity: None,
         home: None,
+        in_users_home: false,
         umask: None,
         display_name: None,
         env: Vec::new(),

@@ -50,6 +50,9 @@ pub struct PoolConfig {
     pub identity: Option<Identity>,
     /// Working directory, first in `sys.path`.
     pub home: Option<String>,
+    /// Without `home`: start in the user's home directory, because it is another user than httpd's.
+    #[serde(default)]
+    pub in_users_home: bool,
     /// File mode mask.
     pub umask: Option<u32>,
     /// argv[0] to show.
