@@ -132,11 +132,13 @@ def test_an_error_that_names_sub_interpreters_names_the_cure(httpd):
     home = pythons.venv("extensions", EXTENSIONS)
     script = httpd.app("extensions")
     httpd.log.expect("WSGIApplicationGroup %{GLOBAL}|application-group=%{GLOBAL}")
-    httpd.log.allow("(?i)subinterpreter|Traceback|File|Error|import|numpy|    |load")
+    httpd.log.allow("(?i)sub-?interpreter|Exception occurred|cannot be loaded|Traceback|File|Error|import|numpy|    |load")
     httpd.start(f"WSGIDaemonProcess app threads=4 python-home={home}\nWSGIProcessGroup app\n"
                 f"WSGIScriptAlias /one {script} application-group=one\n"
                 f"WSGIScriptAlias /two {script} application-group=two\n")
-    assert httpd.get("/one").status == 500
+    # One sub-interpreter may have such modules, a second one not.
+    assert httpd.get("/one").status == 200
+    assert httpd.get("/two").status == 500
 
 
 def test_extensions_work_in_the_main_interpreter(httpd):

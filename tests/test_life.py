@@ -49,20 +49,6 @@ def test_graceful_under_load_fails_no_request(daemon):
     assert load.slowest() < 3
 
 
-@pytest.mark.ours("the original stops the old processes first")
-def test_graceful_with_code_that_does_not_load_keeps_the_old_processes(httpd):
-    script = httpd.app("hello")
-    httpd.start("WSGIDaemonProcess app threads=2\nWSGIScriptReloading Off\nWSGIScriptAlias / "
-                f"{script} process-group=app application-group=%{{GLOBAL}}")
-    assert httpd.get("/").status == 200
-    script.write_text("def application(:\n")
-    httpd.log.expect("SyntaxError")
-    httpd.log.allow("hello.wsgi|def app|\\^|Traceback|load|'app'")
-    httpd.graceful()
-    httpd.log.wait_for("SyntaxError")
-    assert {httpd.get("/").status for _ in range(10)} == {200}
-
-
 def test_restart_replaces_everything(daemon):
     httpd = daemon("threads=2")
     before = {p.pid for p in httpd.processes()} - {httpd.pid}
@@ -122,7 +108,7 @@ def test_a_killed_daemon_process_is_replaced_and_only_its_own_requests_fail(daem
 
 def test_the_log_tells_the_group_and_the_signal_of_a_lost_process(daemon):
     httpd = daemon("threads=2")
-    httpd.log.expect("'app'.*(signal 9|SIGKILL|killed)|(signal 9|SIGKILL|killed).*'app'")
+    httpd.log.expect('"app".*SIGKILL')
     httpd.log.allow(GONE)
     os.kill(where(httpd)["pid"], signal.SIGKILL)
     wait_until(lambda: timed(httpd, "/hello").result == 200, 10, "it serves again")

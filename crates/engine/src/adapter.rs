@@ -1,0 +1,301 @@
+//! The WSGI adapter (PEP 3333): one request, from packed environ to ended response, in both modes.
+
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
+
+use wsgi_wire::keys;
+use wsgi_wire::request::{CONFIRM, Head, Key, Variables};
+use wsgi_wire::response::Failure;
+
+use crate::exchange::{self, ERROR, Exchange, Outcome};
+use crate::interp::Interp;
+use crate::output::Stop;
+use crate::py::{Any, Gil, Kind, Owned, Raised, Res};
+use crate::script::{self, Reporter};
+use crate::{sys, types};
+
+/// Bodies up to this size travel with the head.
+const SMALL: usize = 64 << 10;
+
+/// A decoded request.
+pub struct Request<'r> {
+    /// Which application.
+    pub head: Head<'r>,
+    /// The environ.
+    pub variables: Variables<'r>,
+    /// When this process took it, microseconds since the epoch; 0 in embedded mode.
+    pub taken_us: i64,
+}
+
+/// Executes a request in `interp`, to which the thread is attached. The caller then ends the exchange.
+pub fn run(gil: Gil, interp: &Interp, exchange: &Exchange<'_>, request: Request<'_>) -> Outcome {
+    let _current = exchange::enter(exchange);
+    interp.report_group(gil, request.head.group);
+    let outcome = serve(gil, interp, exchange, request).unwrap_or_else(|outcome| outcome);
+    exchange::flush_all(gil);
+    outcome
+}
+
+fn serve(gil: Gil, interp: &Interp, exchange: &Exchange<'_>, request: Request<'_>) -> Result<Outcome, Outcome> {
+    let reporter = Reporter(Some(exchange));
+    let head = request.head;
+    let module = script::module(gil, interp, &head, reporter)?;
+    let application = script::callable(gil, &module, &head, reporter)?;
+    drop(module);
+    if head.flags & CONFIRM != 0 {
+        if let Ok(output) = exchange.output.try_borrow_mut().as_mut() {
+            output.sink.confirm();
+        }
+    }
+    let Ok(input) = types::new_input(interp.objects.input.get(gil), exchange) else {
+        return Err(failed(gil, interp, exchange, &head, Raised));
+    };
+    let result = call(gil, interp, exchange, &request, &input, &application);
+    let result = match result {
+        Ok(result) => result,
+        Err(raised) => Err(failed(gil, interp, exchange, &head, raised)),
+    };
+    types::input_link(&input).cut();
+    exchange.await_writers(gil);
+    result
+}
+
+/// Logs the exception that ended the request.
+fn failed(gil: Gil, interp: &Interp, exchange: &Exchange<'_>, head: &Head<'_>, raised: Raised) -> Outcome {
+    let script = String::from_utf8_lossy(head.script);
+    let what = format!("Exception occurred processing WSGI script '{script}'.");
+    Reporter(Some(exchange)).exception(gil, interp, &what, gil.fetch(raised));
+    Outcome::Failed(Failure::Application)
+}
+
+/// Calls the application, sends what it returns, and closes that.
+fn call(
+    gil: Gil,
+    interp: &Interp,
+    exchange: &Exchange<'_>,
+    request: &Request<'_>,
+    input: &Any,
+    application: &Any,
+) -> Res<Result<Outcome, Outcome>> {
+    let environ = environ(gil, interp, exchange, request, input)?;
+    let start_response = types::start_response_of(input)?;
+    let result = application.call2(&environ, &start_response)?;
+    drop((environ, start_response));
+    let sent = send(gil, interp, exchange, &result);
+    // "the iterable's close() must be called upon completion, whether the request was completed
+    // normally, or terminated early" (PEP 3333). An exception of its own changes nothing.
+    let raised = match sent {
+        Err(Stop::Raised) => Some(gil.fetch(Raised)),
+        _ => None,
+    };
+    if result.as_sequence().is_none() {
+        if let Err(raised) = close(gil, interp, &result) {
+            failed(gil, interp, exchange, &request.head, raised);
+        }
+    }
+    drop(result);
+    if let Some(raised) = raised {
+        return Err(gil.raise_again(raised.kind, raised.value, raised.traceback));
+    }
+    match sent {
+        Err(_) => Ok(Err(Outcome::Failed(Failure::ClientGone))),
+        Ok(()) => complete(gil, exchange, &request.head),
+    }
+}
+
+fn close(gil: Gil, interp: &Interp, result: &Any) -> Res<()> {
+    match result.find_attr(gil, interp.objects.names.close.get(gil))? {
+        Some(close) => close.call0().map(drop),
+        None => Ok(()),
+    }
+}
+
+/// The body is through: commits the head if nothing did, and compares the length with what was declared.
+fn complete(gil: Gil, exchange: &Exchange<'_>, head: &Head<'_>) -> Res<Result<Outcome, Outcome>> {
+    exchange.await_writers(gil);
+    let mut output = exchange.output.borrow_mut();
+    if !output.is_committed() {
+        output.declare(0);
+        output.commit(gil)?;
+    }
+    let Some((declared, sent)) = output.shortfall() else { return Ok(Ok(Outcome::Complete)) };
+    drop(output);
+    let script = String::from_utf8_lossy(head.script);
+    let text = format!(
+        "WSGI script '{script}' declared a Content-Length of {declared} and produced {sent} bytes: \
+         the response is cut short."
+    );
+    exchange.log(gil, ERROR, text.as_bytes(), false);
+    Ok(Err(Outcome::Failed(Failure::Application)))
+}
+
+/// Sends what the application returned.
+fn send(gil: Gil, interp: &Interp, exchange: &Exchange<'_>, result: &Any) -> Result<(), Stop> {
+    if let Some(items) = result.as_sequence() {
+        let items: Vec<Owned> = (0..items.len()).filter_map(|at| items.item(at)).collect();
+        if items.iter().all(|item| item.as_bytes().is_some()) {
+            return send_whole(gil, exchange, &items);
+        }
+    } else if result.is_instance(interp.objects.file_wrapper.get(gil))? {
+        if let Some(file) = open_file(gil, interp, exchange, result)? {
+            return send_file(gil, exchange, &file);
+        }
+    }
+    let items = result.iter()?;
+    while let Some(item) = items.next()? {
+        let Some(bytes) = item.as_bytes() else {
+            let text = format!("response iterable must yield bytes, not {}", item.type_name(gil));
+            return Err(gil.raise(Kind::Type, &text).into());
+        };
+        if !bytes.is_empty() {
+            exchange.block(gil, bytes)?;
+        }
+    }
+    Ok(())
+}
+
+/// Sends a body of which all is known.
+fn send_whole(gil: Gil, exchange: &Exchange<'_>, items: &[Owned]) -> Result<(), Stop> {
+    let total: usize = items.iter().map(|item| item.as_bytes().map_or(0, <[u8]>::len)).sum();
+    if let Ok(mut output) = exchange.output.try_borrow_mut() {
+        output.declare(total as u64);
+        if total == 0 {
+            return Ok(());
+        }
+        if total <= SMALL {
+            output.commit(gil)?;
+            for item in items {
+                let part = output.cut(item.as_bytes().unwrap_or_default());
+                if !part.is_empty() {
+                    output.sink.keep(part);
+                }
+            }
+            return Ok(());
+        }
+    }
+    items.iter().filter_map(|item| item.as_bytes()).try_for_each(|bytes| exchange.block(gil, bytes))
+}
+
+/// A part of a regular file that is to be the body.
+struct File {
+    fd: OwnedFd,
+    position: i64,
+    length: u64,
+}
+
+/// The file behind a `wsgi.file_wrapper`, if it is a regular one and nothing was sent before.
+fn open_file(gil: Gil, interp: &Interp, exchange: &Exchange<'_>, result: &Any) -> Res<Option<File>> {
+    let Ok(mut output) = exchange.output.try_borrow_mut() else { return Ok(None) };
+    if output.is_committed() {
+        return Ok(None);
+    }
+    let extent = interp.objects.file_extent.get(gil).call(&[result])?;
+    let Some(extent) = extent.as_tuple() else { return Ok(None) };
+    let number = |at| extent.item(at).ok_or(Raised).and_then(|item| item.as_i64());
+    let (fd, position, size) = (number(0)?, number(1)?, number(2)?);
+    let Some(fd) = RawFd::try_from(fd).ok().filter(|fd| *fd >= 0) else { return Ok(None) };
+    // SAFETY: the file object, which `result` keeps, has it open; it is duplicated before anything runs.
+    let Ok(fd) = (unsafe { BorrowedFd::borrow_raw(fd) }).try_clone_to_owned() else { return Ok(None) };
+    let length = u64::try_from(size - position).unwrap_or(0);
+    output.declare(length);
+    let length = output.declared().map_or(length, |declared| declared.min(length));
+    Ok(Some(File { fd, position, length }))
+}
+
+fn send_file(gil: Gil, exchange: &Exchange<'_>, file: &File) -> Result<(), Stop> {
+    let Ok(mut output) = exchange.output.try_borrow_mut() else { return Err(Stop::Gone) };
+    output.commit(gil)?;
+    if !output.may_have_body() {
+        return Ok(());
+    }
+    let sent = gil.detach(|| {
+        let mut block = vec![0; usize::try_from(file.length).unwrap_or(usize::MAX).clamp(1, 4 * SMALL)];
+        let (mut position, mut left) = (file.position, file.length);
+        while left > 0 {
+            let want = block.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+            let count = sys::pread(file.fd.as_raw_fd(), &mut block[..want], position).unwrap_or(0);
+            if count == 0 {
+                break; // The file has shrunk: `complete` finds the shortfall.
+            }
+            position += i64::try_from(count).unwrap_or(0);
+            left -= count as u64;
+            let part = output.cut(&block[..count]);
+            if left == 0 && count <= SMALL {
+                output.sink.keep(part);
+            } else {
+                output.sink.send(part)?;
+            }
+        }
+        Ok::<(), exchange::Gone>(())
+    });
+    Ok(sent?)
+}
+
+/// Builds environ.
+fn environ(gil: Gil, interp: &Interp, exchange: &Exchange<'_>, request: &Request<'_>, input: &Any) -> Res<Owned> {
+    let names = &interp.objects.names;
+    let environ = interp.objects.template.get(gil).copy_dict()?;
+    let head = &request.head;
+    if head.group != interp.name().as_bytes() {
+        environ.set(names.known[numbers::GROUP].get(gil), &*gil.latin1(head.group)?)?;
+    }
+    environ.set(names.known[numbers::CALLABLE].get(gil), &*gil.latin1(head.callable)?)?;
+    for variable in request.variables.clone() {
+        let Ok((key, value)) = variable else {
+            return Err(gil.raise(Kind::Runtime, "the request's environ is damaged"));
+        };
+        put(gil, &environ, interp, exchange, key, value)?;
+    }
+    let seconds = |us: i64| gil.float(us as f64 / 1e6);
+    environ.set(names.input.get(gil), input)?;
+    environ.set(names.thread_id.get(gil), &*gil.int(exchange.thread_id.into())?)?;
+    environ.set(names.request_start.get(gil), &*seconds(head.request_start_us)?)?;
+    environ.set(names.queue_start.get(gil), &*seconds(head.queue_start_us)?)?;
+    environ.set(names.daemon_start.get(gil), &*seconds(request.taken_us)?)?;
+    environ.set(names.application_start.get(gil), &*seconds(sys::now_us())?)?;
+    Ok(environ)
+}
+
+/// Numbers of the known names that mean something here.
+mod numbers {
+    use super::keys::KNOWN;
+
+    const fn find(name: &str) -> usize {
+        let mut at = 0;
+        while at < KNOWN.len() {
+            let (known, wanted) = (KNOWN[at].as_bytes(), name.as_bytes());
+            let mut same = 0;
+            while same < wanted.len() && same < known.len() && known[same] == wanted[same] {
+                same += 1;
+            }
+            if same == wanted.len() && same == known.len() {
+                return at;
+            }
+            at += 1;
+        }
+        panic!("not a known name");
+    }
+
+    pub const METHOD: usize = find("REQUEST_METHOD");
+    pub const LENGTH: usize = find("CONTENT_LENGTH");
+    pub const ROOT: usize = find("DOCUMENT_ROOT");
+    pub const FILENAME: usize = find("SCRIPT_FILENAME");
+    pub const GROUP: usize = find("mod_wsgi.application_group");
+    pub const CALLABLE: usize = find("mod_wsgi.callable_object");
+}
+
+fn put(gil: Gil, environ: &Any, interp: &Interp, exchange: &Exchange<'_>, key: Key<'_>, value: &[u8]) -> Res<()> {
+    let Key::Known(number) = key else {
+        return environ.set(&*gil.latin1(key.bytes())?, &*gil.latin1(value)?);
+    };
+    let number = usize::from(number);
+    match number {
+        numbers::METHOD if value == b"HEAD" => exchange.output.borrow_mut().is_head = true,
+        numbers::LENGTH => exchange.input.borrow_mut().expect(value),
+        _ => {}
+    }
+    let text = match number {
+        numbers::ROOT | numbers::FILENAME => gil.path(value)?,
+        _ => gil.latin1(value)?,
+    };
+    environ.set(interp.objects.names.known[number].get(gil), &text)
+}

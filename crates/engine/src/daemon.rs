@@ -1,0 +1,308 @@
+//! A daemon process: what its main thread does from its start to its end.
+//!
+//! The main thread sets up the interpreter, loads scripts, starts the request threads, and then waits
+//! without the GIL for the supervisor and for signals. It returns so that Python finalises; a watchdog
+//! that needs no GIL ends the process if that takes longer than the shutdown timeout.
+
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::time::{Duration, Instant};
+
+use wsgi_wire::PROTOCOL;
+use wsgi_wire::control::{Cause, Exit, FromDaemon, MAX_MESSAGE, ToDaemon};
+use wsgi_wire::pool::{DaemonConfig, PoolConfig};
+
+use crate::exchange::{ERROR, WARN, process_log};
+use crate::interp::{self, Facts, Interp};
+use crate::pool::Pool;
+use crate::py::Gil;
+use crate::{script, sys, threads};
+
+/// Signals that are caught, as long as the process serves.
+const SIGNALS: [i32; 3] = [libc::SIGTERM, libc::SIGINT, libc::SIGUSR1];
+
+/// How often a process without a supervisor looks around.
+const TICK: Duration = Duration::from_millis(100);
+/// How long it serves at least.
+const ORPHAN_GRACE: Duration = Duration::from_secs(3);
+/// How long it serves at most, where graceful-timeout sets no limit.
+const ORPHAN_LIMIT: Duration = Duration::from_secs(15);
+
+/// Serves until told to stop; the exit status of the process. The calling thread is Python's main thread.
+pub fn serve(gil: Gil, control: RawFd) -> i32 {
+    match start(gil, control) {
+        Ok(daemon) => {
+            gil.detach(|| daemon.run());
+            daemon.finish(gil)
+        }
+        Err((exit, text)) => {
+            process_log(ERROR, text.as_bytes());
+            exit as i32
+        }
+    }
+}
+
+struct Daemon {
+    pool: &'static Pool,
+    config: PoolConfig,
+    parent: i32,
+    control: RawFd,
+    signals: OwnedFd,
+    main: &'static Interp,
+}
+
+fn unfit(text: String) -> (Exit, String) {
+    (Exit::Unfit, text)
+}
+
+fn bootstrap(what: &str) -> impl Fn(io::Error) -> (Exit, String) {
+    move |error| (Exit::Bootstrap, format!("{what}: {error}"))
+}
+
+/// Receives the configuration.
+fn configuration(control: RawFd) -> Result<DaemonConfig, (Exit, String)> {
+    let mut message = vec![0; MAX_MESSAGE];
+    sys::wait_for(control, libc::POLLIN);
+    let (len, _) = sys::recv_message(control, &mut message).map_err(bootstrap("cannot receive the configuration"))?;
+    let config = serde_json::from_slice::<DaemonConfig>(&message[..len]);
+    let version = serde_json::from_slice::<serde_json::Value>(&message[..len]).ok();
+    let version = version.and_then(|value| value.get("protocol")?.as_u64());
+    match (config, version) {
+        (Ok(config), _) if config.protocol == PROTOCOL => Ok(config),
+        (_, Some(version)) if version != u64::from(PROTOCOL) => Err(unfit(format!(
+            "the engine speaks version {PROTOCOL} of the protocol and its supervisor version {version}: \
+             files of two versions of mod_wsgi are installed together"
+        ))),
+        (Ok(_), _) => Err(unfit("the configuration names no version".to_owned())),
+        (Err(error), _) => Err(unfit(format!("the configuration cannot be read: {error}"))),
+    }
+}
+
+fn facts(config: &PoolConfig) -> Facts {
+    Facts {
+        process_group: config.name.clone(),
+        processes: config.processes,
+        threads: config.threads,
+        multithread: config.threads != 1,
+        multiprocess: config.multiprocess,
+        run_once: config.threads == 1 && config.maximum_requests == 1,
+        apache_version: config.apache_version,
+        python_path: config.python_path.clone(),
+        home: config.home.clone(),
+        case_insensitive: config.case_insensitive,
+        embedded: false,
+    }
+}
+
+fn show_title(config: &PoolConfig) {
+    let group = format!("(wsgi:{})", config.name);
+    match config.display_name.as_deref() {
+        None => sys::set_title(&format!("{} {group}", config.python)),
+        Some("%{GROUP}") => sys::set_title(&group),
+        Some(name) => {
+            sys::set_title(name);
+            sys::set_thread_name(name);
+        }
+    }
+}
+
+fn start(gil: Gil, control: RawFd) -> Result<Daemon, (Exit, String)> {
+    let DaemonConfig { parent_pid, pool: config, .. } = gil.detach(|| configuration(control))?;
+    sys::close_on_exec(control);
+    show_title(&config);
+    let signals = sys::signal_pipe().map_err(bootstrap("cannot make a pipe"))?;
+    SIGNALS.into_iter().for_each(sys::catch);
+    let main = interp::start(gil, facts(&config))
+        .map_err(|cause| (Exit::Bootstrap, format!("the interpreter cannot be set up: {cause}")))?;
+    threads::adopt_attached(gil, main);
+    let pool = Pool::new(control, config.maximum_requests, config.main_script.as_deref());
+    let pool: &'static Pool = Box::leak(Box::new(pool.map_err(bootstrap("cannot make an epoll descriptor"))?));
+    preload(gil, main, &config);
+    // An application may have set handlers of its own while it was loaded.
+    SIGNALS.into_iter().for_each(sys::catch);
+    gil.detach(|| pool.start(config.threads)).map_err(bootstrap("cannot start the request threads"))?;
+    pool.tell(FromDaemon::Ready);
+    Ok(Daemon { pool, config, parent: parent_pid, control, signals, main })
+}
+
+fn preload(gil: Gil, main: &'static Interp, config: &PoolConfig) {
+    if let Some(script) = &config.main_script {
+        script::preload(gil, main, script);
+    }
+    for entry in &config.preload {
+        if entry.group.is_empty() || config.main_script.as_ref() == Some(&entry.script) {
+            script::preload(gil, main, &entry.script);
+        } else {
+            gil.detach(|| {
+                if let Some(interp) = interp::of_group(entry.group.as_bytes()) {
+                    threads::attach(interp, |gil| script::preload(gil, interp, &entry.script));
+                }
+            });
+        }
+    }
+}
+
+/// What ended the wait for messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ended {
+    /// The supervisor, or a signal, wants the process to stop.
+    Stop,
+    /// The supervisor is gone.
+    Orphaned,
+}
+
+/// When a process without a supervisor ends. All durations are since the supervisor's end.
+fn orphan_is_done(
+    now: Duration,
+    parent_gone: Option<Duration>,
+    active: usize,
+    connections: usize,
+    limits: Limits,
+) -> bool {
+    let is_idle = active == 0 && (connections == 0 || now >= ORPHAN_GRACE);
+    is_idle || now >= limits.graceful || parent_gone.is_some_and(|since| now >= since + limits.shutdown)
+}
+
+/// Timeouts of the group.
+#[derive(Debug, Clone, Copy)]
+struct Limits {
+    graceful: Duration,
+    shutdown: Duration,
+}
+
+impl Daemon {
+    /// Until the process is to stop. Without the GIL.
+    fn run(&self) {
+        if self.serve_messages() == Ended::Orphaned {
+            self.serve_orphaned();
+        }
+        self.pool.stop();
+        let limit = Duration::from_millis(self.config.shutdown_timeout_ms);
+        let (pool, name) = (self.pool, self.config.name.clone());
+        let watchdog = std::thread::Builder::new().name("wsgi-watchdog".to_owned()).spawn(move || {
+            std::thread::sleep(limit);
+            let left = pool.active();
+            let text = format!(
+                "process group '{name}': process did not end within shutdown-timeout={}; {left} requests are cut off",
+                limit.as_secs_f64()
+            );
+            process_log(WARN, text.as_bytes());
+            sys::exit_now(Exit::Stopped as i32);
+        });
+        if watchdog.is_err() {
+            sys::exit_now(Exit::Stopped as i32);
+        }
+        while self.pool.threads() > 0 {
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    fn serve_messages(&self) -> Ended {
+        loop {
+            let mut fds =
+                [sys::interest(self.control, libc::POLLIN), sys::interest(self.signals.as_raw_fd(), libc::POLLIN)];
+            // An interrupted wait is a signal whose byte is there now.
+            let _ = sys::poll(&mut fds, None);
+            if fds[1].revents != 0 && self.read_signals() {
+                return Ended::Stop;
+            }
+            if fds[0].revents != 0 {
+                if let Some(ended) = self.read_message() {
+                    return ended;
+                }
+            }
+        }
+    }
+
+    /// True when one of the signals means "stop".
+    fn read_signals(&self) -> bool {
+        let mut bytes = [0; 16];
+        let count = sys::read(self.signals.as_raw_fd(), &mut bytes).unwrap_or(0);
+        let is_usr1 = |byte: &u8| i32::from(*byte) == libc::SIGUSR1;
+        if bytes[..count].iter().any(is_usr1) {
+            self.pool.retire(Cause::GracefulSignal);
+        }
+        !bytes[..count].iter().all(is_usr1)
+    }
+
+    fn read_message(&self) -> Option<Ended> {
+        let mut message = [0; 16];
+        match sys::recv_message(self.control, &mut message) {
+            Ok((0, None)) => return Some(Ended::Orphaned),
+            Ok((len, fd)) => match (ToDaemon::decode(&message[..len]), fd) {
+                (Ok(ToDaemon::Connection), Some(fd)) => self.pool.adopt(fd),
+                (Ok(ToDaemon::Stop), _) => return Some(Ended::Stop),
+                _ => process_log(WARN, b"a message of the supervisor was not understood"),
+            },
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
+            // No descriptor was free, for instance: the child sees its connection closed, and tries again.
+            Err(error) if error.raw_os_error() == Some(libc::EMFILE) => {
+                process_log(ERROR, b"no descriptor is left for a new connection");
+            }
+            Err(_) => return Some(Ended::Orphaned),
+        }
+        None
+    }
+
+    /// Serves what connections there are.
+    fn serve_orphaned(&self) {
+        let begin = Instant::now();
+        let limits = Limits {
+            graceful: match self.config.graceful_timeout_ms {
+                0 => ORPHAN_LIMIT,
+                limit => Duration::from_millis(limit),
+            },
+            shutdown: Duration::from_millis(self.config.shutdown_timeout_ms),
+        };
+        let mut parent_gone = None;
+        loop {
+            let now = begin.elapsed();
+            if parent_gone.is_none() && !sys::process_exists(self.parent) {
+                parent_gone = Some(now);
+            }
+            if orphan_is_done(now, parent_gone, self.pool.active(), self.pool.connections(), limits) {
+                return;
+            }
+            let mut fds = [sys::interest(self.signals.as_raw_fd(), libc::POLLIN)];
+            let _ = sys::poll(&mut fds, Some(TICK));
+            if fds[0].revents != 0 && self.read_signals() {
+                return;
+            }
+        }
+    }
+
+    /// Ends the named interpreters; Python then finalises the main one.
+    fn finish(&self, gil: Gil) -> i32 {
+        let all_ended = interp::end_named(gil);
+        threads::mark_ended();
+        if !all_ended {
+            // Python may not be finalised beside interpreters in which threads still run.
+            interp::run_exit_functions(gil, self.main, "");
+            sys::exit_now(Exit::Stopped as i32);
+        }
+        Exit::Stopped as i32
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+    const LIMITS: Limits = Limits { graceful: Duration::from_secs(15), shutdown: Duration::from_secs(5) };
+
+    #[test]
+    fn an_orphan_ends_when_idle_but_not_at_once() {
+        assert!(orphan_is_done(SECOND, None, 0, 0, LIMITS));
+        assert!(!orphan_is_done(SECOND, None, 0, 3, LIMITS));
+        assert!(orphan_is_done(3 * SECOND, None, 0, 3, LIMITS));
+    }
+
+    #[test]
+    fn an_orphan_finishes_its_exchanges_within_limits() {
+        assert!(!orphan_is_done(14 * SECOND, None, 1, 1, LIMITS));
+        assert!(orphan_is_done(15 * SECOND, None, 1, 1, LIMITS));
+        assert!(!orphan_is_done(8 * SECOND, Some(4 * SECOND), 1, 1, LIMITS));
+        assert!(orphan_is_done(9 * SECOND, Some(4 * SECOND), 1, 1, LIMITS));
+    }
+}

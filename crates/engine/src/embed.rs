@@ -1,0 +1,319 @@
+//! Embedded mode: Python inside an httpd child, which opened libpython and then this library.
+//!
+//! Python is initialised, and finalised, on a native thread of its own with all signals blocked; requests
+//! run on httpd's threads. The child offers a table of functions ([`wsgi_wire::host::Host`]).
+
+use core::ffi::{c_char, c_void};
+use core::{ptr, slice};
+use std::cell::Cell;
+use std::ffi::CString;
+use std::mem;
+use std::panic::{self, AssertUnwindSafe};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
+
+use wsgi_wire::PROTOCOL;
+use wsgi_wire::frame::InputFailure;
+use wsgi_wire::host::{Host, READ_REFUSED, READ_TIMED_OUT};
+use wsgi_wire::pool::EmbedConfig;
+use wsgi_wire::request::{self, MAIN};
+use wsgi_wire::response::Failure;
+
+use crate::adapter::{self, Request};
+use crate::exchange::{self, Body, Exchange, Gone, Outcome, Sink};
+use crate::interp::{self, Facts};
+use crate::{python, sys, threads};
+
+/// What the child offers, and how its functions are called.
+static HOST: OnceLock<Host> = OnceLock::new();
+/// The thread that owns Python waits for this to be told where to answer.
+static FINISH: Mutex<Option<Sender<Sender<bool>>>> = Mutex::new(None);
+static ENDING: AtomicBool = AtomicBool::new(false);
+static ACTIVE: AtomicUsize = AtomicUsize::new(0);
+
+/// The log of the server.
+fn server_log(level: u8, text: &[u8]) {
+    if let Some(host) = HOST.get() {
+        // SAFETY: the child's function; a null request is allowed, and the text is a slice.
+        unsafe { (host.log)(ptr::null_mut(), level, text.as_ptr(), text.len()) };
+    }
+}
+
+/// Starts Python: [`wsgi_wire::host::Embed`].
+///
+/// # Safety
+/// `config` points to `len` bytes, `host` to a table that stays what it is.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn wsgi_engine_embed(config: *const u8, len: usize, host: *const Host) -> *const c_char {
+    // SAFETY: by contract.
+    let config = unsafe { slice::from_raw_parts(config, len) };
+    // SAFETY: by contract; the table is copied.
+    let host = unsafe { *host };
+    let result = panic::catch_unwind(AssertUnwindSafe(|| embed(config, host)));
+    let problem = match result {
+        Ok(Ok(())) => return ptr::null(),
+        Ok(Err(text)) => text,
+        Err(payload) => {
+            mem::forget(payload);
+            "internal error of mod_wsgi".to_owned()
+        }
+    };
+    CString::new(problem.replace('\0', "?")).unwrap_or_default().into_raw()
+}
+
+fn embed(config: &[u8], host: Host) -> Result<(), String> {
+    let config: EmbedConfig =
+        serde_json::from_slice(config).map_err(|error| format!("the configuration cannot be read: {error}"))?;
+    if config.protocol != PROTOCOL || host.protocol != PROTOCOL {
+        return Err(format!(
+            "the engine speaks version {PROTOCOL} of the protocol and the module version {}: \
+             files of two versions of mod_wsgi are installed together",
+            config.protocol
+        ));
+    }
+    HOST.set(host).map_err(|_| "Python was started in this process before".to_owned())?;
+    exchange::set_process_log(server_log);
+    let (finish, finishing) = mpsc::channel();
+    let (started, starting) = mpsc::channel();
+    let builder = std::thread::Builder::new().name("wsgi-python".to_owned()).stack_size(8 << 20);
+    let thread = builder.spawn(move || {
+        sys::block_signals();
+        own_python(&config, &started, &finishing);
+    });
+    thread.map_err(|error| format!("cannot start a thread: {error}"))?;
+    starting.recv().map_err(|_| "Python could not be started".to_owned())??;
+    *FINISH.lock().unwrap_or_else(PoisonError::into_inner) = Some(finish);
+    Ok(())
+}
+
+fn facts(config: &EmbedConfig) -> Facts {
+    Facts {
+        process_group: String::new(),
+        processes: config.processes,
+        threads: config.threads,
+        multithread: config.multithread,
+        multiprocess: config.multiprocess,
+        run_once: false,
+        apache_version: config.apache_version,
+        python_path: config.python_path.clone(),
+        home: None,
+        case_insensitive: config.case_insensitive,
+        embedded: true,
+    }
+}
+
+/// What the thread that owns Python does.
+fn own_python(config: &EmbedConfig, started: &Sender<Result<(), String>>, finishing: &Receiver<Sender<bool>>) {
+    let begun = python::initialise(config).and_then(|gil| {
+        let main = interp::start(gil, facts(config))?;
+        threads::adopt_current(gil, main);
+        Ok(())
+    });
+    let is_running = begun.is_ok();
+    // The child waits for this.
+    let _ = started.send(begun);
+    let Ok(answer) = finishing.recv() else { return };
+    let ended = is_running && !config.keep_interpreters && ACTIVE.load(Ordering::SeqCst) == 0 && end_python();
+    let _ = answer.send(ended);
+}
+
+fn end_python() -> bool {
+    let Some(main) = interp::main() else { return false };
+    let all_ended = threads::attach(main, interp::end_named);
+    threads::mark_ended();
+    if all_ended {
+        python::finalise(main);
+    } else {
+        threads::attach(main, |gil| interp::run_exit_functions(gil, main, ""));
+    }
+    all_ended
+}
+
+/// Ends Python: [`wsgi_wire::host::Finish`].
+///
+/// # Safety
+/// No request is run after this.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn wsgi_engine_finish(timeout_ms: u32) -> i32 {
+    let ended = panic::catch_unwind(|| {
+        ENDING.store(true, Ordering::SeqCst);
+        if ACTIVE.load(Ordering::SeqCst) > 0 {
+            return false;
+        }
+        let finish = FINISH.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(finish) = finish else { return false };
+        threads::release();
+        let (answer, answered) = mpsc::channel();
+        let limit = Duration::from_millis(timeout_ms.into());
+        finish.send(answer).is_ok() && answered.recv_timeout(limit).unwrap_or(false)
+    });
+    match ended {
+        Ok(true) => 0,
+        _ => 1,
+    }
+}
+
+/// Runs one request: [`wsgi_wire::host::Run`].
+///
+/// # Safety
+/// `payload` points to `len` bytes; `request` is what the functions of the table want.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn wsgi_engine_run(payload: *const u8, len: usize, request: *mut c_void) -> i32 {
+    // SAFETY: by contract.
+    let payload = unsafe { slice::from_raw_parts(payload, len) };
+    let Some(host) = HOST.get() else { return Failure::Interpreter as i32 };
+    ACTIVE.fetch_add(1, Ordering::SeqCst);
+    let result = panic::catch_unwind(AssertUnwindSafe(|| run(payload, host, request)));
+    ACTIVE.fetch_sub(1, Ordering::SeqCst);
+    match result {
+        Ok(Ok(())) => 0,
+        Ok(Err(failure)) => failure as i32,
+        Err(cause) => {
+            mem::forget(cause);
+            Failure::Application as i32
+        }
+    }
+}
+
+thread_local! {
+    static THREAD_ID: Cell<u32> = const { Cell::new(0) };
+}
+
+/// The calling thread's number, from 1.
+fn thread_id() -> u32 {
+    static LAST: AtomicU32 = AtomicU32::new(0);
+    THREAD_ID.with(|id| {
+        if id.get() == 0 {
+            id.set(LAST.fetch_add(1, Ordering::Relaxed) + 1);
+        }
+        id.get()
+    })
+}
+
+fn run(payload: &[u8], host: &Host, request: *mut c_void) -> Result<(), Failure> {
+    if ENDING.load(Ordering::SeqCst) {
+        return Err(Failure::Interpreter);
+    }
+    let (head, variables) = request::decode(payload).map_err(|_| Failure::Protocol)?;
+    let group = if head.flags & MAIN != 0 { b"" } else { head.group };
+    let interp = interp::of_group(group).ok_or(Failure::Interpreter)?;
+    let lock = Mutex::new(());
+    let calls = Calls { host, request, lock: &lock };
+    let (mut body, mut sink) = (Incoming(&calls), Outgoing { calls: &calls, head: None, kept: Vec::new() });
+    let exchange = Exchange::new(&mut body, &mut sink, thread_id());
+    let (outcome, has_reader) = threads::attach(interp, |gil| {
+        let outcome = adapter::run(gil, interp, &exchange, Request { head, variables, taken_us: 0 });
+        (outcome, exchange.has_reader())
+    });
+    let sent = exchange.end(outcome);
+    while has_reader && threads::attach(interp, |_| exchange.has_reader()) {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    match (outcome, sent) {
+        (Outcome::Complete, Ok(())) => Ok(()),
+        (Outcome::Complete, Err(Gone)) => Err(Failure::ClientGone),
+        (Outcome::Failed(failure), _) => Err(failure),
+        (Outcome::Stale, _) => Err(Failure::Load),
+    }
+}
+
+/// The child's functions for one request. httpd's request is for one thread at a time, and an application
+/// may read and write in two: the lock is held during each call, never where the GIL is taken.
+struct Calls<'h> {
+    host: &'h Host,
+    request: *mut c_void,
+    lock: &'h Mutex<()>,
+}
+
+impl Calls<'_> {
+    fn enter(&self) -> MutexGuard<'_, ()> {
+        self.lock.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn head(&self, payload: &[u8]) -> Result<(), Gone> {
+        let _one = self.enter();
+        // SAFETY: the child's function, for the request that it passed; the payload is a slice.
+        match unsafe { (self.host.head)(self.request, payload.as_ptr(), payload.len()) } {
+            0 => Ok(()),
+            _ => Err(Gone),
+        }
+    }
+
+    fn data(&self, bytes: &[u8], flush: bool) -> Result<(), Gone> {
+        let _one = self.enter();
+        // SAFETY: as above.
+        match unsafe { (self.host.data)(self.request, bytes.as_ptr(), bytes.len(), flush.into()) } {
+            0 => Ok(()),
+            _ => Err(Gone),
+        }
+    }
+}
+
+struct Incoming<'c>(&'c Calls<'c>);
+
+impl Body for Incoming<'_> {
+    fn read(&mut self, buf: &mut [u8]) -> Result<usize, InputFailure> {
+        let calls = self.0;
+        let _one = calls.enter();
+        // SAFETY: the child's function, for the request that it passed; the memory is a slice.
+        let got = unsafe { (calls.host.read_body)(calls.request, buf.as_mut_ptr(), buf.len()) };
+        usize::try_from(got).map(|count| count.min(buf.len())).map_err(|_| match got {
+            READ_TIMED_OUT => InputFailure::TimedOut,
+            READ_REFUSED => InputFailure::Refused,
+            _ => InputFailure::Gone,
+        })
+    }
+}
+
+struct Outgoing<'c> {
+    calls: &'c Calls<'c>,
+    head: Option<Vec<u8>>,
+    kept: Vec<u8>,
+}
+
+impl Outgoing<'_> {
+    fn send_head(&mut self) -> Result<(), Gone> {
+        self.head.take().map_or(Ok(()), |head| self.calls.head(&head))
+    }
+}
+
+impl Sink for Outgoing<'_> {
+    fn head(&mut self, payload: &[u8]) {
+        self.head = Some(payload.to_vec());
+    }
+
+    fn keep(&mut self, bytes: &[u8]) {
+        self.kept.extend_from_slice(bytes);
+    }
+
+    fn send(&mut self, bytes: &[u8]) -> Result<(), Gone> {
+        self.send_head()?;
+        let kept = mem::take(&mut self.kept);
+        if !kept.is_empty() {
+            self.calls.data(&kept, true)?;
+        }
+        if bytes.is_empty() { Ok(()) } else { self.calls.data(bytes, true) }
+    }
+
+    fn try_send(&mut self, _bytes: &[u8]) -> Option<Result<bool, Gone>> {
+        None
+    }
+
+    fn confirm(&mut self) {}
+
+    fn log(&mut self, level: u8, text: &[u8], _now: bool) {
+        let _one = self.calls.enter();
+        // SAFETY: the child's function, for the request that it passed; the text is a slice.
+        unsafe { (self.calls.host.log)(self.calls.request, level, text.as_ptr(), text.len()) };
+    }
+
+    fn end(&mut self, outcome: Outcome) -> Result<(), Gone> {
+        self.send_head()?;
+        if self.kept.is_empty() {
+            return Ok(());
+        }
+        self.calls.data(&self.kept, outcome != Outcome::Complete)
+    }
+}

@@ -1,0 +1,420 @@
+//! Interpreters: the main one, and one for each application group that asks for its own.
+//!
+//! An interpreter's record holds every Python object that the engine keeps for it. Records are never
+//! freed: an interpreter lives until Python is finalised. No lock of ours is held where the GIL is
+//! taken.
+
+use std::collections::HashMap;
+use std::ffi::CString;
+use std::ptr;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Condvar, Mutex, OnceLock, PoisonError};
+use std::thread::{self, ThreadId};
+
+use pyo3_ffi as ffi;
+use wsgi_wire::keys;
+
+use crate::exchange::{ERROR, process_log};
+use crate::py::{self, Any, Exception, Gil, Owned, Raised, Res, Stored};
+use crate::script::Scripts;
+use crate::{threads, types};
+
+/// What configuration says of this process.
+#[derive(Debug, Clone)]
+pub struct Facts {
+    /// Empty in embedded mode.
+    pub process_group: String,
+    /// Processes of the group, or children.
+    pub processes: u32,
+    /// Request threads.
+    pub threads: u32,
+    /// `wsgi.multithread`
+    pub multithread: bool,
+    /// `wsgi.multiprocess`
+    pub multiprocess: bool,
+    /// `wsgi.run_once`
+    pub run_once: bool,
+    /// `apache.version`
+    pub apache_version: (u32, u32, u32),
+    /// Directories for `site.addsitedir`.
+    pub python_path: Vec<String>,
+    /// First in `sys.path`.
+    pub home: Option<String>,
+    /// Names of script modules are made of lower-cased paths.
+    pub case_insensitive: bool,
+    /// A changed script is executed again in place, rather than by another process.
+    pub embedded: bool,
+}
+
+/// Names in environ that the engine sets itself.
+pub struct Names {
+    /// Those of [`wsgi_wire::keys`], by number.
+    pub known: Vec<Stored>,
+    pub input: Stored,
+    pub thread_id: Stored,
+    pub request_start: Stored,
+    pub queue_start: Stored,
+    pub daemon_start: Stored,
+    pub application_start: Stored,
+    pub close: Stored,
+    pub mtime: Stored,
+    pub reload_required: Stored,
+}
+
+/// What an interpreter needs to serve requests.
+pub struct Objects {
+    /// The part of environ that is the same for all requests.
+    pub template: Stored,
+    /// The application group as `str`.
+    pub names: Names,
+    /// Type of `wsgi.input`.
+    pub input: Stored,
+    /// `mod_wsgi.FileWrapper`
+    pub file_wrapper: Stored,
+    /// Functions of the prelude.
+    pub file_extent: Stored,
+    pub load: Stored,
+    pub describe: Stored,
+    pub set_group: Stored,
+    pub finish: Stored,
+    pub threads: Stored,
+}
+
+/// An interpreter that runs.
+pub struct Interp {
+    name: String,
+    state: *mut ffi::PyInterpreterState,
+    /// The thread state with which it was made; null for the main one. It is kept so that there always is
+    /// one: 3.11 and 3.12 abort when a thread state is made for an interpreter that has lost its first.
+    first: *mut ffi::PyThreadState,
+    /// The thread that made it, which `threading` takes for its main thread.
+    maker: ThreadId,
+    /// Its objects.
+    pub objects: Objects,
+    /// Its loaded scripts.
+    pub scripts: Scripts,
+    /// Thread states that request threads have for it.
+    pub states: AtomicUsize,
+    /// The group that it stands for was told to `mod_wsgi.application_group`.
+    group_is_told: AtomicBool,
+}
+
+// SAFETY: the pointers are only passed to Python, which allows it from every thread.
+unsafe impl Send for Interp {}
+// SAFETY: as above.
+unsafe impl Sync for Interp {}
+
+impl Interp {
+    /// Its application group; empty for the main one.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Whether it is the main one.
+    pub fn is_main(&self) -> bool {
+        self.name.is_empty()
+    }
+
+    /// The main interpreter runs an application that is alone in it: `mod_wsgi.application_group` is then
+    /// the name of that one's group.
+    pub fn report_group(&self, gil: Gil, group: &[u8]) {
+        if group != self.name.as_bytes() && !self.group_is_told.swap(true, Ordering::SeqCst) {
+            let told = gil.latin1(group).and_then(|group| self.objects.set_group.get(gil).call(&[&group]));
+            if let Err(raised) = told {
+                drop(gil.fetch(raised));
+            }
+        }
+    }
+
+    /// Python's record of it.
+    pub fn state(&self) -> *mut ffi::PyInterpreterState {
+        self.state
+    }
+}
+
+/// All interpreters of the process.
+struct Engine {
+    facts: Facts,
+    main: &'static Interp,
+    named: Mutex<Named>,
+    made: Condvar,
+}
+
+#[derive(Default)]
+struct Named {
+    all: HashMap<Vec<u8>, &'static Interp>,
+    /// One is being made; another has to wait.
+    busy: bool,
+}
+
+static ENGINE: OnceLock<Engine> = OnceLock::new();
+
+/// Whether this is a free-threaded build, whose objects look different.
+pub fn is_free_threaded() -> bool {
+    py::version().to_string_lossy().contains("free-threading")
+}
+
+/// Sets up the main interpreter; the calling thread is attached to it.
+pub fn start(gil: Gil, facts: Facts) -> Result<&'static Interp, String> {
+    let interp = Interp::build(gil, "", &facts, ptr::null_mut()).map_err(|raised| brief(gil, gil.fetch(raised)))?;
+    let main: &'static Interp = Box::leak(Box::new(interp));
+    let engine = Engine { facts, main, named: Mutex::default(), made: Condvar::new() };
+    ENGINE.set(engine).map_err(|_| "it was started before".to_owned())?;
+    Ok(main)
+}
+
+/// The main interpreter, once it is set up.
+pub fn main() -> Option<&'static Interp> {
+    ENGINE.get().map(|engine| engine.main)
+}
+
+/// What configuration says, once the main interpreter is set up.
+pub fn facts() -> Option<&'static Facts> {
+    ENGINE.get().map(|engine| &engine.facts)
+}
+
+/// Every named interpreter.
+pub fn named() -> Vec<&'static Interp> {
+    let Some(engine) = ENGINE.get() else { return Vec::new() };
+    engine.named.lock().unwrap_or_else(PoisonError::into_inner).all.values().copied().collect()
+}
+
+/// The interpreter of an application group, made now if there is none. The thread is not attached.
+/// Nothing when it cannot be made; why has been logged.
+pub fn of_group(group: &[u8]) -> Option<&'static Interp> {
+    let engine = ENGINE.get()?;
+    if group.is_empty() {
+        return Some(engine.main);
+    }
+    let mut named = engine.named.lock().unwrap_or_else(PoisonError::into_inner);
+    loop {
+        if let Some(found) = named.all.get(group) {
+            return Some(found);
+        }
+        if !named.busy {
+            break;
+        }
+        named = engine.made.wait(named).unwrap_or_else(PoisonError::into_inner);
+    }
+    named.busy = true;
+    drop(named);
+    let made = make(engine, &String::from_utf8_lossy(group));
+    let mut named = engine.named.lock().unwrap_or_else(PoisonError::into_inner);
+    named.busy = false;
+    if let Ok(interp) = &made {
+        named.all.insert(group.to_vec(), interp);
+    }
+    engine.made.notify_all();
+    drop(named);
+    made.map_err(|cause| {
+        let group = String::from_utf8_lossy(group);
+        process_log(ERROR, format!("cannot make the interpreter of application group '{group}': {cause}").as_bytes());
+    })
+    .ok()
+}
+
+fn make(engine: &'static Engine, name: &str) -> Result<&'static Interp, String> {
+    threads::attach(engine.main, |_| {
+        // SAFETY: attached to the main interpreter.
+        let before = unsafe { ffi::PyThreadState_Get() };
+        // SAFETY: as above. It leaves this thread attached to the new one, or where it was.
+        let state = unsafe { ffi::Py_NewInterpreter() };
+        if state.is_null() {
+            return Err("Python refuses to make one".to_owned());
+        }
+        // SAFETY: attached to the new interpreter.
+        let gil = unsafe { Gil::assume() };
+        let built = Interp::build(gil, name, &engine.facts, state).map_err(|raised| brief(gil, gil.fetch(raised)));
+        let result = built.map(|interp| &*Box::leak(Box::new(interp)));
+        // An interpreter that could not be set up is left as it is: it is of no use, and does no harm.
+        // SAFETY: both states belong to this thread.
+        unsafe { ffi::PyThreadState_Swap(before) };
+        result
+    })
+}
+
+/// An exception as one line.
+pub fn brief(gil: Gil, exception: Exception) -> String {
+    let text = crate::script::text_of(gil, &exception.value);
+    format!("{}: {text}", exception.value.type_name(gil))
+}
+
+impl Interp {
+    fn build(gil: Gil, name: &str, facts: &Facts, first: *mut ffi::PyThreadState) -> Res<Interp> {
+        let prelude = prelude(gil)?;
+        let find = |name: &str| -> Res<Owned> { prelude.get(&*gil.str(name)?)?.ok_or(Raised) };
+        let fixed = fixed_facts(gil, name, facts)?;
+        find("setup")?.call(&[&fixed])?;
+        let (file_wrapper, errors) = (find("FileWrapper")?, find("errors")?);
+        let template = template(gil, name, facts, &errors, &file_wrapper)?;
+        // SAFETY: attached.
+        let state = unsafe { ffi::PyInterpreterState_Get() };
+        let objects = Objects {
+            template: template.store(),
+            names: names(gil)?,
+            input: types::input_type()?.store(),
+            file_wrapper: file_wrapper.store(),
+            file_extent: find("file_extent")?.store(),
+            load: find("load")?.store(),
+            describe: find("describe")?.store(),
+            set_group: find("set_group")?.store(),
+            finish: find("finish")?.store(),
+            threads: find("threads")?.store(),
+        };
+        Ok(Interp {
+            name: name.to_owned(),
+            state,
+            first,
+            maker: thread::current().id(),
+            objects,
+            scripts: Scripts::default(),
+            states: AtomicUsize::new(0),
+            group_is_told: AtomicBool::new(false),
+        })
+    }
+}
+
+/// Runs the part of the engine that is written in Python; its namespace.
+fn prelude(gil: Gil) -> Res<Owned> {
+    let namespace = gil.dict()?;
+    let (write, flush) = types::log_functions()?;
+    namespace.set_named(c"_log_write", &write)?;
+    namespace.set_named(c"_log_flush", &flush)?;
+    namespace.set_named(c"__name__", &*gil.str("_mod_wsgi_prelude")?)?;
+    namespace.set_named(c"__file__", &*gil.str("<mod_wsgi>")?)?;
+    namespace.set_named(c"__builtins__", &*gil.import(c"builtins")?)?;
+    let source = CString::new(include_str!("prelude.py")).unwrap_or_default();
+    gil.exec(&source, c"<mod_wsgi>", &namespace)?;
+    Ok(namespace)
+}
+
+fn version_tuple(gil: Gil, (major, minor, patch): (u32, u32, u32)) -> Res<Owned> {
+    tuple(gil, &[major, minor, patch])
+}
+
+fn tuple(gil: Gil, numbers: &[u32]) -> Res<Owned> {
+    let list = gil.list()?;
+    for number in numbers {
+        list.append(&*gil.int(i64::from(*number))?)?;
+    }
+    list.to_tuple()
+}
+
+fn fixed_facts(gil: Gil, name: &str, facts: &Facts) -> Res<Owned> {
+    let fixed = gil.dict()?;
+    fixed.set_named(c"process_group", &*gil.str(&facts.process_group)?)?;
+    fixed.set_named(c"application_group", &*gil.str(name)?)?;
+    fixed.set_named(c"maximum_processes", &*gil.int(facts.processes.into())?)?;
+    fixed.set_named(c"threads_per_process", &*gil.int(facts.threads.into())?)?;
+    fixed.set_named(c"apache_version", &*version_tuple(gil, facts.apache_version)?)?;
+    let path = gil.list()?;
+    for directory in &facts.python_path {
+        path.append(&*gil.path(directory.as_bytes())?)?;
+    }
+    fixed.set_named(c"python_path", &path)?;
+    let home = match &facts.home {
+        Some(home) => gil.path(home.as_bytes())?,
+        None => gil.none(),
+    };
+    fixed.set_named(c"home", &home)?;
+    Ok(fixed)
+}
+
+fn template(gil: Gil, name: &str, facts: &Facts, errors: &Any, file_wrapper: &Any) -> Res<Owned> {
+    let environ = gil.dict()?;
+    environ.set_named(c"wsgi.version", &*tuple(gil, &[1, 0])?)?;
+    environ.set_named(c"wsgi.multithread", &*gil.bool(facts.multithread)?)?;
+    environ.set_named(c"wsgi.multiprocess", &*gil.bool(facts.multiprocess)?)?;
+    environ.set_named(c"wsgi.run_once", &*gil.bool(facts.run_once)?)?;
+    environ.set_named(c"wsgi.errors", errors)?;
+    environ.set_named(c"wsgi.input_terminated", &*gil.bool(true)?)?;
+    environ.set_named(c"wsgi.file_wrapper", file_wrapper)?;
+    environ.set_named(c"apache.version", &*version_tuple(gil, facts.apache_version)?)?;
+    environ.set_named(c"mod_wsgi.version", &*tuple(gil, &[6, 1, 1])?)?;
+    environ.set_named(c"mod_wsgi.process_group", &*gil.str(&facts.process_group)?)?;
+    environ.set_named(c"mod_wsgi.application_group", &*gil.str(name)?)?;
+    Ok(environ)
+}
+
+fn names(gil: Gil) -> Res<Names> {
+    let known = keys::KNOWN.iter().map(|name| {
+        let name = CString::new(*name).unwrap_or_default();
+        Ok(gil.interned(&name)?.store())
+    });
+    Ok(Names {
+        known: known.collect::<Res<_>>()?,
+        input: gil.interned(c"wsgi.input")?.store(),
+        thread_id: gil.interned(c"mod_wsgi.thread_id")?.store(),
+        request_start: gil.interned(c"mod_wsgi.request_start")?.store(),
+        queue_start: gil.interned(c"mod_wsgi.queue_start")?.store(),
+        daemon_start: gil.interned(c"mod_wsgi.daemon_start")?.store(),
+        application_start: gil.interned(c"mod_wsgi.application_start")?.store(),
+        close: gil.interned(c"close")?.store(),
+        mtime: gil.interned(c"__mtime__")?.store(),
+        reload_required: gil.interned(c"reload_required")?.store(),
+    })
+}
+
+/// Ends the named interpreters; true when all could be. The thread is attached to the main one.
+pub fn end_named(gil: Gil) -> bool {
+    let mut all_ended = true;
+    for interp in named() {
+        all_ended &= gil.detach(|| end(interp));
+    }
+    all_ended
+}
+
+/// Ends one interpreter, unless threads still run in it: Python would abort the process.
+fn end(interp: &'static Interp) -> bool {
+    let is_alone = threads::attach(interp, |gil| {
+        run_exit_functions(gil, interp, "join");
+        let count = interp.objects.threads.get(gil).call0().and_then(|count| count.as_i64());
+        let has_none = count.map_err(|raised| drop(gil.fetch(raised))) == Ok(0);
+        let is_alone = has_none && interp.states.load(Ordering::SeqCst) == 1;
+        if !is_alone {
+            run_exit_functions(gil, interp, "atexit");
+        }
+        is_alone
+    });
+    let Some(state) = threads::disown(interp).filter(|_| is_alone) else { return false };
+    // Python waits for the thread state that `threading` has for its main thread, unless that is the one
+    // that ends the interpreter.
+    let (last, other) =
+        if interp.maker == thread::current().id() { (interp.first, state) } else { (state, interp.first) };
+    // SAFETY: a state of the interpreter, which no other thread uses: its request threads gave theirs back.
+    unsafe { ffi::PyEval_RestoreThread(last) };
+    // SAFETY: attached; no thread uses that other state.
+    unsafe { ffi::PyThreadState_Clear(other) };
+    // SAFETY: as above.
+    unsafe { ffi::PyThreadState_Delete(other) };
+    // SAFETY: attached to the interpreter, which has no other state.
+    unsafe { ffi::Py_EndInterpreter(last) };
+    // Before 3.12 the GIL is still held now, by no thread state; from 3.12 on it is free.
+    let Some(main) = main() else { return true };
+    if version_before(3, 12) {
+        let state = threads::fresh_state(main);
+        // SAFETY: the GIL is held without a thread state, which this one becomes.
+        unsafe { ffi::PyThreadState_Swap(state) };
+        // SAFETY: attached by the line above.
+        unsafe { ffi::PyEval_SaveThread() };
+    }
+    true
+}
+
+/// Whether Python is older than this.
+pub fn version_before(major: u32, minor: u32) -> bool {
+    let text = py::version().to_string_lossy().into_owned();
+    let mut numbers = text.split(['.', ' ', '+']).map_while(|part| part.parse::<u32>().ok());
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)) < (major, minor)
+}
+
+/// Waits for Python's threads ("join"), runs atexit functions ("atexit"), or both (""), in the interpreter
+/// that the thread is attached to.
+pub fn run_exit_functions(gil: Gil, interp: &Interp, part: &str) {
+    let done = gil.str(part).and_then(|part| interp.objects.finish.get(gil).call(&[&part]));
+    if let Err(raised) = done {
+        let text = brief(gil, gil.fetch(raised));
+        gil.detach(|| process_log(ERROR, text.as_bytes()));
+    }
+    crate::exchange::flush_all(gil);
+}

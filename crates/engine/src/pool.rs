@@ -1,0 +1,324 @@
+//! A daemon process's connections and request threads.
+//!
+//! All idle threads wait in one epoll, in which each resting connection is armed for one event, so the
+//! thread that gets the event takes the connection: no dispatcher, no hand-over. It receives what is
+//! there, executes a request with one hold of the GIL, sends the response with one call, and lets the
+//! connection rest again.
+
+use std::io;
+use std::os::fd::{OwnedFd, RawFd};
+use std::panic::{self, AssertUnwindSafe};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use wsgi_wire::control::{Cause, FromDaemon};
+use wsgi_wire::request::{self, MAIN};
+use wsgi_wire::response::Failure;
+
+use crate::adapter::{self, Request};
+use crate::connection::{Connection, Incoming, Outgoing, Step};
+use crate::exchange::{ERROR, Exchange, Outcome, Sink, process_log};
+use crate::sys::{self, Epoll, Event};
+use crate::{interp, threads};
+
+/// Memory that a request thread receives into.
+const BUFFER: usize = 128 << 10;
+
+/// What the request threads share.
+pub struct Pool {
+    epoll: Epoll,
+    /// Connections that rest, by descriptor.
+    resting: Mutex<Vec<Option<Box<Connection>>>>,
+    wake: Event,
+    stopping: AtomicBool,
+    /// Exchanges in progress.
+    active: AtomicUsize,
+    /// Connections, resting or not.
+    connections: AtomicUsize,
+    finished: AtomicU64,
+    /// Request threads that have not ended.
+    threads: AtomicUsize,
+    maximum_requests: u64,
+    main_script: Option<Vec<u8>>,
+    control: RawFd,
+    retired: AtomicBool,
+}
+
+impl Pool {
+    /// A pool without threads and connections. `control` is the socket to the supervisor.
+    pub fn new(control: RawFd, maximum_requests: u64, main_script: Option<&str>) -> io::Result<Pool> {
+        let pool = Pool {
+            epoll: Epoll::new()?,
+            resting: Mutex::default(),
+            wake: Event::new()?,
+            stopping: AtomicBool::new(false),
+            active: AtomicUsize::new(0),
+            connections: AtomicUsize::new(0),
+            finished: AtomicU64::new(0),
+            threads: AtomicUsize::new(0),
+            maximum_requests,
+            main_script: main_script.map(|path| path.as_bytes().to_vec()),
+            control,
+            retired: AtomicBool::new(false),
+        };
+        pool.epoll.add_always(pool.wake.fd())?;
+        Ok(pool)
+    }
+
+    fn resting(&self) -> MutexGuard<'_, Vec<Option<Box<Connection>>>> {
+        self.resting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Exchanges in progress.
+    pub fn active(&self) -> usize {
+        self.active.load(Ordering::SeqCst)
+    }
+
+    /// Connections.
+    pub fn connections(&self) -> usize {
+        self.connections.load(Ordering::SeqCst)
+    }
+
+    /// Request threads that run.
+    pub fn threads(&self) -> usize {
+        self.threads.load(Ordering::SeqCst)
+    }
+
+    fn slot<'g>(
+        resting: &'g mut MutexGuard<'_, Vec<Option<Box<Connection>>>>,
+        fd: RawFd,
+    ) -> &'g mut Option<Box<Connection>> {
+        let at = usize::try_from(fd).unwrap_or(0);
+        if resting.len() <= at {
+            resting.resize_with(at + 1, || None);
+        }
+        &mut resting[at]
+    }
+
+    /// Takes a new connection.
+    pub fn adopt(&self, fd: OwnedFd) {
+        let connection = Box::new(Connection::new(fd));
+        let fd = connection.fd();
+        sys::enlarge_send_buffer(fd, 1 << 20);
+        let mut resting = self.resting();
+        if self.stopping.load(Ordering::SeqCst) {
+            return;
+        }
+        self.connections.fetch_add(1, Ordering::SeqCst);
+        *Self::slot(&mut resting, fd) = Some(connection);
+        drop(resting);
+        if self.epoll.add_once(fd).is_err() {
+            self.close(self.take(fd));
+        }
+    }
+
+    fn take(&self, fd: RawFd) -> Option<Box<Connection>> {
+        Self::slot(&mut self.resting(), fd).take()
+    }
+
+    fn close(&self, connection: Option<Box<Connection>>) {
+        if connection.is_some() {
+            self.connections.fetch_sub(1, Ordering::SeqCst);
+        }
+    }
+
+    /// Lets the connection wait for its next request.
+    fn rest(&self, connection: Box<Connection>) {
+        let fd = connection.fd();
+        let mut resting = self.resting();
+        if self.stopping.load(Ordering::SeqCst) {
+            drop(resting);
+            return self.close(Some(connection));
+        }
+        *Self::slot(&mut resting, fd) = Some(connection);
+        drop(resting);
+        if self.epoll.rearm(fd).is_err() {
+            self.close(self.take(fd));
+        }
+    }
+
+    /// Ends the threads: the idle ones now, the others after their exchange. Resting connections are
+    /// closed unread, so that a child whose request nobody has begun knows that (ECONNRESET).
+    pub fn stop(&self) {
+        let resting = {
+            let mut resting = self.resting();
+            self.stopping.store(true, Ordering::SeqCst);
+            std::mem::take(&mut *resting)
+        };
+        self.connections.fetch_sub(resting.iter().flatten().count(), Ordering::SeqCst);
+        drop(resting);
+        self.wake.set();
+    }
+
+    /// Asks the supervisor, once, to replace this process.
+    pub fn retire(&self, cause: Cause) {
+        if !self.retired.swap(true, Ordering::SeqCst) {
+            self.tell(FromDaemon::Retire(cause));
+        }
+    }
+
+    /// Sends a message to the supervisor. When it is gone the main thread finds out by itself.
+    pub fn tell(&self, message: FromDaemon) {
+        let _ = sys::send(self.control, &[io::IoSlice::new(&message.encode())]);
+    }
+
+    /// Starts the request threads.
+    pub fn start(&'static self, count: u32) -> io::Result<()> {
+        for number in 1..=count {
+            self.threads.fetch_add(1, Ordering::SeqCst);
+            let builder = std::thread::Builder::new().name(format!("wsgi-{number}")).stack_size(8 << 20);
+            let started = builder.spawn(move || {
+                RequestThread { pool: self, number, buffer: vec![0; BUFFER], out: Vec::with_capacity(BUFFER) }.run();
+                threads::release();
+                self.threads.fetch_sub(1, Ordering::SeqCst);
+            });
+            if let Err(error) = started {
+                self.threads.fetch_sub(1, Ordering::SeqCst);
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+}
+
+struct RequestThread {
+    pool: &'static Pool,
+    number: u32,
+    buffer: Vec<u8>,
+    out: Vec<u8>,
+}
+
+impl RequestThread {
+    fn run(&mut self) {
+        while !self.pool.stopping.load(Ordering::SeqCst) {
+            let fd = match self.pool.epoll.wait() {
+                Ok(fd) => fd,
+                Err(error) => {
+                    process_log(ERROR, format!("request thread {} ends: epoll_wait: {error}", self.number).as_bytes());
+                    return;
+                }
+            };
+            if fd == self.pool.wake.fd() {
+                continue;
+            }
+            let Some(mut connection) = self.pool.take(fd) else { continue };
+            if self.advance(&mut connection) {
+                self.pool.rest(connection);
+            } else {
+                self.pool.close(Some(connection));
+            }
+        }
+    }
+
+    /// Receives, and executes each request that is complete. False when the connection is to be closed.
+    fn advance(&mut self, connection: &mut Connection) -> bool {
+        let mut buffer = std::mem::take(&mut self.buffer);
+        let early = connection.early();
+        let kept = if early.is_empty() {
+            match sys::recv(connection.fd(), &mut buffer) {
+                Ok(0) => false,
+                Ok(count) => self.go_through(connection, &buffer[..count]),
+                Err(error) => error.kind() == io::ErrorKind::WouldBlock,
+            }
+        } else {
+            connection.keep(&early);
+            match connection.receive_more() {
+                Ok(0) => false,
+                Ok(_) => {
+                    let all = connection.early();
+                    self.go_through(connection, &all)
+                }
+                Err(error) => error.kind() == io::ErrorKind::WouldBlock,
+            }
+        };
+        self.buffer = buffer;
+        kept
+    }
+
+    fn go_through(&mut self, connection: &mut Connection, bytes: &[u8]) -> bool {
+        let mut at = 0;
+        loop {
+            match connection.advance(bytes, &mut at) {
+                Step::Close => return false,
+                Step::Wait => {
+                    connection.keep(&bytes[at..]);
+                    return true;
+                }
+                Step::Request(range) if connection.has_body() => {
+                    connection.keep(&bytes[at..]);
+                    if !self.execute(connection, &bytes[range]) {
+                        return false;
+                    }
+                    let rest = connection.early();
+                    return rest.is_empty() || self.go_through(connection, &rest);
+                }
+                Step::Request(range) => {
+                    if !self.execute(connection, &bytes[range]) {
+                        return false;
+                    }
+                    if at == bytes.len() {
+                        return true;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Executes a request. False when the connection is of no more use.
+    fn execute(&mut self, connection: &mut Connection, payload: &[u8]) -> bool {
+        let pool = self.pool;
+        pool.active.fetch_add(1, Ordering::SeqCst);
+        let fd = connection.fd();
+        let number = self.number;
+        let out = &mut self.out;
+        let result = panic::catch_unwind(AssertUnwindSafe(|| {
+            let mut body = Incoming::new(connection);
+            let mut sink = Outgoing::new(fd, out);
+            exchange(pool, number, payload, &mut body, &mut sink)
+        }));
+        if self.out.capacity() > 8 * BUFFER {
+            self.out = Vec::with_capacity(BUFFER);
+        }
+        pool.active.fetch_sub(1, Ordering::SeqCst);
+        let finished = pool.finished.fetch_add(1, Ordering::Relaxed) + 1;
+        if finished == pool.maximum_requests {
+            pool.retire(Cause::MaximumRequests);
+        }
+        result.unwrap_or_else(|payload| {
+            std::mem::forget(payload);
+            process_log(ERROR, b"internal error of mod_wsgi while a request was executed");
+            false
+        })
+    }
+}
+
+/// One exchange, to its end. False when the connection is of no more use.
+fn exchange(pool: &Pool, number: u32, payload: &[u8], body: &mut Incoming<'_>, sink: &mut Outgoing<'_>) -> bool {
+    let taken_us = sys::now_us();
+    if pool.stopping.load(Ordering::SeqCst) {
+        return sink.end(Outcome::Stale).is_ok();
+    }
+    let Ok((head, variables)) = request::decode(payload) else {
+        return sink.end(Outcome::Failed(Failure::Protocol)).is_ok();
+    };
+    let is_main = head.flags & MAIN != 0 || pool.main_script.as_deref() == Some(head.script);
+    let Some(interp) = interp::of_group(if is_main { b"" } else { head.group }) else {
+        return sink.end(Outcome::Failed(Failure::Interpreter)).is_ok();
+    };
+    let exchange = Exchange::new(body, sink, number);
+    let (outcome, has_reader) = threads::attach(interp, |gil| {
+        let outcome = adapter::run(gil, interp, &exchange, Request { head, variables, taken_us });
+        (outcome, exchange.has_reader())
+    });
+    if outcome == Outcome::Stale {
+        pool.retire(Cause::ScriptReload);
+    }
+    let sent = exchange.end(outcome);
+    if has_reader {
+        // Another thread of the application is still reading: the child ends the body now, which wakes it.
+        while threads::attach(interp, |_| exchange.has_reader()) {
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+    }
+    sent.is_ok()
+}

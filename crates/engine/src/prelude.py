@@ -1,0 +1,230 @@
+# What the engine keeps in Python: run once in each interpreter, with `_log_write` and `_log_flush` given.
+import _thread
+import atexit
+import hashlib
+import io
+import os
+import stat
+import sys
+import threading
+import traceback
+import types
+
+_FILE = __file__
+
+
+class RequestTimeout(BaseException):
+    """A request ran longer than its time limit."""
+
+    __module__ = 'mod_wsgi'
+
+
+class FileWrapper:
+    """Iterates over a file-like object in blocks (PEP 3333, wsgi.file_wrapper)."""
+
+    __module__ = 'mod_wsgi'
+    __slots__ = ('_filelike', '_blksize', '_closed', '__weakref__', '__dict__')
+
+    def __init__(self, filelike, blksize=8192):
+        if blksize < 0:
+            raise ValueError('block size must not be negative')
+        self._filelike = filelike
+        self._blksize = blksize
+        self._closed = False
+
+    filelike = property(lambda self: self._filelike)
+    blksize = property(lambda self: self._blksize)
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        if self._closed:
+            raise ValueError('I/O operation on closed file')
+        data = self._filelike.read(self._blksize)
+        if not isinstance(data, bytes):
+            raise TypeError('file wrapper read() must return bytes, not %s' % type(data).__name__)
+        if data:
+            return data
+        raise StopIteration
+
+    def close(self):
+        if not self._closed:
+            self._closed = True
+            try:
+                close = getattr(self._filelike, 'close', None)
+                if close is not None:
+                    close()
+            except Exception:
+                pass
+
+
+def file_extent(wrapper):
+    """Descriptor, position, size of a wrapped regular file, or None."""
+    try:
+        filelike = wrapper._filelike
+        if wrapper._closed:
+            return None
+        fd = filelike.fileno()
+        found = os.fstat(fd)
+        position = filelike.tell()
+        if not stat.S_ISREG(found.st_mode) or type(position) is not int or os.lseek(fd, 0, os.SEEK_CUR) < 0:
+            return None
+        return fd, position, found.st_size
+    except Exception:
+        return None
+
+
+class Log:
+    """The buffer below sys.stdout, sys.stderr and wsgi.errors: complete lines become log records."""
+
+    __module__ = 'mod_wsgi'
+    __slots__ = ('_stream', 'name', '_write', '_flush', '__weakref__')
+    closed = False
+    encoding = 'utf-8'
+    errors = 'replace'
+    mode = 'wb'
+
+    def __init__(self, stream, name):
+        self._stream = stream
+        self.name = name
+        self._write = _log_write
+        self._flush = _log_flush
+
+    def write(self, data):
+        if isinstance(data, str):
+            data = data.encode('utf-8', 'replace')
+        elif type(data) is not bytes:
+            data = bytes(memoryview(data))
+        self._write(self._stream, data)
+        return len(data)
+
+    def writelines(self, lines):
+        for line in lines:
+            self.write(line)
+
+    def flush(self):
+        self._flush(self._stream)
+
+    def close(self):
+        self._flush(self._stream)
+
+    def isatty(self):
+        return False
+
+    def readable(self):
+        return False
+
+    def seekable(self):
+        return False
+
+    def writable(self):
+        return True
+
+    def fileno(self):
+        raise OSError('%s is not a file, it has no descriptor' % self.name)
+
+
+def _text(stream, name):
+    # Not line buffered: each write reaches the Log object at once, and it finds the lines itself. A
+    # flush after each newline would cut lines that are written in several parts.
+    return io.TextIOWrapper(Log(stream, name), encoding='utf-8', errors='replace', newline='\n', write_through=True)
+
+
+errors = _text(0, '<wsgi.errors>')
+
+
+def setup(facts):
+    """Makes this interpreter's modules and streams."""
+    sys.argv = ['mod_wsgi']
+    sys.stdout = _text(1, '<stdout>')
+    sys.stderr = _text(2, '<stderr>')
+    api = types.ModuleType('mod_wsgi')
+    api.version = (6, 1, 1)
+    api.process_group = facts['process_group']
+    api.application_group = facts['application_group']
+    api.maximum_processes = facts['maximum_processes']
+    api.threads_per_process = facts['threads_per_process']
+    api.FileWrapper = FileWrapper
+    api.RequestTimeout = RequestTimeout
+    sys.modules['mod_wsgi'] = api
+    apache = types.ModuleType('apache')
+    apache.version = facts['apache_version']
+    apache.maximum_processes = facts['maximum_processes']
+    apache.threads_per_process = facts['threads_per_process']
+    sys.modules['apache'] = apache
+    _paths(facts['python_path'], facts['home'])
+
+
+def set_group(name):
+    """The application group that the main interpreter stands for."""
+    sys.modules['mod_wsgi'].application_group = name
+
+
+def _paths(directories, home):
+    if directories:
+        import site
+
+        before = list(sys.path)
+        for directory in directories:
+            site.addsitedir(directory)
+            if directory not in sys.path:
+                sys.path.append(directory)
+        wanted = [entry for entry in sys.path if entry not in before]
+        # A directory that was there already is to stand first as well.
+        wanted += [entry for entry in directories if entry in before and entry not in wanted]
+        sys.path[:] = wanted + [entry for entry in sys.path if entry not in wanted]
+    if home:
+        sys.path.insert(0, home)
+
+
+def _name(path, lower):
+    text = os.fsencode(path)
+    return '_mod_wsgi_' + hashlib.md5(text.lower() if lower else text, usedforsecurity=False).hexdigest()
+
+
+def load(path, lower):
+    """Executes a script as a module of its own."""
+    name = _name(path, lower)
+    with open(path, 'rb') as file:
+        mtime = os.fstat(file.fileno()).st_mtime_ns // 1000
+        source = file.read()
+    sys.modules.pop(name, None)
+    code = compile(source.partition(b'\0')[0], path, 'exec', 0, True)
+    module = types.ModuleType(name)
+    module.__file__ = path
+    module.__mtime__ = mtime
+    sys.modules[name] = module
+    try:
+        exec(code, module.__dict__)
+    except BaseException:
+        if sys.modules.get(name) is module:
+            del sys.modules[name]
+        raise
+    return module
+
+
+def describe(kind, value, tb):
+    """The traceback's lines, without our own frames in front."""
+    while tb is not None and tb.tb_frame.f_code.co_filename == _FILE:
+        tb = tb.tb_next
+    text = ''.join(traceback.format_exception(kind, value, tb))
+    return text.encode('utf-8', 'replace')
+
+
+def finish(part):
+    """What Python does at the end of an interpreter: waits for threads that are no daemons, runs atexit functions."""
+    if part != 'atexit':
+        # As threading._shutdown does, which Python calls itself later and which can be called once only.
+        for call in reversed(list(getattr(threading, '_threading_atexits', ()))):
+            call()
+        for thread in threading.enumerate():
+            if not thread.daemon and thread is not threading.main_thread() and thread is not threading.current_thread():
+                thread.join()
+    if part != 'join':
+        atexit._run_exitfuncs()
+
+
+def threads():
+    """Threads of this interpreter that Python started and that still run."""
+    return _thread._count()

@@ -1,0 +1,310 @@
+//! Python's C API in the few safe forms that the engine needs.
+//!
+//! A [`Gil`] says that the calling thread is attached to an interpreter. `&Any` is a borrowed
+//! reference, [`Owned`] an owned one, [`Raised`] says that Python's error indicator is set. None of
+//! them may leave the thread, nor the interpreter in which they were made; only [`Stored`] may, and
+//! it gives its object to a thread that shows a `Gil`. Reference counts change through functions of
+//! the stable ABI, because their layout differs between versions.
+
+#![allow(clippy::multiple_unsafe_ops_per_block)] // A call and the claim on its result are one step.
+
+use core::cell::UnsafeCell;
+use core::ffi::{CStr, c_char};
+use core::marker::PhantomData;
+use core::ops::Deref;
+use core::ptr::{self, NonNull};
+use core::slice;
+
+use pyo3_ffi as ffi;
+
+/// Python's error indicator is set in this thread.
+#[derive(Debug)]
+pub struct Raised;
+
+/// A value, or Python's error indicator.
+pub type Res<T> = Result<T, Raised>;
+
+/// The calling thread is attached to an interpreter and holds its GIL.
+#[derive(Debug, Clone, Copy)]
+pub struct Gil(PhantomData<*mut ()>);
+
+/// A Python object, behind a reference that does not own it.
+#[repr(transparent)]
+pub struct Any(pub(crate) UnsafeCell<ffi::PyObject>);
+
+/// A reference that is given back when dropped, which must happen attached.
+pub struct Owned(pub(crate) NonNull<Any>);
+
+/// A reference kept in an interpreter's record for the interpreter's life; never given back.
+pub struct Stored(NonNull<Any>);
+
+// SAFETY: the object is only reached through `get`, whose caller holds the GIL.
+unsafe impl Send for Stored {}
+// SAFETY: as above.
+unsafe impl Sync for Stored {}
+
+impl Stored {
+    /// The object. The caller is attached to the interpreter that it belongs to.
+    pub fn get(&self, _gil: Gil) -> &Any {
+        // SAFETY: the reference is owned and never given back; the GIL is held.
+        unsafe { self.0.as_ref() }
+    }
+}
+
+impl Deref for Owned {
+    type Target = Any;
+
+    fn deref(&self) -> &Any {
+        // SAFETY: this value owns a reference, and exists attached only.
+        unsafe { self.0.as_ref() }
+    }
+}
+
+impl Drop for Owned {
+    fn drop(&mut self) {
+        // SAFETY: gives back the one reference that this value owns; the thread is attached.
+        unsafe { ffi::Py_DecRef(self.0.as_ptr().cast()) }
+    }
+}
+
+impl Owned {
+    /// Takes the result of a function that returns a new reference.
+    ///
+    /// # Safety
+    /// `object` is a reference that the caller owns, or null with the error indicator set.
+    pub unsafe fn from_new(object: *mut ffi::PyObject) -> Res<Owned> {
+        NonNull::new(object.cast()).map(Owned).ok_or(Raised)
+    }
+
+    /// Gives the reference to the caller.
+    pub fn into_ptr(self) -> *mut ffi::PyObject {
+        let object = self.0.as_ptr().cast();
+        core::mem::forget(self);
+        object
+    }
+
+    /// Keeps the reference for the life of the interpreter.
+    pub fn store(self) -> Stored {
+        let object = self.0;
+        core::mem::forget(self);
+        Stored(object)
+    }
+}
+
+impl Stored {
+    /// Gives the reference back to the caller, to be dropped.
+    pub fn release(self, _gil: Gil) -> Owned {
+        Owned(self.0)
+    }
+}
+
+/// 0, or the error indicator.
+pub(crate) fn done(status: i32) -> Res<()> {
+    if status < 0 { Err(Raised) } else { Ok(()) }
+}
+
+impl Gil {
+    /// # Safety
+    /// The calling thread is attached, and stays so while the value is used.
+    pub unsafe fn assume() -> Gil {
+        Gil(PhantomData)
+    }
+
+    /// Runs `body` without the GIL. It must not touch Python objects.
+    pub fn detach<T>(self, body: impl FnOnce() -> T) -> T {
+        struct Attach(*mut ffi::PyThreadState);
+        impl Drop for Attach {
+            fn drop(&mut self) {
+                // SAFETY: the thread state that this thread saved below.
+                unsafe { ffi::PyEval_RestoreThread(self.0) }
+            }
+        }
+        // SAFETY: the thread is attached, as `self` says.
+        let _attach = Attach(unsafe { ffi::PyEval_SaveThread() });
+        body()
+    }
+
+    /// A borrowed reference as a C function of ours receives it.
+    ///
+    /// # Safety
+    /// `object` is alive while the result is used.
+    pub unsafe fn borrow<'a>(self, object: *mut ffi::PyObject) -> Option<&'a Any> {
+        // SAFETY: alive by contract; `Any` is the object's transparent wrapper.
+        unsafe { object.cast::<Any>().as_ref() }
+    }
+
+    /// `None`.
+    pub fn none(self) -> Owned {
+        // SAFETY: `None` lives as long as Python.
+        let none = unsafe { &*ffi::Py_None().cast::<Any>() };
+        none.new_ref()
+    }
+
+    /// A `bytes` object.
+    pub fn bytes(self, bytes: &[u8]) -> Res<Owned> {
+        // SAFETY: pointer and length are those of a slice; Python copies it.
+        unsafe { Owned::from_new(ffi::PyBytes_FromStringAndSize(bytes.as_ptr().cast(), signed(bytes.len()))) }
+    }
+
+    /// A `bytes` object of `len` bytes, and its memory, which nobody else sees before the object is handed on.
+    pub fn bytes_to_fill(self, len: usize) -> Res<(Owned, &'static mut [u8])> {
+        // SAFETY: with a null pointer Python only allocates.
+        let object = unsafe { Owned::from_new(ffi::PyBytes_FromStringAndSize(ptr::null(), signed(len))) }?;
+        // SAFETY: the object is a `bytes` just made.
+        let memory = unsafe { ffi::PyBytes_AsString(object.as_ptr()) }.cast::<u8>();
+        // SAFETY: `len` bytes of memory that only this function's caller knows of. They are written
+        // before they are read: zeroed here, as a reference to uninitialised memory is not allowed.
+        unsafe { ptr::write_bytes(memory, 0, len) };
+        // SAFETY: as above, and now initialised.
+        Ok((object, unsafe { slice::from_raw_parts_mut(memory, len) }))
+    }
+
+    /// A `str` of UTF-8 text.
+    pub fn str(self, text: &str) -> Res<Owned> {
+        // SAFETY: pointer and length are those of a `str`; Python copies it.
+        unsafe { Owned::from_new(ffi::PyUnicode_FromStringAndSize(text.as_ptr().cast(), signed(text.len()))) }
+    }
+
+    /// An interned `str`.
+    pub fn interned(self, text: &CStr) -> Res<Owned> {
+        // SAFETY: a C string; Python copies it.
+        unsafe { Owned::from_new(ffi::PyUnicode_InternFromString(text.as_ptr())) }
+    }
+
+    /// A `str` whose characters are the bytes.
+    pub fn latin1(self, bytes: &[u8]) -> Res<Owned> {
+        // SAFETY: pointer and length are those of a slice; Python copies it.
+        unsafe { Owned::from_new(ffi::PyUnicode_DecodeLatin1(bytes.as_ptr().cast(), signed(bytes.len()), ptr::null())) }
+    }
+
+    /// A `str` as Python names files.
+    pub fn path(self, bytes: &[u8]) -> Res<Owned> {
+        // SAFETY: pointer and length are those of a slice; Python copies it.
+        unsafe { Owned::from_new(ffi::PyUnicode_DecodeFSDefaultAndSize(bytes.as_ptr().cast(), signed(bytes.len()))) }
+    }
+
+    /// An `int`.
+    pub fn int(self, number: i64) -> Res<Owned> {
+        // SAFETY: takes its argument by value.
+        unsafe { Owned::from_new(ffi::PyLong_FromLongLong(number)) }
+    }
+
+    /// A `float`.
+    pub fn float(self, number: f64) -> Res<Owned> {
+        // SAFETY: takes its argument by value.
+        unsafe { Owned::from_new(ffi::PyFloat_FromDouble(number)) }
+    }
+
+    /// A `bool`.
+    pub fn bool(self, value: bool) -> Res<Owned> {
+        // SAFETY: takes its argument by value.
+        unsafe { Owned::from_new(ffi::PyBool_FromLong(value.into())) }
+    }
+
+    /// An empty `dict`.
+    pub fn dict(self) -> Res<Owned> {
+        // SAFETY: no arguments.
+        unsafe { Owned::from_new(ffi::PyDict_New()) }
+    }
+
+    /// An empty `list`.
+    pub fn list(self) -> Res<Owned> {
+        // SAFETY: no pointer is passed.
+        unsafe { Owned::from_new(ffi::PyList_New(0)) }
+    }
+
+    /// The module of this name.
+    pub fn import(self, name: &CStr) -> Res<Owned> {
+        // SAFETY: a C string.
+        unsafe { Owned::from_new(ffi::PyImport_ImportModule(name.as_ptr())) }
+    }
+
+    /// Runs `source` as a module's body with `namespace` as globals.
+    pub fn exec(self, source: &CStr, file: &CStr, namespace: &Any) -> Res<()> {
+        // SAFETY: C strings.
+        let code =
+            unsafe { Owned::from_new(ffi::Py_CompileString(source.as_ptr(), file.as_ptr(), ffi::Py_file_input)) }?;
+        let globals = namespace.as_ptr();
+        // SAFETY: a code object and a dict, both alive.
+        unsafe { Owned::from_new(ffi::PyEval_EvalCode(code.as_ptr(), globals, globals)) }.map(drop)
+    }
+
+    /// Sets the error indicator to an exception of a built-in type.
+    pub fn raise(self, kind: Kind, text: &str) -> Raised {
+        if let Ok(text) = self.str(text) {
+            // SAFETY: both objects are alive.
+            unsafe { ffi::PyErr_SetObject(kind.object(), text.as_ptr()) };
+        }
+        Raised
+    }
+
+    /// Sets the error indicator to an exception that was caught: type, value, traceback.
+    pub fn raise_again(self, kind: Owned, value: Owned, traceback: Owned) -> Raised {
+        let traceback = if traceback.is_none() { ptr::null_mut() } else { traceback.into_ptr() };
+        // SAFETY: three references that the callee takes over.
+        unsafe { ffi::PyErr_Restore(kind.into_ptr(), value.into_ptr(), traceback) };
+        Raised
+    }
+
+    /// Takes the exception out of the error indicator, normalised: type, value, traceback.
+    pub fn fetch(self, _raised: Raised) -> Exception {
+        let (mut kind, mut value, mut traceback) = (ptr::null_mut(), ptr::null_mut(), ptr::null_mut());
+        // SAFETY: three places to write owned references or null to.
+        unsafe { ffi::PyErr_Fetch(&mut kind, &mut value, &mut traceback) };
+        // SAFETY: the three as they were fetched.
+        unsafe { ffi::PyErr_NormalizeException(&mut kind, &mut value, &mut traceback) };
+        // SAFETY: owned or null.
+        let take = |object| unsafe { Owned::from_new(object) }.unwrap_or_else(|Raised| self.none());
+        Exception { kind: take(kind), value: take(value), traceback: take(traceback) }
+    }
+}
+
+/// An exception that was taken out of the error indicator.
+pub struct Exception {
+    /// Its type.
+    pub kind: Owned,
+    /// The instance, or `None`.
+    pub value: Owned,
+    /// The traceback, or `None`.
+    pub traceback: Owned,
+}
+
+/// Built-in exception types that the engine raises or asks for.
+#[derive(Debug, Clone, Copy)]
+pub enum Kind {
+    /// `TypeError`
+    Type,
+    /// `ValueError`
+    Value,
+    /// `RuntimeError`
+    Runtime,
+    /// `OSError`
+    Os,
+}
+
+impl Kind {
+    fn object(self) -> *mut ffi::PyObject {
+        // SAFETY: Python's own statics, set before any code of ours runs.
+        unsafe {
+            match self {
+                Kind::Type => ffi::PyExc_TypeError,
+                Kind::Value => ffi::PyExc_ValueError,
+                Kind::Runtime => ffi::PyExc_RuntimeError,
+                Kind::Os => ffi::PyExc_OSError,
+            }
+        }
+    }
+}
+
+/// A length as Python counts.
+pub fn signed(len: usize) -> ffi::Py_ssize_t {
+    ffi::Py_ssize_t::try_from(len).unwrap_or(ffi::Py_ssize_t::MAX)
+}
+
+/// Python's version text, which is there before it is initialised.
+pub fn version() -> &'static CStr {
+    // SAFETY: takes nothing.
+    let text: *const c_char = unsafe { ffi::Py_GetVersion() };
+    // SAFETY: a constant C string of Python's.
+    unsafe { CStr::from_ptr(text) }
+}

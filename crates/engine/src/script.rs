@@ -1,0 +1,218 @@
+//! Scripts: loading them as modules, noticing that they changed, finding the callable in them.
+
+use std::collections::HashMap;
+use std::sync::{Condvar, Mutex, PoisonError};
+
+use wsgi_wire::request::{Head, RELOAD};
+use wsgi_wire::response::Failure;
+
+use crate::exchange::{ERROR, Exchange, INFO, Outcome, process_log};
+use crate::interp::{Interp, facts};
+use crate::py::{Any, Exception, Gil, Owned, Res, Stored};
+use crate::sys;
+
+/// The scripts of an interpreter. The lock is held for moments, always by a thread that is attached or
+/// waits; no thread takes the GIL while it holds the lock.
+#[derive(Default)]
+pub struct Scripts {
+    all: Mutex<HashMap<Vec<u8>, Slot>>,
+    loaded: Condvar,
+}
+
+#[derive(Default)]
+struct Slot {
+    module: Option<Stored>,
+    /// A thread executes the script; others wait for it.
+    loading: bool,
+}
+
+impl Scripts {
+    /// The loaded module, or nothing when the calling thread is to load it (and then calls `put`).
+    fn take_or_claim(&self, gil: Gil, path: &[u8]) -> Option<Owned> {
+        loop {
+            let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(slot) = all.get_mut(path) {
+                if let Some(module) = &slot.module {
+                    return Some(module.get(gil).new_ref());
+                }
+                if !slot.loading {
+                    slot.loading = true;
+                    return None;
+                }
+            } else {
+                all.insert(path.to_vec(), Slot { module: None, loading: true });
+                return None;
+            }
+            drop(all);
+            gil.detach(|| {
+                let all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
+                let is_loading = |all: &mut HashMap<Vec<u8>, Slot>| all.get(path).is_some_and(|slot| slot.loading);
+                drop(self.loaded.wait_while(all, is_loading).unwrap_or_else(PoisonError::into_inner));
+            });
+        }
+    }
+
+    /// Ends the claim of `take_or_claim`.
+    fn put(&self, path: &[u8], module: Option<Stored>) {
+        let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
+        all.insert(path.to_vec(), Slot { module, loading: false });
+        self.loaded.notify_all();
+    }
+
+    /// Forgets the module, if it is still `module`.
+    fn forget(&self, gil: Gil, path: &[u8], module: &Any) {
+        let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
+        let slot = all.get_mut(path);
+        let is_same =
+            |slot: &Slot| slot.module.as_ref().is_some_and(|known| known.get(gil).as_ptr() == module.as_ptr());
+        let old = slot.filter(|slot| is_same(slot)).and_then(|slot| slot.module.take());
+        drop(all);
+        // Dropping the last reference may run code of the application, so the lock is free by now.
+        drop(old.map(|old| old.release(gil)));
+    }
+}
+
+/// Where lines about a script go: to the request that needs it, or to the log of the process.
+#[derive(Clone, Copy)]
+pub struct Reporter<'a, 'e>(pub Option<&'a Exchange<'e>>);
+
+impl Reporter<'_, '_> {
+    /// Logs one line.
+    pub fn line(&self, gil: Gil, level: u8, text: &str) {
+        match self.0 {
+            Some(exchange) => exchange.log(gil, level, text.as_bytes(), false),
+            None => gil.detach(|| process_log(level, text.as_bytes())),
+        }
+    }
+
+    /// Logs what happened, and the exception that made it.
+    pub fn exception(&self, gil: Gil, interp: &Interp, what: &str, exception: Exception) {
+        self.line(gil, ERROR, what);
+        let describe = interp.objects.describe.get(gil);
+        let text = describe.call(&[&exception.kind, &exception.value, &exception.traceback]);
+        let text = match text {
+            Ok(text) => String::from_utf8_lossy(text.as_bytes().unwrap_or_default()).into_owned(),
+            Err(raised) => {
+                drop(gil.fetch(raised));
+                crate::interp::brief(gil, exception)
+            }
+        };
+        for line in text.lines() {
+            self.line(gil, ERROR, line);
+        }
+        let lower = text.to_lowercase();
+        if !interp.is_main() && lower.contains("import") && lower.contains("interpreter") && lower.contains("sub") {
+            let cure = "A module that the application imports works in the main interpreter only: \
+                        use 'WSGIApplicationGroup %{GLOBAL}' for this application.";
+            self.line(gil, ERROR, cure);
+        }
+    }
+}
+
+/// `str(object)`, or what can be said instead.
+pub fn text_of(gil: Gil, object: &Any) -> String {
+    let text = object.getattr(c"__str__").and_then(|method| method.call0());
+    match text {
+        Ok(text) => text.utf8(gil).unwrap_or("?").to_owned(),
+        Err(raised) => {
+            drop(gil.fetch(raised));
+            "?".to_owned()
+        }
+    }
+}
+
+/// The module of a script, loaded now if it is not yet, or if it changed.
+pub fn module(gil: Gil, interp: &Interp, head: &Head<'_>, reporter: Reporter<'_, '_>) -> Result<Owned, Outcome> {
+    loop {
+        let Some(module) = interp.scripts.take_or_claim(gil, head.script) else {
+            return load(gil, interp, head.script, reporter);
+        };
+        if head.flags & RELOAD == 0 || !has_changed(gil, interp, &module, head, reporter) {
+            return Ok(module);
+        }
+        if !facts().is_some_and(|facts| facts.embedded) {
+            return Err(Outcome::Stale);
+        }
+        let script = String::from_utf8_lossy(head.script);
+        reporter.line(gil, INFO, &format!("Reloading WSGI script '{script}'."));
+        interp.scripts.forget(gil, head.script, &module);
+    }
+}
+
+/// Loads a script that this thread has claimed.
+fn load(gil: Gil, interp: &Interp, path: &[u8], reporter: Reporter<'_, '_>) -> Result<Owned, Outcome> {
+    let result = execute(gil, interp, path);
+    match result {
+        Ok(module) => {
+            interp.scripts.put(path, Some(module.new_ref().store()));
+            Ok(module)
+        }
+        Err(raised) => {
+            let exception = gil.fetch(raised);
+            interp.scripts.put(path, None);
+            let path = String::from_utf8_lossy(path);
+            let what = format!("Target WSGI script '{path}' cannot be loaded as Python module.");
+            reporter.exception(gil, interp, &what, exception);
+            Err(Outcome::Failed(Failure::Load))
+        }
+    }
+}
+
+fn execute(gil: Gil, interp: &Interp, path: &[u8]) -> Res<Owned> {
+    let lower = facts().is_some_and(|facts| facts.case_insensitive);
+    let (path, lower) = (gil.path(path)?, gil.bool(lower)?);
+    interp.objects.load.get(gil).call(&[&path, &lower])
+}
+
+/// Whether the file is another than the one that was loaded, or the module asks for it.
+fn has_changed(gil: Gil, interp: &Interp, module: &Any, head: &Head<'_>, reporter: Reporter<'_, '_>) -> bool {
+    let names = &interp.objects.names;
+    let Ok(namespace) = module.module_dict() else { return true };
+    let recorded = match namespace.get(names.mtime.get(gil)) {
+        Ok(Some(mtime)) => mtime.as_i64(),
+        other => other.map(|_| -1),
+    };
+    let recorded = recorded.unwrap_or_else(|raised| {
+        drop(gil.fetch(raised));
+        -1
+    });
+    if recorded != head.mtime_us && sys::mtime_us(head.script) != Some(recorded) {
+        return true;
+    }
+    let Ok(Some(asks)) = namespace.get(names.reload_required.get(gil)) else { return false };
+    let answer = gil.path(head.script).and_then(|path| asks.call(&[&path])?.truth());
+    answer.unwrap_or_else(|raised| {
+        let script = String::from_utf8_lossy(head.script);
+        let what = format!("reload_required() of WSGI script '{script}' failed, which is ignored.");
+        reporter.exception(gil, interp, &what, gil.fetch(raised));
+        false
+    })
+}
+
+/// The application in a module.
+pub fn callable(gil: Gil, module: &Any, head: &Head<'_>, reporter: Reporter<'_, '_>) -> Result<Owned, Outcome> {
+    let found = module.module_dict().and_then(|namespace| namespace.get(&*gil.latin1(head.callable)?));
+    match found {
+        Ok(Some(callable)) => Ok(callable),
+        Ok(None) => {
+            let (script, name) = (String::from_utf8_lossy(head.script), String::from_utf8_lossy(head.callable));
+            let text = format!("Target WSGI script '{script}' does not contain WSGI application '{name}'.");
+            reporter.line(gil, ERROR, &text);
+            Err(Outcome::Failed(Failure::Load))
+        }
+        Err(raised) => {
+            drop(gil.fetch(raised));
+            Err(Outcome::Failed(Failure::Load))
+        }
+    }
+}
+
+/// Loads a script before the first request. What fails is logged, and tried again by requests.
+pub fn preload(gil: Gil, interp: &Interp, path: &str) {
+    let path = path.as_bytes();
+    if interp.scripts.take_or_claim(gil, path).is_none() {
+        // Why it failed has been logged.
+        let _ = load(gil, interp, path, Reporter(None));
+    }
+    crate::exchange::flush_all(gil);
+}

@@ -1,0 +1,333 @@
+//! libc in safe functions, as far as a daemon process needs it: sockets, epoll, signals, the process title.
+
+use std::io;
+use std::mem;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::ptr;
+use std::sync::atomic::{AtomicI32, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// A descriptor number is at least 0, else `errno` tells why.
+fn check(status: isize) -> io::Result<usize> {
+    usize::try_from(status).map_err(|_| io::Error::last_os_error())
+}
+
+/// Microseconds since the epoch.
+pub fn now_us() -> i64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(now.as_micros()).unwrap_or(i64::MAX)
+}
+
+/// Receives what is there into `buf`. 0 is the end; `WouldBlock` when nothing is there.
+pub fn recv(fd: RawFd, buf: &mut [u8]) -> io::Result<usize> {
+    loop {
+        // SAFETY: the memory is that of a slice.
+        let got = check(unsafe { libc::recv(fd, buf.as_mut_ptr().cast(), buf.len(), libc::MSG_DONTWAIT) });
+        match got {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            other => return other,
+        }
+    }
+}
+
+/// Sends the start of `parts`, as much as the socket takes now. No SIGPIPE.
+pub fn send(fd: RawFd, parts: &[io::IoSlice<'_>]) -> io::Result<usize> {
+    // SAFETY: all zero is a valid, empty message header.
+    let mut message: libc::msghdr = unsafe { mem::zeroed() };
+    message.msg_iov = parts.as_ptr().cast_mut().cast();
+    message.msg_iovlen = parts.len();
+    loop {
+        // SAFETY: an `IoSlice` is an `iovec` by its documentation; the slices are alive.
+        let sent = check(unsafe { libc::sendmsg(fd, &message, libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL) });
+        match sent {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            other => return other,
+        }
+    }
+}
+
+/// Waits until one of `fds` has one of its events, at most `timeout`; how many have.
+pub fn poll(fds: &mut [libc::pollfd], timeout: Option<Duration>) -> io::Result<usize> {
+    let limit = timeout.map_or(-1, |time| i32::try_from(time.as_millis()).unwrap_or(i32::MAX));
+    let count = libc::nfds_t::try_from(fds.len()).unwrap_or(0);
+    // SAFETY: the records are those of a slice.
+    check(unsafe { libc::poll(fds.as_mut_ptr(), count, limit) } as isize)
+}
+
+/// A record for [`poll`].
+pub fn interest(fd: RawFd, events: i16) -> libc::pollfd {
+    libc::pollfd { fd, events, revents: 0 }
+}
+
+/// Blocks until `fd` has one of `events`.
+pub fn wait_for(fd: RawFd, events: i16) {
+    // An error shows up at the next send or receive, so none is reported here.
+    let _ = poll(&mut [interest(fd, events)], None);
+}
+
+/// Receives one message, and the descriptor beside it if there is one. 0 bytes: the other end is closed.
+pub fn recv_message(fd: RawFd, buf: &mut [u8]) -> io::Result<(usize, Option<OwnedFd>)> {
+    let mut part = libc::iovec { iov_base: buf.as_mut_ptr().cast(), iov_len: buf.len() };
+    let mut control = [0u64; 8];
+    // SAFETY: all zero is a valid, empty message header.
+    let mut message: libc::msghdr = unsafe { mem::zeroed() };
+    message.msg_iov = &mut part;
+    message.msg_iovlen = 1;
+    message.msg_control = control.as_mut_ptr().cast();
+    message.msg_controllen = mem::size_of_val(&control);
+    let flags = libc::MSG_CMSG_CLOEXEC;
+    // SAFETY: all memory that the header names is alive and has the lengths it names.
+    let got = check(unsafe { libc::recvmsg(fd, &mut message, flags) })?;
+    // SAFETY: the header as the kernel filled it.
+    let first = unsafe { libc::CMSG_FIRSTHDR(&message) };
+    // SAFETY: null, or a record inside `control`.
+    let Some(record) = (unsafe { first.as_ref() }) else { return Ok((got, None)) };
+    if record.cmsg_level != libc::SOL_SOCKET || record.cmsg_type != libc::SCM_RIGHTS {
+        return Ok((got, None));
+    }
+    // SAFETY: a record of this type holds at least one descriptor.
+    let data = unsafe { libc::CMSG_DATA(record) };
+    // SAFETY: its bytes need no alignment here.
+    let passed = unsafe { ptr::read_unaligned(data.cast::<RawFd>()) };
+    // SAFETY: the kernel made this descriptor for us just now.
+    Ok((got, Some(unsafe { OwnedFd::from_raw_fd(passed) })))
+}
+
+/// Makes room for large responses; best effort.
+pub fn enlarge_send_buffer(fd: RawFd, bytes: i32) {
+    let len = libc::socklen_t::try_from(mem::size_of::<i32>()).unwrap_or(0);
+    // SAFETY: an int and its size. What the kernel refuses stays as it is.
+    unsafe { libc::setsockopt(fd, libc::SOL_SOCKET, libc::SO_SNDBUF, (&raw const bytes).cast(), len) };
+}
+
+/// An epoll descriptor whose entries are numbered by their descriptors.
+#[derive(Debug)]
+pub struct Epoll(OwnedFd);
+
+impl Epoll {
+    /// A new one, closed on exec.
+    pub fn new() -> io::Result<Epoll> {
+        // SAFETY: takes a flag.
+        let fd = unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) };
+        check(fd as isize)?;
+        // SAFETY: made just now.
+        Ok(Epoll(unsafe { OwnedFd::from_raw_fd(fd) }))
+    }
+
+    fn control(&self, operation: i32, fd: RawFd, events: i32) -> io::Result<()> {
+        let (events, number) = (u32::try_from(events).unwrap_or(0), u64::try_from(fd).unwrap_or(0));
+        let mut event = libc::epoll_event { events, u64: number };
+        // SAFETY: the record is alive; the kernel copies it.
+        let status = unsafe { libc::epoll_ctl(self.0.as_raw_fd(), operation, fd, &mut event) };
+        check(status as isize).map(drop)
+    }
+
+    /// Adds a connection: it is reported once when readable.
+    pub fn add_once(&self, fd: RawFd) -> io::Result<()> {
+        self.control(libc::EPOLL_CTL_ADD, fd, libc::EPOLLIN | libc::EPOLLRDHUP | libc::EPOLLONESHOT)
+    }
+
+    /// Lets it be reported once more.
+    pub fn rearm(&self, fd: RawFd) -> io::Result<()> {
+        self.control(libc::EPOLL_CTL_MOD, fd, libc::EPOLLIN | libc::EPOLLRDHUP | libc::EPOLLONESHOT)
+    }
+
+    /// Adds a descriptor that is reported to every waiting thread, always.
+    pub fn add_always(&self, fd: RawFd) -> io::Result<()> {
+        self.control(libc::EPOLL_CTL_ADD, fd, libc::EPOLLIN)
+    }
+
+    /// Waits for one event.
+    pub fn wait(&self) -> io::Result<RawFd> {
+        let mut event = libc::epoll_event { events: 0, u64: 0 };
+        loop {
+            // SAFETY: room for the one event that is asked for.
+            let got = check(unsafe { libc::epoll_wait(self.0.as_raw_fd(), &mut event, 1, -1) } as isize);
+            match got {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+                Ok(0) => {}
+                Ok(_) => return Ok(RawFd::try_from(event.u64).unwrap_or(-1)),
+            }
+        }
+    }
+}
+
+/// A counter that makes its descriptor readable.
+#[derive(Debug)]
+pub struct Event(OwnedFd);
+
+impl Event {
+    /// A new one, closed on exec.
+    pub fn new() -> io::Result<Event> {
+        // SAFETY: takes numbers.
+        let fd = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) };
+        check(fd as isize)?;
+        // SAFETY: made just now.
+        Ok(Event(unsafe { OwnedFd::from_raw_fd(fd) }))
+    }
+
+    /// Makes it readable, for good.
+    pub fn set(&self) {
+        // The only failure is a full counter, which is readable too.
+        let _ = write(self.0.as_raw_fd(), &1u64.to_ne_bytes());
+    }
+
+    /// Its descriptor.
+    pub fn fd(&self) -> RawFd {
+        self.0.as_raw_fd()
+    }
+}
+
+/// Writes once.
+pub fn write(fd: RawFd, bytes: &[u8]) -> io::Result<usize> {
+    // SAFETY: the memory is that of a slice.
+    check(unsafe { libc::write(fd, bytes.as_ptr().cast(), bytes.len()) })
+}
+
+/// Writes a line to standard error, whole if the descriptor allows. Nobody can be told of a failure.
+pub fn log_line(text: &[u8]) {
+    let mut line = Vec::with_capacity(text.len() + 1);
+    line.extend_from_slice(text);
+    line.push(b'\n');
+    let mut rest = &line[..];
+    while !rest.is_empty() {
+        match write(2, rest) {
+            Ok(count) => rest = &rest[count..],
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => wait_for(2, libc::POLLOUT),
+            Err(_) => return,
+        }
+    }
+}
+
+/// Reads once.
+pub fn read(fd: RawFd, buf: &mut [u8]) -> io::Result<usize> {
+    // SAFETY: the memory is that of a slice.
+    check(unsafe { libc::read(fd, buf.as_mut_ptr().cast(), buf.len()) })
+}
+
+/// Keeps the descriptor from programs that the application starts.
+pub fn close_on_exec(fd: RawFd) {
+    // SAFETY: takes numbers.
+    unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) };
+}
+
+/// Reads at `offset`.
+pub fn pread(fd: RawFd, buf: &mut [u8], offset: i64) -> io::Result<usize> {
+    loop {
+        // SAFETY: the memory is that of a slice.
+        match check(unsafe { libc::pread(fd, buf.as_mut_ptr().cast(), buf.len(), offset) }) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            other => return other,
+        }
+    }
+}
+
+/// Modification time of a file in microseconds since the epoch.
+pub fn mtime_us(path: &[u8]) -> Option<i64> {
+    use std::os::unix::ffi::OsStrExt;
+    use std::os::unix::fs::MetadataExt;
+    let found = std::fs::metadata(std::ffi::OsStr::from_bytes(path)).ok()?;
+    Some(found.mtime() * 1_000_000 + found.mtime_nsec() / 1000)
+}
+
+/// Whether a process with this number exists.
+pub fn process_exists(pid: i32) -> bool {
+    // SAFETY: signal 0 is only a question.
+    let status = unsafe { libc::kill(pid, 0) };
+    status == 0 || io::Error::last_os_error().raw_os_error() != Some(libc::ESRCH)
+}
+
+/// Ends the process now, without Python.
+pub fn exit_now(status: i32) -> ! {
+    // SAFETY: does not return.
+    unsafe { libc::_exit(status) }
+}
+
+/// The process whose signals are caught; one that the application forks is none of ours.
+static OWNER: AtomicI32 = AtomicI32::new(0);
+/// Where the signal handler writes.
+static SIGNAL_PIPE: AtomicI32 = AtomicI32::new(-1);
+
+extern "C" fn on_signal(number: libc::c_int) {
+    // SAFETY: takes nothing.
+    let process = unsafe { libc::getpid() };
+    if process != OWNER.load(Ordering::Relaxed) {
+        // SAFETY: takes numbers; may be called in a signal handler.
+        unsafe { libc::signal(number, libc::SIG_DFL) };
+        // SAFETY: as above. The signal arrives when this handler returns.
+        unsafe { libc::kill(process, number) };
+        return;
+    }
+    let byte = number as u8;
+    // SAFETY: this thread's errno, which the interrupted code may be about to read.
+    let place = unsafe { libc::__errno_location() };
+    // SAFETY: as above; it is alive as long as the thread.
+    let Some(errno) = (unsafe { place.as_mut() }) else { return };
+    let kept = *errno;
+    // SAFETY: a byte that is alive; `write` may be called in a signal handler.
+    unsafe { libc::write(SIGNAL_PIPE.load(Ordering::Relaxed), (&raw const byte).cast(), 1) };
+    *errno = kept;
+}
+
+/// Makes the pipe of [`catch`]; the end to read from, non-blocking.
+pub fn signal_pipe() -> io::Result<OwnedFd> {
+    let mut ends = [-1; 2];
+    // SAFETY: room for two descriptors.
+    check(unsafe { libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC | libc::O_NONBLOCK) } as isize)?;
+    SIGNAL_PIPE.store(ends[1], Ordering::Relaxed);
+    // SAFETY: takes nothing.
+    OWNER.store(unsafe { libc::getpid() }, Ordering::Relaxed);
+    // SAFETY: made just now.
+    Ok(unsafe { OwnedFd::from_raw_fd(ends[0]) })
+}
+
+/// From now on the signal's number arrives as a byte on the pipe. Handlers do not outlive exec, and no
+/// mask is changed: programs that the application starts get signals as they would elsewhere.
+pub fn catch(signal: i32) {
+    // SAFETY: all zero is a valid record: no flags, an empty mask.
+    let mut action: libc::sigaction = unsafe { mem::zeroed() };
+    action.sa_sigaction = on_signal as extern "C" fn(libc::c_int) as libc::sighandler_t;
+    action.sa_flags = libc::SA_RESTART;
+    // SAFETY: a handler of the right kind that lives as long as the process.
+    unsafe { libc::sigaction(signal, &action, ptr::null_mut()) };
+}
+
+/// Blocks every signal in the calling thread (embedded mode: they belong to httpd).
+pub fn block_signals() {
+    // SAFETY: all zero is a valid set, filled by the next call.
+    let mut all: libc::sigset_t = unsafe { mem::zeroed() };
+    // SAFETY: a set that is alive.
+    unsafe { libc::sigfillset(&mut all) };
+    // SAFETY: as above.
+    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &all, ptr::null_mut()) };
+}
+
+/// Shows `title` in place of the command line. Cut to the room that the command line takes.
+pub fn set_title(title: &str) {
+    let Ok(stat) = std::fs::read_to_string("/proc/self/stat") else { return };
+    // Fields are counted behind the last ')', which ends the second one (the name).
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or("").split_whitespace().collect();
+    let field = |number: usize| fields.get(number - 3).and_then(|text| text.parse::<usize>().ok());
+    let (Some(start), Some(end)) = (field(48), field(49)) else { return };
+    if start == 0 || end <= start + 1 {
+        return;
+    }
+    let room = end - start;
+    let shown = title.len().min(room - 1);
+    let area = ptr::with_exposed_provenance_mut::<u8>(start);
+    // SAFETY: the kernel says that our argument strings lie there; they are writable, and Python has copied them.
+    unsafe { ptr::write_bytes(area, 0, room) };
+    // SAFETY: as above, and `shown` is less than the room.
+    unsafe { ptr::copy_nonoverlapping(title.as_ptr(), area, shown) };
+}
+
+/// Names the calling thread, as `top` shows it.
+pub fn set_thread_name(name: &str) {
+    let mut text = [0u8; 16];
+    let len = name.len().min(15);
+    text[..len].copy_from_slice(&name.as_bytes()[..len]);
+    // SAFETY: sixteen bytes, ended by NUL.
+    unsafe { libc::prctl(libc::PR_SET_NAME, text.as_ptr()) };
+}

@@ -1,0 +1,122 @@
+//! Thread states: one for each thread and interpreter, made on demand and kept for the thread's life. The
+//! main interpreter's comes first, so that `PyGILState_*` of extensions finds that one.
+
+use std::cell::RefCell;
+use std::ptr;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use pyo3_ffi as ffi;
+
+use crate::interp::{self, Interp};
+use crate::py::Gil;
+
+/// Python is being finalised: thread states that are left belong to it.
+static ENDED: AtomicBool = AtomicBool::new(false);
+
+/// From now on no thread gives its states back.
+pub fn mark_ended() {
+    ENDED.store(true, Ordering::SeqCst);
+}
+
+struct States(Vec<(&'static Interp, *mut ffi::PyThreadState)>);
+
+impl Drop for States {
+    fn drop(&mut self) {
+        self.release();
+    }
+}
+
+thread_local! {
+    static STATES: RefCell<States> = const { RefCell::new(States(Vec::new())) };
+}
+
+impl States {
+    fn of(&mut self, interp: &'static Interp) -> *mut ffi::PyThreadState {
+        if let Some((_, state)) = self.0.iter().find(|(other, _)| ptr::eq(*other, interp)) {
+            return *state;
+        }
+        if self.0.is_empty() && !interp.is_main() {
+            if let Some(main) = interp::main() {
+                self.of(main);
+            }
+        }
+        // SAFETY: an interpreter that runs, as its record is only given out while it does.
+        let state = unsafe { ffi::PyThreadState_New(interp.state()) };
+        assert!(!state.is_null(), "no memory for a thread state");
+        self.0.push((interp, state));
+        interp.states.fetch_add(1, Ordering::SeqCst);
+        state
+    }
+
+    fn release(&mut self) {
+        // The main interpreter's, which stands first, goes last.
+        while let Some((interp, state)) = self.0.pop() {
+            if ENDED.load(Ordering::SeqCst) {
+                continue;
+            }
+            // SAFETY: a state of this thread, which is not attached.
+            unsafe { ffi::PyEval_RestoreThread(state) };
+            // SAFETY: it is the current one.
+            unsafe { ffi::PyThreadState_Clear(state) };
+            // SAFETY: attached.
+            unsafe { ffi::PyEval_SaveThread() };
+            // SAFETY: cleared, and no longer the current one of any thread.
+            unsafe { ffi::PyThreadState_Delete(state) };
+            interp.states.fetch_sub(1, Ordering::SeqCst);
+        }
+    }
+}
+
+/// Runs `body` attached to `interp`. The thread must not be attached.
+pub fn attach<T>(interp: &'static Interp, body: impl FnOnce(Gil) -> T) -> T {
+    struct Detach;
+    impl Drop for Detach {
+        fn drop(&mut self) {
+            // SAFETY: attached by the function around this.
+            unsafe { ffi::PyEval_SaveThread() };
+        }
+    }
+    let state = STATES.with_borrow_mut(|states| states.of(interp));
+    // SAFETY: a state of this thread; Python runs, and the thread is not attached.
+    unsafe { ffi::PyEval_RestoreThread(state) };
+    let _detach = Detach;
+    // SAFETY: attached until `_detach` is dropped, after `body`.
+    body(unsafe { Gil::assume() })
+}
+
+/// This thread's state for `interp`, to which it is not attached.
+pub fn fresh_state(interp: &'static Interp) -> *mut ffi::PyThreadState {
+    STATES.with_borrow_mut(|states| states.of(interp))
+}
+
+/// Makes `state` this thread's state for `interp`.
+pub fn adopt(interp: &'static Interp, state: *mut ffi::PyThreadState) {
+    STATES.with_borrow_mut(|states| states.0.push((interp, state)));
+    interp.states.fetch_add(1, Ordering::SeqCst);
+}
+
+/// Makes the current state this thread's, which stays attached.
+pub fn adopt_attached(_gil: Gil, interp: &'static Interp) {
+    // SAFETY: the thread is attached.
+    adopt(interp, unsafe { ffi::PyThreadState_Get() });
+}
+
+/// Makes the state with which Python was initialised this thread's, and leaves the interpreter.
+pub fn adopt_current(_gil: Gil, interp: &'static Interp) {
+    // SAFETY: the thread is attached; it is not afterwards, and the caller's `Gil` ends with this.
+    adopt(interp, unsafe { ffi::PyEval_SaveThread() });
+}
+
+/// Takes this thread's state for `interp` out of the record.
+pub fn disown(interp: &'static Interp) -> Option<*mut ffi::PyThreadState> {
+    STATES.with_borrow_mut(|states| {
+        let at = states.0.iter().position(|(other, _)| ptr::eq(*other, interp))?;
+        interp.states.fetch_sub(1, Ordering::SeqCst);
+        Some(states.0.remove(at).1)
+    })
+}
+
+/// Gives this thread's states back, before it ends.
+pub fn release() {
+    STATES.with_borrow_mut(States::release);
+}

@@ -1,0 +1,342 @@
+//! What Python calls in the engine: the type of `wsgi.input`, `start_response`, `write`, the functions
+//! below the log streams, and the extension module. Each function is guarded and then calls safe code.
+
+#![allow(clippy::multiple_unsafe_ops_per_block)] // A call and the claim on its result are one step.
+
+use core::ffi::{CStr, c_void};
+use core::{mem, ptr, slice};
+use std::panic::{self, AssertUnwindSafe};
+
+use pyo3_ffi as ffi;
+
+use crate::exchange::{Exchange, Link, flush_text, write_text};
+use crate::input;
+use crate::py::{Any, Gil, Kind, Owned, Raised, Res};
+
+/// Layout of `wsgi.input` objects. They are also the `self` of `start_response` and `write`.
+#[repr(C)]
+struct InputObject {
+    base: ffi::PyObject,
+    link: Link,
+}
+
+/// A table that Python reads and never writes.
+#[repr(transparent)]
+struct Table<T>(T);
+
+// SAFETY: constant data; the pointers in it are to constants and functions.
+unsafe impl<T> Sync for Table<T> {}
+
+/// Runs the body of a function that Python calls. A panic becomes an exception.
+fn guard<T>(on_error: T, body: impl FnOnce(Gil) -> Res<T>) -> T {
+    // SAFETY: Python calls its functions attached.
+    let gil = unsafe { Gil::assume() };
+    match panic::catch_unwind(AssertUnwindSafe(|| body(gil))) {
+        Ok(Ok(value)) => value,
+        Ok(Err(Raised)) => on_error,
+        Err(payload) => {
+            mem::forget(payload);
+            gil.raise(Kind::Runtime, "internal error of mod_wsgi");
+            on_error
+        }
+    }
+}
+
+/// As [`guard`], for functions that return an object.
+fn guard_object(body: impl FnOnce(Gil) -> Res<Owned>) -> *mut ffi::PyObject {
+    guard(ptr::null_mut(), |gil| body(gil).map(Owned::into_ptr))
+}
+
+/// The arguments of a METH_FASTCALL function.
+///
+/// # Safety
+/// As Python passes them; they are alive while the result is used.
+unsafe fn arguments<'a>(args: *mut *mut ffi::PyObject, count: ffi::Py_ssize_t) -> &'a [&'a Any] {
+    if count == 0 {
+        return &[];
+    }
+    // SAFETY: `count` pointers to objects, none null; `&Any` is such a pointer.
+    unsafe { slice::from_raw_parts(args.cast(), count.unsigned_abs()) }
+}
+
+/// The exchange that `slf`, a `wsgi.input`, leads to.
+///
+/// # Safety
+/// `slf` is an `InputObject`.
+unsafe fn exchange<'a>(gil: Gil, slf: *mut ffi::PyObject, ended: &str) -> Res<&'a Exchange<'static>> {
+    // SAFETY: the layout by contract; the object is alive during the call.
+    let link = unsafe { &(*slf.cast::<InputObject>()).link };
+    link.exchange(gil).ok_or_else(|| gil.raise(Kind::Runtime, ended))
+}
+
+/// The optional size argument: nothing, `None` and negative numbers mean "all".
+fn size(gil: Gil, name: &str, args: &[&Any]) -> Res<Option<usize>> {
+    match args {
+        [] => Ok(None),
+        [size] if size.is_none() => Ok(None),
+        [size] => Ok(usize::try_from(size.as_i64()?).ok()),
+        _ => Err(gil.raise(Kind::Type, &format!("{name}() takes at most 1 argument ({} given)", args.len()))),
+    }
+}
+
+type Reader = fn(&Exchange<'_>, Gil, Option<usize>) -> Res<Owned>;
+
+/// # Safety
+/// As Python calls a METH_FASTCALL method of an `InputObject`.
+unsafe fn reader(
+    slf: *mut ffi::PyObject,
+    args: *mut *mut ffi::PyObject,
+    count: ffi::Py_ssize_t,
+    name: &str,
+    run: Reader,
+) -> *mut ffi::PyObject {
+    guard_object(|gil| {
+        let ended = format!("{name}() called on wsgi.input after request completed");
+        // SAFETY: by this function's contract.
+        let (exchange, args) = unsafe { (exchange(gil, slf, &ended)?, arguments(args, count)) };
+        run(exchange, gil, size(gil, name, args)?)
+    })
+}
+
+unsafe extern "C" fn input_read(
+    slf: *mut ffi::PyObject,
+    args: *mut *mut ffi::PyObject,
+    count: ffi::Py_ssize_t,
+) -> *mut ffi::PyObject {
+    // SAFETY: called by Python as declared in INPUT_METHODS.
+    unsafe { reader(slf, args, count, "read", input::read) }
+}
+
+unsafe extern "C" fn input_readline(
+    slf: *mut ffi::PyObject,
+    args: *mut *mut ffi::PyObject,
+    count: ffi::Py_ssize_t,
+) -> *mut ffi::PyObject {
+    // SAFETY: called by Python as declared in INPUT_METHODS.
+    unsafe { reader(slf, args, count, "readline", input::readline) }
+}
+
+unsafe extern "C" fn input_readlines(
+    slf: *mut ffi::PyObject,
+    args: *mut *mut ffi::PyObject,
+    count: ffi::Py_ssize_t,
+) -> *mut ffi::PyObject {
+    // SAFETY: called by Python as declared in INPUT_METHODS.
+    unsafe { reader(slf, args, count, "readlines", input::readlines) }
+}
+
+unsafe extern "C" fn input_close(_slf: *mut ffi::PyObject, _: *mut ffi::PyObject) -> *mut ffi::PyObject {
+    guard_object(|gil| Ok(gil.none()))
+}
+
+unsafe extern "C" fn input_iter(slf: *mut ffi::PyObject) -> *mut ffi::PyObject {
+    guard_object(|gil| {
+        // SAFETY: Python passes an object that is alive.
+        unsafe { gil.borrow(slf) }.map(Any::new_ref).ok_or(Raised)
+    })
+}
+
+unsafe extern "C" fn input_next(slf: *mut ffi::PyObject) -> *mut ffi::PyObject {
+    guard(ptr::null_mut(), |gil| {
+        let ended = "iteration of wsgi.input attempted after request completed";
+        // SAFETY: Python calls this for its own type only.
+        let exchange = unsafe { exchange(gil, slf, ended) }?;
+        Ok(input::next_line(exchange, gil)?.map_or(ptr::null_mut(), Owned::into_ptr))
+    })
+}
+
+unsafe extern "C" fn start_response(
+    slf: *mut ffi::PyObject,
+    args: *mut *mut ffi::PyObject,
+    count: ffi::Py_ssize_t,
+) -> *mut ffi::PyObject {
+    guard_object(|gil| {
+        // SAFETY: bound to an `InputObject` by `start_response_of`; called as declared.
+        let exchange = unsafe { exchange(gil, slf, "start_response() called after request completed") }?;
+        // SAFETY: as Python passes them.
+        match unsafe { arguments(args, count) } {
+            [status, headers] => exchange.start(gil, status, headers, None)?,
+            [status, headers, exc_info] => exchange.start(gil, status, headers, Some(exc_info))?,
+            other => {
+                let text = format!("start_response() takes 2 or 3 positional arguments ({} given)", other.len());
+                return Err(gil.raise(Kind::Type, &text));
+            }
+        }
+        bound(&WRITE.0, slf)
+    })
+}
+
+unsafe extern "C" fn write(slf: *mut ffi::PyObject, data: *mut ffi::PyObject) -> *mut ffi::PyObject {
+    guard_object(|gil| {
+        // SAFETY: bound to an `InputObject` by `start_response`.
+        let exchange = unsafe { exchange(gil, slf, "write() called after request completed") }?;
+        // SAFETY: as Python passes it.
+        let data = unsafe { gil.borrow(data) }.ok_or(Raised)?;
+        exchange.write(gil, data)?;
+        Ok(gil.none())
+    })
+}
+
+/// The number of a log stream, and what is written to it.
+fn stream<'a>(gil: Gil, args: &[&'a Any]) -> Res<(usize, &'a Any)> {
+    match args {
+        [stream, data] => Ok((usize::try_from(stream.as_i64()?).unwrap_or(0), data)),
+        [stream] => Ok((usize::try_from(stream.as_i64()?).unwrap_or(0), stream)),
+        _ => Err(gil.raise(Kind::Type, "stream and bytes expected")),
+    }
+}
+
+unsafe extern "C" fn log_write(
+    _slf: *mut ffi::PyObject,
+    args: *mut *mut ffi::PyObject,
+    count: ffi::Py_ssize_t,
+) -> *mut ffi::PyObject {
+    guard_object(|gil| {
+        // SAFETY: as Python passes them.
+        let (stream, data) = stream(gil, unsafe { arguments(args, count) })?;
+        write_text(gil, stream, data.as_bytes().unwrap_or_default());
+        Ok(gil.none())
+    })
+}
+
+unsafe extern "C" fn log_flush(
+    _slf: *mut ffi::PyObject,
+    args: *mut *mut ffi::PyObject,
+    count: ffi::Py_ssize_t,
+) -> *mut ffi::PyObject {
+    guard_object(|gil| {
+        // SAFETY: as Python passes them.
+        let (stream, _) = stream(gil, unsafe { arguments(args, count) })?;
+        flush_text(gil, stream);
+        Ok(gil.none())
+    })
+}
+
+/// A METH_FASTCALL entry of a method table.
+const fn fast(name: &'static CStr, function: ffi::PyCFunctionFast) -> ffi::PyMethodDef {
+    ffi::PyMethodDef {
+        ml_name: name.as_ptr(),
+        ml_meth: ffi::PyMethodDefPointer { PyCFunctionFast: function },
+        ml_flags: ffi::METH_FASTCALL,
+        ml_doc: ptr::null(),
+    }
+}
+
+/// An entry for a function of no or one argument.
+const fn plain(name: &'static CStr, function: ffi::PyCFunction, flags: i32) -> ffi::PyMethodDef {
+    ffi::PyMethodDef {
+        ml_name: name.as_ptr(),
+        ml_meth: ffi::PyMethodDefPointer { PyCFunction: function },
+        ml_flags: flags,
+        ml_doc: ptr::null(),
+    }
+}
+
+static START_RESPONSE: Table<ffi::PyMethodDef> = Table(fast(c"start_response", start_response));
+static WRITE: Table<ffi::PyMethodDef> = Table(plain(c"write", write, ffi::METH_O));
+static LOG_WRITE: Table<ffi::PyMethodDef> = Table(fast(c"_log_write", log_write));
+static LOG_FLUSH: Table<ffi::PyMethodDef> = Table(fast(c"_log_flush", log_flush));
+
+static INPUT_METHODS: Table<[ffi::PyMethodDef; 5]> = Table([
+    fast(c"read", input_read),
+    fast(c"readline", input_readline),
+    fast(c"readlines", input_readlines),
+    plain(c"close", input_close, ffi::METH_NOARGS),
+    ffi::PyMethodDef::zeroed(),
+]);
+
+/// A built-in function bound to `slf`.
+fn bound(definition: &'static ffi::PyMethodDef, slf: *mut ffi::PyObject) -> Res<Owned> {
+    let definition = ptr::from_ref(definition).cast_mut();
+    // SAFETY: a constant definition, which Python does not write to, and an object that is alive or null.
+    unsafe { Owned::from_new(ffi::PyCFunction_NewEx(definition, slf, ptr::null_mut())) }
+}
+
+/// The functions below the log streams: write, flush.
+pub fn log_functions() -> Res<(Owned, Owned)> {
+    Ok((bound(&LOG_WRITE.0, ptr::null_mut())?, bound(&LOG_FLUSH.0, ptr::null_mut())?))
+}
+
+/// Makes this interpreter's type of `wsgi.input`. It holds no reference, so it needs no part in GC.
+pub fn input_type() -> Res<Owned> {
+    let slot = |slot, pfunc: *mut c_void| ffi::PyType_Slot { slot, pfunc };
+    let iter: unsafe extern "C" fn(*mut ffi::PyObject) -> *mut ffi::PyObject = input_iter;
+    let next: unsafe extern "C" fn(*mut ffi::PyObject) -> *mut ffi::PyObject = input_next;
+    let mut slots = [
+        slot(ffi::Py_tp_methods, ptr::from_ref(&INPUT_METHODS.0).cast_mut().cast()),
+        slot(ffi::Py_tp_iter, iter as *mut c_void),
+        slot(ffi::Py_tp_iternext, next as *mut c_void),
+        slot(0, ptr::null_mut()),
+    ];
+    let mut spec = ffi::PyType_Spec {
+        name: c"mod_wsgi.Input".as_ptr(),
+        basicsize: i32::try_from(mem::size_of::<InputObject>()).unwrap_or(0),
+        itemsize: 0,
+        flags: u32::try_from(ffi::Py_TPFLAGS_DEFAULT).unwrap_or(0),
+        slots: slots.as_mut_ptr(),
+    };
+    // SAFETY: a spec whose tables are alive during the call; Python copies it, and keeps pointers to
+    // the name and the methods, which are constants.
+    unsafe { Owned::from_new(ffi::PyType_FromSpec(&mut spec)) }
+}
+
+/// Makes a `wsgi.input` that leads to `exchange`. Its link must be cut before the exchange goes.
+pub fn new_input(kind: &Any, exchange: &Exchange<'_>) -> Res<Owned> {
+    // SAFETY: the type that `input_type` made.
+    let object = unsafe { Owned::from_new(ffi::PyType_GenericAlloc(kind.as_ptr().cast(), 0)) }?;
+    input_link(&object).set(exchange);
+    Ok(object)
+}
+
+/// The link of an object that [`new_input`] made.
+pub fn input_link(object: &Any) -> &Link {
+    // SAFETY: only objects of `new_input` are passed, which have this layout.
+    unsafe { &(*object.as_ptr().cast::<InputObject>()).link }
+}
+
+/// `start_response` for the request of `input`.
+pub fn start_response_of(input: &Any) -> Res<Owned> {
+    bound(&START_RESPONSE.0, input.as_ptr())
+}
+
+unsafe extern "C" fn serve(_slf: *mut ffi::PyObject, fd: *mut ffi::PyObject) -> *mut ffi::PyObject {
+    guard_object(|gil| {
+        // SAFETY: as Python passes it.
+        let fd = unsafe { gil.borrow(fd) }.ok_or(Raised)?.as_i64()?;
+        gil.int(crate::daemon::serve(gil, i32::try_from(fd).unwrap_or(-1)).into())
+    })
+}
+
+static MODULE_METHODS: Table<[ffi::PyMethodDef; 2]> =
+    Table([plain(c"serve", serve, ffi::METH_O), ffi::PyMethodDef::zeroed()]);
+
+static MODULE_SLOTS: Table<[ffi::PyModuleDef_Slot; 1]> =
+    Table([ffi::PyModuleDef_Slot { slot: 0, value: ptr::null_mut() }]);
+
+/// Python writes to it, with the GIL held; nobody else touches it.
+static mut MODULE: ffi::PyModuleDef = ffi::PyModuleDef {
+    m_base: ffi::PyModuleDef_HEAD_INIT,
+    m_name: c"_mod_wsgi_engine".as_ptr(),
+    m_doc: c"Serves WSGI requests of Apache httpd in this process.".as_ptr(),
+    m_size: 0,
+    m_methods: (&raw const MODULE_METHODS).cast_mut().cast(),
+    m_slots: (&raw const MODULE_SLOTS).cast_mut().cast(),
+    m_traverse: None,
+    m_clear: None,
+    m_free: None,
+};
+
+/// The extension module's entry (multi-phase initialisation).
+///
+/// # Safety
+/// Called by Python's import, attached.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn PyInit__mod_wsgi_engine() -> *mut ffi::PyObject {
+    if crate::interp::is_free_threaded() {
+        // SAFETY: attached, by contract; the text is a C string.
+        unsafe { ffi::PyErr_SetString(ffi::PyExc_ImportError, c"free-threaded Python is not supported".as_ptr()) };
+        return ptr::null_mut();
+    }
+    // SAFETY: the definition lives as long as the process.
+    unsafe { ffi::PyModuleDef_Init(&raw mut MODULE) }
+}

@@ -1,0 +1,31 @@
+//! Runs `test_daemon.py` with each Python of WSGI_TEST_PYTHONS (paths with spaces or colons between; default
+//! /usr/bin/python3). One that is not installed is left out.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// The engine, built now: for its tests cargo does not build a library that is no Rust library.
+fn engine() -> PathBuf {
+    let here = std::env::current_exe().expect("this program");
+    let folder = here.parent().and_then(Path::parent).expect("the folder of the profile");
+    let profile = if folder.ends_with("release") { "release" } else { "dev" };
+    let build = ["build", "--quiet", "--package", "wsgi-engine", "--profile", profile];
+    assert!(Command::new(env!("CARGO")).args(build).status().expect("cargo runs").success());
+    folder.join("libwsgi_engine.so")
+}
+
+#[test]
+fn the_engine_serves_in_a_daemon_process() {
+    let pythons = std::env::var("WSGI_TEST_PYTHONS").unwrap_or_else(|_| "/usr/bin/python3".to_owned());
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/test_daemon.py");
+    let engine = engine();
+    for python in pythons.split([' ', ':', ',']).filter(|python| Path::new(python).exists()) {
+        let status = Command::new("python3")
+            .args(["-B", "-W", "ignore"])
+            .arg(&tests)
+            .env("WSGI_TEST_PYTHON", python)
+            .env("WSGI_TEST_ENGINE", &engine)
+            .status();
+        assert!(status.expect("python3 runs").success(), "with {python}");
+    }
+}

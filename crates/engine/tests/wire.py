@@ -1,0 +1,187 @@
+"""The wire from the child's and the supervisor's side, for tests: starts an engine in a real Python and speaks to it."""
+import array
+import json
+import os
+import re
+import select
+import socket
+import struct
+import subprocess
+import threading
+import time
+import weakref
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+BOOT = re.search(r'r#"(.*?)"#', open(os.path.join(HERE, '../../wire/src/boot.rs')).read(), re.S).group(1)
+KNOWN = re.findall(r'^    "([^"]+)",$', open(os.path.join(HERE, '../../wire/src/keys.rs')).read(), re.M)
+
+HELLO, REQUEST, BODY, ABORTED, HEAD, DATA, LOG, FAILED, STALE, CONTINUE = 1, 2, 3, 4, 16, 17, 19, 20, 21, 22
+RELOAD, CONFIRM, MAIN = 1, 2, 4
+
+
+def frame(tag, payload=b'', last=False):
+    return struct.pack('>BBHI', tag, last, 0, len(payload)) + payload
+
+
+def hello():
+    return frame(HELLO, struct.pack('>I', 1))
+
+
+def short(data):
+    return struct.pack('>H', len(data)) + data
+
+
+def request(script, environ=(), flags=0, mtime=0, group='', callable='application', last=True):
+    if flags & RELOAD and not mtime:
+        mtime = os.stat(script).st_mtime_ns // 1000
+    variables = {'REQUEST_METHOD': 'GET', 'SCRIPT_NAME': '', 'PATH_INFO': '/', 'QUERY_STRING': '', 'SERVER_NAME': 'x',
+                 'SERVER_PORT': '80', 'SERVER_PROTOCOL': 'HTTP/1.1', 'wsgi.url_scheme': 'http'}
+    variables.update(environ)
+    out = struct.pack('>Bqqq', flags, mtime, int(time.time() * 1e6), int(time.time() * 1e6))
+    out += short(script.encode()) + short(callable.encode()) + short(group.encode()) + struct.pack('>H', len(variables))
+    for key, value in variables.items():
+        value = value.encode('latin-1')
+        if key in KNOWN:
+            out += struct.pack('>H', 0x8000 | KNOWN.index(key))
+        else:
+            out += short(key.encode())
+        out += struct.pack('>I', len(value)) + value
+    return frame(REQUEST, out, last)
+
+
+class Response:
+    def __init__(self):
+        self.status = self.reason = self.failed = None
+        self.headers, self.logs, self.tags = [], [], []
+        self.body = b''
+        self.complete = self.stale = self.confirmed = self.lost = False
+
+
+class Connection:
+    def __init__(self, sock):
+        self.sock, self.data = sock, b''
+        sock.settimeout(20)
+        weakref.finalize(self, sock.close)
+        self.sock.sendall(hello())
+
+    def send(self, data):
+        self.sock.sendall(data)
+
+    def next_frame(self):
+        while len(self.data) < 8 or len(self.data) < 8 + struct.unpack('>I', self.data[4:8])[0]:
+            got = self.sock.recv(1 << 20)
+            if not got:
+                raise EOFError
+            self.data += got
+        tag, last, _, length = struct.unpack('>BBHI', self.data[:8])
+        payload, self.data = self.data[8:8 + length], self.data[8 + length:]
+        return tag, last, payload
+
+    def response(self, until_continue=False):
+        found, parts = Response(), []
+        while True:
+            tag, last, payload = self.next_frame()
+            found.tags.append(tag)
+            if tag == LOG:
+                found.logs.append(payload[1:].decode())
+            elif tag == CONTINUE:
+                found.confirmed = True
+                if until_continue:
+                    return found
+            elif tag == HEAD:
+                found.status, size = struct.unpack('>HH', payload[:4])
+                found.reason, rest = payload[4:4 + size].decode(), payload[4 + size:]
+                count, rest = struct.unpack('>H', rest[:2])[0], rest[2:]
+                for _ in range(count):
+                    size = struct.unpack('>H', rest[:2])[0]
+                    name, rest = rest[2:2 + size], rest[2 + size:]
+                    size = struct.unpack('>I', rest[:4])[0]
+                    found.headers.append((name.decode('latin-1'), rest[4:4 + size].decode('latin-1')))
+                    rest = rest[4 + size:]
+            elif tag == DATA:
+                parts.append(payload)
+            elif tag == FAILED:
+                found.failed = payload[0]
+            elif tag == STALE:
+                found.stale = True
+            if last or tag in (FAILED, STALE):
+                found.complete, found.body = bool(last), b''.join(parts)
+                return found
+
+    def get(self, script, environ=(), body=None, **options):
+        data = request(script, environ, last=body is None, **options)
+        if body is not None:
+            data += frame(BODY, body, True)
+        self.send(data)
+        return self.response()
+
+
+class Daemon:
+    """An engine in a process of `python`."""
+
+    def __init__(self, python, engine, ready=True, protocol=1, parent=None, **pool):
+        config = {'id': 1, 'name': 'test', 'defined_at': 'here:1', 'processes': 1, 'threads': 2, 'multiprocess': False,
+                  'python': python, 'python_from': 'test', 'identity': None, 'home': None, 'umask': None, 'display_name': None,
+                  'env': [], 'utf8_mode': False, 'python_path': [], 'main_script': None, 'preload': [], 'maximum_requests': 0,
+                  'shutdown_timeout_ms': 2000, 'graceful_timeout_ms': 0, 'case_insensitive': False, 'log_level': 4,
+                  'apache_version': [2, 4, 71]}
+        config.update(pool)
+        self.control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.control.settimeout(20)
+        library = os.open(engine, os.O_RDONLY)
+        high = [os.dup2(theirs.fileno(), 100), os.dup2(library, 101)]
+
+        def place():
+            os.dup2(100, 3)
+            os.dup2(101, 4)
+            os.close(100)
+            os.close(101)
+
+        self.process = subprocess.Popen([python, '-c', BOOT], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                        stderr=subprocess.STDOUT, preexec_fn=place, close_fds=False)
+        for fd in high + [library]:
+            os.close(fd)
+        theirs.close()
+        self.output = []
+        self.reader = threading.Thread(target=self._read, daemon=True)
+        self.reader.start()
+        message = {'protocol': protocol, 'parent_pid': parent or os.getpid(), 'pool': config}
+        self.control.send(json.dumps(message).encode())
+        if ready:
+            message = self.control.recv(16)
+            if message != b'\x01\x00':
+                self.process.wait()
+                self.reader.join(2)
+                raise RuntimeError('not ready: %r %r' % (message, self.output))
+
+    def _read(self):
+        for line in self.process.stdout:
+            self.output.append(line.decode().rstrip('\n'))
+
+    def connect(self):
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.control.sendmsg([b'\x01'], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array('i', [theirs.fileno()]))])
+        theirs.close()
+        return Connection(ours)
+
+    def message(self, timeout=5):
+        if not select.select([self.control], [], [], timeout)[0]:
+            return None
+        return self.control.recv(16)
+
+    def stop(self, timeout=10):
+        self.control.send(b'\x02')
+        status = self.process.wait(timeout)
+        self.reader.join(2)
+        return status
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        self.reader.join(2)
+        self.process.stdout.close()
+        self.control.close()
