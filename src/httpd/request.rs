@@ -231,12 +231,18 @@ impl<'r> Request<'r> {
         unsafe { Table::from_raw(self.record().notes, self.pool()) }
     }
 
-    /// Fills `subprocess_env` with the CGI variables.
+    /// Fills `subprocess_env` with the CGI variables, all but `PATH_TRANSLATED`; `SCRIPT_NAME` is the whole path.
+    ///
+    /// For `PATH_TRANSLATED`, which no WSGI application gets, `ap_add_cgi_vars` would run a subrequest with a
+    /// directory walk of its own, at the cost of all that we do. It does so where there is a `path_info`.
     pub(crate) fn add_cgi_variables(self) {
-        // SAFETY: the request is valid and in its handler.
-        unsafe { sys::ap_add_common_vars(self.raw) };
-        // SAFETY: as above.
-        unsafe { sys::ap_add_cgi_vars(self.raw) };
+        // SAFETY: the request is valid and in its handler; the empty text is constant and put back at once.
+        unsafe {
+            sys::ap_add_common_vars(self.raw);
+            let path_info = std::mem::replace(&mut (*self.raw).path_info, c"".as_ptr().cast_mut());
+            sys::ap_add_cgi_vars(self.raw);
+            (*self.raw).path_info = path_info;
+        }
     }
 
     /// The connection is TLS.

@@ -106,7 +106,9 @@ fn new() -> io::Result<Kept> {
 fn least_ids(groups: &[Group]) -> Option<Ids> {
     let mut all = groups.iter().map(|group| group.config.identity.as_ref());
     let first = all.next()??;
-    let same = all.all(|other| other.is_some_and(|other| (other.uid, other.gid) == (first.uid, first.gid) && other.groups == first.groups));
+    let same = all.all(|other| {
+        other.is_some_and(|other| (other.uid, other.gid) == (first.uid, first.gid) && other.groups == first.groups)
+    });
     same.then(|| Ids { uid: first.uid, gid: first.gid, groups: first.groups.clone() })
 }
 

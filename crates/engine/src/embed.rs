@@ -24,7 +24,7 @@ use wsgi_wire::response::Failure;
 use crate::adapter::{self, Request};
 use crate::exchange::{self, Body, Exchange, Gone, Outcome, Sink};
 use crate::interp::{self, Facts};
-use crate::{python, sys, threads};
+use crate::{python, sys, threads, turn};
 
 /// What the child offers, and how its functions are called.
 static HOST: OnceLock<Host> = OnceLock::new();
@@ -203,10 +203,12 @@ fn run(payload: &[u8], host: &Host, request: *mut c_void) -> Result<(), Failure>
     let calls = Calls { host, request, lock: &lock };
     let (mut body, mut sink) = (Incoming(&calls), Outgoing { calls: &calls, head: None, kept: Vec::new() });
     let exchange = Exchange::new(&mut body, &mut sink, thread_id());
+    let turn = turn::begin();
     let (outcome, has_reader) = threads::attach(interp, |gil| {
         let outcome = adapter::run(gil, interp, &exchange, Request { head, variables, taken_us: 0 });
         (outcome, exchange.has_reader())
     });
+    drop(turn);
     let sent = exchange.end(outcome);
     while has_reader && threads::attach(interp, |_| exchange.has_reader()) {
         std::thread::sleep(Duration::from_millis(1));

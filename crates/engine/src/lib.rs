@@ -23,4 +23,5 @@ mod python;
 mod script;
 mod sys;
 mod threads;
+mod turn;
 mod types;

@@ -119,6 +119,8 @@ impl Gil {
                 unsafe { ffi::PyEval_RestoreThread(self.0) }
             }
         }
+        // Whoever detaches may wait for long: the next one may have its turn.
+        crate::turn::end();
         // SAFETY: the thread is attached, as `self` says.
         let _attach = Attach(unsafe { ffi::PyEval_SaveThread() });
         body()

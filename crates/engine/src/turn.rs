@@ -1,0 +1,76 @@
+//! Taking turns before the GIL, in embedded mode.
+//!
+//! Threads that meet at the GIL cost two or three context switches each (a mutex, a condition variable and
+//! the mutex again); with requests of some ten microseconds that is a fifth of all CPU time (measured: 63 us
+//! a request without turns, 51 with them). A thread therefore waits here, where one switch is enough, until the
+//! one before it is through.
+//!
+//! The order is only a courtesy. Who lets go of the GIL in order to wait ends its turn ([`end`]) where we know of
+//! it; an application may also wait by itself (a database, a sleep). So nobody waits longer than [`PATIENCE`]; who
+//! had to goes on without a turn, and for the next [`PAUSE`] requests nobody takes any. Daemon processes, whose
+//! request threads are counted out by the scoreboard, gain nothing from it.
+
+use std::cell::Cell;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use parking_lot::{Mutex, MutexGuard};
+
+/// Longest wait for a turn.
+const PATIENCE: Duration = Duration::from_millis(1);
+/// Requests that take no turn after one waited in vain.
+const PAUSE: u32 = 1000;
+
+static TURN: Mutex<()> = Mutex::new(());
+static PAUSED: AtomicU32 = AtomicU32::new(0);
+
+thread_local! {
+    static MINE: Cell<Option<MutexGuard<'static, ()>>> = const { Cell::new(None) };
+}
+
+/// Ends the turn when dropped, if it has not ended before.
+pub struct Turn;
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        end();
+    }
+}
+
+/// Waits for this thread's turn; returns without one when turns do not help. To be called detached.
+pub fn begin() -> Turn {
+    let left = PAUSED.load(Ordering::Relaxed);
+    if left > 0 {
+        PAUSED.store(left - 1, Ordering::Relaxed);
+    } else if let Some(guard) = TURN.try_lock_for(PATIENCE) {
+        MINE.set(Some(guard));
+    } else {
+        PAUSED.store(PAUSE, Ordering::Relaxed);
+    }
+    Turn
+}
+
+/// Ends this thread's turn, if it has one.
+pub fn end() {
+    drop(MINE.take());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_waits_in_vain_goes_on_and_turns_pause() {
+        let first = begin();
+        let other = std::thread::spawn(|| {
+            let _turn = begin();
+            let has_turn = MINE.take().is_some();
+            (has_turn, PAUSED.load(Ordering::Relaxed))
+        });
+        assert_eq!(other.join().expect("no panic"), (false, PAUSE));
+        drop(first);
+        drop(begin());
+        assert_eq!(PAUSED.load(Ordering::Relaxed), PAUSE - 1);
+        assert!(TURN.try_lock().is_some());
+    }
+}
