@@ -137,9 +137,12 @@ mod tests {
         for row in &TABLE {
             let mut reader = Reader::default();
             let line = format!("{} {}", row.name_str(), sample(row.kind));
-            reader.read(MAIN, &line).unwrap_or_else(|error| panic!("{error}"));
+            let place = if row.places.contains(Places::SERVER) { MAIN } else { DIR };
+            reader.read(place, &line).unwrap_or_else(|error| panic!("{error}"));
             reader.global.used.clear();
-            let stored = reader.server != ServerConfig::default() || reader.global != GlobalConfig::default();
+            let stored = reader.server != ServerConfig::default()
+                || reader.dir != DirConfig::default()
+                || reader.global != GlobalConfig::default();
             assert!(stored, "{line}");
             if row.kind != Kind::Groups {
                 assert!(error(MAIN, row.name_str()).contains(row.name_str()));

@@ -35,12 +35,6 @@ pub struct RequestFacts<'a> {
     pub pass_authorization: bool,
     /// The request header.
     pub authorization: Option<&'a [u8]>,
-    /// `mod_wsgi.process_group`; empty in embedded mode.
-    pub process_group: &'a [u8],
-    /// `mod_wsgi.application_group`.
-    pub application_group: &'a [u8],
-    /// `mod_wsgi.callable_object`.
-    pub callable_object: &'a [u8],
     /// `r->handler`.
     pub handler: &'a [u8],
     /// The script of `WSGIHandlerScript`; empty otherwise.
@@ -96,11 +90,10 @@ fn put_paths(facts: &RequestFacts<'_>, put: &mut impl FnMut(&[u8], &[u8])) {
 
 /// The texts among our own variables.
 fn put_own(facts: &RequestFacts<'_>, put: &mut impl FnMut(&[u8], &[u8])) {
-    put(b"mod_wsgi.process_group", facts.process_group);
-    put(b"mod_wsgi.application_group", facts.application_group);
-    put(b"mod_wsgi.callable_object", facts.callable_object);
     put(b"mod_wsgi.request_handler", facts.handler);
-    put(b"mod_wsgi.handler_script", facts.handler_script);
+    if !facts.handler_script.is_empty() {
+        put(b"mod_wsgi.handler_script", facts.handler_script);
+    }
     put(b"mod_wsgi.listener_host", facts.listener_host);
     let mut digits = [0; DIGITS];
     put(b"mod_wsgi.listener_port", decimal(facts.listener_port.into(), &mut digits));
@@ -160,9 +153,6 @@ mod tests {
         content_filter: false,
         pass_authorization: false,
         authorization: Some(b"Basic eA=="),
-        process_group: b"site",
-        application_group: b"",
-        callable_object: b"application",
         handler: b"wsgi-script",
         handler_script: b"",
         listener_host: b"127.0.0.1",
@@ -189,13 +179,9 @@ mod tests {
             ("PATH_INFO", "/x"),
             ("REQUEST_METHOD", "GET"),
             ("SCRIPT_NAME", "/app"),
-            ("mod_wsgi.application_group", ""),
-            ("mod_wsgi.callable_object", "application"),
-            ("mod_wsgi.handler_script", ""),
             ("mod_wsgi.listener_host", "127.0.0.1"),
             ("mod_wsgi.listener_port", "8000"),
             ("mod_wsgi.path_info", "/x"),
-            ("mod_wsgi.process_group", "site"),
             ("mod_wsgi.request_handler", "wsgi-script"),
             ("mod_wsgi.request_id", "id"),
             ("mod_wsgi.script_name", "/app"),
@@ -233,7 +219,7 @@ mod tests {
             assert_eq!(environ[key], "from httpd");
         }
         assert_eq!(environ.len(), own + passed.len());
-        assert_eq!(environ["mod_wsgi.process_group"], "site");
+        assert!(!environ.contains_key("mod_wsgi.process_group"));
     }
 
     #[test]

@@ -134,7 +134,9 @@ impl Request<'_> {
         let raw = self.raw();
         // SAFETY: the request is ours in its handler.
         unsafe { (*raw).status = i32::from(status) };
-        if !reason.is_empty() {
+        // SAFETY: takes the number by value and gives a constant text such as "200 OK".
+        let usual = unsafe { super::bytes(sys::ap_get_status_line(i32::from(status))) };
+        if !reason.is_empty() && usual.get(4..) != Some(reason) {
             let mut line = status.to_string().into_bytes();
             line.push(b' ');
             line.extend_from_slice(reason);

@@ -297,6 +297,8 @@ mod tests {
         let cases: &[&[&[&str]]] = &[
             &[&[define]],
             &[&[define, alias, "WSGIScriptAlias /b /b process-group=g"]],
+            &[&[define, alias, "WSGIScriptAlias /b /a process-group=g"]],
+            &[&[define, alias, "WSGIScriptAlias / /a process-group=g application-group=x"]],
             &[&[define, alias, "WSGIScriptAlias /b /b", "  WSGIProcessGroup g"]],
             &[&[define, alias, "  WSGIProcessGroup g"], &["WSGIScriptAlias /b /b"]],
             &[&[define, alias, "WSGIScriptAlias /b /b process-group=%{ENV:X}"]],
@@ -322,7 +324,6 @@ mod tests {
             (&[define, alias, "  WSGICallableObject app"], "/a ?"),
             (&[define, alias, "WSGICallableObject %{ENV:X}"], "/a ?"),
             (&[define, "WSGIScriptAlias / /a process-group=g callable-object=x", "  WSGICallableObject y"], "/a x"),
-            (&[define, alias, "WSGIScriptAlias /x /a process-group=g callable-object=x"], "/a ?"),
         ];
         for (lines, expected) in cases {
             assert_eq!(sole_of(&[lines]).as_deref(), Some(*expected), "{lines:?}");

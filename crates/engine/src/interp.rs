@@ -333,6 +333,7 @@ fn template(gil: Gil, name: &str, facts: &Facts, errors: &Any, file_wrapper: &An
     environ.set_named(c"mod_wsgi.version", &*tuple(gil, &[6, 1, 1])?)?;
     environ.set_named(c"mod_wsgi.process_group", &*gil.str(&facts.process_group)?)?;
     environ.set_named(c"mod_wsgi.application_group", &*gil.str(name)?)?;
+    environ.set_named(c"mod_wsgi.handler_script", &*gil.str("")?)?;
     Ok(environ)
 }
 
