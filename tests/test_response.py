@@ -40,10 +40,10 @@ def test_a_big_body_arrives_whole(site, kind):
     assert hashlib.sha256(response.body).hexdigest() == BIG
 
 
-def test_a_body_of_unknown_length_is_chunked(site):
-    head, body = site.raw_get("/response/generator")
+def test_a_body_that_pauses_is_chunked(site):
+    head, body = site.raw_get("/response/paused")
     assert "transfer-encoding: chunked" in head.lower()
-    assert body.endswith(b"0\r\n\r\n")
+    assert body == b"3\r\none\r\n3\r\ntwo\r\n0\r\n\r\n"
 
 
 def test_keep_alive_serves_several_requests_on_one_connection(site):

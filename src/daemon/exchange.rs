@@ -47,6 +47,8 @@ pub(super) struct Exchange<'j> {
     /// Bytes of `input` that are filled.
     filled: usize,
     received: bool,
+    /// The body waits for the process to say that it takes the request.
+    withheld: bool,
 }
 
 impl<'j> Exchange<'j> {
@@ -64,6 +66,7 @@ impl<'j> Exchange<'j> {
             input,
             filled: 0,
             received: false,
+            withheld: false,
         }
     }
 
@@ -72,19 +75,19 @@ impl<'j> Exchange<'j> {
     /// # Errors
     /// [`Lost`] when no response came that could be passed on.
     pub(super) fn run(&mut self, upload: &mut Upload<'_>) -> Result<Ending, Lost> {
-        let mut withheld = self.open_request(upload);
+        self.open_request(upload);
         loop {
             self.write(upload)?;
-            let sends_more = !withheld && upload.has_more();
+            let sends_more = !self.withheld && upload.has_more();
             if !self.all_written() {
                 self.poll(true, self.job.socket_timeout())?;
             }
             let received = if !self.all_written() || sends_more { self.receive_now() } else { self.receive_waiting() };
             if self.take(received, upload)? {
                 match self.relay.progress {
-                    Progress::Wanted if withheld => {
+                    Progress::Wanted if self.withheld => {
                         upload.put_ahead(&mut self.out);
-                        withheld = false;
+                        self.withheld = false;
                     }
                     Progress::Stale => return Err(Lost::Stale),
                     Progress::Failed(kind) if !self.relay.client_gone => return self.failed(kind, upload),
@@ -97,21 +100,20 @@ impl<'j> Exchange<'j> {
         }
     }
 
-    /// Frames the head and what is here of the body. True: the body is withheld until the process wants it.
-    fn open_request(&mut self, upload: &Upload<'_>) -> bool {
-        let confirm = upload.needs_confirmation(self.job.payload.len());
+    /// Frames the head and what is here of the body, unless the process has to be asked first.
+    fn open_request(&mut self, upload: &Upload<'_>) {
+        self.withheld = upload.needs_confirmation(self.job.payload.len());
         if let Some(connection) = &mut self.connection {
             connection.greet(&mut self.out);
         }
         let at = self.out.len();
         frame::put(&mut self.out, Tag::Request, upload.is_empty(), self.job.payload);
-        if confirm {
+        if self.withheld {
             // The flags are the payload's first byte.
             self.out[at + frame::HEADER] |= request::CONFIRM;
         } else {
             upload.put_ahead(&mut self.out);
         }
-        confirm
     }
 
     fn all_written(&self) -> bool {
@@ -306,7 +308,8 @@ impl<'j> Exchange<'j> {
 
     /// Keeps the connection if it is between two exchanges, and gives the lease back.
     fn keep(&mut self, upload: &Upload<'_>) {
-        let clean = self.all_written() && upload.is_clean();
+        // An application may answer without having been sent the body at all.
+        let clean = self.all_written() && !self.withheld && upload.is_clean();
         if let (Some(connection), Some(lease), true) = (self.connection.take(), &self.lease, clean) {
             self.job.group.connections.keep(lease, connection);
         }

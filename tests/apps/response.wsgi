@@ -1,5 +1,5 @@
 """Response bodies of many kinds; PATH_INFO names the kind."""
-import hashlib
+import time
 
 TEXT = ("Content-Type", "text/plain")
 
@@ -24,6 +24,12 @@ def generator():
         yield word
 
 
+def paused():
+    yield b"one"
+    time.sleep(0.1)
+    yield b"two"
+
+
 def big():
     block = bytes(range(256)) * 256
     for _ in range(320):
@@ -35,7 +41,7 @@ BODIES = {
     "tuple": lambda: (b"tu", b"ple"), "generator": generator, "iterator": lambda: iter([b"it"]),
     "with-length": WithLength, "by-items": ByItems, "bytes": lambda: b"bytes",
     "empty-list": lambda: [], "empty-item": lambda: [b""], "empty-generator": lambda: iter(()),
-    "big": big, "none": lambda: None, "number": lambda: 7, "text": lambda: ["text"],
+    "big": big, "paused": paused, "none": lambda: None, "number": lambda: 7, "text": lambda: ["text"],
     "one-big": lambda: [bytes(range(256)) * 256 * 320],
 }
 

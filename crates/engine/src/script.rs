@@ -100,13 +100,19 @@ impl Reporter<'_, '_> {
         for line in text.lines() {
             self.line(gil, ERROR, line);
         }
-        let lower = text.to_lowercase();
-        if !interp.is_main() && lower.contains("import") && lower.contains("interpreter") && lower.contains("sub") {
+        if !interp.is_main() && refuses_sub_interpreters(&text) {
             let cure = "A module that the application imports works in the main interpreter only: \
                         use 'WSGIApplicationGroup %{GLOBAL}' for this application.";
             self.line(gil, ERROR, cure);
         }
     }
+}
+
+/// Whether an exception's text is that of an extension module that does not work in sub-interpreters: CPython's
+/// own, PyO3's and numpy's say so in different words.
+fn refuses_sub_interpreters(text: &str) -> bool {
+    let lower = text.to_lowercase();
+    lower.contains("importerror") && (lower.contains("interpreter") || lower.contains("once per process"))
 }
 
 /// `str(object)`, or what can be said instead.
