@@ -33,9 +33,23 @@ def pss_kb(pid):
     return int(re.search(r"^Pss:\s+(\d+)", text, re.M)[1])
 
 
+def established(port):
+    """Whether the server has a connection of a client."""
+    lines = Path("/proc/net/tcp").read_text().splitlines()[1:]
+    local = ["%04X" % port == line.split()[1].partition(":")[2] for line in lines]
+    closed = [line.split()[3] in ("06", "07", "0A") for line in lines]
+    return any(mine and not over for mine, over in zip(local, closed))
+
+
+def descriptors(pids):
+    return sum(len(processes.descriptors(pid)) for pid in pids)
+
+
 def measure(httpd):
     pids = [process.pid for process in httpd.processes()]
-    return sum(map(pss_kb, pids)), sum(len(processes.descriptors(pid)) for pid in pids), len(pids)
+    # The clients' connections are closed up to two seconds after the clients have gone (lingering close).
+    processes.wait_until(lambda: not established(httpd.port), 10, "connections to close")
+    return sum(map(pss_kb, pids)), descriptors(pids), len(pids)
 
 
 def load(httpd, path, wanted):

@@ -118,7 +118,7 @@ pub fn number(name: &[u8]) -> Option<u16> {
     let end = usize::from(*FIRST.get(name.len() + 1)?);
     let last = name.last()?;
     let same = |known: &&str| known.as_bytes().last() == Some(last) && known.as_bytes() == name;
-    let at = KNOWN.get(first..end)?.iter().position(|known| same(&known))?;
+    let at = KNOWN.get(first..end)?.iter().position(same)?;
     u16::try_from(first + at).ok()
 }
 

@@ -176,7 +176,8 @@ mod tests {
 
     #[test]
     fn what_could_split_the_response_is_refused() {
-        let cases: [(u16, &[u8], &[u8], &[u8], &str); 6] = [
+        type Case<'c> = (u16, &'c [u8], &'c [u8], &'c [u8], &'c str);
+        let cases: [Case<'_>; 6] = [
             (99, b"OK", b"A", b"1", "status"),
             (200, b"O\nK", b"A", b"1", "reason"),
             (200, b"OK", b"", b"1", "header name"),

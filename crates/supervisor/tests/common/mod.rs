@@ -215,6 +215,7 @@ fn config(directory: &std::path::Path, processes: u32) -> PoolConfig {
         python_from: "python-home=/srv/venv".to_owned(),
         identity: (user::effective_uid() == 0).then_some(nobody),
         home: None,
+        in_users_home: false,
         umask: None,
         display_name: None,
         env: vec![("FAKE".to_owned(), directory.join("behaviour").display().to_string())],
