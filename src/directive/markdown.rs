@@ -2,8 +2,8 @@
 
 use std::fmt::Write;
 
-use super::options::{OPTIONS, OptionKind};
-use super::table::{Places, Row, TABLE};
+use super::options::{OPTIONS, OptionKind, OptionRow};
+use super::table::{Kind, Places, Row, TABLE};
 
 /// The page: one section for each directive, and the options of `WSGIDaemonProcess` as a table.
 pub fn render_markdown() -> String {
@@ -27,14 +27,79 @@ fn section(page: &mut String, row: &Row) {
     let _ = write!(
         page,
         "\n## {title}\n\n{}\n\n\
-         * Syntax: `{name} {}`\n* Default: {}\n* Where: {}\n* More than once: {}\n* State: {}\n",
+         * Syntax: `{name} {}`\n* Default: {}\n* Where: {}\n* More than once: {}\n* State: {}\n\n{}",
         row.help_str(),
         row.syntax,
         row.default,
         places(row.places),
         row.merge.text(),
         state(row.in_effect),
+        fenced(&example(row)),
     );
+}
+
+/// Lines of configuration, to be tried by a test.
+fn fenced(lines: &str) -> String {
+    format!("```apache\n{lines}\n```\n")
+}
+
+/// A use of the directive, where it may stand.
+fn example(row: &Row) -> String {
+    let name = row.name_str();
+    let line = match (row.kind, name) {
+        (_, "WSGICallableObject") => format!("{name} app"),
+        (_, "WSGIRestrictProcess") => format!("{name} site %{{GLOBAL}}"),
+        (_, "WSGIPythonOptimize") => format!("{name} 1"),
+        (_, "WSGIPythonWarnings") => format!("{name} error::DeprecationWarning"),
+        (_, "WSGISlowRequests") => format!("{name} 2.5"),
+        (Kind::Switch | Kind::SwitchOrAuto, _) => format!("{name} On"),
+        (Kind::Integer(low, _), _) => format!("{name} {low}"),
+        (Kind::Seconds { .. }, _) => format!("{name} 0.01"),
+        (Kind::Word, _) => format!("{name} /srv/site"),
+        (Kind::Group | Kind::Groups, _) => format!("{name} %{{GLOBAL}}"),
+        (Kind::OneOf(words), _) => format!("{name} {}", words[0]),
+        (Kind::Seed, _) => format!("{name} random"),
+        (Kind::SearchPath, _) => format!("{name} /srv/site/lib:/srv/common"),
+        (Kind::Headers, _) => format!("{name} X-Forwarded-For X-Forwarded-Proto"),
+        (Kind::Subnets, _) => format!("{name} 10.0.0.0/8 ::1"),
+        (Kind::Script, _) => format!("{name} /srv/site/decide.wsgi application-group=%{{GLOBAL}}"),
+        (Kind::Alias, _) => format!("{name} /shop /srv/site/shop.wsgi application-group=%{{GLOBAL}}"),
+        (Kind::AliasMatch, _) => format!("{name} ^/sites/([a-z]+) /srv/sites/$1.wsgi"),
+        (Kind::HandlerScript, _) => format!("{name} markdown /srv/site/markdown.wsgi"),
+        (Kind::ImportScript, _) => {
+            format!(
+                "WSGIDaemonProcess site\n{name} /srv/site/warm.wsgi process-group=site application-group=%{{GLOBAL}}"
+            )
+        }
+        (Kind::DaemonProcess, _) => format!("{name} site processes=2 threads=15 python-home=/srv/site/venv"),
+        (Kind::TelemetryService, _) => format!("{name} unix:/run/telemetry.sock interval=5"),
+        (Kind::TelemetryOptions, _) => format!("{name} +CaptureUserAgent"),
+        (Kind::Container, _) => {
+            format!("{name} application-group=site>\n    WSGIRestrictStdout On\n</WSGIInterpreterOptions>")
+        }
+    };
+    if row.places.contains(Places::SERVER) { line } else { format!("<Directory /srv/site>\n    {line}\n</Directory>") }
+}
+
+/// A value for an option's example.
+fn value(row: &OptionRow) -> String {
+    match (row.kind, row.name) {
+        (OptionKind::Integer(..), "processes" | "threads") => "4".into(),
+        (OptionKind::Integer(..), "cpu-priority") => "5".into(),
+        (OptionKind::Integer(..) | OptionKind::ZeroOr(..), _) => "1048576".into(),
+        (OptionKind::Seconds, _) => "60".into(),
+        (OptionKind::Milliseconds, _) => "10".into(),
+        (OptionKind::FractionalSeconds, _) => "0.01".into(),
+        (OptionKind::Octal, _) => "0027".into(),
+        (OptionKind::Switch, _) => "On".into(),
+        (OptionKind::Word, "display-name") => "%{GROUP}".into(),
+        (OptionKind::Word, "lang" | "locale") => "en_US.UTF-8".into(),
+        (OptionKind::User | OptionKind::Group | OptionKind::GroupList, _) => "www-data".into(),
+        (OptionKind::AbsolutePath, "python") => "/usr/bin/python3".into(),
+        (OptionKind::Word | OptionKind::AbsolutePath, _) => "/srv/site".into(),
+        (OptionKind::SearchPath, _) => "/srv/site/lib:/srv/common".into(),
+        (OptionKind::Environment, _) => "TZ=Europe/Berlin".into(),
+    }
 }
 
 /// The options of `WSGIDaemonProcess`.
@@ -46,6 +111,10 @@ fn options(page: &mut String) {
         let (kind, state) = (kind(row.kind), state(row.in_effect));
         let _ = writeln!(page, "| `{}` | {kind} | {} | {} | {state} |", row.name, row.default, row.help);
     }
+    page.push_str("\nEach of them by itself:\n\n");
+    let lines: Vec<_> =
+        OPTIONS.iter().map(|row| format!("WSGIDaemonProcess with-{0} {0}={1}", row.name, value(row))).collect();
+    page.push_str(&fenced(&lines.join("\n")));
 }
 
 /// Whether something acts.

@@ -1,6 +1,6 @@
 //! The hooks: which of httpd's calls we answer, and one guarded entry for each.
 
-use std::ffi::c_int;
+use std::ffi::{c_char, c_int};
 use std::ptr;
 
 use crate::httpd::bindings as sys;
@@ -18,25 +18,29 @@ const FAILED: c_int = sys::HTTP_INTERNAL_SERVER_ERROR as c_int;
 /// httpd calls it once for each load of the module.
 pub(super) unsafe extern "C" fn register_hooks(_p: *mut sys::apr_pool_t) {
     install_panic_hook();
-    let after_alias = [c"mod_alias.c".as_ptr(), ptr::null()];
-    let before_users = [c"mod_userdir.c".as_ptr(), c"mod_vhost_alias.c".as_ptr(), ptr::null()];
-    // SAFETY: registration copies the order lists' pointers to constants; the functions match the hooks' types.
+    // SAFETY: the order lists are static and end with NULL; the functions match the hooks' types.
     unsafe {
         sys::ap_hook_pre_config(Some(pre_config), ptr::null(), ptr::null(), MIDDLE);
         sys::ap_hook_check_config(Some(check_config), ptr::null(), ptr::null(), MIDDLE);
         sys::ap_hook_post_config(Some(post_config), ptr::null(), ptr::null(), MIDDLE);
         sys::ap_hook_child_init(Some(child_init), ptr::null(), ptr::null(), MIDDLE);
-        sys::ap_hook_translate_name(Some(translate_name), leak(after_alias), leak(before_users), MIDDLE);
+        sys::ap_hook_translate_name(Some(translate_name), AFTER.0.as_ptr(), BEFORE.0.as_ptr(), MIDDLE);
         sys::ap_hook_handler(Some(handle), ptr::null(), ptr::null(), MIDDLE);
     }
 }
 
 const MIDDLE: c_int = sys::APR_HOOK_MIDDLE as c_int;
 
-/// An order list for httpd, which looks at it after this call when it sorts the hooks.
-fn leak<const N: usize>(list: [*const std::ffi::c_char; N]) -> *const *const std::ffi::c_char {
-    Box::leak(Box::new(list)).as_ptr()
-}
+/// Names of modules for httpd's ordering of hooks, which it looks at after the registration.
+struct Order<const N: usize>([*const c_char; N]);
+
+// SAFETY: the pointers lead to constants and are never written.
+unsafe impl<const N: usize> Sync for Order<N> {}
+
+/// Whose translations go before ours.
+static AFTER: Order<2> = Order([c"mod_alias.c".as_ptr(), ptr::null()]);
+/// Whose translations come after ours.
+static BEFORE: Order<3> = Order([c"mod_userdir.c".as_ptr(), c"mod_vhost_alias.c".as_ptr(), ptr::null()]);
 
 /// # Safety
 /// httpd passes the pools of the configuration that is about to be read.
