@@ -197,7 +197,6 @@ fn say(main: Server<'_>, kept: &Kept, groups: &[Group]) -> Result<Vec<Said>, Str
     let begin = ParentMessage::Begin {
         protocol: wsgi_wire::PROTOCOL,
         parent_pid: i32::try_from(std::process::id()).unwrap_or(0),
-        hard: false,
         log_level: u8::try_from(main.log_level().clamp(0, 15)).unwrap_or(4),
     };
     let mut all = vec![Said { message: encode(&begin)?, fds: vec![log(main.error_log_fd())?] }];

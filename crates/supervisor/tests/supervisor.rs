@@ -12,7 +12,7 @@ use wsgi_sys::scoreboard::{Refused, State};
 #[test]
 fn a_pool_starts_serves_connections_and_stops() {
     let httpd = Httpd::start("serves", 2);
-    httpd.configure(false);
+    httpd.configure();
     let pids = httpd.ready(2);
     for slot in 0..2 {
         let epoch = httpd.board.epoch(slot);
@@ -40,7 +40,7 @@ fn a_pool_starts_serves_connections_and_stops() {
 fn a_process_gets_what_it_should_and_nothing_else() {
     let httpd = Httpd::start("show", 1);
     httpd.behave("show");
-    httpd.configure(false);
+    httpd.configure();
     let pid = httpd.ready(1)[0];
     until(&httpd, "its output", || httpd.log().contains("engine b'engine'"));
     let log = httpd.log();
@@ -56,7 +56,7 @@ fn a_process_gets_what_it_should_and_nothing_else() {
 fn the_end_of_the_parent_s_socket_ends_everything() {
     let mut httpd = Httpd::start("eof", 1);
     httpd.behave("deaf");
-    httpd.configure(false);
+    httpd.configure();
     let pids = httpd.ready(1);
     let start = Instant::now();
     httpd.control = None;
@@ -81,7 +81,7 @@ fn the_parent_s_death_is_seen_though_its_socket_stays_open() {
         directory: None,
     };
     httpd.parent_pid = spawn(&program).and_then(wsgi_sys::process::Spawned::wait_executed).expect("sleep");
-    httpd.configure(false);
+    httpd.configure();
     let pids = httpd.ready(1);
     kill(httpd.parent_pid, libc::SIGKILL).expect("kill");
     wait(httpd.parent_pid).expect("wait");
@@ -92,7 +92,7 @@ fn the_parent_s_death_is_seen_though_its_socket_stays_open() {
 #[test]
 fn a_killed_process_is_replaced_at_once() {
     let httpd = Httpd::start("killed", 1);
-    httpd.configure(false);
+    httpd.configure();
     let first = httpd.ready(1)[0];
     let start = Instant::now();
     kill(first, libc::SIGKILL).expect("kill");
@@ -106,7 +106,7 @@ fn a_killed_process_is_replaced_at_once() {
 fn failing_starts_back_off_raise_the_fault_and_recover() {
     let httpd = Httpd::start("fails", 2);
     httpd.behave("exit");
-    httpd.configure(false);
+    httpd.configure();
     until(&httpd, "a fault", || httpd.board.unavailable());
     assert_eq!(httpd.board.reserve(1, 10, None), Err(Refused::Unavailable));
     until(&httpd, "a second attempt", || httpd.logged("attempt 2 to start failed as before") == 1);
@@ -123,17 +123,17 @@ fn failing_starts_back_off_raise_the_fault_and_recover() {
 fn an_unusable_python_is_explained() {
     let mut httpd = Httpd::start("unusable", 1);
     httpd.config.python = "/no/such/venv/bin/python".to_owned();
-    httpd.configure(false);
+    httpd.configure();
     until(&httpd, "a fault", || httpd.board.unavailable());
     let log = httpd.log();
     assert!(log.contains("cannot start /no/such/venv/bin/python (python-home=/srv/venv): /no does not exist, on the way to /no/such/venv/bin/python; requests get 503"), "{log}");
     httpd.config.python = httpd.directory.join("python").display().to_string();
     httpd.config.home = Some("/no/home".to_owned());
-    httpd.configure(false);
+    httpd.configure();
     until(&httpd, "the home directory", || httpd.log().contains("cannot change to the directory /no/home (home=)"));
     httpd.config.home = None;
     httpd.behave("refuse");
-    httpd.configure(false);
+    httpd.configure();
     until(&httpd, "the refusal", || {
         httpd.log().contains("the engine could not be loaded (exited with status 65); it wrote:")
     });
@@ -143,11 +143,11 @@ fn an_unusable_python_is_explained() {
 #[test]
 fn graceful_overlaps_and_new_code_that_fails_changes_nothing() {
     let httpd = Httpd::start("graceful", 2);
-    httpd.configure(false);
+    httpd.configure();
     let old = httpd.ready(2);
     let lease = httpd.board.try_reserve(std::process::id()).expect("ready");
     let busy = i32::try_from(httpd.board.pid(lease.slot)).expect("pid");
-    httpd.configure(false);
+    httpd.configure();
     let mut least = 2;
     until(&httpd, "new processes", || {
         let ready = httpd.pids(State::Ready);
@@ -161,28 +161,16 @@ fn graceful_overlaps_and_new_code_that_fails_changes_nothing() {
     httpd.gone(&old);
     let serving = httpd.ready(2);
     httpd.behave("exit");
-    httpd.configure(false);
+    httpd.configure();
     until(&httpd, "an error", || httpd.log().contains("the 2 running processes go on serving; next try in 1 s"));
     assert_eq!(httpd.ready(2), serving);
-}
-
-#[test]
-fn restart_replaces_at_once() {
-    let httpd = Httpd::start("restart", 1);
-    httpd.behave("deaf");
-    httpd.configure(false);
-    let old = httpd.ready(1);
-    httpd.behave("ready");
-    httpd.configure(true);
-    until(&httpd, "the new process", || httpd.pids(State::Ready).first().is_some_and(|pid| *pid != old[0]));
-    httpd.gone(&old);
 }
 
 #[test]
 fn a_process_that_asks_is_replaced_and_one_that_babbles_too() {
     let httpd = Httpd::start("retire", 1);
     httpd.behave("retire");
-    httpd.configure(false);
+    httpd.configure();
     let old = httpd.ready(1);
     httpd.behave("ready");
     httpd.connect(0, httpd.board.epoch(0));
@@ -190,7 +178,7 @@ fn a_process_that_asks_is_replaced_and_one_that_babbles_too() {
     httpd.ready(1);
     assert_eq!(httpd.logged("is draining up to graceful-timeout=3 s: maximum_requests"), 1, "{}", httpd.log());
     httpd.behave("noise");
-    httpd.configure(false);
+    httpd.configure();
     until(&httpd, "an error", || httpd.log().contains("sent an unknown message on its control socket"));
     httpd.behave("ready");
     httpd.ready(1);
@@ -199,14 +187,14 @@ fn a_process_that_asks_is_replaced_and_one_that_babbles_too() {
 #[test]
 fn a_new_supervisor_takes_over_what_a_killed_one_left() {
     let mut httpd = Httpd::start("takeover", 2);
-    httpd.configure(false);
+    httpd.configure();
     let old = httpd.ready(2);
     let lease = httpd.board.try_reserve(std::process::id()).expect("ready");
     let busy = i32::try_from(httpd.board.pid(lease.slot)).expect("pid");
     kill(httpd.supervisor, libc::SIGKILL).expect("kill");
     wait(httpd.supervisor).expect("wait");
     httpd.supervise();
-    httpd.configure(false);
+    httpd.configure();
     until(&httpd, "new processes", || {
         let ready = httpd.pids(State::Ready);
         ready.len() == 2 && !ready.iter().any(|pid| old.contains(pid))
@@ -222,7 +210,7 @@ fn a_new_supervisor_takes_over_what_a_killed_one_left() {
 #[test]
 fn a_stopped_process_holds_nothing_up() {
     let httpd = Httpd::start("stopped", 2);
-    httpd.configure(false);
+    httpd.configure();
     let pids = httpd.ready(2);
     let slot = (0..2).find(|slot| httpd.board.pid(*slot) == pids[0] as u32).expect("slot");
     kill(pids[0], libc::SIGSTOP).expect("kill");
@@ -236,14 +224,14 @@ fn a_stopped_process_holds_nothing_up() {
 }
 
 #[test]
-fn many_restarts_leave_no_descriptor_and_no_process() {
+fn many_gracefuls_leave_no_descriptor_and_no_process() {
     let httpd = Httpd::start("leaks", 2);
-    httpd.configure(false);
+    httpd.configure();
     httpd.ready(2);
     let descriptors = httpd.descriptors();
-    for round in 0..10 {
+    for _ in 0..10 {
         let old = httpd.ready(2);
-        httpd.configure(round % 2 == 0);
+        httpd.configure();
         httpd.gone(&old);
         httpd.ready(2);
     }
@@ -257,7 +245,7 @@ fn many_restarts_leave_no_descriptor_and_no_process() {
 fn a_process_without_its_control_socket_is_replaced() {
     let httpd = Httpd::start("mute", 1);
     httpd.behave("mute");
-    httpd.configure(false);
+    httpd.configure();
     let old = httpd.ready(1);
     httpd.behave("ready");
     httpd.gone(&old);
@@ -268,7 +256,7 @@ fn a_process_without_its_control_socket_is_replaced() {
 #[test]
 fn what_children_have_set_to_draining_is_replaced() {
     let httpd = Httpd::start("stale", 1);
-    httpd.configure(false);
+    httpd.configure();
     let old = httpd.ready(1);
     let lease = httpd.board.try_reserve(std::process::id()).expect("ready");
     httpd.board.mark_draining(&lease);
@@ -280,7 +268,7 @@ fn what_children_have_set_to_draining_is_replaced() {
 #[test]
 fn leases_of_dead_children_are_given_back() {
     let httpd = Httpd::start("dead", 1);
-    httpd.configure(false);
+    httpd.configure();
     httpd.ready(1);
     let _never_released = httpd.board.try_reserve(i32::MAX as u32).expect("ready");
     until(&httpd, "the lease", || httpd.board.in_flight(0) == 0);
@@ -289,7 +277,7 @@ fn leases_of_dead_children_are_given_back() {
 #[test]
 fn without_descriptors_starts_fail_and_recover() {
     let httpd = Httpd::start("emfile", 1);
-    httpd.configure(false);
+    httpd.configure();
     let old = httpd.ready(1);
     let limit = |count: usize| {
         let arguments = ["--pid", &httpd.supervisor.to_string(), &format!("--nofile={count}:4096")].map(str::to_owned);

@@ -24,8 +24,6 @@ pub enum ParentMessage {
         protocol: u32,
         /// httpd's parent.
         parent_pid: i32,
-        /// Replace processes at once (restart) rather than when their successors are ready (graceful).
-        hard: bool,
         /// APLOG level of the main server.
         log_level: u8,
     },

@@ -61,8 +61,6 @@ pub enum Ended {
 pub enum Event {
     /// The parent's configuration is complete.
     Configured {
-        /// Restart rather than graceful.
-        hard: bool,
         /// All pools of it.
         pools: Vec<(PoolId, Rules)>,
     },
@@ -199,7 +197,7 @@ impl Out<'_> {
 pub fn decide(state: &mut State, event: Event, now: Millis) -> Vec<Action> {
     let mut actions = Vec::new();
     match event {
-        Event::Configured { hard, pools } => configure(state, hard, pools, now, &mut actions),
+        Event::Configured { pools } => configure(state, pools, now, &mut actions),
         Event::Adopted { pool, process, pid } => {
             if let Some(found) = state.pools.get_mut(&pool) {
                 found.adopt(process, pid, now, &mut Out { pool, actions: &mut actions });
@@ -228,18 +226,18 @@ pub fn decide(state: &mut State, event: Event, now: Millis) -> Vec<Action> {
     actions
 }
 
-fn configure(state: &mut State, hard: bool, pools: Vec<(PoolId, Rules)>, now: Millis, actions: &mut Vec<Action>) {
+fn configure(state: &mut State, pools: Vec<(PoolId, Rules)>, now: Millis, actions: &mut Vec<Action>) {
     if state.stopping {
         return;
     }
     for (id, pool) in &mut state.pools {
         if !pools.iter().any(|(named, _)| named == id) {
-            pool.remove(hard, now, &mut Out { pool: *id, actions });
+            pool.remove(now, &mut Out { pool: *id, actions });
         }
     }
     for (id, rules) in pools {
         let pool = state.pools.entry(id).or_default();
-        pool.configure(rules, hard, now, &mut Out { pool: id, actions });
+        pool.configure(rules, now, &mut Out { pool: id, actions });
     }
 }
 

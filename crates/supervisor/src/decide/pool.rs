@@ -145,7 +145,7 @@ impl Pool {
     }
 
     /// Takes a (new) configuration. What runs already is superseded by it.
-    pub(super) fn configure(&mut self, rules: Rules, hard: bool, now: Millis, out: &mut Out<'_>) {
+    pub(super) fn configure(&mut self, rules: Rules, now: Millis, out: &mut Out<'_>) {
         self.rules = rules;
         self.generation += 1;
         if self.generation == 1 {
@@ -153,23 +153,22 @@ impl Pool {
             out.push(Action::Fault { pool: out.pool, on: false });
         }
         (self.over, self.failures, self.quick, self.next_start, self.reported) = (false, 0, 0, now, None);
-        self.supersede(hard, if hard { "restart" } else { "graceful restart" }, now, out);
+        self.supersede("graceful restart", now, out);
     }
 
     /// The pool is in no configuration any more.
-    pub(super) fn remove(&mut self, hard: bool, now: Millis, out: &mut Out<'_>) {
+    pub(super) fn remove(&mut self, now: Millis, out: &mut Out<'_>) {
         self.over = true;
-        self.supersede(hard, "the process group is not configured any more", now, out);
+        self.supersede("the process group is not configured any more", now, out);
         for process in self.with_phase(|phase| phase == Phase::Ready) {
             self.drain(process, "the process group is not configured any more", now, out);
         }
     }
 
-    fn supersede(&mut self, hard: bool, why: &'static str, now: Millis, out: &mut Out<'_>) {
+    fn supersede(&mut self, why: &'static str, now: Millis, out: &mut Out<'_>) {
         let ended = |phase| match phase {
             Phase::Starting | Phase::Held => true,
-            Phase::Ready | Phase::Draining { .. } => hard,
-            Phase::Stopping { .. } | Phase::Killed => false,
+            Phase::Ready | Phase::Draining { .. } | Phase::Stopping { .. } | Phase::Killed => false,
         };
         for process in self.with_phase(ended) {
             self.stop(process, why, now, out);

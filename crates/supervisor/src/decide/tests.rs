@@ -48,8 +48,8 @@ impl World {
         self.event(Event::Tick);
     }
 
-    fn configure(&mut self, hard: bool, processes: u32) -> Vec<ProcessId> {
-        self.event(Event::Configured { hard, pools: vec![(POOL, rules(processes))] });
+    fn configure(&mut self, processes: u32) -> Vec<ProcessId> {
+        self.event(Event::Configured { pools: vec![(POOL, rules(processes))] });
         self.spawn()
     }
 
@@ -93,7 +93,7 @@ impl World {
 #[test]
 fn the_first_configuration_starts_all_processes() {
     let mut world = World::default();
-    let started = world.configure(false, 3);
+    let started = world.configure(3);
     assert_eq!(started.len(), 3);
     world.ready(started[0]);
     assert!(world.has(&Action::MarkReady { process: started[0] }));
@@ -104,9 +104,9 @@ fn the_first_configuration_starts_all_processes() {
 #[test]
 fn graceful_moves_traffic_when_all_new_processes_are_ready() {
     let mut world = World::default();
-    let old = world.configure(false, 2);
+    let old = world.configure(2);
     old.iter().for_each(|process| world.ready(*process));
-    let new = world.configure(false, 2);
+    let new = world.configure(2);
     assert_eq!(new.len(), 2);
     world.ready(new[0]);
     assert!(!world.has(&Action::MarkReady { process: new[0] }));
@@ -137,9 +137,9 @@ fn graceful_moves_traffic_when_all_new_processes_are_ready() {
 #[test]
 fn new_code_that_does_not_load_leaves_the_old_processes_serving() {
     let mut world = World::default();
-    let old = world.configure(false, 2);
+    let old = world.configure(2);
     old.iter().for_each(|process| world.ready(*process));
-    let new = world.configure(false, 2);
+    let new = world.configure(2);
     new.iter().for_each(|process| world.exit(*process, Ended::Status(1)));
     assert_eq!(
         world.errors(),
@@ -155,7 +155,7 @@ fn new_code_that_does_not_load_leaves_the_old_processes_serving() {
 #[test]
 fn failing_starts_back_off_one_at_a_time_and_are_reported_once() {
     let mut world = World::default();
-    let first = world.configure(false, 3);
+    let first = world.configure(3);
     first.iter().for_each(|process| world.exit(*process, Ended::Status(1)));
     assert!(world.fault);
     let mut waits = Vec::new();
@@ -182,7 +182,7 @@ fn failing_starts_back_off_one_at_a_time_and_are_reported_once() {
 #[test]
 fn another_cause_is_reported_again() {
     let mut world = World::default();
-    let first = world.configure(false, 1);
+    let first = world.configure(1);
     world.event(Event::StartFailed { process: first[0], cause: "no such file".to_owned() });
     assert!(world.has(&Action::Output { process: first[0], show: true }));
     world.at(1_000);
@@ -198,7 +198,7 @@ fn another_cause_is_reported_again() {
 #[test]
 fn a_lost_process_is_replaced_at_once_unless_that_goes_on() {
     let mut world = World::default();
-    let mut process = world.configure(false, 1)[0];
+    let mut process = world.configure(1)[0];
     world.ready(process);
     world.now = 60_000;
     for _ in 0..2 {
@@ -221,7 +221,7 @@ fn a_lost_process_is_replaced_at_once_unless_that_goes_on() {
 #[test]
 fn processes_killed_together_are_all_replaced_at_once() {
     let mut world = World::default();
-    let started = world.configure(false, 3);
+    let started = world.configure(3);
     started.iter().for_each(|process| world.ready(*process));
     for process in started {
         world.exit(process, Ended::Signal(9));
@@ -232,7 +232,7 @@ fn processes_killed_together_are_all_replaced_at_once() {
 #[test]
 fn a_process_at_its_limit_serves_until_its_replacement_is_ready() {
     let mut world = World::default();
-    let old = world.configure(false, 2);
+    let old = world.configure(2);
     old.iter().for_each(|process| world.ready(*process));
     world.event(Event::Retire { process: old[1], cause: Cause::MaximumRequests });
     let new = world.spawn();
@@ -247,7 +247,7 @@ fn a_process_at_its_limit_serves_until_its_replacement_is_ready() {
 #[test]
 fn processes_at_their_limit_are_replaced_one_at_a_time() {
     let mut world = World::default();
-    let old = world.configure(false, 3);
+    let old = world.configure(3);
     old.iter().for_each(|process| world.ready(*process));
     world.event(Event::Retire { process: old[0], cause: Cause::MaximumRequests });
     let first = world.spawn();
@@ -269,7 +269,7 @@ fn processes_at_their_limit_are_replaced_one_at_a_time() {
 #[test]
 fn a_changed_script_drains_at_once() {
     let mut world = World::default();
-    let old = world.configure(false, 1);
+    let old = world.configure(1);
     world.ready(old[0]);
     world.event(Event::Retire { process: old[0], cause: Cause::ScriptReload });
     assert!(world.has(&Action::MarkDraining { process: old[0] }));
@@ -278,26 +278,11 @@ fn a_changed_script_drains_at_once() {
 }
 
 #[test]
-fn restart_stops_the_old_and_starts_the_new_at_once() {
-    let mut world = World::default();
-    let old = world.configure(false, 1);
-    world.ready(old[0]);
-    let new = world.configure(true, 1);
-    assert_eq!(new.len(), 1);
-    assert!(world.has(&Action::SendStop { process: old[0] }));
-    world.ready(new[0]);
-    assert!(world.has(&Action::MarkReady { process: new[0] }));
-    world.at(5_000);
-    assert!(world.has(&Action::Kill { process: old[0] }));
-    assert!(!world.has(&Action::Kill { process: new[0] }));
-}
-
-#[test]
 fn a_pool_that_is_not_named_drains_away_and_is_forgotten() {
     let mut world = World::default();
-    let old = world.configure(false, 1);
+    let old = world.configure(1);
     world.ready(old[0]);
-    world.event(Event::Configured { hard: false, pools: Vec::new() });
+    world.event(Event::Configured { pools: Vec::new() });
     assert!(world.has(&Action::MarkDraining { process: old[0] }));
     assert!(world.has(&Action::Fault { pool: POOL, on: true }));
     world.event(Event::InFlight { process: old[0], count: 0 });
@@ -309,7 +294,7 @@ fn a_pool_that_is_not_named_drains_away_and_is_forgotten() {
 #[test]
 fn stop_ends_everything_and_exits() {
     let mut world = World::default();
-    let all = world.configure(false, 2);
+    let all = world.configure(2);
     world.ready(all[0]);
     world.event(Event::Stop { why: "httpd stops" });
     assert!(world.has(&Action::SendStop { process: all[0] }));
@@ -321,13 +306,13 @@ fn stop_ends_everything_and_exits() {
     world.exit(all[0], Ended::Signal(9));
     assert!(world.has(&Action::Exit));
     assert!(world.errors().is_empty());
-    assert!(world.configure(false, 2).is_empty());
+    assert!(world.configure(2).is_empty());
 }
 
 #[test]
 fn what_an_earlier_supervisor_left_finishes_while_new_ones_start() {
     let mut world = World::default();
-    let new = world.configure(false, 1);
+    let new = world.configure(1);
     let left = world.state.fresh();
     world.event(Event::Adopted { pool: POOL, process: left, pid: 55 });
     assert!(world.has(&Action::MarkDraining { process: left }));
@@ -345,7 +330,7 @@ fn what_an_earlier_supervisor_left_finishes_while_new_ones_start() {
 #[test]
 fn a_process_that_breaks_the_protocol_is_killed_and_replaced() {
     let mut world = World::default();
-    let one = world.configure(false, 1)[0];
+    let one = world.configure(1)[0];
     world.ready(one);
     world.now = 10_000;
     world.event(Event::Violation { process: one, what: "sent a message of 9 bytes".to_owned() });
@@ -361,9 +346,9 @@ fn a_process_that_breaks_the_protocol_is_killed_and_replaced() {
 #[test]
 fn with_few_slots_a_graceful_restart_moves_in_steps() {
     let mut world = World::default();
-    let old = world.configure(false, 2);
+    let old = world.configure(2);
     old.iter().for_each(|process| world.ready(*process));
-    world.event(Event::Configured { hard: false, pools: vec![(POOL, rules(2))] });
+    world.event(Event::Configured { pools: vec![(POOL, rules(2))] });
     let new = world.started();
     world.event(Event::Spawned { process: new[0], pid: 70 });
     world.event(Event::NoSlot { process: new[1] });
@@ -434,9 +419,9 @@ impl Play {
             (5, Some(process)) => self.event(Event::Violation { process, what: "x".to_owned() }),
             (6, _) => {
                 let pools = vec![(POOL, rules(1 + number as u32 % 4))];
-                self.event(Event::Configured { hard: number % 2 == 0, pools });
+                self.event(Event::Configured { pools });
             }
-            (7, _) => self.event(Event::Configured { hard: number % 2 == 0, pools: Vec::new() }),
+            (7, _) => self.event(Event::Configured { pools: Vec::new() }),
             (8, Some(process)) => self.event(Event::InFlight { process, count: number as u32 }),
             _ => {
                 self.world.now += [10, 700, 5_000, 61_000][number % 4];
@@ -451,7 +436,7 @@ proptest! {
     #[test]
     fn every_history_ends_well(steps in proptest::collection::vec((0u8..12, 0usize..40), 0..120)) {
         let mut play = Play::default();
-        play.event(Event::Configured { hard: false, pools: vec![(POOL, rules(3))] });
+        play.event(Event::Configured { pools: vec![(POOL, rules(3))] });
         for (kind, number) in steps {
             let served = play.alive.values().filter(|ready| **ready).count();
             play.step(kind, number);
@@ -467,7 +452,7 @@ proptest! {
             prop_assert_eq!(current, play.alive.len());
         }
         // Whatever happened: with processes that become ready, the pool is complete.
-        play.event(Event::Configured { hard: false, pools: vec![(POOL, rules(3))] });
+        play.event(Event::Configured { pools: vec![(POOL, rules(3))] });
         for _ in 0..60 {
             play.world.now += 10_000;
             play.event(Event::Tick);

@@ -15,7 +15,6 @@ use crate::log::Log;
 
 /// A configuration that is being received.
 pub(super) struct Pending {
-    hard: bool,
     pools: Vec<(PoolConfig, OwnedFd, OwnedFd)>,
 }
 
@@ -57,14 +56,14 @@ impl Shell {
         };
         let mut fds = got.fds.into_iter();
         match message {
-            ParentMessage::Begin { protocol, parent_pid, hard, log_level } => {
+            ParentMessage::Begin { protocol, parent_pid, log_level } => {
                 if let Some(log) = fds.next() {
                     self.log = Log::new(log, log_level);
                 }
                 if let Some(engine) = fds.next() {
                     self.engine = engine;
                 }
-                self.begin(protocol, parent_pid, hard);
+                self.begin(protocol, parent_pid);
             }
             ParentMessage::Pool(config) => match (&mut self.pending, fds.next(), fds.next()) {
                 (Some(pending), Some(board), Some(log)) => pending.pools.push((*config, board, log)),
@@ -81,7 +80,7 @@ impl Shell {
         self.say(level::ERROR, &format!("supervisor: {why}; the configuration is not taken over"));
     }
 
-    fn begin(&mut self, protocol: u32, parent_pid: i32, hard: bool) {
+    fn begin(&mut self, protocol: u32, parent_pid: i32) {
         if protocol != wsgi_wire::PROTOCOL {
             let ours = wsgi_wire::PROTOCOL;
             self.say(
@@ -90,7 +89,7 @@ impl Shell {
             );
             return self.stop("the module has another version");
         }
-        self.pending = Some(Pending { hard, pools: Vec::new() });
+        self.pending = Some(Pending { pools: Vec::new() });
         if parent_pid != self.parent_pid {
             self.parent_pid = parent_pid;
             // Without it the look at each second must do.
@@ -99,7 +98,7 @@ impl Shell {
     }
 
     fn commit(&mut self) {
-        let Some(Pending { hard, pools }) = self.pending.take() else { return };
+        let Some(Pending { pools }) = self.pending.take() else { return };
         if self.state.stopping() {
             return;
         }
@@ -121,7 +120,7 @@ impl Shell {
             }
             named.push((id, rules));
         }
-        self.events.push_back(Event::Configured { hard, pools: named });
+        self.events.push_back(Event::Configured { pools: named });
         found.into_iter().for_each(|pool| self.take_over(pool));
     }
 

@@ -116,10 +116,10 @@ impl Httpd {
     }
 
     /// Sends the configuration.
-    pub fn configure(&self, hard: bool) {
+    pub fn configure(&self) {
         let log = self.log_file();
         let protocol = wsgi_wire::PROTOCOL;
-        self.say(&ParentMessage::Begin { protocol, parent_pid: self.parent_pid, hard, log_level: 7 }, &[log.as_fd()]);
+        self.say(&ParentMessage::Begin { protocol, parent_pid: self.parent_pid, log_level: 7 }, &[log.as_fd()]);
         let pool = ParentMessage::Pool(Box::new(self.config.clone()));
         self.say(&pool, &[self.memory.as_fd(), log.as_fd()]);
         self.say(&ParentMessage::Commit, &[]);
