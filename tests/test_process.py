@@ -1,5 +1,7 @@
 """httpd's parent: no Python in it, no thread, nothing that grows."""
 
+import shutil
+
 import pytest
 
 import processes
@@ -118,3 +120,13 @@ def test_the_supervisor_gives_up_root_when_no_group_needs_it(httpd):
     start(httpd)
     wait_until(lambda: httpd.supervisor(), 5, "the supervisor")
     assert httpd.supervisor().uid == httpd.children()[0].uid
+
+
+@pytest.mark.ours("the original is one file")
+def test_the_module_may_stand_where_httpds_user_cannot_enter(httpd):
+    closed = httpd.root / "closed"
+    closed.mkdir(mode=0o700)
+    for name in ("libmod_wsgi.so", "libwsgi_engine.so", "wsgi-supervisor"):
+        shutil.copy(httpd.module.parent / name, closed)
+    httpd.module = closed / "libmod_wsgi.so"
+    start(httpd)

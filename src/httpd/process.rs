@@ -4,7 +4,6 @@ use std::ffi::{CString, c_int, c_void};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::bindings as sys;
@@ -186,11 +185,6 @@ pub(crate) fn environment() -> Vec<CString> {
         CString::new(text).ok()
     };
     std::env::vars_os().filter_map(pair).collect()
-}
-
-/// A path, as exec wants it.
-pub(crate) fn c_string(path: &Path) -> CString {
-    CString::new(path.as_os_str().as_bytes()).unwrap_or_default()
 }
 
 /// Writes a line that belongs to no request into the main server's log.

@@ -156,6 +156,8 @@ impl Kept {
         let null = File::open("/dev/null").map_err(failed)?;
         let errors = process::stderr();
         let engine = self.engine.as_ref().ok_or("the engine is not open")?;
+        // By descriptor, because the path may lead through directories that only root can enter.
+        let program = File::open(&path).map_err(failed)?;
         let descriptors = vec![
             (0, null.as_fd()),
             (1, errors),
@@ -163,9 +165,10 @@ impl Kept {
             (3, theirs.as_fd()),
             (4, self.dispatch.1.as_fd()),
             (5, engine.as_fd()),
+            (6, program.as_fd()),
         ];
         let program = Program {
-            path: process::c_string(&path),
+            path: c"/dev/fd/6".into(),
             arguments: vec![c"wsgi-supervisor".into()],
             environment: process::environment(),
             descriptors,
