@@ -77,3 +77,10 @@ void wsgi_reset_on_close(conn_rec *c)
     if (socket && apr_os_sock_get(&fd, socket) == APR_SUCCESS)
         setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
 }
+
+int wsgi_client_fd(conn_rec *c)
+{
+    apr_os_sock_t fd;
+    apr_socket_t *socket = c->master ? NULL : ap_get_conn_socket(c);
+    return socket && apr_os_sock_get(&fd, socket) == APR_SUCCESS ? fd : -1;
+}

@@ -19,5 +19,6 @@ void wsgi_brigade_insert_tail(apr_bucket_brigade *bb, apr_bucket *b);
 int wsgi_is_https(conn_rec *c);
 int wsgi_file_fd(apr_file_t *file);
 void wsgi_reset_on_close(conn_rec *c);
+int wsgi_client_fd(conn_rec *c);
 
 #endif

@@ -6,11 +6,12 @@
 use std::cell::Cell;
 use std::io;
 use std::os::fd::AsFd;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use wsgi_sys::poll::{PollFd, poll};
 use wsgi_sys::scoreboard::Lease;
 use wsgi_sys::stream;
+use wsgi_wire::bytes::DecodeError;
 use wsgi_wire::frame::{self, Tag};
 use wsgi_wire::request;
 
@@ -20,6 +21,9 @@ use super::outcome::{Ending, Lost, is_logged};
 use super::relay::{Progress, Relay};
 use super::upload::Upload;
 use crate::httpd::output::Then;
+
+/// How often an HTTP/2 stream is asked for more of its body.
+const STREAM_SLICE: Duration = Duration::from_millis(10);
 
 /// Room for what is read at a time, bytes.
 const READ: usize = 256 << 10;
@@ -47,7 +51,9 @@ pub(super) struct Exchange<'j> {
     /// Bytes of `input` that are filled.
     filled: usize,
     received: bool,
-    /// The body waits for the process to say that it takes the request.
+    /// The process was asked whether it takes the request before it got the body.
+    asked: bool,
+    /// Its answer is still to come.
     withheld: bool,
 }
 
@@ -66,6 +72,7 @@ impl<'j> Exchange<'j> {
             input,
             filled: 0,
             received: false,
+            asked: false,
             withheld: false,
         }
     }
@@ -94,21 +101,25 @@ impl<'j> Exchange<'j> {
                     Progress::Complete | Progress::Failed(_) => return Ok(self.complete(upload)),
                     Progress::Waiting | Progress::Wanted | Progress::Body => {}
                 }
-            } else if sends_more && self.all_written() {
-                upload.put_next(&mut self.out);
+            } else if sends_more && self.all_written() && !upload.put_next(&mut self.out) {
+                self.wait_for_either(upload)?;
+                if self.relay.ended() {
+                    return Ok(self.complete(upload));
+                }
             }
         }
     }
 
     /// Frames the head and what is here of the body, unless the process has to be asked first.
     fn open_request(&mut self, upload: &Upload<'_>) {
-        self.withheld = upload.needs_confirmation(self.job.payload.len());
+        self.asked = upload.needs_confirmation(self.job.payload.len());
         if let Some(connection) = &mut self.connection {
             connection.greet(&mut self.out);
         }
         let at = self.out.len();
         frame::put(&mut self.out, Tag::Request, upload.is_empty(), self.job.payload);
-        if self.withheld {
+        self.withheld = self.asked;
+        if self.asked {
             // The flags are the payload's first byte.
             self.out[at + frame::HEADER] |= request::CONFIRM;
         } else {
@@ -197,6 +208,39 @@ impl<'j> Exchange<'j> {
         }
     }
 
+    /// Waits until the client sends more of its body or the process some of its response.
+    fn wait_for_either(&mut self, upload: &mut Upload<'_>) -> Result<(), Lost> {
+        if self.relay.begun() {
+            self.relay.pass(Then::Flush);
+            if self.relay.client_gone {
+                self.abandon();
+                return Ok(());
+            }
+        }
+        let begun = Instant::now();
+        let limit = Duration::from_micros(u64::try_from(self.job.request.server().timeout_us()).unwrap_or(0));
+        loop {
+            let Some(connection) = &self.connection else { return Ok(()) };
+            let mut fds = vec![PollFd::new(connection.socket.as_fd(), true, false)];
+            // An HTTP/2 stream has no socket of its own: look again after a while.
+            let slice = match upload.socket() {
+                Some(client) => {
+                    fds.push(PollFd::new(client, true, false));
+                    limit
+                }
+                None => STREAM_SLICE,
+            };
+            match poll(&mut fds, Some(slice)) {
+                Ok(0) if begun.elapsed() >= limit => upload.time_out(&mut self.out),
+                Ok(0) if upload.put_next(&mut self.out) => {}
+                Ok(0) => continue,
+                Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(Lost::Broken(error)),
+                _ => {}
+            }
+            return Ok(());
+        }
+    }
+
     fn timed_out(&mut self) -> Lost {
         if self.relay.begun() {
             self.relay.cut_short();
@@ -261,10 +305,22 @@ impl<'j> Exchange<'j> {
             // The bytes are about to be overwritten; filters may keep what is not worth a packet.
             self.relay.pass(Then::More);
         }
+        self.put_back(taken);
         if self.relay.client_gone {
             self.abandon();
-            return Ok(());
         }
+        Ok(())
+    }
+
+    /// As [`Exchange::process`], when nothing is passed on any more.
+    fn decode(&mut self) -> Result<(), DecodeError> {
+        let taken = self.relay.take(&self.input[..self.filled])?;
+        self.put_back(taken);
+        Ok(())
+    }
+
+    /// Keeps what was not taken for the next read.
+    fn put_back(&mut self, taken: usize) {
         self.input.copy_within(taken..self.filled, 0);
         self.filled -= taken;
         if self.filled == self.input.len() {
@@ -272,16 +328,27 @@ impl<'j> Exchange<'j> {
             let double = self.input.len() * 2;
             self.input.resize(double, 0);
         }
-        Ok(())
     }
 
     /// The client is gone: the process gets an error at its next write. The lease is kept until the
-    /// process closes the connection, because its thread is busy until then.
+    /// process has ended the exchange, because its thread is busy until then.
     fn abandon(&mut self) {
         let Some(connection) = self.connection.take() else { return };
-        let _ = stream::shutdown(connection.socket.as_fd());
-        let mut fds = [PollFd::new(connection.socket.as_fd(), false, false)];
-        let _ = poll(&mut fds, Some(self.job.socket_timeout()));
+        let _ = stream::stop_receiving(connection.socket.as_fd());
+        // What it had sent before is still here; perhaps it is through.
+        while !self.relay.ended() {
+            match stream::receive_now(connection.socket.as_fd(), &mut self.input[self.filled..]) {
+                Ok(count) if count > 0 => self.filled += count,
+                _ => break,
+            }
+            if self.decode().is_err() {
+                break;
+            }
+        }
+        if !self.relay.ended() {
+            let mut fds = [PollFd::new(connection.socket.as_fd(), false, false)];
+            let _ = poll(&mut fds, Some(self.job.socket_timeout()));
+        }
         self.release();
         self.relay.progress = Progress::Complete;
     }
@@ -300,16 +367,19 @@ impl<'j> Exchange<'j> {
     /// The whole response is here: free the thread, then let the client have the rest.
     fn complete(&mut self, upload: &Upload<'_>) -> Ending {
         self.keep(upload);
-        if !self.relay.client_gone {
-            self.relay.pass(Then::End);
+        if upload.has_more() {
+            // httpd reads the rest of the request's body before it writes what is not flushed.
+            self.relay.pass(Then::Flush);
         }
+        self.relay.pass(Then::End);
         Ending::Served
     }
 
     /// Keeps the connection if it is between two exchanges, and gives the lease back.
     fn keep(&mut self, upload: &Upload<'_>) {
-        // An application may answer without having been sent the body at all.
-        let clean = self.all_written() && !self.withheld && upload.is_clean();
+        // After a large body some of it may lie unread in the socket, or was never sent: then a reset of this
+        // connection would prove nothing about the next request on it.
+        let clean = self.all_written() && !self.asked && upload.is_clean();
         if let (Some(connection), Some(lease), true) = (self.connection.take(), &self.lease, clean) {
             self.job.group.connections.keep(lease, connection);
         }

@@ -1,6 +1,8 @@
 //! The request's body on its way to a daemon process: read ahead from the client as far as the buffer
 //! goes, framed, and sent without blocking.
 
+use std::os::fd::BorrowedFd;
+
 use wsgi_wire::frame::{self, InputFailure, Tag};
 
 use crate::httpd::body::{Body, BodyError};
@@ -75,29 +77,49 @@ impl<'r> Upload<'r> {
         self.body.is_some()
     }
 
-    /// Appends the next piece of the body, framed, waiting for the client.
-    pub(super) fn put_next(&mut self, out: &mut Vec<u8>) {
-        let Some(body) = &mut self.body else { return };
-        self.beyond = true;
+    /// Appends the next piece of the body, framed. False: the client has not sent it yet.
+    pub(super) fn put_next(&mut self, out: &mut Vec<u8>) -> bool {
+        let Some(body) = &mut self.body else { return true };
         let at = frame::open(out, Tag::Body, false);
-        let read = body.read(out, PIECE);
-        let ended = body.ended();
-        if ended {
-            self.body = None;
-        }
-        match read {
-            Ok(_) => {
+        match body.read_now(out, PIECE) {
+            Ok(true) => {
                 // A piece is far below the limit of a frame.
                 let _ = frame::close(out, at);
-                out[at + 1] = if ended { frame::LAST } else { 0 };
+                out[at + 1] = if body.ended() { frame::LAST } else { 0 };
+                if body.ended() {
+                    self.body = None;
+                }
+                self.beyond = true;
+                true
+            }
+            Ok(false) => {
+                out.truncate(at);
+                false
             }
             Err(error) => {
-                self.body = None;
                 out.truncate(at);
-                self.failed = Some(error);
-                frame::put(out, Tag::BodyAborted, true, &[failure_of(error) as u8]);
+                self.abort(error, out);
+                true
             }
         }
+    }
+
+    /// The client failed: the process is told so, which ends the body.
+    fn abort(&mut self, error: BodyError, out: &mut Vec<u8>) {
+        self.body = None;
+        self.beyond = true;
+        self.failed = Some(error);
+        frame::put(out, Tag::BodyAborted, true, &[failure_of(error) as u8]);
+    }
+
+    /// The client has sent nothing for httpd's `Timeout`.
+    pub(super) fn time_out(&mut self, out: &mut Vec<u8>) {
+        self.abort(BodyError::TimedOut, out);
+    }
+
+    /// The client's socket, if it can be waited for.
+    pub(super) fn socket(&self) -> Option<BorrowedFd<'r>> {
+        self.body.as_ref().and_then(Body::socket)
     }
 
     /// The client failed while it sent the body: the status for it.

@@ -70,7 +70,11 @@ impl<'r> Serving<'r> {
             return -1;
         }
         self.ended = !flush;
-        self.gone = self.output.send(bytes, if flush { Then::Flush } else { Then::End }).is_err();
+        self.output.queue(bytes);
+        // httpd reads the rest of the request's body before it writes what is not flushed.
+        let flush = flush || self.body.as_ref().is_some_and(|body| !body.ended());
+        self.gone = flush && self.output.pass(Then::Flush).is_err();
+        self.gone |= self.ended && !self.gone && self.output.pass(Then::End).is_err();
         if self.gone { -1 } else { 0 }
     }
 

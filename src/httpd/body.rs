@@ -1,6 +1,7 @@
 //! The request's body, through httpd's input filters.
 
 use std::ffi::c_char;
+use std::os::fd::BorrowedFd;
 
 use super::bindings as sys;
 use super::request::Request;
@@ -42,14 +43,34 @@ impl<'r> Body<'r> {
     pub(crate) fn read(&mut self, out: &mut Vec<u8>, most: usize) -> Result<usize, BodyError> {
         let before = out.len();
         while !self.ended && out.len() == before {
-            self.fetch(most)?;
+            self.fetch(most, sys::apr_read_type_e_APR_BLOCK_READ)?;
             self.drain(out)?;
         }
         Ok(out.len() - before)
     }
 
+    /// Appends what is here of the body, up to `most` bytes. `false`: nothing is, and it has not ended.
+    ///
+    /// # Errors
+    /// As [`Body::read`].
+    pub(crate) fn read_now(&mut self, out: &mut Vec<u8>, most: usize) -> Result<bool, BodyError> {
+        let before = out.len();
+        self.fetch(most, sys::apr_read_type_e_APR_NONBLOCK_READ)?;
+        self.drain(out)?;
+        Ok(self.ended || out.len() > before)
+    }
+
+    /// The socket on which more of the body will be seen; `None` where the connection is not one of its own
+    /// (an HTTP/2 stream).
+    pub(crate) fn socket(&self) -> Option<BorrowedFd<'r>> {
+        // SAFETY: the connection is the request's.
+        let fd = unsafe { sys::wsgi_client_fd((*self.request.raw()).connection) };
+        // SAFETY: httpd keeps the client's socket open as long as its connection.
+        (fd >= 0).then(|| unsafe { BorrowedFd::borrow_raw(fd) })
+    }
+
     /// Lets httpd's filters put up to `most` bytes into the brigade.
-    fn fetch(&mut self, most: usize) -> Result<(), BodyError> {
+    fn fetch(&mut self, most: usize, wait: sys::apr_read_type_e) -> Result<(), BodyError> {
         let raw = self.request.raw();
         if self.brigade.is_null() {
             // SAFETY: pool and allocator belong to the request and its connection.
@@ -58,15 +79,9 @@ impl<'r> Body<'r> {
         let most = i64::try_from(most).unwrap_or(i64::MAX);
         // SAFETY: filters and brigade are the request's.
         let status = unsafe {
-            sys::ap_get_brigade(
-                (*raw).input_filters,
-                self.brigade,
-                sys::ap_input_mode_t_AP_MODE_READBYTES,
-                sys::apr_read_type_e_APR_BLOCK_READ,
-                most,
-            )
+            sys::ap_get_brigade((*raw).input_filters, self.brigade, sys::ap_input_mode_t_AP_MODE_READBYTES, wait, most)
         };
-        if status == 0 {
+        if status == 0 || status == libc::EAGAIN && wait == sys::apr_read_type_e_APR_NONBLOCK_READ {
             return Ok(());
         }
         self.ended = true;

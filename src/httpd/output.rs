@@ -7,7 +7,7 @@ use super::request::Request;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Broken;
 
-/// What follows the bytes of one [`Output::send`].
+/// What follows the bytes of one [`Output::pass`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Then {
     /// More, soon: filters may keep what they have.
@@ -84,15 +84,6 @@ impl<'r> Output<'r> {
         // SAFETY: the brigade is ours; what the filters took is out of it.
         unsafe { sys::apr_brigade_cleanup(brigade.cast()) };
         if status != 0 || self.request.is_aborted() { Err(Broken) } else { Ok(()) }
-    }
-
-    /// Sends `bytes` and what is queued.
-    ///
-    /// # Errors
-    /// As [`Output::pass`].
-    pub(crate) fn send(&mut self, bytes: &[u8], then: Then) -> Result<(), Broken> {
-        self.queue(bytes);
-        self.pass(then)
     }
 
     /// Ends a response that was cut short so that no client takes it for complete: HTTP/1.1 gets no last

@@ -56,11 +56,12 @@ pub fn set_patience(socket: BorrowedFd<'_>, limit: Duration) -> io::Result<()> {
     cvt(unsafe { libc::setsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, libc::SO_RCVTIMEO, at, size) }).map(drop)
 }
 
-/// Ends both directions: the other end gets an error at its next write.
+/// Receives no more than what is here already: the other end gets an error at its next write. (Not both
+/// directions: a socket that is shut down both ways polls as hung up although the other end is open.)
 ///
 /// # Errors
 /// What shutdown says.
-pub fn shutdown(socket: BorrowedFd<'_>) -> io::Result<()> {
+pub fn stop_receiving(socket: BorrowedFd<'_>) -> io::Result<()> {
     // SAFETY: takes its arguments by value.
-    cvt(unsafe { libc::shutdown(socket.as_raw_fd(), libc::SHUT_RDWR) }).map(drop)
+    cvt(unsafe { libc::shutdown(socket.as_raw_fd(), libc::SHUT_RD) }).map(drop)
 }
