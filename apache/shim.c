@@ -84,3 +84,8 @@ int wsgi_client_fd(conn_rec *c)
     apr_socket_t *socket = c->master ? NULL : ap_get_conn_socket(c);
     return socket && apr_os_sock_get(&fd, socket) == APR_SUCCESS ? fd : -1;
 }
+
+core_dir_config *wsgi_core_dir_config(request_rec *r)
+{
+    return ap_get_core_module_config(r->per_dir_config);
+}

@@ -4,6 +4,7 @@
 #define WSGI_SHIM_H
 
 #include "httpd.h"
+#include "http_core.h"
 #include "apr_buckets.h"
 
 void wsgi_log_rerror(const request_rec *r, int level, const char *text, apr_size_t len);
@@ -20,5 +21,6 @@ int wsgi_is_https(conn_rec *c);
 int wsgi_file_fd(apr_file_t *file);
 void wsgi_reset_on_close(conn_rec *c);
 int wsgi_client_fd(conn_rec *c);
+core_dir_config *wsgi_core_dir_config(request_rec *r);
 
 #endif

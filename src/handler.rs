@@ -15,7 +15,7 @@ use wsgi_wire::request::{self, Encoder, Head};
 use crate::daemon::{self, Job};
 use crate::directive::{Alias, DirConfig, ServerConfig};
 use crate::embedded;
-use crate::environ::{self, RequestFacts};
+use crate::environ::{self, Cgi, RequestFacts};
 use crate::httpd::log::Level;
 use crate::httpd::request::{FileKind, Request};
 use crate::live::{self, Group, Live};
@@ -61,7 +61,9 @@ fn serve(request: Request<'_>, live: &'static Live) -> Result<i32, Rejection> {
         Settings::of(server, request.dir_config::<DirConfig>(), alias.map(|alias| &alias.options), request.handler());
     let body = route::check_request(&facts(request, &settings, alias.is_some()))?;
     drop_ambiguous_headers(request);
-    request.add_cgi_variables();
+    if request.has_cgi_rules() {
+        request.add_cgi_variables();
+    }
     let names = Names::of(request, live, &settings);
     let key = live::server_key(request.server());
     let global = &live.reading.global;
@@ -243,7 +245,35 @@ fn encode(
     };
     let mut encoder = Encoder::new(out, &head);
     environ::build(&facts, request.subprocess_env().iter(), |name, value| encoder.put(name, value));
+    if !request.has_cgi_rules() {
+        environ::put_cgi(&cgi(request, listener_host), request.headers_in().iter(), |name, value| {
+            encoder.put(name, value)
+        });
+    }
     encoder.finish();
+}
+
+/// What the CGI variables are made of.
+fn cgi<'r>(request: Request<'r>, server_addr: &'r [u8]) -> Cgi<'r> {
+    Cgi {
+        request_line: request.request_line(),
+        protocol: request.protocol(),
+        query: request.query(),
+        scheme: request.scheme(),
+        software: request.banner(),
+        server_name: request.escaped_server_name(),
+        server_addr,
+        server_port: request.server_port(),
+        server_admin: request.server_admin(),
+        remote_addr: request.remote_addr(),
+        remote_port: request.remote_port(),
+        user: request.user(),
+        auth_type: request.auth_type(),
+        document_root: request.document_root(),
+        filename: request.filename(),
+        context_prefix: request.context_prefix(),
+        context_document_root: request.context_document_root(),
+    }
 }
 
 fn now_us() -> i64 {

@@ -1,17 +1,19 @@
 //! The environ of a request: which CGI variables the application sees, and ours beside them.
 //!
-//! The handler calls [`build`] once for each request, with what httpd's `ap_add_common_vars` and
-//! `ap_add_cgi_vars` left in `r->subprocess_env`. Keys that are objects or numbers in Python (`wsgi.input`,
+//! The handler calls [`build`] once for each request, with what is in `r->subprocess_env`, and [`put_cgi`] unless
+//! httpd's `ap_add_common_vars` and `ap_add_cgi_vars` have put the CGI variables there. Keys that are objects or numbers in Python (`wsgi.input`,
 //! `mod_wsgi.request_start` ...) are the engine's. On the common path nothing is allocated here.
 
 #![forbid(unsafe_code)]
 
+mod cgi;
 mod keys;
 mod paths;
 
 use crate::directive::HeadMapping;
 use keys::{Fate, classify};
 
+pub use cgi::{Cgi, put_cgi};
 pub use paths::{collapse_slashes, path_info, script_name};
 
 /// What httpd knows about a request beside its variables.

@@ -231,6 +231,101 @@ impl<'r> Request<'r> {
         unsafe { Table::from_raw(self.record().notes, self.pool()) }
     }
 
+    /// httpd has rules of its own for the CGI variables of this request: `CGIVar`, `CGIPassAuth`, or it was
+    /// redirected or included by another one.
+    pub(crate) fn has_cgi_rules(self) -> bool {
+        // SAFETY: the core's record of the directory is always there, of this type.
+        let core = unsafe { sys::wsgi_core_dir_config(self.raw).as_ref() };
+        let by_configuration =
+            core.is_none_or(|core| core.cgi_pass_auth() == sys::AP_CGI_PASS_AUTH_ON || !core.cgi_var_rules.is_null());
+        by_configuration || !self.record().prev.is_null() || !self.record().main.is_null()
+    }
+
+    /// `r->the_request`.
+    pub(crate) fn request_line(self) -> &'r [u8] {
+        // SAFETY: the request is valid; the text, or NULL, lives as long.
+        unsafe { bytes(self.record().the_request) }
+    }
+
+    /// `r->protocol`.
+    pub(crate) fn protocol(self) -> &'r [u8] {
+        // SAFETY: the request is valid; the text, or NULL, lives as long.
+        unsafe { bytes(self.record().protocol) }
+    }
+
+    /// `r->args`.
+    pub(crate) fn query(self) -> &'r [u8] {
+        // SAFETY: the request is valid; the text, or NULL, lives as long.
+        unsafe { bytes(self.record().args) }
+    }
+
+    /// `ap_http_scheme`.
+    pub(crate) fn scheme(self) -> &'r [u8] {
+        // SAFETY: the request is valid; the text, or NULL, lives as long.
+        unsafe { bytes(sys::ap_run_http_scheme(self.raw)) }
+    }
+
+    /// `ap_get_server_banner`.
+    pub(crate) fn banner(self) -> &'r [u8] {
+        // SAFETY: the request is valid; the text, or NULL, lives as long.
+        unsafe { bytes(sys::ap_get_server_banner()) }
+    }
+
+    /// `ap_get_server_name_for_url`, escaped for HTML.
+    pub(crate) fn escaped_server_name(self) -> &'r [u8] {
+        // SAFETY: the request is valid; the text, or NULL, lives as long.
+        unsafe { bytes(sys::ap_escape_html2(self.record().pool, sys::ap_get_server_name_for_url(self.raw), 0)) }
+    }
+
+    /// `r->useragent_ip`.
+    pub(crate) fn remote_addr(self) -> &'r [u8] {
+        // SAFETY: the request is valid; the text, or NULL, lives as long.
+        unsafe { bytes(self.record().useragent_ip) }
+    }
+
+    /// `ap_document_root`.
+    pub(crate) fn document_root(self) -> &'r [u8] {
+        // SAFETY: the request is valid; the text, or NULL, lives as long.
+        unsafe { bytes(sys::ap_document_root(self.raw)) }
+    }
+
+    /// `ap_context_prefix`.
+    pub(crate) fn context_prefix(self) -> &'r [u8] {
+        // SAFETY: the request is valid; the text, or NULL, lives as long.
+        unsafe { bytes(sys::ap_context_prefix(self.raw)) }
+    }
+
+    /// `ServerAdmin`.
+    pub(crate) fn server_admin(self) -> Option<&'r [u8]> {
+        // SAFETY: as above.
+        unsafe { optional((*self.record().server).server_admin) }
+    }
+
+    /// `r->user`.
+    pub(crate) fn user(self) -> Option<&'r [u8]> {
+        // SAFETY: as above.
+        unsafe { optional(self.record().user) }
+    }
+
+    /// `r->ap_auth_type`.
+    pub(crate) fn auth_type(self) -> Option<&'r [u8]> {
+        // SAFETY: as above.
+        unsafe { optional(self.record().ap_auth_type) }
+    }
+
+    /// `ap_context_document_root`.
+    pub(crate) fn context_document_root(self) -> Option<&'r [u8]> {
+        // SAFETY: as above.
+        unsafe { optional(sys::ap_context_document_root(self.raw)) }
+    }
+
+    /// The client's port.
+    pub(crate) fn remote_port(self) -> u16 {
+        let client = self.connection().client_addr;
+        // SAFETY: the client's address lives as long as its connection.
+        if client.is_null() { 0 } else { unsafe { (*client).port } }
+    }
+
     /// Fills `subprocess_env` with the CGI variables, all but `PATH_TRANSLATED`; `SCRIPT_NAME` is the whole path.
     ///
     /// For `PATH_TRANSLATED`, which no WSGI application gets, `ap_add_cgi_vars` would run a subrequest with a
