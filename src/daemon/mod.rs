@@ -163,8 +163,8 @@ fn refuse(job: &Job<'_>, refused: Refused) -> Ending {
         Refused::Unavailable => (
             503,
             format!(
-                "process group \"{name}\" (defined at {}): no process could be started, see the supervisor's \
-                 message above; the client gets 503",
+                "process group \"{name}\" (defined at {}): it has no process and none can be started at the moment; \
+                 the supervisor's lines say why; the client gets 503",
                 job.options.defined
             ),
         ),
