@@ -1,0 +1,208 @@
+//! The line of those who wait for a lease. Each stands in a cell of its own; who frees a lease hands it to
+//! the oldest of them instead (racing for it costs p99 and CPU).
+//!
+//! A cell belongs to the process whose id stands in it, from the exchange that put it there until the owner, or
+//! [`super::reclaim`] for a dead one, stores 0. Others only turn WAITING into GRANTED.
+//! A granted lease keeps the process id of who gave it until the new holder puts in its own, and
+//! until then the cell says that it is held.
+
+use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
+use std::time::{Duration, Instant};
+
+use super::{
+    CELLS_AT, HEADER_WORDS, Lease, Refused, SLOT_WORDS, Scoreboard, State, TICKET_AT, WAITER_WORDS, WAITING_AT,
+};
+use crate::futex;
+
+const CELL: usize = 0;
+const PID: usize = 1;
+const TICKET: usize = 2;
+/// Cell values; from GRANTED on: GRANTED + index of the lease. IDLE: the owner, if there is one, is just
+/// coming or going.
+pub(super) const IDLE: u32 = 0;
+const WAITING: u32 = 2;
+pub(super) const GRANTED: u32 = 16;
+
+/// How long a waiter sleeps before it looks again by itself, should a wake-up have died with its sender.
+const BACKSTOP: Duration = Duration::from_secs(1);
+/// How often one that hands out leases looks again for a waiter who came meanwhile.
+const LOOKS: u32 = 64;
+
+impl Scoreboard {
+    fn waiter(&self, cell: u32, field: usize) -> &AtomicU32 {
+        let leases = self.geometry.slots as usize * (SLOT_WORDS + self.geometry.leases as usize);
+        self.word(HEADER_WORDS + leases + cell as usize * WAITER_WORDS + field)
+    }
+
+    /// The cells that were ever used.
+    pub(super) fn cells(&self) -> std::ops::Range<u32> {
+        0..self.word(CELLS_AT).load(SeqCst).min(self.geometry.waiters)
+    }
+
+    pub(super) fn cell(&self, cell: u32) -> &AtomicU32 {
+        self.waiter(cell, CELL)
+    }
+
+    /// The process that the cell belongs to; 0 when it is free.
+    pub(super) fn owner(&self, cell: u32) -> &AtomicU32 {
+        self.waiter(cell, PID)
+    }
+
+    /// Requests that wait for a lease.
+    pub fn waiting(&self) -> u32 {
+        // While it is put right (`recount`) it may be below 0 for a moment.
+        let count = self.word(WAITING_AT).load(SeqCst);
+        i32::try_from(count).map_or(0, i32::unsigned_abs)
+    }
+
+    /// Makes all who wait look again.
+    pub(super) fn wake_all(&self) {
+        self.cells().map(|cell| self.cell(cell)).filter(|word| word.load(SeqCst) == WAITING).for_each(futex::wake_one);
+    }
+
+    /// Reserves a request thread for the child `me`, waiting for one until `deadline` behind those who
+    /// wait already, when these are fewer than `limit`.
+    ///
+    /// # Errors
+    /// [`Refused`] says why there is none.
+    pub fn reserve(&self, me: u32, limit: u32, deadline: Option<Instant>) -> Result<Lease, Refused> {
+        if self.waiting() == 0 {
+            if let Some(lease) = self.try_reserve(me) {
+                return Ok(lease);
+            }
+        }
+        if self.unavailable() {
+            return Err(Refused::Unavailable);
+        }
+        let cell = self.enqueue(me, limit).ok_or(Refused::Full)?;
+        let result = self.wait(cell, me, deadline);
+        self.leave(cell);
+        result
+    }
+
+    /// Takes a cell and stands in line. The order tells [`super::reclaim`] what a dead owner has counted.
+    pub(super) fn enqueue(&self, me: u32, limit: u32) -> Option<u32> {
+        if self.waiting() >= limit {
+            return None;
+        }
+        let cell = (0..self.geometry.waiters).find(|cell| {
+            let owner = self.owner(*cell);
+            owner.load(SeqCst) == 0 && owner.compare_exchange(0, me, SeqCst, SeqCst).is_ok()
+        })?;
+        if cell >= self.word(CELLS_AT).load(SeqCst) {
+            self.word(CELLS_AT).fetch_max(cell + 1, SeqCst);
+        }
+        self.waiter(cell, TICKET).store(self.word(TICKET_AT).fetch_add(1, SeqCst), SeqCst);
+        self.word(WAITING_AT).fetch_add(1, SeqCst);
+        self.cell(cell).store(WAITING, SeqCst);
+        Some(cell)
+    }
+
+    /// Gives back the cell, which is idle again.
+    pub(super) fn leave(&self, cell: u32) {
+        self.word(WAITING_AT).fetch_sub(1, SeqCst);
+        self.owner(cell).store(0, SeqCst);
+    }
+
+    fn wait(&self, cell: u32, me: u32, deadline: Option<Instant>) -> Result<Lease, Refused> {
+        let word = self.cell(cell);
+        loop {
+            if word.load(SeqCst) == WAITING {
+                // A lease may have been freed between the first look and our standing in line.
+                if let Some(lease) = self.try_reserve(me) {
+                    return Ok(self.keep_one(cell, me, lease));
+                }
+            }
+            let left = deadline.map_or(BACKSTOP, |deadline| deadline.saturating_duration_since(Instant::now()));
+            let gave_up = if self.unavailable() {
+                Some(Refused::Unavailable)
+            } else if left.is_zero() {
+                Some(Refused::TimedOut)
+            } else {
+                futex::wait(word, WAITING, left.min(BACKSTOP));
+                None
+            };
+            if let Some(why) = gave_up {
+                match word.compare_exchange(WAITING, IDLE, SeqCst, SeqCst) {
+                    Ok(_) => return Err(why),
+                    Err(granted) => return Ok(self.take_grant(cell, me, granted)),
+                }
+            }
+            let now = word.load(SeqCst);
+            if now >= GRANTED {
+                return Ok(self.take_grant(cell, me, now));
+            }
+        }
+    }
+
+    /// Steps out of the line with `lease`; what was granted at the same moment goes to the next.
+    fn keep_one(&self, cell: u32, me: u32, lease: Lease) -> Lease {
+        if let Err(granted) = self.cell(cell).compare_exchange(WAITING, IDLE, SeqCst, SeqCst) {
+            let extra = self.take_grant(cell, me, granted);
+            self.release(extra);
+        }
+        lease
+    }
+
+    pub(super) fn take_grant(&self, cell: u32, me: u32, granted: u32) -> Lease {
+        let index = granted - GRANTED;
+        // In this order: one of both always says that the lease is held by someone alive.
+        self.lease(index).store(me, SeqCst);
+        self.cell(cell).store(IDLE, SeqCst);
+        let slot = index / self.geometry.leases;
+        Lease { slot, epoch: self.epoch(slot), index }
+    }
+
+    /// Gives a lease back: to the oldest waiter if there is one.
+    pub fn release(&self, lease: Lease) {
+        if self.waiting() != 0 && self.state(lease.slot) == State::Ready && self.grant(lease.index) {
+            return;
+        }
+        self.free(lease.slot, lease.index);
+        if self.waiting() != 0 {
+            self.hand_out(1);
+        }
+    }
+
+    /// Hands up to `count` free leases to those who wait.
+    pub(super) fn hand_out(&self, count: u32) {
+        self.hand_out_by(count, |index| self.grant(index));
+    }
+
+    /// As [`Scoreboard::hand_out`]; `grant` makes a lease that we hold a waiter's, or says that there is none.
+    pub(super) fn hand_out_by(&self, mut count: u32, mut grant: impl FnMut(u32) -> bool) {
+        let mut looks = LOOKS;
+        while count > 0 && looks > 0 && self.waiting() != 0 {
+            let Some(lease) = self.try_reserve(std::process::id()) else { return };
+            if grant(lease.index) {
+                count -= 1;
+                continue;
+            }
+            self.free(lease.slot, lease.index);
+            // Who came to stand in line after `grant` looked, and found the lease taken by us, sleeps now.
+            if self.oldest_waiter().is_none() {
+                return;
+            }
+            looks -= 1;
+        }
+    }
+
+    /// Makes a lease that we hold the oldest waiter's; false when nobody takes it.
+    pub(super) fn grant(&self, index: u32) -> bool {
+        while let Some(cell) = self.oldest_waiter() {
+            let word = self.cell(cell);
+            if word.compare_exchange(WAITING, GRANTED + index, SeqCst, SeqCst).is_ok() {
+                futex::wake_one(word);
+                return true;
+            }
+        }
+        false
+    }
+
+    fn oldest_waiter(&self) -> Option<u32> {
+        let now = self.word(TICKET_AT).load(SeqCst);
+        self.cells()
+            .filter(|cell| self.cell(*cell).load(SeqCst) == WAITING)
+            .max_by_key(|cell| now.wrapping_sub(self.waiter(*cell, TICKET).load(SeqCst)))
+    }
+}

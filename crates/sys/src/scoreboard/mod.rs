@@ -1,0 +1,309 @@
+//! The scoreboard of a process group: shared memory in which httpd's children choose a daemon process
+//! and reserve one of its request threads, and in which the supervisor says which processes there are.
+//!
+//! The parent creates it, children inherit the mapping, the supervisor maps the descriptor that it is
+//! sent. Daemon processes do not see it, so nothing in it can be forged by an application.
+//!
+//! There is no lock and no pointer in it. A reservation is a *lease*: a word of the slot that holds the
+//! process id of the child, so that what a killed child held can be found and given back
+//! ([`Scoreboard::reclaim_dead`]). When all leases are taken a child waits in line, in a cell of its own (`line`).
+
+mod line;
+mod reclaim;
+#[cfg(test)]
+mod tests;
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
+
+use crate::memory::Mapping;
+
+const MAGIC: u32 = 0x7753_4232;
+const MAGIC_AT: usize = 0;
+const SLOTS_AT: usize = 1;
+const LEASES_AT: usize = 2;
+const WAITERS_AT: usize = 3;
+const FAULT_AT: usize = 4;
+const USED_AT: usize = 5;
+const CELLS_AT: usize = 6;
+const SUSPECT_AT: usize = 7;
+const TICKET_AT: usize = 16;
+const WAITING_AT: usize = 32;
+const HEADER_WORDS: usize = 48;
+
+const SLOT_WORDS: usize = 16;
+const STATE: usize = 0;
+const EPOCH: usize = 1;
+const CAPACITY: usize = 2;
+const PID: usize = 3;
+const BUSY: usize = 4;
+
+const WAITER_WORDS: usize = 4;
+
+/// Sizes of a scoreboard, fixed when it is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Geometry {
+    /// Daemon processes that can exist at a time, replaced ones included.
+    pub slots: u32,
+    /// Most request threads of a process.
+    pub leases: u32,
+    /// Most requests that can wait.
+    pub waiters: u32,
+}
+
+impl Geometry {
+    /// Room for `processes` of `threads` each and their successors, and for `backlog` waiters. There is
+    /// plenty to spare, so that usual changes of the configuration fit: memory that is not used costs nothing.
+    pub fn for_group(processes: u32, threads: u32, backlog: u32) -> Geometry {
+        Geometry {
+            slots: processes.saturating_mul(3).saturating_add(16).next_power_of_two(),
+            leases: threads.max(64).next_power_of_two(),
+            waiters: backlog.max(1024).next_power_of_two(),
+        }
+    }
+
+    /// Whether a group of this shape can use a scoreboard of these sizes.
+    pub fn holds(&self, processes: u32, threads: u32, backlog: u32) -> bool {
+        processes.saturating_mul(2).saturating_add(2) <= self.slots && threads <= self.leases && backlog <= self.waiters
+    }
+
+    fn words(&self) -> usize {
+        HEADER_WORDS + self.slots as usize * (SLOT_WORDS + self.leases as usize) + self.waiters as usize * WAITER_WORDS
+    }
+}
+
+/// What a slot's process is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+pub enum State {
+    /// No process.
+    Gone = 0,
+    /// Started, not yet able to take requests.
+    Starting = 1,
+    /// Takes requests.
+    Ready = 2,
+    /// Finishes what it has, takes nothing new.
+    Draining = 3,
+}
+
+impl State {
+    fn from_word(word: u32) -> State {
+        match word {
+            1 => State::Starting,
+            2 => State::Ready,
+            3 => State::Draining,
+            _ => State::Gone,
+        }
+    }
+}
+
+/// A reserved request thread. Give it back with [`Scoreboard::release`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub struct Lease {
+    /// The slot whose process is to be used.
+    pub slot: u32,
+    /// The slot's epoch at that time: connections of another epoch lead to another process.
+    pub epoch: u32,
+    index: u32,
+}
+
+/// Why no lease could be had.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refused {
+    /// `limit` requests wait already.
+    Full,
+    /// The time was over.
+    TimedOut,
+    /// No process is ready and the last attempt to start one failed.
+    Unavailable,
+}
+
+/// A mapped scoreboard.
+#[derive(Debug)]
+pub struct Scoreboard {
+    map: Mapping,
+    geometry: Geometry,
+}
+
+impl Scoreboard {
+    /// Makes a scoreboard in new shared memory. The descriptor is for [`Scoreboard::map`] elsewhere.
+    ///
+    /// # Errors
+    /// As memfd_create, ftruncate or mmap give them.
+    pub fn create(geometry: Geometry) -> io::Result<(OwnedFd, Scoreboard)> {
+        let (fd, map) = Mapping::create(c"wsgi-scoreboard", geometry.words())?;
+        let board = Scoreboard { map, geometry };
+        for (at, value) in [(SLOTS_AT, geometry.slots), (LEASES_AT, geometry.leases), (WAITERS_AT, geometry.waiters)] {
+            board.word(at).store(value, SeqCst);
+        }
+        board.word(MAGIC_AT).store(MAGIC, SeqCst);
+        Ok((fd, board))
+    }
+
+    /// Maps what [`Scoreboard::create`] made.
+    ///
+    /// # Errors
+    /// As mmap gives them, or `InvalidData` when the memory is no scoreboard of this version.
+    pub fn map(fd: impl AsFd) -> io::Result<Scoreboard> {
+        let map = Mapping::open(fd.as_fd())?;
+        let words = map.words();
+        let read = |at: usize| words.get(at).map_or(0, |word| word.load(SeqCst));
+        let geometry = Geometry { slots: read(SLOTS_AT), leases: read(LEASES_AT), waiters: read(WAITERS_AT) };
+        if read(MAGIC_AT) != MAGIC || geometry.words() > words.len() {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "not a scoreboard of this version"));
+        }
+        Ok(Scoreboard { map, geometry })
+    }
+
+    /// Its sizes.
+    pub fn geometry(&self) -> Geometry {
+        self.geometry
+    }
+
+    /// Number of slots.
+    pub fn slots(&self) -> u32 {
+        self.geometry.slots
+    }
+
+    fn word(&self, at: usize) -> &AtomicU32 {
+        &self.map.words()[at]
+    }
+
+    fn slot(&self, slot: u32, field: usize) -> &AtomicU32 {
+        assert!(slot < self.geometry.slots, "slot {slot}");
+        self.word(HEADER_WORDS + slot as usize * SLOT_WORDS + field)
+    }
+
+    fn lease(&self, index: u32) -> &AtomicU32 {
+        self.word(HEADER_WORDS + self.geometry.slots as usize * SLOT_WORDS + index as usize)
+    }
+
+    /// The leases of a slot that its capacity allows, as a range of indexes.
+    fn leases(&self, slot: u32) -> std::ops::Range<u32> {
+        let first = slot * self.geometry.leases;
+        first..first + self.capacity(slot).min(self.geometry.leases)
+    }
+
+    /// The slot's state.
+    pub fn state(&self, slot: u32) -> State {
+        State::from_word(self.slot(slot, STATE).load(SeqCst))
+    }
+
+    /// The slot's process; 0 when there is none.
+    pub fn pid(&self, slot: u32) -> u32 {
+        self.slot(slot, PID).load(SeqCst)
+    }
+
+    /// Which process of this slot it is.
+    pub fn epoch(&self, slot: u32) -> u32 {
+        self.slot(slot, EPOCH).load(SeqCst)
+    }
+
+    /// Request threads of the slot's process.
+    pub fn capacity(&self, slot: u32) -> u32 {
+        self.slot(slot, CAPACITY).load(SeqCst)
+    }
+
+    /// Leases of the slot that children hold.
+    pub fn in_flight(&self, slot: u32) -> u32 {
+        let held = self.leases(slot).filter(|index| self.lease(*index).load(SeqCst) != 0);
+        u32::try_from(held.count()).unwrap_or(u32::MAX)
+    }
+
+    /// A slot that has no process and of whose last process nobody holds a lease.
+    pub fn free_slot(&self) -> Option<u32> {
+        (0..self.slots()).find(|slot| self.state(*slot) == State::Gone && self.in_flight(*slot) == 0)
+    }
+
+    /// Puts a new process into a slot from [`Scoreboard::free_slot`], as Starting. Returns its epoch.
+    pub fn place(&self, slot: u32, capacity: u32, pid: u32) -> u32 {
+        self.slot(slot, CAPACITY).store(capacity.min(self.geometry.leases), SeqCst);
+        self.slot(slot, PID).store(pid, SeqCst);
+        self.slot(slot, BUSY).store(0, SeqCst);
+        let epoch = self.slot(slot, EPOCH).fetch_add(1, SeqCst).wrapping_add(1);
+        self.word(USED_AT).fetch_max(slot + 1, SeqCst);
+        self.slot(slot, STATE).store(State::Starting as u32, SeqCst);
+        epoch
+    }
+
+    /// Names the slot's process, where [`Scoreboard::place`] came before it was known.
+    pub fn set_pid(&self, slot: u32, pid: u32) {
+        self.slot(slot, PID).store(pid, SeqCst);
+    }
+
+    /// Changes the slot's state. With Ready its leases go to those who wait.
+    pub fn set_state(&self, slot: u32, state: State) {
+        self.slot(slot, STATE).store(state as u32, SeqCst);
+        match state {
+            State::Gone => self.slot(slot, PID).store(0, SeqCst),
+            State::Ready => self.hand_out(self.capacity(slot)),
+            State::Starting | State::Draining => {}
+        }
+    }
+
+    /// A child saw that the slot's process of that epoch takes no more requests: nobody else should try.
+    pub fn mark_draining(&self, lease: &Lease) {
+        if self.epoch(lease.slot) == lease.epoch {
+            let ready = State::Ready as u32;
+            let _ = self.slot(lease.slot, STATE).compare_exchange(ready, State::Draining as u32, SeqCst, SeqCst);
+        }
+    }
+
+    /// Says whether processes can be started at all. While they cannot and none is ready, nobody waits.
+    pub fn set_fault(&self, fault: bool) {
+        self.word(FAULT_AT).store(u32::from(fault), SeqCst);
+        if fault {
+            self.wake_all();
+        }
+    }
+
+    /// No process is ready, and the last attempt to start one failed.
+    pub fn unavailable(&self) -> bool {
+        self.word(FAULT_AT).load(SeqCst) != 0 && !self.used().any(|slot| self.state(slot) == State::Ready)
+    }
+
+    /// Ready processes, their request threads, and how many of these are taken: for messages.
+    pub fn census(&self) -> (u32, u32, u32) {
+        self.used().filter(|slot| self.state(*slot) == State::Ready).fold((0, 0, 0), |(ready, threads, busy), slot| {
+            (ready + 1, threads + self.capacity(slot), busy + self.in_flight(slot))
+        })
+    }
+
+    fn used(&self) -> std::ops::Range<u32> {
+        0..self.word(USED_AT).load(SeqCst).min(self.slots())
+    }
+
+    /// Reserves a request thread of the least busy ready process for the child `me`, if one is free.
+    pub fn try_reserve(&self, me: u32) -> Option<Lease> {
+        let ready = |slot: &u32| self.state(*slot) == State::Ready;
+        let least = self.used().filter(ready).min_by_key(|slot| self.slot(*slot, BUSY).load(SeqCst))?;
+        self.claim(least, me).or_else(|| self.used().filter(ready).find_map(|slot| self.claim(slot, me)))
+    }
+
+    fn claim(&self, slot: u32, me: u32) -> Option<Lease> {
+        let epoch = self.epoch(slot);
+        let index = self.leases(slot).find(|index| {
+            let lease = self.lease(*index);
+            lease.load(SeqCst) == 0 && lease.compare_exchange(0, me, SeqCst, SeqCst).is_ok()
+        })?;
+        self.slot(slot, BUSY).fetch_add(1, SeqCst);
+        // The supervisor looks at the leases after it has changed the state; so look at the state after
+        // the lease is taken.
+        if self.state(slot) == State::Ready && self.epoch(slot) == epoch {
+            return Some(Lease { slot, epoch, index });
+        }
+        self.free(slot, index);
+        None
+    }
+
+    fn free(&self, slot: u32, index: u32) {
+        self.less_busy(slot);
+        self.lease(index).store(0, SeqCst);
+    }
+
+    fn less_busy(&self, slot: u32) {
+        let _ = self.slot(slot, BUSY).fetch_update(SeqCst, SeqCst, |busy| busy.checked_sub(1));
+    }
+}

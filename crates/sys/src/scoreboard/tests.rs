@@ -1,0 +1,288 @@
+//! Tests of the scoreboard.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::line::{GRANTED, IDLE};
+use super::*;
+
+const ME: u32 = 4242;
+
+fn board(processes: u32, threads: u32) -> Scoreboard {
+    let (_, board) = Scoreboard::create(Geometry::for_group(processes, threads, 100)).expect("memfd");
+    for _ in 0..processes {
+        let slot = board.free_slot().expect("free");
+        board.place(slot, threads, 100 + slot);
+        board.set_state(slot, State::Ready);
+    }
+    board
+}
+
+fn soon() -> Option<Instant> {
+    Some(Instant::now() + Duration::from_millis(30))
+}
+
+fn later() -> Option<Instant> {
+    Some(Instant::now() + Duration::from_secs(30))
+}
+
+#[test]
+fn requests_go_to_the_least_busy_process_until_all_are_full() {
+    let board = board(2, 2);
+    let slots: Vec<u32> = (0..4).map(|_| board.try_reserve(ME).expect("free").slot).collect();
+    assert_eq!(slots, [0, 1, 0, 1]);
+    assert_eq!(board.try_reserve(ME), None);
+    assert_eq!(board.reserve(ME, 10, soon()), Err(Refused::TimedOut));
+    assert_eq!(board.reserve(ME, 0, soon()), Err(Refused::Full));
+    assert_eq!(board.census(), (2, 4, 4));
+    assert_eq!(board.waiting(), 0);
+}
+
+#[test]
+fn only_ready_processes_are_chosen() {
+    let board = board(1, 1);
+    let held = board.try_reserve(ME).expect("ready");
+    board.mark_draining(&held);
+    assert_eq!(board.state(0), State::Draining);
+    board.release(held);
+    assert_eq!(board.try_reserve(ME), None);
+    board.set_state(0, State::Gone);
+    assert_eq!(board.free_slot(), Some(0));
+}
+
+#[test]
+fn a_slot_is_not_used_again_while_a_lease_of_its_last_process_is_held() {
+    let board = board(1, 2);
+    let held = board.try_reserve(ME).expect("ready");
+    board.set_state(0, State::Gone);
+    assert_eq!(board.free_slot(), Some(1));
+    board.release(held);
+    assert_eq!(board.free_slot(), Some(0));
+    assert_ne!(board.place(0, 2, 7), held.epoch);
+}
+
+#[test]
+fn a_fault_refuses_at_once_and_wakes_those_who_wait() {
+    let board = Arc::new(board(1, 1));
+    board.set_state(0, State::Starting);
+    let waiter = {
+        let board = Arc::clone(&board);
+        thread::spawn(move || board.reserve(ME, 10, later()))
+    };
+    while board.waiting() == 0 {
+        thread::yield_now();
+    }
+    board.set_fault(true);
+    assert_eq!(waiter.join().expect("no panic"), Err(Refused::Unavailable));
+    assert_eq!(board.reserve(ME, 10, later()), Err(Refused::Unavailable));
+}
+
+#[test]
+fn a_process_that_becomes_ready_serves_those_who_wait() {
+    let board = Arc::new(board(1, 1));
+    board.set_state(0, State::Starting);
+    let waiter = {
+        let board = Arc::clone(&board);
+        thread::spawn(move || board.reserve(ME, 10, later()))
+    };
+    while board.waiting() == 0 {
+        thread::yield_now();
+    }
+    board.set_state(0, State::Ready);
+    assert_eq!(waiter.join().expect("no panic").map(|lease| lease.slot), Ok(0));
+}
+
+#[test]
+fn a_freed_lease_goes_to_the_oldest_waiter() {
+    let board = Arc::new(board(1, 1));
+    let held = board.try_reserve(ME).expect("ready");
+    let order = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let mut waiters = Vec::new();
+    for number in 0..5 {
+        let (shared, order) = (Arc::clone(&board), Arc::clone(&order));
+        waiters.push(thread::spawn(move || {
+            let lease = shared.reserve(ME, 10, later()).expect("granted");
+            order.lock().expect("no panic").push(number);
+            shared.release(lease);
+        }));
+        while board.waiting() != number + 1 {
+            thread::yield_now();
+        }
+    }
+    board.release(held);
+    for waiter in waiters {
+        waiter.join().expect("no panic");
+    }
+    assert_eq!(*order.lock().expect("no panic"), [0, 1, 2, 3, 4]);
+    assert_eq!((board.in_flight(0), board.waiting()), (0, 0));
+}
+
+#[test]
+fn what_a_dead_child_held_is_given_back() {
+    let board = board(1, 2);
+    let _lost = board.try_reserve(ME).expect("ready");
+    let _kept = board.try_reserve(ME + 1).expect("ready");
+    assert_eq!(board.reclaim_dead(|pid| pid != ME), 1);
+    assert_eq!(board.in_flight(0), 1);
+    assert!(board.try_reserve(ME).is_some());
+}
+
+#[test]
+fn the_same_memory_can_be_mapped_again() {
+    let (fd, board) = Scoreboard::create(Geometry::for_group(1, 1, 1)).expect("memfd");
+    board.place(0, 1, 9);
+    let other = Scoreboard::map(&fd).expect("map");
+    assert_eq!((other.state(0), other.pid(0), other.geometry()), (State::Starting, 9, board.geometry()));
+    let (short, _) = Mapping::create(c"other", 4).expect("memfd");
+    assert!(Scoreboard::map(&short).is_err());
+}
+
+#[test]
+fn many_threads_never_hold_more_than_there_is_and_lose_nothing() {
+    let board = Arc::new(board(2, 2));
+    let (held, failed) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicBool::new(false)));
+    let threads: Vec<_> = (0..12)
+        .map(|_| {
+            let (board, held, failed) = (Arc::clone(&board), Arc::clone(&held), Arc::clone(&failed));
+            thread::spawn(move || {
+                for round in 0..2000 {
+                    let Ok(lease) = board.reserve(ME, 100, later()) else {
+                        failed.store(true, SeqCst);
+                        return;
+                    };
+                    if held.fetch_add(1, SeqCst) >= 4 {
+                        failed.store(true, SeqCst);
+                    }
+                    if round % 16 == 0 {
+                        thread::yield_now();
+                    }
+                    held.fetch_sub(1, SeqCst);
+                    board.release(lease);
+                }
+            })
+        })
+        .collect();
+    for one in threads {
+        one.join().expect("no panic");
+    }
+    assert!(!failed.load(SeqCst));
+    assert_eq!((board.in_flight(0), board.in_flight(1), board.waiting()), (0, 0, 0));
+}
+
+#[test]
+fn who_comes_while_a_lease_is_offered_in_vain_gets_it() {
+    let board = board(1, 1);
+    let held = board.try_reserve(ME).expect("ready");
+    // One to whom a lease was granted, and who is still counted.
+    let first = board.enqueue(ME, 10).expect("a cell");
+    assert!(board.grant(held.index));
+    board.release(board.take_grant(first, ME, GRANTED + held.index));
+    let mut late = None;
+    board.hand_out_by(1, |index| {
+        if late.is_some() {
+            return board.grant(index);
+        }
+        late = board.enqueue(ME, 10);
+        // It looks for itself, and goes to sleep.
+        assert_eq!(board.try_reserve(ME), None);
+        false
+    });
+    board.leave(first);
+    let late = late.expect("a cell");
+    assert_eq!(board.cell(late).load(SeqCst), GRANTED + held.index);
+    assert_eq!((board.in_flight(0), board.waiting()), (1, 1));
+}
+
+#[test]
+fn a_granted_lease_is_its_new_holders_whatever_becomes_of_the_giver() {
+    let (giver, waiter) = (ME, ME + 1);
+    let board = board(1, 1);
+    let held = board.try_reserve(giver).expect("ready");
+    let cell = board.enqueue(waiter, 10).expect("a cell");
+    board.release(held);
+    assert_eq!(board.reclaim_dead(|pid| pid != giver), 0);
+    assert_eq!(board.in_flight(0), 1);
+    let taken = board.take_grant(cell, waiter, GRANTED + held.index);
+    board.leave(cell);
+    assert_eq!(board.reclaim_dead(|pid| pid == waiter), 0);
+    assert_eq!(board.reclaim_dead(|pid| pid != waiter), 1);
+    assert_eq!((board.in_flight(0), board.waiting(), taken.index), (0, 0, held.index));
+}
+
+#[test]
+fn a_lease_granted_to_a_dead_waiter_goes_to_the_next() {
+    let board = board(1, 1);
+    let held = board.try_reserve(ME).expect("ready");
+    let dead = board.enqueue(ME + 1, 10).expect("a cell");
+    let next = board.enqueue(ME + 2, 10).expect("a cell");
+    board.release(held);
+    assert!(board.cell(dead).load(SeqCst) >= GRANTED);
+    assert_eq!(board.reclaim_dead(|pid| pid != ME + 1), 1);
+    assert_eq!(board.cell(next).load(SeqCst), GRANTED + held.index);
+    assert_eq!((board.owner(dead).load(SeqCst), board.waiting(), board.in_flight(0)), (0, 1, 1));
+}
+
+#[test]
+fn a_cell_that_was_just_claimed_is_not_taken_for_its_last_owners() {
+    let board = board(1, 1);
+    let _held = board.try_reserve(ME).expect("ready");
+    let cell = board.enqueue(ME + 1, 10).expect("a cell");
+    board.cell(cell).store(IDLE, SeqCst);
+    board.leave(cell);
+    // As far as `enqueue` comes with its first step.
+    assert!(board.owner(cell).compare_exchange(0, ME, SeqCst, SeqCst).is_ok());
+    board.reclaim_dead(|pid| pid == ME);
+    assert_eq!(board.owner(cell).load(SeqCst), ME);
+    assert_ne!(board.enqueue(ME, 10), Some(cell));
+}
+
+#[test]
+fn the_number_of_waiters_is_put_right_when_it_stays_wrong() {
+    let board = board(1, 1);
+    let _held = board.try_reserve(ME).expect("ready");
+    board.enqueue(ME, 10).expect("a cell");
+    for drift in [5, 1, 5_u32.wrapping_neg()] {
+        board.word(WAITING_AT).fetch_add(drift, SeqCst);
+        board.reclaim_dead(|_| true);
+        // Someone may just be coming or going.
+        assert_eq!(board.word(WAITING_AT).load(SeqCst), 1_u32.wrapping_add(drift));
+        board.reclaim_dead(|_| true);
+        assert_eq!(board.waiting(), 1);
+    }
+    // Died after it was counted, before it waited.
+    let dead = board.enqueue(ME + 1, 10).expect("a cell");
+    board.cell(dead).store(IDLE, SeqCst);
+    for _ in 0..3 {
+        board.reclaim_dead(|pid| pid == ME);
+    }
+    assert_eq!((board.owner(dead).load(SeqCst), board.waiting()), (0, 1));
+}
+
+#[test]
+fn a_waiter_that_died_leaves_the_line_at_once() {
+    let board = board(1, 1);
+    let _held = board.try_reserve(ME).expect("ready");
+    board.enqueue(ME + 1, 10).expect("a cell");
+    assert_eq!((board.reclaim_dead(|pid| pid == ME), board.waiting()), (0, 0));
+}
+
+#[test]
+fn usual_changes_of_a_group_fit_its_scoreboard() {
+    let geometry = Geometry::for_group(1, 5, 100);
+    for (processes, threads, backlog) in [(1, 5, 100), (2, 15, 100), (7, 25, 500), (4, 64, 1024)] {
+        assert!(geometry.holds(processes, threads, backlog), "{processes} {threads} {backlog}");
+    }
+    assert!(!geometry.holds(1, 65, 100) && !geometry.holds(1, 5, 1025));
+    let large = Geometry::for_group(100, 200, 5000);
+    assert!(large.slots >= 316 && large.leases >= 200 && large.waiters >= 5000);
+}
+
+#[test]
+fn only_cells_that_were_used_are_looked_at() {
+    let board = board(1, 1);
+    assert_eq!(board.cells(), 0..0);
+    let cells: Vec<_> = (0..3).filter_map(|_| board.enqueue(ME, 10)).collect();
+    assert_eq!((cells, board.cells()), (vec![0, 1, 2], 0..3));
+}
