@@ -1,8 +1,11 @@
 """Embedded mode: main interpreter and sub-interpreters under every MPM, through restarts."""
 
+import time
+
 import pytest
 
-from load import Load, at_once
+from load import Background, Load, at_once
+from processes import wait_until
 from pythons import static_python, venv
 
 pytestmark = pytest.mark.mpms("event", "prefork", "worker")
@@ -63,6 +66,20 @@ def test_restart_brings_new_processes(httpd):
     before = httpd.json("/main")["pid"]
     httpd.restart()
     assert httpd.json("/main")["pid"] != before
+
+
+@pytest.mark.mpms("prefork")
+def test_a_prefork_child_that_is_busy_in_python_ends_with_restart(httpd):
+    httpd.start(f"WSGIScriptAlias /busy {httpd.app('busy')}\nWSGIScriptAlias /main {httpd.app('where')}")
+    mark = httpd.root / "tmp/busy"
+    with Background(httpd, f"/busy?{mark},30") as request:
+        wait_until(lambda: mark.exists() and mark.read_text(), 10, "the application computes")
+        begun = time.monotonic()
+        httpd.restart()
+        assert time.monotonic() - begun < 2
+        assert request.outcomes()[0].result != 200
+    mark.unlink()
+    assert httpd.json("/main")["ppid"] == httpd.pid
 
 
 @pytest.mark.mpms("event")

@@ -322,9 +322,8 @@ impl<'c> Outgoing<'c> {
 
 impl Sink for Outgoing<'_> {
     fn head(&mut self, payload: &[u8]) {
-        if payload.len() <= MAX_PAYLOAD {
-            self.put(Tag::Head, payload);
-        }
+        // `start_response` has refused longer ones.
+        self.put(Tag::Head, payload);
     }
 
     fn keep(&mut self, bytes: &[u8]) {
@@ -359,6 +358,7 @@ impl Sink for Outgoing<'_> {
     }
 
     fn log(&mut self, level: u8, text: &[u8], now: bool) {
+        let text = &text[..text.len().min(MAX_PAYLOAD - 1)];
         self.out.extend_from_slice(&frame::header(Tag::Log, false, 1 + text.len()));
         LogLine { level, text }.encode(self.out);
         // Nothing may follow LAST, so a frame before this one can no more carry it.
@@ -422,6 +422,16 @@ mod tests {
         for piece in 1..100 {
             assert_eq!(requests(piece), [&b"first"[..], b"second", b"third"], "in pieces of {piece}");
         }
+    }
+
+    #[test]
+    fn a_log_line_that_no_frame_takes_is_cut() {
+        let (ours, _theirs) = UnixStream::pair().expect("a pair of sockets");
+        let mut out = Vec::new();
+        let mut outgoing = Outgoing::new(ours.as_raw_fd(), &mut out);
+        outgoing.log(3, &vec![b'x'; MAX_PAYLOAD + 1], false);
+        let (header, payload, _) = frame::split(&out).expect("valid").expect("whole");
+        assert_eq!((header.tag, payload.len()), (Tag::Log, MAX_PAYLOAD));
     }
 
     #[test]

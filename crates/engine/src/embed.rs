@@ -133,26 +133,33 @@ fn end_python() -> bool {
 
 /// Ends Python: [`wsgi_wire::host::Finish`].
 ///
+/// A prefork child that gets SIGTERM calls this in its signal handler, and exit() after it: then it is in the
+/// middle of a request, or of this function, on the same thread, and no lock may be taken and no memory
+/// allocated. Whenever Python is not finalised, the destructors of the thread leave it alone.
+///
 /// # Safety
 /// No request is run after this.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wsgi_engine_finish(timeout_ms: u32) -> i32 {
-    let ended = panic::catch_unwind(|| {
-        ENDING.store(true, Ordering::SeqCst);
-        if ACTIVE.load(Ordering::SeqCst) > 0 {
-            return false;
-        }
-        let finish = FINISH.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let Some(finish) = finish else { return false };
-        threads::release();
-        let (answer, answered) = mpsc::channel();
-        let limit = Duration::from_millis(timeout_ms.into());
-        finish.send(answer).is_ok() && answered.recv_timeout(limit).unwrap_or(false)
-    });
-    match ended {
-        Ok(true) => 0,
-        _ => 1,
+    let was_ending = ENDING.swap(true, Ordering::SeqCst);
+    if was_ending || IS_RUNNING.get() || ACTIVE.load(Ordering::SeqCst) > 0 {
+        threads::mark_ended();
+        return 1;
     }
+    let ended = panic::catch_unwind(|| finish(Duration::from_millis(timeout_ms.into())));
+    if let Ok(true) = ended {
+        return 0;
+    }
+    threads::mark_ended();
+    1
+}
+
+fn finish(limit: Duration) -> bool {
+    let finish = FINISH.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let Some(finish) = finish else { return false };
+    threads::release();
+    let (answer, answered) = mpsc::channel();
+    finish.send(answer).is_ok() && answered.recv_timeout(limit).unwrap_or(false)
 }
 
 /// Runs one request: [`wsgi_wire::host::Run`].
@@ -164,9 +171,11 @@ pub unsafe extern "C" fn wsgi_engine_run(payload: *const u8, len: usize, request
     // SAFETY: by contract.
     let payload = unsafe { slice::from_raw_parts(payload, len) };
     let Some(host) = HOST.get() else { return Failure::Interpreter as i32 };
+    IS_RUNNING.set(true);
     ACTIVE.fetch_add(1, Ordering::SeqCst);
     let result = panic::catch_unwind(AssertUnwindSafe(|| run(payload, host, request)));
     ACTIVE.fetch_sub(1, Ordering::SeqCst);
+    IS_RUNNING.set(false);
     match result {
         Ok(Ok(())) => 0,
         Ok(Err(failure)) => failure as i32,
@@ -178,6 +187,8 @@ pub unsafe extern "C" fn wsgi_engine_run(payload: *const u8, len: usize, request
 }
 
 thread_local! {
+    /// The thread is in [`wsgi_engine_run`]. Without a destructor, so that a signal handler may read it.
+    static IS_RUNNING: Cell<bool> = const { Cell::new(false) };
     static THREAD_ID: Cell<u32> = const { Cell::new(0) };
 }
 

@@ -183,11 +183,18 @@ impl Drop for Current {
 /// Longest record; a longer line is cut into several.
 const MAX_LINE: usize = 64 << 10;
 
-fn emit(gil: Gil, line: &[u8]) {
-    CURRENT.with(|link| match link.exchange(gil) {
-        Some(exchange) => exchange.log(gil, ERROR, line, true),
-        None => gil.detach(|| process_log(ERROR, line)),
-    });
+fn emit(gil: Gil, mut line: &[u8]) {
+    loop {
+        let (part, rest) = line.split_at(line.len().min(MAX_LINE));
+        CURRENT.with(|link| match link.exchange(gil) {
+            Some(exchange) => exchange.log(gil, ERROR, part, true),
+            None => gil.detach(|| process_log(ERROR, part)),
+        });
+        if rest.is_empty() {
+            return;
+        }
+        line = rest;
+    }
 }
 
 /// Takes what was written to stream `stream` (0 wsgi.errors, 1 stdout, 2 stderr).

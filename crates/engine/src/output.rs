@@ -1,10 +1,14 @@
 //! The response's half of an exchange: `start_response`, `write`, and what of the iterable is sent when.
 
+use wsgi_wire::MAX_PAYLOAD;
 use wsgi_wire::bytes::{put_long, put_short};
 use wsgi_wire::response::{HeadEncoder, is_token};
 
 use crate::exchange::{Exchange, Gone, Sink};
 use crate::py::{Any, Gil, Kind, Owned, Raised, Res};
+
+/// Longest head: what a frame takes, with room for the header that [`Output::declare`] adds.
+const MAX_HEAD: usize = MAX_PAYLOAD - 64;
 
 /// Why output stops: the application is told by an exception, or the client is gone.
 #[derive(Debug)]
@@ -256,6 +260,10 @@ fn encode(gil: Gil, status: &Any, headers: &Any) -> Res<Head> {
             })
         })?;
         count = count.checked_add(1).ok_or_else(|| gil.raise(Kind::Value, "too many headers"))?;
+        if head.payload.len() > MAX_HEAD {
+            let text = format!("status and headers are longer than {MAX_HEAD} bytes");
+            return Err(gil.raise(Kind::Value, &text));
+        }
     }
     head.payload[count_at..count_at + 2].copy_from_slice(&count.to_be_bytes());
     Ok(head)

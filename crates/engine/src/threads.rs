@@ -2,6 +2,7 @@
 //! main interpreter's comes first, so that `PyGILState_*` of extensions finds that one.
 
 use std::cell::RefCell;
+use std::mem;
 use std::ptr;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -10,7 +11,7 @@ use pyo3_ffi as ffi;
 use crate::interp::{self, Interp};
 use crate::py::Gil;
 
-/// Python is being finalised: thread states that are left belong to it.
+/// Python is being finalised, or the process ends without that: thread states that are left belong to it.
 static ENDED: AtomicBool = AtomicBool::new(false);
 
 /// From now on no thread gives its states back.
@@ -22,6 +23,11 @@ struct States(Vec<(&'static Interp, *mut ffi::PyThreadState)>);
 
 impl Drop for States {
     fn drop(&mut self) {
+        if ENDED.load(Ordering::SeqCst) {
+            // The process ends, perhaps by a signal in the middle of anything: not even memory is given back.
+            mem::forget(mem::take(&mut self.0));
+            return;
+        }
         self.release();
     }
 }

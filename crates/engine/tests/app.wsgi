@@ -197,3 +197,15 @@ def do_replace(environ, start_response):
     except KeyError:
         start_response('503 Oops', [], sys.exc_info())
     return [b'replaced']
+
+def do_huge_head(environ, start_response):
+    ok(start_response, ('X-Huge', 'x' * (17 << 20)))
+    return [b'never']
+
+def do_huge_line(environ, start_response):
+    environ['wsgi.errors'].write('x' * (17 << 20) + '\nend\n')
+    ok(start_response)
+    return [b'done']
+
+def do_huge_error(environ, start_response):
+    raise ValueError('x' * (17 << 20))

@@ -210,6 +210,17 @@ class DaemonTest(unittest.TestCase):
         self.assertEqual(sorted(found.logs), ['a', 'b', 'no newline', 'printed 1'])
         self.assertEqual(found.status, 200)
 
+    def test_what_no_frame_takes(self):
+        c = self.start(main_script=self.script).connect()
+        found = c.get(self.script, {'PATH_INFO': '/huge_head'})
+        self.assertEqual((found.status, found.failed), (None, 1))
+        self.assertEqual(found.logs[-1], f'ValueError: status and headers are longer than {(16 << 20) - 64} bytes')
+        found = c.get(self.script, {'PATH_INFO': '/huge_line'})
+        self.assertEqual((found.body, found.logs[-1], len(''.join(found.logs[:-1]))), (b'done', 'end', 17 << 20))
+        found = c.get(self.script, {'PATH_INFO': '/huge_error'})
+        self.assertEqual((found.failed, found.logs[-1][:14]), (1, 'ValueError: xx'))
+        self.assertEqual(c.get(self.script, {'PATH_INFO': '/hello'}).body, b'Hello')
+
     def test_links_are_cut(self):
         c = self.start(main_script=self.script).connect()
         c.get(self.script, {'PATH_INFO': '/kept'})
