@@ -3,13 +3,14 @@
 //! `apxs` says where the headers are; set APXS when it is not on PATH.
 
 use std::env;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 fn main() {
     println!("cargo:rerun-if-changed=apache");
     println!("cargo:rerun-if-changed=include");
     println!("cargo:rerun-if-env-changed=APXS");
+    println!("cargo:rustc-env=WSGI_LAYOUT={:016x}", layout());
     let apxs = find_apxs();
     let query = |name: &str| run(&apxs, &["-q", name]).unwrap_or_default();
     let apr_config = query("APR_CONFIG");
@@ -25,6 +26,37 @@ fn main() {
     }
     shim.file("apache/shim.c").warnings(true).compile("wsgi_shim");
     bindings(&flags);
+}
+
+/// A digest of what decides the layout of records that outlive a reload of the module, and nothing else:
+/// the same sources and compiler give the same one anywhere.
+fn layout() -> u64 {
+    let mut files = vec![PathBuf::from("Cargo.lock")];
+    for root in ["src/startup", "crates/sys/src"] {
+        println!("cargo:rerun-if-changed={root}");
+        gather(Path::new(root), &mut files);
+    }
+    println!("cargo:rerun-if-changed=Cargo.lock");
+    files.sort();
+    let compiler = env::var("RUSTC").ok().and_then(|rustc| run(&rustc, &["-vV"])).unwrap_or_default();
+    let mut digest = fnv(0xcbf2_9ce4_8422_2325, compiler.as_bytes());
+    for file in files {
+        digest = fnv(digest, file.to_string_lossy().as_bytes());
+        digest = fnv(digest, &std::fs::read(&file).unwrap_or_default());
+    }
+    digest
+}
+
+fn gather(folder: &Path, files: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(folder).expect("a source folder").flatten() {
+        let path = entry.path();
+        if path.is_dir() { gather(&path, files) } else { files.push(path) }
+    }
+}
+
+/// FNV-1a.
+fn fnv(start: u64, bytes: &[u8]) -> u64 {
+    bytes.iter().fold(start, |digest, byte| (digest ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3))
 }
 
 fn bindings(flags: &[String]) {

@@ -1,6 +1,7 @@
 """The life of processes: restarts, stops, and what happens when one of them is killed."""
 
 import os
+import shutil
 import signal
 import time
 
@@ -47,6 +48,80 @@ def test_graceful_under_load_fails_no_request(daemon):
             load.more(30)
     assert set(load.results()) == {200}, load.results()
     assert load.slowest() < 3
+
+
+@pytest.mark.ours("the original closes sockets that children still use")
+def test_graceful_with_more_threads_than_fit_fails_no_request(daemon):
+    httpd = daemon("threads=1 listen-backlog=200")
+    with Load(httpd, "/sleep?0.005", clients=6) as load:
+        load.more(30)
+        text = httpd.conf_file.read_text()
+        httpd.conf_file.write_text(text.replace("threads=1 ", "threads=100 "))
+        before = where(httpd)["pid"]
+        httpd.graceful()
+        wait_until(lambda: where(httpd)["pid"] != before, 15, "a new process serves")
+        load.more(100)
+        wait_until(lambda: not processes.process(before), 15, "the old process ends")
+    assert set(load.results()) == {200}, load.results()
+
+
+@pytest.mark.ours("the original has no supervisor")
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+@pytest.mark.parametrize("back", [False, True], ids=["once", "and-back"])
+def test_graceful_that_adds_a_group_of_another_user_fails_no_request(daemon, httpd, back):
+    daemon("processes=2 threads=3")
+    text = httpd.conf_file.read_text()
+    with busy(httpd, 8) as running, Load(httpd, "/sleep?0.005", clients=6) as load:
+        load.more(30)
+        before = httpd.supervisor().pid
+        httpd.conf_file.write_text(f"""{text}
+WSGIDaemonProcess second threads=1 user=nobody home=/
+WSGIScriptAlias /second {httpd.root}/apps/where.wsgi process-group=second
+""")
+        httpd.graceful()
+        assert httpd.json("/second")["user"] == "nobody"
+        if back:
+            httpd.conf_file.write_text(text)
+            httpd.graceful()
+        load.more(100)
+        wait_until(lambda: not processes.process(before), 20, "the former supervisor ends")
+    assert [o.result for o in running.outcomes()] == [200]
+    assert set(load.results()) == {200}, load.results()
+    assert not httpd.log.matching("AH00167|was lost")
+
+
+@pytest.mark.ours("the original has no supervisor")
+def test_a_graceful_without_groups_ends_the_supervisor_and_another_one_brings_it_back(daemon, httpd):
+    daemon("threads=2")
+    text = httpd.conf_file.read_text()
+    before = httpd.supervisor().pid
+    httpd.conf_file.write_text("\n".join(
+        line for line in text.splitlines() if not line.startswith(("WSGIDaemon", "WSGIProcess"))))
+    httpd.graceful()
+    wait_until(lambda: not processes.process(before), 15, "the supervisor ends")
+    assert not httpd.supervisor()
+    httpd.conf_file.write_text(text)
+    httpd.graceful()
+    wait_until(lambda: timed(httpd, "/hello").result == 200 and httpd.supervisor(), 15, "it is back")
+    assert not httpd.log.matching("AH00167|was lost")
+
+
+@pytest.mark.ours("the original has no supervisor")
+def test_a_supervisor_that_cannot_be_started_is_started_later(daemon, httpd):
+    home = httpd.root / "module"
+    home.mkdir()
+    for name in ("libmod_wsgi.so", "libwsgi_engine.so", "wsgi-supervisor"):
+        shutil.copy(httpd.module.parent / name, home / name)
+    httpd.module = home / "libmod_wsgi.so"
+    daemon("threads=2")
+    httpd.log.allow(GONE)
+    program = home / "wsgi-supervisor"
+    away = program.rename(home / "away")
+    os.kill(httpd.supervisor().pid, signal.SIGKILL)
+    httpd.log.wait_for("is tried again", 10)
+    away.rename(program)
+    wait_until(httpd.supervisor, 30, "a supervisor")
+    assert timed(httpd, "/hello").result == 200
 
 
 def test_restart_replaces_everything(daemon):

@@ -23,6 +23,7 @@ pub(super) unsafe extern "C" fn register_hooks(_p: *mut sys::apr_pool_t) {
         sys::ap_hook_pre_config(Some(pre_config), ptr::null(), ptr::null(), MIDDLE);
         sys::ap_hook_check_config(Some(check_config), ptr::null(), ptr::null(), MIDDLE);
         sys::ap_hook_post_config(Some(post_config), ptr::null(), ptr::null(), MIDDLE);
+        sys::ap_hook_monitor(Some(monitor), ptr::null(), ptr::null(), MIDDLE);
         sys::ap_hook_child_init(Some(child_init), ptr::null(), ptr::null(), MIDDLE);
         sys::ap_hook_translate_name(Some(translate_name), AFTER.0.as_ptr(), BEFORE.0.as_ptr(), MIDDLE);
         sys::ap_hook_handler(Some(handle), ptr::null(), ptr::null(), MIDDLE);
@@ -85,6 +86,15 @@ unsafe extern "C" fn post_config(
     // SAFETY: the contract above.
     let (pool, server) = unsafe { (Pool::from_raw(pconf), Server::from_raw(s)) };
     guard(FAILED, |panic| server.log(Level::Crit, panic), || if startup::start(pool, server) { 0 } else { FAILED })
+}
+
+/// # Safety
+/// httpd's parent passes the configuration's pool and the main server.
+unsafe extern "C" fn monitor(pconf: *mut sys::apr_pool_t, s: *mut sys::server_rec) -> c_int {
+    // SAFETY: the contract above.
+    let (pool, server) = unsafe { (Pool::from_raw(pconf), Server::from_raw(s)) };
+    guard((), |panic| server.log(Level::Crit, panic), || startup::look_after(pool, server));
+    DECLINED
 }
 
 /// # Safety

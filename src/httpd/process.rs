@@ -2,7 +2,7 @@
 
 use std::ffi::{CString, c_int, c_void};
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::time::{Duration, Instant};
 
@@ -82,8 +82,9 @@ pub(crate) fn keep<T: 'static>(main: Server<'_>, key: &str, value: T) -> &'stati
     value
 }
 
-/// What is called when a watched process is gone: main server, configuration's pool, exit status in words.
-pub(crate) type Gone = fn(Server<'_>, Pool<'_>, &str);
+/// What is called when a watched process is gone: main server, configuration's pool, its id, exit status in
+/// words.
+pub(crate) type Gone = fn(Server<'_>, Pool<'_>, i32, &str);
 
 struct Watched {
     process: sys::apr_proc_t,
@@ -117,7 +118,7 @@ unsafe extern "C" fn maintain(reason: c_int, data: *mut c_void, status: c_int) {
     }
     // SAFETY: the contract above.
     let watched = unsafe { &*data.cast::<Watched>() };
-    let (pconf, gone) = (watched.pconf, watched.gone);
+    let (pconf, pid, gone) = (watched.pconf, watched.process.pid, watched.gone);
     // SAFETY: the record was registered with APR, and is told of once.
     unsafe { sys::apr_proc_other_child_unregister(data) };
     let mut mpm: c_int = 0;
@@ -130,7 +131,7 @@ unsafe extern "C" fn maintain(reason: c_int, data: *mut c_void, status: c_int) {
     }
     // SAFETY: the configuration that registered the process is still in force.
     let pool = unsafe { Pool::from_raw(pconf) };
-    guard((), |panic| main.log(Level::Crit, panic), || gone(main, pool, &in_words(status)));
+    guard((), |panic| main.log(Level::Crit, panic), || gone(main, pool, pid, &in_words(status)));
 }
 
 fn in_words(status: c_int) -> String {
@@ -156,9 +157,8 @@ pub(crate) fn at_cleanup(pconf: Pool<'_>, ending: fn(Server<'_>)) {
     pconf.own(Ending(ending));
 }
 
-/// Waits up to `limit_ms` for a child process to end.
-pub(crate) fn wait_for(pid: i32, limit_ms: u64) {
-    let deadline = Instant::now() + Duration::from_millis(limit_ms);
+/// Waits until `deadline` for a child process to end.
+pub(crate) fn wait_for(pid: i32, deadline: Instant) {
     while pid > 0 && matches!(wsgi_sys::process::try_wait(pid), Ok(None)) && Instant::now() < deadline {
         std::thread::sleep(Duration::from_millis(10));
     }
@@ -174,6 +174,15 @@ pub(crate) fn stderr() -> BorrowedFd<'static> {
 pub(crate) fn duplicate(fd: i32) -> io::Result<OwnedFd> {
     // SAFETY: the caller got the number from a record of httpd's that holds it open.
     wsgi_sys::fd::duplicate(unsafe { BorrowedFd::borrow_raw(fd) }.as_fd(), 10)
+}
+
+/// Takes a descriptor by its number; `None` for a negative one.
+///
+/// # Safety
+/// The number is an open descriptor that nothing else will close.
+pub(crate) unsafe fn take_over(number: i32) -> Option<OwnedFd> {
+    // SAFETY: the contract above.
+    (number >= 0).then(|| unsafe { OwnedFd::from_raw_fd(number) })
 }
 
 /// The environment of this process, as exec wants it.

@@ -96,6 +96,11 @@ fn begin(pconf: Pool<'_>, main: Server<'_>) -> Result<(), Vec<String>> {
     Ok(())
 }
 
+/// httpd's parent calls this every few seconds.
+pub(crate) fn look_after(pconf: Pool<'_>, main: Server<'_>) {
+    supervisor::look_after(main, pconf);
+}
+
 /// Prepares a child: it keeps what it needs to reach the supervisor and closes the rest.
 pub(crate) fn child(pchild: Pool<'_>, main: Server<'_>) {
     supervisor::forget_in_child(main);

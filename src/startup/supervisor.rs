@@ -1,14 +1,17 @@
 //! The parent's side of the supervisor: starting it, telling it each configuration, starting it again.
 //!
 //! What must outlive a reload of the module (the process, its sockets, the scoreboards) is kept in
-//! httpd's process pool as [`Kept`], found by a key that carries the version of its layout.
+//! httpd's process pool as [`Kept`], found by a key that names the very build of this code, because its
+//! layout belongs to it: after a package upgrade a `graceful` loads another module, which does not look at
+//! it. What that needs of it, the way to the old supervisor, stands in a [`Note`] that never changes.
 
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use wsgi_sys::process::{Ids, Program, spawn};
+use wsgi_sys::process::{Ids, Program, exists, spawn};
 use wsgi_sys::scoreboard::{Geometry, Scoreboard};
 use wsgi_sys::socket::{self, Kind};
 use wsgi_wire::control::{MAX_MESSAGE, ParentMessage};
@@ -21,8 +24,14 @@ use crate::httpd::pool::Pool;
 use crate::httpd::process;
 use crate::httpd::server::Server;
 
-/// Key of [`Kept`] in the process pool. Change the number with the layout of anything in it.
-const KEY: &str = "mod_wsgi-supervisor-1";
+/// Key of [`Kept`] in the process pool: version, and a digest of the sources that decide its layout.
+const KEY: &str = concat!("mod_wsgi-supervisor-", env!("CARGO_PKG_VERSION"), "-", env!("WSGI_LAYOUT"));
+/// Key of [`Note`] in the process pool, the same for all versions.
+const NOTE_KEY: &str = "mod_wsgi-supervisor-note";
+/// Attempts to start a supervisor before waiting for httpd's next look, and the pause between them: what
+/// a system lacks for a moment may be there in the next one.
+const ATTEMPTS: u32 = 5;
+const PAUSE: Duration = Duration::from_millis(40);
 
 /// A process group's shared memory, under the group's name.
 struct KeptBoard {
@@ -38,10 +47,29 @@ struct Said {
     fds: Vec<OwnedFd>,
 }
 
+/// What another version of this module needs to know of the supervisor. Its layout must not change.
+#[repr(C)]
+struct Note {
+    /// Number of the control socket's descriptor; -1 when there is none.
+    control: i32,
+    /// The supervisor; 0 when there is none.
+    pid: i32,
+}
+
+/// A supervisor that was let go: it ends when its processes have finished, and at once (within
+/// shutdown-timeout) when `control` is closed.
+struct Former {
+    pid: i32,
+    control: Option<OwnedFd>,
+}
+
 /// What lives as long as httpd's parent.
 struct Kept {
     pid: i32,
     control: Option<OwnedFd>,
+    former: Vec<Former>,
+    /// The supervisor was lost, and could not be started again yet.
+    wanted: bool,
     /// The children's end, and the supervisor's, kept for the next supervisor.
     dispatch: (OwnedFd, OwnedFd),
     boards: Vec<KeptBoard>,
@@ -68,18 +96,27 @@ pub(super) fn apply(
     groups: &[Group],
     engine: &OwnedFd,
 ) -> Result<Vec<Board>, String> {
-    if groups.is_empty() && kept(main).is_none() {
+    let note = process::kept::<Note>(main, NOTE_KEY);
+    if groups.is_empty() && kept(main).is_none() && note.is_none() {
         return Ok(Vec::new());
     }
     let kept = match kept(main) {
         Some(kept) => kept,
-        None => process::keep(main, KEY, new().map_err(|error| format!("cannot prepare the supervisor: {error}"))?),
+        None => {
+            let new = new().map_err(|error| format!("cannot prepare the supervisor: {error}"))?;
+            process::keep(main, KEY, new)
+        }
     };
-    let ids = least_ids(groups);
-    // One that has given root up cannot start processes of other users.
-    if process::restart_is_hard() || (kept.pid != 0 && kept.ids.is_some() && kept.ids != ids) {
-        kept.start_over().map_err(|error| format!("cannot prepare the supervisor: {error}"))?;
+    if note.is_some_and(|note| note.pid != kept.pid) {
+        kept.follow_another_version(main);
     }
+    let ids = least_ids(groups);
+    let hard = process::restart_is_hard();
+    // One that has given root up cannot start processes of other users; without groups none is needed.
+    if hard || groups.is_empty() || (kept.pid != 0 && kept.ids.is_some() && kept.ids != ids) {
+        kept.start_over(main, hard).map_err(|error| format!("cannot prepare the supervisor: {error}"))?;
+    }
+    kept.wanted = false;
     if kept.pid == 0 {
         kept.ids = ids;
     }
@@ -87,19 +124,46 @@ pub(super) fn apply(
     kept.patience_ms = groups.iter().map(|group| group.config.shutdown_timeout_ms).max().unwrap_or(0);
     let boards = kept.boards_for(groups).map_err(|error| format!("no shared memory for a scoreboard: {error}"))?;
     kept.said = say(main, kept, groups)?;
-    if kept.pid == 0 {
-        kept.start(main)?;
+    if !groups.is_empty() && (kept.pid == 0 || kept.tell_all().is_err()) {
+        kept.start_patiently(main)?;
     }
-    kept.tell_all().or_else(|_| kept.start(main).and_then(|()| kept.tell_all().map_err(|error| error.to_string())))?;
-    process::watch(pconf, kept.pid, respawn);
+    kept.note(main);
+    kept.watch_all(pconf);
     process::at_cleanup(pconf, end);
     Ok(boards)
+}
+
+/// The supervisor that another version of this module has left in this httpd.
+fn left_by_another_version(main: Server<'_>) -> Option<Former> {
+    let note = process::kept::<Note>(main, NOTE_KEY)?;
+    let (number, pid) = (std::mem::replace(&mut note.control, -1), std::mem::replace(&mut note.pid, 0));
+    // SAFETY: what the code that opened it keeps is not looked at any more, or has forgotten it.
+    let control = unsafe { process::take_over(number) };
+    let mut former = Former { pid, control };
+    if process::restart_is_hard() {
+        former.control = None;
+    } else {
+        former.let_go(main);
+    }
+    Some(former)
 }
 
 fn new() -> io::Result<Kept> {
     let dispatch = socket::pair(Kind::Datagram)?;
     let (boards, said) = (Vec::new(), Vec::new());
-    Ok(Kept { pid: 0, control: None, dispatch, boards, next_id: 1, said, engine: None, ids: None, patience_ms: 0 })
+    Ok(Kept {
+        pid: 0,
+        control: None,
+        former: Vec::new(),
+        wanted: false,
+        dispatch,
+        boards,
+        next_id: 1,
+        said,
+        engine: None,
+        ids: None,
+        patience_ms: 0,
+    })
 }
 
 /// The identity that is enough for all groups; `None` when they need several, and so root.
@@ -112,15 +176,88 @@ fn least_ids(groups: &[Group]) -> Option<Ids> {
     same.then(|| Ids { uid: first.uid, gid: first.gid, groups: first.groups.clone() })
 }
 
+impl Former {
+    /// Says that there is nothing more to do than to finish: for children of the old configuration. One that
+    /// cannot be told, or does not understand, ends at once.
+    fn let_go(&mut self, main: Server<'_>) {
+        let told = self.control.as_ref().map(|control| {
+            let (log, begin) = begin(main)?;
+            let send = |message: &[u8], fds: &[BorrowedFd<'_>]| {
+                socket::send_with_fds_waiting(control.as_fd(), message, fds).map_err(|error| error.to_string())
+            };
+            send(&begin, &[log.as_fd()])?;
+            send(&encode(&ParentMessage::Commit)?, &[])
+        });
+        if !matches!(told, Some(Ok(_))) {
+            self.control = None;
+        }
+    }
+}
+
 impl Kept {
-    /// Lets the supervisor go, which then ends all its processes, and shares nothing with the next one: a
-    /// restart, unlike `graceful`, begins anew, and with the files that are installed now.
-    fn start_over(&mut self) -> io::Result<()> {
+    /// Lets the supervisor go and shares nothing with the next one. After `graceful` it goes on for the
+    /// children of the old configuration until they are done; a restart ends all its processes, begins
+    /// anew, and with the files that are installed now.
+    fn start_over(&mut self, main: Server<'_>, hard: bool) -> io::Result<()> {
         self.dispatch = socket::pair(Kind::Datagram)?;
-        self.control = None;
         self.boards.clear();
-        self.pid = 0;
+        self.put_aside();
+        if hard {
+            self.former.iter_mut().for_each(|former| former.control = None);
+        } else if let Some(former) = self.former.last_mut().filter(|former| former.control.is_some()) {
+            former.let_go(main);
+        }
         Ok(())
+    }
+
+    /// The supervisor, if there is one, is a former one now.
+    fn put_aside(&mut self) {
+        let (pid, control) = (std::mem::take(&mut self.pid), self.control.take());
+        if pid != 0 {
+            self.former.push(Former { pid, control });
+        }
+    }
+
+    /// The supervisor in the [`Note`] is not the one that we know: another version of the module started it,
+    /// and let ours go if there was one.
+    fn follow_another_version(&mut self, main: Server<'_>) {
+        // The descriptor was closed by it, and the number may be somebody else's.
+        std::mem::forget(self.control.take());
+        self.pid = 0;
+        self.boards.clear();
+        self.former.extend(left_by_another_version(main));
+    }
+
+    /// Has httpd tell when one of ours has ended; nobody else would wait for it.
+    fn watch_all(&mut self, pconf: Pool<'_>) {
+        self.former.retain(|former| exists(former.pid));
+        let former = self.former.iter().map(|former| former.pid);
+        former.chain([self.pid]).filter(|pid| *pid != 0).for_each(|pid| process::watch(pconf, pid, gone));
+    }
+
+    /// Writes down what another version of the module needs.
+    fn note(&self, main: Server<'_>) {
+        let note = Note { control: self.control.as_ref().map_or(-1, |fd| fd.as_raw_fd()), pid: self.pid };
+        match process::kept::<Note>(main, NOTE_KEY) {
+            Some(found) => *found = note,
+            None => drop(process::keep(main, NOTE_KEY, note)),
+        }
+    }
+
+    /// Starts a supervisor and says the configuration, with some patience.
+    fn start_patiently(&mut self, main: Server<'_>) -> Result<(), String> {
+        let mut tried = 0;
+        loop {
+            // Closing the socket ends one that did not get the configuration.
+            self.control = None;
+            self.put_aside();
+            let told = self.start(main).and_then(|()| self.tell_all().map_err(|error| error.to_string()));
+            tried += 1;
+            match told {
+                Err(_) if tried < ATTEMPTS => std::thread::sleep(PAUSE),
+                other => return other,
+            }
+        }
     }
 
     /// A scoreboard for each group: the one that its name had, if the group still fits.
@@ -196,20 +333,32 @@ impl Kept {
 
 /// The messages of this configuration.
 fn say(main: Server<'_>, kept: &Kept, groups: &[Group]) -> Result<Vec<Said>, String> {
-    let log = |fd: Option<i32>| process::duplicate(fd.unwrap_or(2)).map_err(|error| format!("error log: {error}"));
+    let (log, message) = begin(main)?;
+    let mut all = vec![Said { message, fds: vec![log] }];
+    for (group, board) in groups.iter().zip(&kept.boards) {
+        let config = PoolConfig { id: board.id, ..group.config.clone() };
+        let memory = board.memory.try_clone().map_err(|error| error.to_string())?;
+        all.push(Said {
+            message: encode(&ParentMessage::Pool(Box::new(config)))?,
+            fds: vec![memory, error_log(group.log)?],
+        });
+    }
+    all.push(Said { message: encode(&ParentMessage::Commit)?, fds: Vec::new() });
+    Ok(all)
+}
+
+/// The first message of a configuration, with its error log.
+fn begin(main: Server<'_>) -> Result<(OwnedFd, Vec<u8>), String> {
     let begin = ParentMessage::Begin {
         protocol: wsgi_wire::PROTOCOL,
         parent_pid: i32::try_from(std::process::id()).unwrap_or(0),
         log_level: u8::try_from(main.log_level().clamp(0, 15)).unwrap_or(4),
     };
-    let mut all = vec![Said { message: encode(&begin)?, fds: vec![log(main.error_log_fd())?] }];
-    for (group, board) in groups.iter().zip(&kept.boards) {
-        let config = PoolConfig { id: board.id, ..group.config.clone() };
-        let memory = board.memory.try_clone().map_err(|error| error.to_string())?;
-        all.push(Said { message: encode(&ParentMessage::Pool(Box::new(config)))?, fds: vec![memory, log(group.log)?] });
-    }
-    all.push(Said { message: encode(&ParentMessage::Commit)?, fds: Vec::new() });
-    Ok(all)
+    Ok((error_log(main.error_log_fd())?, encode(&begin)?))
+}
+
+fn error_log(fd: Option<i32>) -> Result<OwnedFd, String> {
+    process::duplicate(fd.unwrap_or(2)).map_err(|error| format!("error log: {error}"))
 }
 
 fn encode(message: &ParentMessage) -> Result<Vec<u8>, String> {
@@ -223,30 +372,57 @@ fn encode(message: &ParentMessage) -> Result<Vec<u8>, String> {
     Ok(bytes)
 }
 
-/// The supervisor is gone: httpd's parent calls this within a second.
-fn respawn(main: Server<'_>, pconf: Pool<'_>, how: &str) {
+/// A supervisor is gone: httpd's parent calls this within a second.
+fn gone(main: Server<'_>, pconf: Pool<'_>, pid: i32, how: &str) {
     let Some(kept) = kept(main) else { return };
-    main.log(Level::Error, &format!("supervisor {} was lost ({how}); starting another one", kept.pid));
-    kept.control = None;
-    let told = kept.start(main).and_then(|()| kept.tell_all().map_err(|error| error.to_string()));
-    match told {
-        Ok(()) => process::watch(pconf, kept.pid, respawn),
-        Err(error) => {
-            kept.pid = 0;
-            main.log(Level::Crit, &format!("{error}; daemon processes are not watched until the next restart"));
-        }
+    kept.former.retain(|former| former.pid != pid);
+    if pid == kept.pid {
+        main.log(Level::Error, &format!("supervisor {pid} was lost ({how}); starting another one"));
+        (kept.pid, kept.control) = (0, None);
+        kept.bring_back(main, pconf);
+    } else if kept.wanted {
+        kept.bring_back(main, pconf);
     }
 }
 
-/// The configuration goes. When httpd ends with it, so does the supervisor, and we wait for it.
+/// httpd's parent calls this every few seconds.
+pub(super) fn look_after(main: Server<'_>, pconf: Pool<'_>) {
+    if let Some(kept) = kept(main).filter(|kept| kept.wanted) {
+        kept.bring_back(main, pconf);
+    }
+}
+
+impl Kept {
+    /// Starts a supervisor in place of one that was lost; what fails is tried again later.
+    fn bring_back(&mut self, main: Server<'_>, pconf: Pool<'_>) {
+        let (before, again) = (self.former.len(), self.wanted);
+        let told = self.start_patiently(main);
+        self.wanted = told.is_err();
+        if let Err(error) = told {
+            self.control = None;
+            self.put_aside();
+            let text = format!(
+                "{error}; daemon processes are not watched until a supervisor can be started, which is tried again every few seconds"
+            );
+            main.log(if again { Level::Debug } else { Level::Crit }, &text);
+        } else {
+            process::watch(pconf, self.pid, gone);
+        }
+        self.former.iter().skip(before).for_each(|former| process::watch(pconf, former.pid, gone));
+        self.note(main);
+    }
+}
+
+/// The configuration goes. When httpd ends with it, so do the supervisors, and we wait for them.
 fn end(main: Server<'_>) {
     if !process::is_exiting() {
         return;
     }
     let Some(kept) = kept(main) else { return };
-    kept.control = None;
-    process::wait_for(kept.pid, kept.patience_ms + 1000);
-    kept.pid = 0;
+    kept.put_aside();
+    kept.former.iter_mut().for_each(|former| former.control = None);
+    let deadline = Instant::now() + Duration::from_millis(kept.patience_ms + 1000);
+    kept.former.drain(..).for_each(|former| process::wait_for(former.pid, deadline));
 }
 
 /// The socket on which children send connections; `None` without process groups.
@@ -262,6 +438,7 @@ pub(super) fn dispatch_end(main: Server<'_>) -> Result<Option<OwnedFd>, String> 
 pub(super) fn forget_in_child(main: Server<'_>) {
     let Some(kept) = kept(main) else { return };
     kept.control = None;
+    kept.former.clear();
     kept.said.clear();
     if let Ok(own) = kept.dispatch.0.try_clone() {
         kept.dispatch.1 = own;

@@ -87,6 +87,7 @@ fn the_parent_s_death_is_seen_though_its_socket_stays_open() {
     wait(httpd.parent_pid).expect("wait");
     assert_eq!(httpd.ended(), Some(0));
     httpd.gone(&pids);
+    assert_eq!(httpd.logged("stopping all daemon processes"), 1, "{}", httpd.log());
 }
 
 #[test]

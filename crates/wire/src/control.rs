@@ -29,7 +29,9 @@ pub enum ParentMessage {
     },
     /// A process group of the configuration. Two descriptors: its scoreboard, its error log.
     Pool(Box<PoolConfig>),
-    /// The configuration is complete: pools that it does not name are drained.
+    /// The configuration is complete. A pool that it does not name serves on until the pool of the same name
+    /// that takes its place is ready, and a little longer for children of the old configuration; then it is
+    /// drained. A configuration without any pool lets the supervisor end when all of them are drained.
     Commit,
     /// Stop everything: drain up to each pool's shutdown timeout, then exit. End of file means the same.
     Stop,

@@ -5,6 +5,9 @@
 //! is ready in itself, but waits until its siblings of a new configuration are ready too, so that
 //! traffic moves from the old ones to the new ones in one step. A process is *superseded* when its
 //! configuration is an old one or when it asked to be replaced.
+//!
+//! A pool that the configuration does not name any more serves on until the pool of its name that follows
+//! it, if there is one, is ready, and a little longer for children of the old configuration; then it drains.
 
 mod pool;
 mod say;
@@ -61,7 +64,7 @@ pub enum Ended {
 pub enum Event {
     /// The parent's configuration is complete.
     Configured {
-        /// All pools of it.
+        /// All pools of it. Without any the supervisor ends as soon as what there is has drained away.
         pools: Vec<(PoolId, Rules)>,
     },
     /// A process of an earlier supervisor was found on a pool's scoreboard.
@@ -80,6 +83,8 @@ pub enum Event {
     Violation { process: ProcessId, what: String },
     /// How many requests are reserved on a draining process.
     InFlight { process: ProcessId, count: u32 },
+    /// How many requests wait for a pool that is leaving.
+    Waiting { pool: PoolId, count: u32 },
     /// The process has ended. `diagnosis` is the cause as far as one can be read from what it wrote.
     Exited { process: ProcessId, ended: Ended, in_flight: u32, diagnosis: String },
     /// Time has passed.
@@ -135,6 +140,8 @@ pub mod level {
 pub struct State {
     pools: BTreeMap<PoolId, Pool>,
     stopping: bool,
+    /// The configuration names no pool.
+    leaving: bool,
     exited: bool,
     next: ProcessId,
 }
@@ -159,6 +166,11 @@ impl State {
     /// Processes that take requests.
     pub fn ready(&self) -> Vec<ProcessId> {
         self.pools.values().flat_map(Pool::ready_ones).collect()
+    }
+
+    /// Pools that end as soon as no request waits for them.
+    pub fn leaving(&self) -> Vec<PoolId> {
+        self.pools.iter().filter(|(_, pool)| pool.is_leaving()).map(|(id, _)| *id).collect()
     }
 
     /// When [`Event::Tick`] has something to do at the latest.
@@ -203,6 +215,11 @@ pub fn decide(state: &mut State, event: Event, now: Millis) -> Vec<Action> {
                 found.adopt(process, pid, now, &mut Out { pool, actions: &mut actions });
             }
         }
+        Event::Waiting { pool, count } => {
+            if let Some(found) = state.pools.get_mut(&pool) {
+                found.waiting(count);
+            }
+        }
         Event::Stop { why } => stop(state, why, now, &mut actions),
         Event::Tick => {
             for (id, pool) in &mut state.pools {
@@ -227,12 +244,13 @@ pub fn decide(state: &mut State, event: Event, now: Millis) -> Vec<Action> {
 }
 
 fn configure(state: &mut State, pools: Vec<(PoolId, Rules)>, now: Millis, actions: &mut Vec<Action>) {
-    if state.stopping {
+    if state.stopping || state.exited {
         return;
     }
+    state.leaving = pools.is_empty();
     for (id, pool) in &mut state.pools {
         if !pools.iter().any(|(named, _)| named == id) {
-            pool.remove(now, &mut Out { pool: *id, actions });
+            pool.unname();
         }
     }
     for (id, rules) in pools {
@@ -250,8 +268,19 @@ fn stop(state: &mut State, why: &'static str, now: Millis, actions: &mut Vec<Act
     }
 }
 
+/// Ends pools that are in no configuration any more, when nobody needs them.
+fn let_go(state: &mut State, now: Millis, actions: &mut Vec<Action>) {
+    let arriving = |pool: &&Pool| pool.is_arriving();
+    let awaited: Vec<_> = state.pools.values().filter(arriving).map(|pool| pool.rules.name.clone()).collect();
+    for (id, pool) in state.pools.iter_mut().filter(|(_, pool)| pool.is_unnamed()) {
+        let awaited = awaited.contains(&pool.rules.name);
+        pool.let_go(awaited, now, &mut Out { pool: *id, actions });
+    }
+}
+
 /// Starts what is missing, moves traffic, drops what is done with.
 fn settle(state: &mut State, now: Millis, actions: &mut Vec<Action>) {
+    let_go(state, now, actions);
     for (id, pool) in &mut state.pools {
         pool.settle(now, &mut state.next, &mut Out { pool: *id, actions });
     }
@@ -262,7 +291,7 @@ fn settle(state: &mut State, now: Millis, actions: &mut Vec<Action>) {
         }
         !done
     });
-    if state.stopping && !state.exited && state.pools.is_empty() {
+    if (state.stopping || state.leaving) && !state.exited && state.pools.is_empty() {
         state.exited = true;
         actions.push(Action::Exit);
     }

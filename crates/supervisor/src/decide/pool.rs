@@ -13,6 +13,9 @@ const SHORT_LIFE: Millis = 1_500;
 const LONGEST_WAIT: Millis = 60_000;
 /// When every slot is taken by old processes: how soon to look again.
 const SLOT_WAIT: Millis = 100;
+/// How long a pool that is in no configuration any more goes on taking requests once what follows it has
+/// come: children of the old configuration have accepted some that they have not sent yet.
+pub(super) const LINGER: Millis = 5_000;
 /// Where `shutdown-timeout=0` names no limit, httpd's own patience at its end holds.
 const FINAL_WAIT: Millis = 3_000;
 
@@ -56,7 +59,13 @@ pub struct Pool {
     pub(super) rules: Rules,
     pub(super) processes: BTreeMap<ProcessId, Process>,
     generation: u64,
-    /// In no configuration any more, or everything is being stopped.
+    /// In no configuration any more; it serves until its successor does, and children have moved on.
+    unnamed: bool,
+    /// When it may end, once that is known.
+    let_go_at: Option<Millis>,
+    /// Requests that wait for one of its request threads, when they were last counted.
+    waiting: u32,
+    /// It takes no more requests, or everything is being stopped.
     over: bool,
     stopping: bool,
     /// Attempts to start that failed since the last success.
@@ -98,12 +107,31 @@ impl Pool {
             Phase::Stopping { kill_at } => kill_at,
             _ => None,
         });
-        ends.chain(starts).min()
+        // While requests wait it is looked at all the time.
+        let let_go = self.let_go_at.filter(|_| self.is_leaving() && self.waiting == 0);
+        ends.chain(starts).chain(let_go).min()
     }
 
     /// Nothing is left of a pool that is in no configuration.
     pub fn is_over(&self) -> bool {
         self.over && self.processes.is_empty()
+    }
+
+    /// It is about to end: requests that wait for it are counted.
+    pub fn is_leaving(&self) -> bool {
+        self.unnamed && !self.over && self.let_go_at.is_some()
+    }
+
+    /// In no configuration any more.
+    pub(super) fn is_unnamed(&self) -> bool {
+        self.unnamed
+    }
+
+    /// Its processes are still on their way: a predecessor of its name goes on serving. Those that
+    /// cannot be started are not waited for.
+    pub(super) fn is_arriving(&self) -> bool {
+        let complete = self.count(Phase::Ready) >= self.rules.processes as usize;
+        !self.unnamed && !self.over && !complete && !self.ailing() && !self.slots_full
     }
 
     /// Processes that take requests.
@@ -152,12 +180,35 @@ impl Pool {
             // What an earlier supervisor said about it is over.
             out.push(Action::Fault { pool: out.pool, on: false });
         }
+        (self.unnamed, self.let_go_at, self.waiting) = (false, None, 0);
         (self.over, self.failures, self.quick, self.next_start, self.reported) = (false, 0, 0, now, None);
         self.supersede("graceful restart", now, out);
     }
 
-    /// The pool is in no configuration any more.
-    pub(super) fn remove(&mut self, now: Millis, out: &mut Out<'_>) {
+    /// The pool is in no configuration any more: it serves until [`Pool::let_go`] ends it.
+    pub(super) fn unname(&mut self) {
+        self.unnamed = true;
+    }
+
+    /// So many requests wait for a pool that is leaving.
+    pub(super) fn waiting(&mut self, count: u32) {
+        self.waiting = count;
+    }
+
+    /// Ends a pool that is in no configuration any more, some time after it is not `awaited` that a
+    /// successor is ready, and not while requests wait for it (but for graceful-timeout at most).
+    pub(super) fn let_go(&mut self, awaited: bool, now: Millis, out: &mut Out<'_>) {
+        if !self.unnamed || self.over || (awaited && self.let_go_at.is_none()) {
+            return;
+        }
+        let at = *self.let_go_at.get_or_insert(now + LINGER);
+        let limit = self.rules.graceful_timeout;
+        if now >= at && (self.waiting == 0 || (limit > 0 && now >= at + limit)) {
+            self.remove(now, out);
+        }
+    }
+
+    fn remove(&mut self, now: Millis, out: &mut Out<'_>) {
         self.over = true;
         self.supersede("the process group is not configured any more", now, out);
         for process in self.with_phase(|phase| phase == Phase::Ready) {
@@ -253,7 +304,11 @@ impl Pool {
             Event::Exited { ended, in_flight, diagnosis, .. } => {
                 self.exited(process, ended, in_flight, &diagnosis, now, out);
             }
-            Event::Configured { .. } | Event::Adopted { .. } | Event::Tick | Event::Stop { .. } => {}
+            Event::Configured { .. }
+            | Event::Adopted { .. }
+            | Event::Waiting { .. }
+            | Event::Tick
+            | Event::Stop { .. } => {}
         }
     }
 

@@ -37,7 +37,7 @@ impl World {
         for action in self.last.clone() {
             match action {
                 Action::Log { level, text, .. } => self.log.push((level, text)),
-                Action::Fault { on, .. } => self.fault = on,
+                Action::Fault { pool: POOL, on } => self.fault = on,
                 _ => {}
             }
         }
@@ -278,17 +278,95 @@ fn a_changed_script_drains_at_once() {
 }
 
 #[test]
-fn a_pool_that_is_not_named_drains_away_and_is_forgotten() {
+fn a_pool_that_is_not_named_serves_a_little_longer_then_drains_away() {
     let mut world = World::default();
     let old = world.configure(1);
     world.ready(old[0]);
-    world.event(Event::Configured { pools: Vec::new() });
+    world.event(Event::Configured { pools: vec![(8, Rules { name: "other".to_owned(), ..rules(1) })] });
+    assert_eq!(world.state.leaving(), [POOL]);
+    assert!(!world.has(&Action::MarkDraining { process: old[0] }));
+    world.at(4_999);
+    assert!(!world.has(&Action::MarkDraining { process: old[0] }));
+    assert!(!world.fault);
+    world.at(5_000);
     assert!(world.has(&Action::MarkDraining { process: old[0] }));
-    assert!(world.has(&Action::Fault { pool: POOL, on: true }));
     world.event(Event::InFlight { process: old[0], count: 0 });
     world.exit(old[0], Ended::Status(0));
     assert!(world.has(&Action::Forget { pool: POOL }));
     assert!(!world.has(&Action::Exit));
+    assert!(world.errors().is_empty());
+}
+
+#[test]
+fn a_pool_serves_until_the_one_that_takes_its_name_is_ready() {
+    let mut world = World::default();
+    let old = world.configure(1);
+    world.ready(old[0]);
+    world.event(Event::Configured { pools: vec![(8, rules(2))] });
+    let new = world.spawn();
+    assert_eq!(new.len(), 2);
+    world.at(60_000);
+    world.ready(new[0]);
+    assert!(world.has(&Action::MarkReady { process: new[0] }), "its scoreboard is its own");
+    assert!(world.state.leaving().is_empty());
+    // Children of the old configuration still get replacements.
+    world.exit(old[0], Ended::Signal(9));
+    let replacement = world.spawn();
+    world.ready(replacement[0]);
+    world.ready(new[1]);
+    world.event(Event::Waiting { pool: POOL, count: 1 });
+    world.at(65_000);
+    assert!(!world.has(&Action::MarkDraining { process: replacement[0] }), "a request waits for it");
+    world.event(Event::Waiting { pool: POOL, count: 0 });
+    assert!(world.has(&Action::MarkDraining { process: replacement[0] }));
+    assert!(world.has(&Action::Fault { pool: POOL, on: true }));
+}
+
+#[test]
+fn a_successor_that_cannot_start_is_not_waited_for() {
+    let mut world = World::default();
+    let old = world.configure(1);
+    world.ready(old[0]);
+    world.event(Event::Configured { pools: vec![(8, rules(1))] });
+    let new = world.spawn();
+    world.exit(new[0], Ended::Status(1));
+    assert_eq!(world.state.leaving(), [POOL]);
+    // Requests that never cease to wait do not keep it for ever.
+    world.event(Event::Waiting { pool: POOL, count: 3 });
+    world.at(19_999);
+    assert!(!world.has(&Action::MarkDraining { process: old[0] }));
+    world.at(20_000);
+    assert!(world.has(&Action::MarkDraining { process: old[0] }));
+}
+
+#[test]
+fn a_pool_that_is_named_again_stays() {
+    let mut world = World::default();
+    let old = world.configure(1);
+    world.ready(old[0]);
+    world.event(Event::Configured { pools: vec![(8, rules(1))] });
+    let new = world.configure(1);
+    assert_eq!(new.len(), 1);
+    world.at(60_000);
+    assert!(!world.has(&Action::MarkDraining { process: old[0] }));
+    world.ready(new[0]);
+    assert!(world.has(&Action::MarkDraining { process: old[0] }));
+}
+
+#[test]
+fn a_configuration_without_pools_ends_the_supervisor_when_all_is_done() {
+    let mut world = World::default();
+    let old = world.configure(1);
+    world.ready(old[0]);
+    world.event(Event::Configured { pools: Vec::new() });
+    world.at(5_000);
+    world.event(Event::InFlight { process: old[0], count: 1 });
+    world.at(14_000);
+    assert!(!world.has(&Action::SendStop { process: old[0] }), "what runs finishes");
+    world.event(Event::InFlight { process: old[0], count: 0 });
+    world.exit(old[0], Ended::Status(0));
+    assert!(world.has(&Action::Exit));
+    assert!(world.configure(1).is_empty());
 }
 
 #[test]
@@ -421,7 +499,10 @@ impl Play {
                 let pools = vec![(POOL, rules(1 + number as u32 % 4))];
                 self.event(Event::Configured { pools });
             }
-            (7, _) => self.event(Event::Configured { pools: Vec::new() }),
+            (7, _) => {
+                let other = Rules { name: ["site", "other"][number % 2].to_owned(), ..rules(1) };
+                self.event(Event::Configured { pools: vec![(POOL + 1, other)] });
+            }
             (8, Some(process)) => self.event(Event::InFlight { process, count: number as u32 }),
             _ => {
                 self.world.now += [10, 700, 5_000, 61_000][number % 4];

@@ -174,7 +174,7 @@ impl Shell {
         if let Some(at) = self.state.deadline() {
             time = time.min(Duration::from_millis(at.saturating_sub(now)));
         }
-        if !self.state.draining().is_empty() {
+        if !self.state.draining().is_empty() || !self.state.leaving().is_empty() {
             time = time.min(DRAIN_LOOK);
         }
         time

@@ -40,7 +40,8 @@ impl Shell {
     }
 
     pub(super) fn stop(&mut self, why: &'static str) {
-        if !self.state.stopping() {
+        let said = self.events.iter().any(|event| matches!(event, Event::Stop { .. }));
+        if !self.state.stopping() && !said {
             self.say(level::INFO, &format!("supervisor: stopping all daemon processes: {why}"));
         }
         self.events.push_back(Event::Stop { why });
@@ -171,6 +172,10 @@ impl Shell {
         for id in self.state.draining() {
             let count = self.in_flight(id);
             self.events.push_back(Event::InFlight { process: id, count });
+        }
+        for pool in self.state.leaving() {
+            let count = self.pools.get(&pool).map_or(0, |entry| entry.board.waiting());
+            self.events.push_back(Event::Waiting { pool, count });
         }
         let now = now();
         if now < self.next_look {
