@@ -122,7 +122,10 @@ def do_group(environ, start_response):
     return [repr((environ['mod_wsgi.application_group'], mod_wsgi.application_group, COUNT)).encode()]
 
 def do_sleep(environ, start_response):
-    time.sleep(float(environ['QUERY_STRING']))
+    seconds, _, began = environ['QUERY_STRING'].partition('&')
+    if began:
+        open(began, 'w').close()
+    time.sleep(float(seconds))
     ok(start_response)
     return [b'slept']
 

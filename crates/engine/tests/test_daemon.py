@@ -57,6 +57,14 @@ class DaemonTest(unittest.TestCase):
         self.addCleanup(daemon.__exit__)
         return daemon
 
+    def begin_sleep(self, connection, seconds):
+        """Sends a request that sleeps; returns when the application has begun to."""
+        began = os.path.join(self.dir, 'began')
+        connection.send(request(self.script, {'PATH_INFO': '/sleep', 'QUERY_STRING': f'{seconds}&{began}'}))
+        end = time.monotonic() + 10
+        while not os.path.exists(began):
+            self.assertLess(time.monotonic(), end)
+
     def test_responses(self):
         daemon = self.start(main_script=self.script)
         c = daemon.connect()
@@ -290,8 +298,7 @@ class DaemonTest(unittest.TestCase):
         daemon = self.start(main_script=self.script, threads=2)
         busy, idle = daemon.connect(), daemon.connect()
         idle.get(self.script)
-        busy.send(request(self.script, {'PATH_INFO': '/sleep', 'QUERY_STRING': '0.5'}))
-        time.sleep(0.2)
+        self.begin_sleep(busy, '0.5')
         daemon.control.send(b'\x02')
         self.assertEqual(idle.sock.recv(1), b'')
         self.assertEqual(busy.response().body, b'slept')
@@ -301,8 +308,7 @@ class DaemonTest(unittest.TestCase):
         daemon = self.start(main_script=self.script, threads=1)
         busy, waiting = daemon.connect(), daemon.connect()
         waiting.get(self.script)
-        busy.send(request(self.script, {'PATH_INFO': '/sleep', 'QUERY_STRING': '0.5'}))
-        time.sleep(0.2)
+        self.begin_sleep(busy, '0.5')
         waiting.send(request(self.script))
         daemon.control.send(b'\x02')
         with self.assertRaises(ConnectionResetError):
@@ -312,8 +318,7 @@ class DaemonTest(unittest.TestCase):
     def test_watchdog(self):
         daemon = self.start(main_script=self.script, shutdown_timeout_ms=500)
         c = daemon.connect()
-        c.send(request(self.script, {'PATH_INFO': '/sleep', 'QUERY_STRING': '30'}))
-        time.sleep(0.2)
+        self.begin_sleep(c, '30')
         begin = time.monotonic()
         daemon.process.send_signal(signal.SIGTERM)
         self.assertEqual(daemon.process.wait(5), 0)
@@ -358,8 +363,9 @@ class DaemonTest(unittest.TestCase):
         c = daemon.connect()
         c.get(self.script)
         daemon.control.close()
-        time.sleep(0.3)
-        self.assertEqual(c.get(self.script).body, b'Hello')
+        end = time.monotonic() + 0.3
+        while time.monotonic() < end:
+            self.assertEqual(c.get(self.script).body, b'Hello')
         c.sock.close()
         self.assertEqual(daemon.process.wait(2), 0)
 
@@ -368,8 +374,7 @@ class DaemonTest(unittest.TestCase):
         gone.wait()
         daemon = self.start(main_script=self.script, parent=gone.pid, shutdown_timeout_ms=300)
         c = daemon.connect()
-        c.send(request(self.script, {'PATH_INFO': '/sleep', 'QUERY_STRING': '30'}))
-        time.sleep(0.2)
+        self.begin_sleep(c, '30')
         daemon.control.close()
         self.assertEqual(daemon.process.wait(3), 0)
 
@@ -490,8 +495,9 @@ class DaemonTest(unittest.TestCase):
             c.send(request(script, {'PATH_INFO': path}))
             c.sock.recv(1000)
             c.sock.close()
-        time.sleep(0.3)
-        state = eval(daemon.connect().get(script, {'PATH_INFO': '/state'}).body)
+        state = []
+        while len(state) < 2:
+            state = eval(daemon.connect().get(script, {'PATH_INFO': '/state'}).body)
         self.assertEqual(sorted(state), ['closed', 'mod_wsgi client connection closed'])
 
 

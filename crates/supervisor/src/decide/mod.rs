@@ -9,7 +9,10 @@
 //! A pool that the configuration does not name any more serves on until the pool of its name that follows
 //! it, if there is one, is ready, and a little longer for children of the old configuration; then it drains.
 
+#[cfg(test)]
+mod histories;
 mod pool;
+mod process;
 mod say;
 #[cfg(test)]
 mod tests;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use wsgi_wire::control::Cause;
 
+use super::process::{Marks, Phase, Process};
 use super::{Action, Ended, Event, Millis, Out, ProcessId, Rules};
 
 /// A process that is lost this soon after it became ready counts as one that cannot live.
@@ -18,40 +19,6 @@ const SLOT_WAIT: Millis = 100;
 pub(super) const LINGER: Millis = 5_000;
 /// Where `shutdown-timeout=0` names no limit, httpd's own patience at its end holds.
 const FINAL_WAIT: Millis = 3_000;
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Phase {
-    Starting,
-    Held,
-    Ready,
-    Draining { until: Option<Millis> },
-    Stopping { kill_at: Option<Millis> },
-    Killed,
-}
-
-#[derive(Debug)]
-pub(super) struct Process {
-    pub(super) pid: Option<i32>,
-    pub(super) phase: Phase,
-    pub(super) started: Millis,
-    pub(super) ready: Option<Millis>,
-    pub(super) in_flight: u32,
-    /// Why it is being ended, for its last line.
-    pub(super) ending: &'static str,
-    /// It asked for a replacement.
-    retiring: Option<Cause>,
-    marks: Marks,
-    /// It was found, not started: by an earlier supervisor.
-    pub(super) adopted: bool,
-}
-
-/// The pool's counters when a process was started.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Marks {
-    generation: u64,
-    failures: u32,
-    quick: u32,
-}
 
 /// A process group and its processes.
 #[derive(Debug, Default)]

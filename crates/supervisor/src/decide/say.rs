@@ -1,7 +1,8 @@
 //! The lines that decisions write: what happened, to which group and process, with which limit, and
 //! what comes next.
 
-use super::pool::{Phase, Pool, Process};
+use super::pool::Pool;
+use super::process::{Phase, Process};
 use super::{Ended, Millis, Out, ProcessId, level};
 
 /// Milliseconds as seconds for a reader.

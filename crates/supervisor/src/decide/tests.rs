@@ -1,14 +1,10 @@
-//! Tests of the decisions: stories by hand, and random histories that check what must always hold.
-
-use std::collections::{BTreeMap, BTreeSet};
-
-use proptest::prelude::*;
+//! Tests of the decisions: stories by hand.
 
 use super::*;
 
-const POOL: PoolId = 7;
+pub(super) const POOL: PoolId = 7;
 
-fn rules(processes: u32) -> Rules {
+pub(super) fn rules(processes: u32) -> Rules {
     Rules {
         name: "site".to_owned(),
         defined_at: "httpd.conf:3".to_owned(),
@@ -22,17 +18,17 @@ fn rules(processes: u32) -> Rules {
 
 /// A state and what its actions would have done.
 #[derive(Default)]
-struct World {
-    state: State,
-    now: Millis,
-    log: Vec<(u8, String)>,
-    last: Vec<Action>,
-    fault: bool,
-    pid: i32,
+pub(super) struct World {
+    pub(super) state: State,
+    pub(super) now: Millis,
+    pub(super) log: Vec<(u8, String)>,
+    pub(super) last: Vec<Action>,
+    pub(super) fault: bool,
+    pub(super) pid: i32,
 }
 
 impl World {
-    fn event(&mut self, event: Event) {
+    pub(super) fn event(&mut self, event: Event) {
         self.last = decide(&mut self.state, event, self.now);
         for action in self.last.clone() {
             match action {
@@ -43,18 +39,18 @@ impl World {
         }
     }
 
-    fn at(&mut self, now: Millis) {
+    pub(super) fn at(&mut self, now: Millis) {
         self.now = now;
         self.event(Event::Tick);
     }
 
-    fn configure(&mut self, processes: u32) -> Vec<ProcessId> {
+    pub(super) fn configure(&mut self, processes: u32) -> Vec<ProcessId> {
         self.event(Event::Configured { pools: vec![(POOL, rules(processes))] });
         self.spawn()
     }
 
     /// The processes that the last event started; all of them can be executed.
-    fn spawn(&mut self) -> Vec<ProcessId> {
+    pub(super) fn spawn(&mut self) -> Vec<ProcessId> {
         let started = self.started();
         let last = self.last.clone();
         for process in &started {
@@ -65,7 +61,7 @@ impl World {
         started
     }
 
-    fn started(&self) -> Vec<ProcessId> {
+    pub(super) fn started(&self) -> Vec<ProcessId> {
         let of = |action: &Action| match action {
             Action::Start { process, .. } => Some(*process),
             _ => None,
@@ -73,19 +69,19 @@ impl World {
         self.last.iter().filter_map(of).collect()
     }
 
-    fn ready(&mut self, process: ProcessId) {
+    pub(super) fn ready(&mut self, process: ProcessId) {
         self.event(Event::Ready { process });
     }
 
-    fn exit(&mut self, process: ProcessId, ended: Ended) {
+    pub(super) fn exit(&mut self, process: ProcessId, ended: Ended) {
         self.event(Event::Exited { process, ended, in_flight: 0, diagnosis: "exited early".to_owned() });
     }
 
-    fn has(&self, action: &Action) -> bool {
+    pub(super) fn has(&self, action: &Action) -> bool {
         self.last.contains(action)
     }
 
-    fn errors(&self) -> Vec<&str> {
+    pub(super) fn errors(&self) -> Vec<&str> {
         self.log.iter().filter(|(level, _)| *level == level::ERROR).map(|(_, text)| text.as_str()).collect()
     }
 }
@@ -442,119 +438,4 @@ fn with_few_slots_a_graceful_restart_moves_in_steps() {
     assert_eq!(rest.len(), 1);
     world.ready(rest[0]);
     assert!(world.has(&Action::MarkDraining { process: old[1] }));
-}
-
-/// Plays the processes' side of random histories.
-#[derive(Default)]
-struct Play {
-    world: World,
-    /// Processes that exist, and whether they were marked ready and not draining.
-    alive: BTreeMap<ProcessId, bool>,
-    killed: BTreeSet<ProcessId>,
-    exited: bool,
-}
-
-impl Play {
-    fn event(&mut self, event: Event) {
-        let mut queue = std::collections::VecDeque::from([event]);
-        while let Some(event) = queue.pop_front() {
-            self.world.event(event);
-            for action in self.world.last.clone() {
-                match action {
-                    Action::Start { process, .. } => {
-                        assert!(!self.exited && !self.world.state.stopping(), "started while stopping");
-                        assert!(self.alive.insert(process, false).is_none(), "number used twice");
-                        queue.push_back(Event::Spawned { process, pid: 9 });
-                    }
-                    Action::MarkReady { process } => *self.alive.get_mut(&process).expect("exists") = true,
-                    Action::MarkDraining { process } => *self.alive.get_mut(&process).expect("exists") = false,
-                    Action::Kill { process } => drop(self.killed.insert(process)),
-                    Action::Clear { process } => drop(self.alive.remove(&process).expect("cleared once")),
-                    Action::Exit => self.exited = true,
-                    _ => {}
-                }
-            }
-        }
-    }
-
-    fn pick(&self, number: usize) -> Option<ProcessId> {
-        self.alive.keys().nth(number.checked_rem(self.alive.len())?).copied()
-    }
-
-    fn step(&mut self, kind: u8, number: usize) {
-        let process = self.pick(number);
-        match (kind, process) {
-            (0, Some(process)) => self.event(Event::Ready { process }),
-            (1, Some(process)) => self.event(Event::Exited {
-                process,
-                ended: Ended::Status(1),
-                in_flight: 0,
-                diagnosis: "early".to_owned(),
-            }),
-            (2, Some(process)) => self.event(Event::Retire { process, cause: Cause::MaximumRequests }),
-            (3, Some(process)) => self.event(Event::Retire { process, cause: Cause::ScriptReload }),
-            (4, Some(process)) => self.event(Event::InFlight { process, count: 0 }),
-            (5, Some(process)) => self.event(Event::Violation { process, what: "x".to_owned() }),
-            (6, _) => {
-                let pools = vec![(POOL, rules(1 + number as u32 % 4))];
-                self.event(Event::Configured { pools });
-            }
-            (7, _) => {
-                let other = Rules { name: ["site", "other"][number % 2].to_owned(), ..rules(1) };
-                self.event(Event::Configured { pools: vec![(POOL + 1, other)] });
-            }
-            (8, Some(process)) => self.event(Event::InFlight { process, count: number as u32 }),
-            _ => {
-                self.world.now += [10, 700, 5_000, 61_000][number % 4];
-                self.event(Event::Tick);
-            }
-        }
-    }
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
-    #[test]
-    fn every_history_ends_well(steps in proptest::collection::vec((0u8..12, 0usize..40), 0..120)) {
-        let mut play = Play::default();
-        play.event(Event::Configured { pools: vec![(POOL, rules(3))] });
-        for (kind, number) in steps {
-            let served = play.alive.values().filter(|ready| **ready).count();
-            play.step(kind, number);
-            // What the state believes to serve is what the scoreboard shows.
-            let serving: usize = play.world.state.pools().map(|(_, pool)| pool.serving()).sum();
-            prop_assert_eq!(serving, play.alive.values().filter(|ready| **ready).count());
-            // A graceful restart alone takes no capacity away.
-            if kind == 6 && number % 2 == 1 {
-                prop_assert!(serving >= served);
-            }
-            // No run-away: at most what is configured, its successors, and what is being ended.
-            let current: usize = play.world.state.pools().map(|(_, pool)| pool.processes.len()).sum();
-            prop_assert_eq!(current, play.alive.len());
-        }
-        // Whatever happened: with processes that become ready, the pool is complete.
-        play.event(Event::Configured { pools: vec![(POOL, rules(3))] });
-        for _ in 0..60 {
-            play.world.now += 10_000;
-            play.event(Event::Tick);
-            for process in play.alive.keys().copied().collect::<Vec<_>>() {
-                play.event(Event::Ready { process });
-                if play.killed.contains(&process) {
-                    play.event(Event::Exited { process, ended: Ended::Signal(9), in_flight: 0, diagnosis: String::new() });
-                }
-            }
-        }
-        prop_assert_eq!(play.alive.values().filter(|ready| **ready).count(), 3);
-        prop_assert_eq!(play.alive.len(), 3);
-        prop_assert!(!play.world.fault);
-        // Stop: whoever does not go is killed, and nothing is left.
-        play.event(Event::Stop { why: "test" });
-        play.world.now += 5_000;
-        play.event(Event::Tick);
-        for process in play.alive.keys().copied().collect::<Vec<_>>() {
-            prop_assert!(play.killed.contains(&process));
-            play.event(Event::Exited { process, ended: Ended::Signal(9), in_flight: 0, diagnosis: String::new() });
-        }
-        prop_assert!(play.exited);
-    }
 }
