@@ -68,6 +68,7 @@ def test_restart_brings_new_processes(httpd):
     assert httpd.json("/main")["pid"] != before
 
 
+@pytest.mark.ours("the original waits until httpd kills the child")
 @pytest.mark.mpms("prefork")
 def test_a_prefork_child_that_is_busy_in_python_ends_with_restart(httpd):
     httpd.start(f"WSGIScriptAlias /busy {httpd.app('busy')}\nWSGIScriptAlias /main {httpd.app('where')}")

@@ -181,6 +181,7 @@ def test_a_killed_daemon_process_is_replaced_and_only_its_own_requests_fail(daem
     assert [o.result for o in running.outcomes()] == [502]
 
 
+@pytest.mark.ours("the original words it otherwise")
 def test_the_log_tells_the_group_and_the_signal_of_a_lost_process(daemon):
     httpd = daemon("threads=2")
     httpd.log.expect('"app".*SIGKILL')
