@@ -208,6 +208,8 @@ def test_a_process_killed_while_it_sends_truncates_visibly(daemon):
     httpd.log.allow(GONE)
     head, body = httpd.raw_get("/crash/after")
     assert "200 OK" in head and not body.endswith(b"0\r\n\r\n")
+    # And nothing comes after it, no error page either.
+    assert b"xxx" in body and b"<" not in body and b"HTTP" not in body
 
 
 def test_a_process_killed_before_it_answers_is_a_502(daemon):

@@ -392,6 +392,11 @@ impl<'j> Exchange<'j> {
         }
     }
 
+    /// The response has been begun.
+    pub(super) fn has_begun(&self) -> bool {
+        self.relay.begun()
+    }
+
     /// After a loss: the other connections to that process are of no use either.
     pub(super) fn give_up(&mut self, lost: &Lost) {
         self.connection = None;

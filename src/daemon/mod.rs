@@ -116,22 +116,27 @@ fn attempt(job: &Job<'_>, upload: &mut Upload<'_>, deadline: Instant) -> Ending 
         Ok(ending) => ending,
         Err(lost) => {
             exchange.give_up(&lost);
-            after_loss(job, &lost, upload)
+            after_loss(job, &lost, upload, exchange.has_begun())
         }
     }
 }
 
-fn after_loss(job: &Job<'_>, lost: &Lost, upload: &Upload<'_>) -> Ending {
-    let ending = outcome::after(lost, upload.can_repeat());
-    match (&ending, lost) {
-        (Ending::Again, lost) if job.request.logs(Level::Debug) => {
-            job.request.log(Level::Debug, &format!("process group \"{}\": {lost}; trying another process", job.name()));
+/// `begun`: the client has the head of a response that now breaks off. It must get nothing after it, no error
+/// page either.
+fn after_loss(job: &Job<'_>, lost: &Lost, upload: &Upload<'_>, begun: bool) -> Ending {
+    let ending = if begun { Ending::Served } else { outcome::after(lost, upload.can_repeat()) };
+    let name = job.name();
+    match ending {
+        Ending::Again if job.request.logs(Level::Debug) => {
+            job.request.log(Level::Debug, &format!("process group \"{name}\": {lost}; trying another process"));
         }
-        (Ending::Status(status), lost) => {
-            job.request
-                .log(Level::Error, &format!("process group \"{}\": {lost}; the client gets {status}", job.name()));
+        Ending::Again => {}
+        Ending::Status(status) => {
+            job.request.log(Level::Error, &format!("process group \"{name}\": {lost}; the client gets {status}"));
         }
-        _ => {}
+        Ending::Served => {
+            job.request.log(Level::Error, &format!("process group \"{name}\": {lost}; the response is cut short"));
+        }
     }
     ending
 }
