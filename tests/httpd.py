@@ -239,7 +239,8 @@ class Httpd(Client):
 
     def supervisor(self):
         """The process that watches the daemon processes."""
-        return next((p for p in self.processes() if p.comm == "wsgi-supervisor"), None)
+        # Its name as a program, which it has from the first moment (it is executed by descriptor).
+        return next((p for p in self.processes() if p.cmdline.startswith("wsgi-supervisor")), None)
 
     # -- end -----------------------------------------------------------------------------------
 
