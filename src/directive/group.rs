@@ -112,6 +112,14 @@ pub struct ProcessGroup {
     pub response_socket_timeout: Option<u32>,
     /// `response-flush-delay` in milliseconds.
     pub response_flush_delay_ms: u32,
+    /// `request-buffer` in bytes.
+    pub request_buffer: u32,
+    /// `response-buffer` in bytes.
+    pub response_buffer: u32,
+    /// `response-spool` in bytes.
+    pub response_spool: u64,
+    /// `spool-directory`.
+    pub spool_directory: Option<Text>,
     /// `cpu-time-limit`; 0 is off.
     pub cpu_time_limit: u32,
     /// `memory-limit` in bytes; 0 is off.
@@ -218,6 +226,10 @@ impl ProcessGroup {
             response_buffer_size: options.nonzero(Id::ResponseBufferSize).unwrap_or(8 << 20),
             response_socket_timeout: options.nonzero(Id::ResponseSocketTimeout),
             response_flush_delay_ms: options.or(Id::ResponseFlushDelay, 5),
+            request_buffer: options.or(Id::RequestBuffer, 1 << 20),
+            response_buffer: options.or(Id::ResponseBuffer, 1 << 20),
+            response_spool: options.number(Id::ResponseSpool).unwrap_or(1 << 30),
+            spool_directory: options.text(Id::SpoolDirectory),
             cpu_time_limit: options.or(Id::CpuTimeLimit, 0),
             memory_limit: options.number(Id::MemoryLimit).unwrap_or(0),
             virtual_memory_limit: options.number(Id::VirtualMemoryLimit).unwrap_or(0),

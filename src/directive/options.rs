@@ -151,6 +151,10 @@ options! {
     ResponseBufferSize "response-buffer-size" ZeroOr(65_536, MANY), LATER, "0 (8 MiB)", "Bytes of a response after which it is flushed to the client.";
     ResponseSocketTimeout "response-socket-timeout" Seconds, LATER, "0 (socket-timeout)", "Seconds to wait for the client to take some of the response.";
     ResponseFlushDelay "response-flush-delay" Milliseconds, EFFECT, "5", "Milliseconds to wait for more of a response before it is flushed.";
+    RequestBuffer "request-buffer" ZeroOr(4096, 1 << 30), EFFECT, "1048576", "Bytes of a request's body that are read from the client before a request thread is taken.";
+    ResponseBuffer "response-buffer" ZeroOr(4096, 1 << 30), EFFECT, "1048576", "Bytes of a response that are kept in memory for a client that is slower than the application.";
+    ResponseSpool "response-spool" Integer(0, i64::MAX), EFFECT, "1073741824", "Bytes of a response, beyond response-buffer, that are kept in a temporary file for a slow client; 0: none.";
+    SpoolDirectory "spool-directory" AbsolutePath, EFFECT, "TMPDIR, else /var/tmp", "Where temporary files are made.";
     CpuTimeLimit "cpu-time-limit" Seconds, LATER, "0 (off)", "Seconds of processor time after which a process is replaced.";
     MemoryLimit "memory-limit" Integer(0, i64::MAX), LATER, "0 (off)", "Bytes of data that a process may have.";
     VirtualMemoryLimit "virtual-memory-limit" Integer(0, i64::MAX), LATER, "0 (off)", "Bytes of address space that a process may have.";
@@ -164,7 +168,7 @@ mod tests {
 
     #[test]
     fn the_table_holds_every_option_once_and_in_order() {
-        assert_eq!(OPTIONS.len(), 44 + 2);
+        assert_eq!(OPTIONS.len(), 44 + 6);
         for (index, row) in OPTIONS.iter().enumerate() {
             assert_eq!(row.id as usize, index);
             assert_eq!(OPTIONS.iter().filter(|other| other.name == row.name).count(), 1, "{}", row.name);

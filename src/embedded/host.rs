@@ -3,6 +3,7 @@
 #![allow(clippy::multiple_unsafe_ops_per_block, reason = "one record of httpd's, one fact that makes it valid")]
 
 use std::ffi::c_void;
+use std::os::fd::BorrowedFd;
 
 use wsgi_wire::PROTOCOL;
 use wsgi_wire::host::{Host, READ_GONE, READ_REFUSED, READ_TIMED_OUT};
@@ -78,6 +79,24 @@ impl<'r> Serving<'r> {
         if self.gone { -1 } else { 0 }
     }
 
+    fn file(&mut self, fd: BorrowedFd<'_>, offset: u64, length: u64) -> i32 {
+        let (mut at, mut left) = (offset, length);
+        let mut block = vec![0; 256 << 10];
+        while left > 0 {
+            let want = block.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+            let count = match wsgi_sys::fd::read_at(fd, &mut block[..want], at) {
+                Ok(count) if count > 0 => count,
+                _ => return -1,
+            };
+            if self.data(&block[..count], true) < 0 {
+                return -1;
+            }
+            at += count as u64;
+            left -= count as u64;
+        }
+        0
+    }
+
     /// The engine has handed over the whole response.
     pub(super) fn end(mut self) -> i32 {
         if !self.ended && !self.gone {
@@ -112,7 +131,7 @@ fn code_of(error: BodyError) -> isize {
 }
 
 /// The table for the engine.
-pub(super) static HOST: Host = Host { protocol: PROTOCOL, read_body, head, data, log };
+pub(super) static HOST: Host = Host { protocol: PROTOCOL, read_body, head, data, file, record, log };
 
 /// # Safety
 /// `request` is what `Engine::run` passed, during that call and on its thread.
@@ -148,6 +167,25 @@ unsafe extern "C" fn data(request: *mut c_void, bytes: *const u8, len: usize, fl
     // SAFETY: the contract of `Host`.
     let (serving, bytes) = unsafe { (serving(request), slice(bytes, len)) };
     guard(-1, process::log_panic, || serving.map_or(-1, |serving| serving.data(bytes, flush != 0)))
+}
+
+/// # Safety
+/// As [`Host::file`] says.
+unsafe extern "C" fn file(request: *mut c_void, fd: i32, offset: u64, length: u64) -> i32 {
+    if fd < 0 {
+        return -1;
+    }
+    // SAFETY: the contract of `Host`; the caller keeps the descriptor open during the call.
+    let (serving, fd) = unsafe { (serving(request), BorrowedFd::borrow_raw(fd)) };
+    guard(-1, process::log_panic, || serving.map_or(-1, |serving| serving.file(fd, offset, length)))
+}
+
+/// # Safety
+/// As [`Host::record`] says.
+unsafe extern "C" fn record(request: *mut c_void) -> *mut c_void {
+    // SAFETY: the contract of `Host`.
+    let serving = unsafe { serving(request) };
+    serving.map_or(std::ptr::null_mut(), |serving| serving.request.raw().cast())
 }
 
 /// # Safety

@@ -73,6 +73,19 @@ unsafe extern "C" fn data(request: *mut c_void, memory: *const u8, len: usize, f
     0
 }
 
+unsafe extern "C" fn file(request: *mut c_void, fd: i32, offset: u64, length: u64) -> i32 {
+    // SAFETY: the engine keeps the descriptor open during the call.
+    let file = std::mem::ManuallyDrop::new(unsafe { <std::fs::File as std::os::fd::FromRawFd>::from_raw_fd(fd) });
+    let mut part = vec![0; usize::try_from(length).expect("short")];
+    std::os::unix::fs::FileExt::read_exact_at(&*file, &mut part, offset).expect("as long as said");
+    seen(request).body.extend_from_slice(&part);
+    0
+}
+
+unsafe extern "C" fn record(request: *mut c_void) -> *mut c_void {
+    request
+}
+
 unsafe extern "C" fn log(request: *mut c_void, _level: u8, text: *const u8, len: usize) {
     let text = String::from_utf8_lossy(bytes(text, len)).into_owned();
     if request.is_null() {
@@ -179,7 +192,7 @@ fn python_runs_in_this_process() {
         keep_interpreters: false,
     };
     let config = serde_json::to_vec(&config).expect("JSON");
-    let host = Host { protocol: wsgi_wire::PROTOCOL, read_body, head, data, log };
+    let host = Host { protocol: wsgi_wire::PROTOCOL, read_body, head, data, file, record, log };
     // SAFETY: memory that is alive.
     let problem = unsafe { embed(config.as_ptr(), config.len(), &host) };
     assert!(problem.is_null());

@@ -72,6 +72,20 @@ pub fn write(fd: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
     cvt_size(unsafe { libc::write(fd.as_raw_fd(), bytes.as_ptr().cast(), bytes.len()) })
 }
 
+/// Reads once at `offset`, without moving the file's position.
+pub fn read_at(fd: BorrowedFd<'_>, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+    let offset = libc::off_t::try_from(offset).map_err(|_| io::ErrorKind::InvalidInput)?;
+    // SAFETY: the call writes at most `buffer.len()` bytes, into `buffer`.
+    cvt_size(unsafe { libc::pread(fd.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len(), offset) })
+}
+
+/// Writes once at `offset`, without moving the file's position.
+pub fn write_at(fd: BorrowedFd<'_>, bytes: &[u8], offset: u64) -> io::Result<usize> {
+    let offset = libc::off_t::try_from(offset).map_err(|_| io::ErrorKind::InvalidInput)?;
+    // SAFETY: the call reads at most `bytes.len()` bytes, from `bytes`.
+    cvt_size(unsafe { libc::pwrite(fd.as_raw_fd(), bytes.as_ptr().cast(), bytes.len(), offset) })
+}
+
 /// Closes every descriptor from `first` on. For the start of a program, before it owns any there.
 pub fn close_from(first: RawFd) {
     let first = first.max(3);

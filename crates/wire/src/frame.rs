@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! child:   [Hello]  Request  Body* (the last one, or the Request itself, carries LAST) | BodyAborted
-//! daemon:  Log*  Stale | Continue?  Head  Data*  (the last one, or Head itself, carries LAST) | Failed
+//! daemon:  Log*  Stale | Continue?  Head  Data*  (the last one, or Head itself, carries LAST) | File | Failed
 //! ```
 //!
 //! `Hello` opens a connection, once. After LAST (or `Failed`, `Stale`) the child ends the body if it
@@ -36,6 +36,9 @@ pub enum Tag {
     Head = 16,
     /// Daemon: bytes of the response's body.
     Data = 17,
+    /// Daemon: the rest of the body is a part of the regular file whose descriptor travels beside this frame's
+    /// first byte; payload is [`crate::response::FilePart`]. Ends the response.
+    File = 18,
     /// Daemon: lines for the error log, [`crate::response::LogLine`]. May come at any time in an exchange.
     Log = 19,
     /// Daemon: the exchange failed; payload is [`crate::response::Failure`]. Ends the exchange.
@@ -57,6 +60,7 @@ impl Tag {
             4 => Tag::BodyAborted,
             16 => Tag::Head,
             17 => Tag::Data,
+            18 => Tag::File,
             19 => Tag::Log,
             20 => Tag::Failed,
             21 => Tag::Stale,
@@ -174,13 +178,14 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const TAGS: [Tag; 10] = [
+    const TAGS: [Tag; 11] = [
         Tag::Hello,
         Tag::Request,
         Tag::Body,
         Tag::BodyAborted,
         Tag::Head,
         Tag::Data,
+        Tag::File,
         Tag::Log,
         Tag::Failed,
         Tag::Stale,

@@ -36,6 +36,11 @@ pub struct Host {
     /// Takes bytes of the body. `flush` not 0: they must reach the client now; 0: the response ends with
     /// these. 0, or -1 when the client is gone.
     pub data: unsafe extern "C" fn(request: *mut c_void, bytes: *const u8, len: usize, flush: i32) -> i32,
+    /// Takes the rest of the body from a regular file: `length` bytes from `offset`. `fd` stays the
+    /// caller's. 0, or -1 when the client is gone or the file ended early.
+    pub file: unsafe extern "C" fn(request: *mut c_void, fd: i32, offset: u64, length: u64) -> i32,
+    /// httpd's `request_rec` behind `request`, for `apache.request_rec`.
+    pub record: unsafe extern "C" fn(request: *mut c_void) -> *mut c_void,
     /// Logs one line. With a null `request` it goes to the log of the server.
     pub log: unsafe extern "C" fn(request: *mut c_void, level: u8, text: *const u8, len: usize),
 }

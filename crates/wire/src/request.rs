@@ -22,11 +22,15 @@ pub const CONFIRM: u8 = 2;
 /// The main interpreter is to be used, whatever the application group is called: the script is alone
 /// in its process by configuration.
 pub const MAIN: u8 = 4;
+/// WSGIPassApacheRequest is on: `apache.request_rec` is wanted (embedded mode).
+pub const PASS_RECORD: u8 = 8;
+/// WSGIIgnoreActivity is on: the request does not count as activity for inactivity-timeout.
+pub const IGNORE_ACTIVITY: u8 = 16;
 
 /// What stands before the variables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Head<'a> {
-    /// RELOAD, CONFIRM, MAIN.
+    /// RELOAD, CONFIRM, MAIN, PASS_RECORD, IGNORE_ACTIVITY.
     pub flags: u8,
     /// Modification time of the script as httpd saw it, microseconds since the epoch; 0 when unknown.
     pub mtime_us: i64,

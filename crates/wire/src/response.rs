@@ -120,6 +120,44 @@ impl<'a> LogLine<'a> {
     }
 }
 
+/// Payload of [`crate::frame::Tag::File`]: which bytes of the file are the rest of the body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FilePart {
+    /// Of its first byte.
+    pub offset: u64,
+    /// In bytes.
+    pub length: u64,
+}
+
+impl FilePart {
+    /// Size of the payload, bytes.
+    pub const SIZE: usize = 16;
+
+    /// The payload.
+    pub fn encode(self) -> [u8; FilePart::SIZE] {
+        let mut out = [0; FilePart::SIZE];
+        out[..8].copy_from_slice(&self.offset.to_be_bytes());
+        out[8..].copy_from_slice(&self.length.to_be_bytes());
+        out
+    }
+
+    /// Reads the payload.
+    ///
+    /// # Errors
+    /// When it has another size, or the part ends beyond what an offset can say.
+    pub fn decode(payload: &[u8]) -> Result<FilePart, DecodeError> {
+        let mut reader = Reader::new(payload);
+        let (offset, length) = (reader.i64()?, reader.i64()?);
+        reader.finish()?;
+        let part = u64::try_from(offset).ok().zip(u64::try_from(length).ok());
+        let (offset, length) = part.ok_or(DecodeError::Invalid("part of a file"))?;
+        if offset + length > i64::MAX.unsigned_abs() {
+            return Err(DecodeError::Invalid("part of a file"));
+        }
+        Ok(FilePart { offset, length })
+    }
+}
+
 /// Payload of [`crate::frame::Tag::Failed`], one byte: why there is no (complete) response. What
 /// happened has been logged already by Log frames of the same exchange.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -197,6 +235,16 @@ mod tests {
         for cut in 0..bytes.len() {
             assert!(Head::decode(&bytes[..cut]).is_err(), "{cut}");
         }
+    }
+
+    #[test]
+    fn a_part_of_a_file_comes_back_unless_it_lies_beyond_all_files() {
+        let part = FilePart { offset: 7, length: 1 << 40 };
+        assert_eq!(FilePart::decode(&part.encode()), Ok(part));
+        let beyond = FilePart { offset: 1, length: i64::MAX.unsigned_abs() };
+        assert!(FilePart::decode(&beyond.encode()).is_err());
+        assert!(FilePart::decode(&FilePart { offset: u64::MAX, length: 0 }.encode()).is_err());
+        assert!(FilePart::decode(&part.encode()[1..]).is_err());
     }
 
     proptest! {
