@@ -13,4 +13,5 @@ pub mod scoreboard;
 pub mod signal;
 pub mod socket;
 pub mod stream;
+pub mod temporary;
 pub mod user;

@@ -81,6 +81,13 @@ pub fn unblock_all() -> io::Result<()> {
     cvt(unsafe { libc::sigprocmask(libc::SIG_SETMASK, &raw const empty, std::ptr::null_mut()) }).map(drop)
 }
 
+/// Keeps every signal from this thread: others of the process get them.
+pub fn block_all() {
+    let full = set(true);
+    // SAFETY: the set lives during the call; the old mask is not asked for.
+    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const full, std::ptr::null_mut()) };
+}
+
 /// The set of all signals, or the empty one.
 pub(crate) fn set(full: bool) -> libc::sigset_t {
     // SAFETY: a sigset_t is plain integers.

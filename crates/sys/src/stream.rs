@@ -9,6 +9,7 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use std::time::Duration;
 
 use crate::fd::{cvt, cvt_size};
+use crate::socket::{self, Received};
 
 /// Sends what fits without waiting. No SIGPIPE.
 ///
@@ -20,25 +21,28 @@ pub fn send_now(socket: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
     cvt_size(unsafe { libc::send(socket.as_raw_fd(), bytes.as_ptr().cast(), bytes.len(), flags) })
 }
 
-/// Receives what is there. 0 is the end of file.
+/// Receives what is there, and what descriptors came with it. 0 is the end of file.
 ///
 /// # Errors
-/// What recv says; nothing there is `WouldBlock`.
-pub fn receive_now(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
-    receive(socket, buffer, libc::MSG_DONTWAIT)
+/// What recvmsg says; nothing there is `WouldBlock`.
+pub fn receive_now(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<Received> {
+    socket::try_recv_with_fds(socket, buffer)
 }
 
-/// Receives, waiting as long as [`set_patience`] allows.
+/// As [`receive_now`], waiting as long as [`set_patience`] allows.
 ///
 /// # Errors
-/// What recv says; when time was up, `WouldBlock`.
-pub fn receive_waiting(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
-    receive(socket, buffer, 0)
+/// What recvmsg says; when time was up, `WouldBlock`.
+pub fn receive_waiting(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<Received> {
+    socket::recv_with_fds(socket, buffer)
 }
 
-fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8], flags: libc::c_int) -> io::Result<usize> {
-    // SAFETY: the buffer is valid for the call and as long as said.
-    cvt_size(unsafe { libc::recv(socket.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len(), flags) })
+/// Whether the other end has sent its last byte and all of it has been received. It may still be reading.
+pub fn has_ended(socket: BorrowedFd<'_>) -> bool {
+    let mut byte = 0u8;
+    let flags = libc::MSG_PEEK | libc::MSG_DONTWAIT;
+    // SAFETY: room for the one byte that is asked for.
+    unsafe { libc::recv(socket.as_raw_fd(), (&raw mut byte).cast(), 1, flags) == 0 }
 }
 
 /// How long [`receive_waiting`] waits; zero is for ever.
