@@ -32,10 +32,14 @@ apr_bucket *wsgi_brigade_first(apr_bucket_brigade *bb)
     return b == APR_BRIGADE_SENTINEL(bb) ? NULL : b;
 }
 
-apr_bucket *wsgi_bucket_next(apr_bucket_brigade *bb, apr_bucket *b)
+apr_status_t wsgi_bucket_split(apr_bucket *b, apr_size_t point)
 {
-    apr_bucket *next = APR_BUCKET_NEXT(b);
-    return next == APR_BRIGADE_SENTINEL(bb) ? NULL : next;
+    return apr_bucket_split(b, point);
+}
+
+void wsgi_bucket_delete(apr_bucket *b)
+{
+    apr_bucket_delete(b);
 }
 
 int wsgi_bucket_is_eos(const apr_bucket *b)
@@ -56,6 +60,13 @@ apr_status_t wsgi_bucket_read(apr_bucket *b, const char **data, apr_size_t *len)
 void wsgi_brigade_insert_tail(apr_bucket_brigade *bb, apr_bucket *b)
 {
     APR_BRIGADE_INSERT_TAIL(bb, b);
+}
+
+void wsgi_brigade_set_aside(apr_bucket_brigade *bb, apr_pool_t *pool)
+{
+    apr_bucket *b;
+    for (b = APR_BRIGADE_FIRST(bb); b != APR_BRIGADE_SENTINEL(bb); b = APR_BUCKET_NEXT(b))
+        apr_bucket_setaside(b, pool);
 }
 
 int wsgi_is_https(conn_rec *c)

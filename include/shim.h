@@ -11,11 +11,14 @@ void wsgi_log_rerror(const request_rec *r, int level, const char *text, apr_size
 void wsgi_log_error(const server_rec *s, int level, const char *text, apr_size_t len);
 
 apr_bucket *wsgi_brigade_first(apr_bucket_brigade *bb);
-apr_bucket *wsgi_bucket_next(apr_bucket_brigade *bb, apr_bucket *b);
+apr_status_t wsgi_bucket_split(apr_bucket *b, apr_size_t point);
+void wsgi_bucket_delete(apr_bucket *b);
 int wsgi_bucket_is_eos(const apr_bucket *b);
 int wsgi_bucket_is_metadata(const apr_bucket *b);
 apr_status_t wsgi_bucket_read(apr_bucket *b, const char **data, apr_size_t *len);
 void wsgi_brigade_insert_tail(apr_bucket_brigade *bb, apr_bucket *b);
+
+void wsgi_brigade_set_aside(apr_bucket_brigade *bb, apr_pool_t *pool);
 
 int wsgi_is_https(conn_rec *c);
 int wsgi_file_fd(apr_file_t *file);

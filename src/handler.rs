@@ -68,15 +68,16 @@ fn serve(request: Request<'_>, live: &'static Live) -> Result<i32, Rejection> {
     let key = live::server_key(request.server());
     let global = &live.reading.global;
     let same_name = |one, other| live.same_name(one, other);
+    let sendfile = settings.enable_sendfile != Some(false) && request.allows_sendfile();
     match route::admit(global, &names.process_group, key, settings.restrict_process, same_name)? {
         Target::Embedded => with_payload(request, live, &settings, &names, None, |payload| {
-            embedded::serve(request, live, payload, body)
+            embedded::serve(request, live, payload, body, sendfile)
         }),
         Target::Daemon(at, options) => {
             let group = live.groups.get(at).ok_or_else(|| internal("the process group has no record"))?;
             check_owner(request, group, options)?;
             with_payload(request, live, &settings, &names, Some(group), |payload| {
-                daemon::serve(&Job { request, live, group, options, payload, body })
+                daemon::serve(&Job { request, live, group, options, payload, body, sendfile })
             })
         }
     }

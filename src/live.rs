@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 
 use wsgi_sys::scoreboard::Scoreboard;
 
-use crate::daemon::Connections;
+use crate::daemon::{Connections, Limits};
 use crate::directive::{GlobalConfig, ServerConfig, ServerKey};
 use crate::embedded::Embedded;
 use crate::httpd::pool::Pool;
@@ -50,7 +50,9 @@ pub(crate) struct Group {
     /// Its processes.
     pub(crate) board: Arc<Scoreboard>,
     /// Idle connections of this child.
-    pub(crate) connections: Connections,
+    pub(crate) connections: Arc<Connections>,
+    /// How much of a response may be kept for a slow client, and where.
+    pub(crate) limits: Arc<Limits>,
     /// The script that runs in the main interpreter.
     pub(crate) main_script: Option<Vec<u8>>,
     /// `script-user` as a number.

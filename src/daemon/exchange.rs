@@ -1,29 +1,33 @@
-//! One request and its response on one connection, both directions at once.
+//! One request and its response on one connection.
 //!
-//! The request thread's lease is given back, and the connection kept, as soon as the whole response has
-//! been received: before its last part is written to a client that may be slow.
+//! The request goes out (`sending` when that takes more than one write, both directions at once then); after
+//! it the response is received and passed on. The request thread is given back as soon as the whole response
+//! has been received, before its last part is written to a client that may be slow; while an unfinished one is
+//! written, `drain` may take the connection over.
 
 use std::cell::Cell;
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use wsgi_sys::poll::{PollFd, poll};
-use wsgi_sys::scoreboard::Lease;
 use wsgi_sys::stream;
-use wsgi_wire::bytes::DecodeError;
-use wsgi_wire::frame::{self, Tag};
+use wsgi_wire::frame::{self, InputFailure, Tag};
 use wsgi_wire::request;
+use wsgi_wire::response::{Failure, FilePart};
 
 use super::Job;
-use super::connections::Connection;
-use super::outcome::{Ending, Lost, is_logged};
+use super::drain::{self, Drained, Offer, Taken};
+use super::line::Line;
+use super::outcome::{self, Ending, Lost, is_logged};
 use super::relay::{Progress, Relay};
 use super::upload::Upload;
+use crate::httpd::file::{FileBody, FileError};
 use crate::httpd::output::Then;
 
-/// How often an HTTP/2 stream is asked for more of its body.
-const STREAM_SLICE: Duration = Duration::from_millis(10);
+/// How often a client without a socket of its own (an HTTP/2 stream) is asked whether it is still there.
+const STREAM_SLICE: Duration = Duration::from_millis(250);
 
 /// Room for what is read at a time, bytes.
 const READ: usize = 256 << 10;
@@ -41,39 +45,47 @@ struct Buffers {
 
 /// An exchange in progress.
 pub(super) struct Exchange<'j> {
-    job: &'j Job<'j>,
-    connection: Option<Connection>,
-    lease: Option<Lease>,
-    relay: Relay<'j>,
-    out: Vec<u8>,
+    pub(super) job: &'j Job<'j>,
+    /// Until the request thread is given back or taken over.
+    pub(super) line: Option<Line>,
+    /// What became of the line when it was taken over.
+    pub(super) drained: Option<Arc<Drained>>,
+    pub(super) relay: Relay<'j>,
+    pub(super) out: Vec<u8>,
     written: usize,
-    input: Vec<u8>,
+    pub(super) input: Vec<u8>,
     /// Bytes of `input` that are filled.
-    filled: usize,
+    pub(super) filled: usize,
     received: bool,
+    /// A file that came beside the response.
+    pub(super) file: Option<OwnedFd>,
     /// The process was asked whether it takes the request before it got the body.
     asked: bool,
     /// Its answer is still to come.
-    withheld: bool,
+    pub(super) withheld: bool,
+    /// The request is not through: the line is needed here.
+    sending: bool,
 }
 
 impl<'j> Exchange<'j> {
-    pub(super) fn new(job: &'j Job<'j>, connection: Connection, lease: Lease) -> Self {
+    pub(super) fn new(job: &'j Job<'j>, line: Line) -> Self {
         let Buffers { mut out, input } =
             BUFFERS.take().unwrap_or_else(|| Buffers { out: Vec::new(), input: vec![0; READ] });
         out.clear();
         Exchange {
             job,
-            connection: Some(connection),
-            lease: Some(lease),
+            line: Some(line),
+            drained: None,
             relay: Relay::new(job.request),
             out,
             written: 0,
             input,
             filled: 0,
             received: false,
+            file: None,
             asked: false,
             withheld: false,
+            sending: false,
         }
     }
 
@@ -83,29 +95,18 @@ impl<'j> Exchange<'j> {
     /// [`Lost`] when no response came that could be passed on.
     pub(super) fn run(&mut self, upload: &mut Upload<'_>) -> Result<Ending, Lost> {
         self.open_request(upload);
+        self.write(upload)?;
+        if self.withheld || !self.all_written() || upload.has_more() {
+            self.sending = true;
+            self.send_body(upload)?;
+            self.sending = false;
+        }
         loop {
-            self.write(upload)?;
-            let sends_more = !self.withheld && upload.has_more();
-            if !self.all_written() {
-                self.poll(true, self.job.socket_timeout())?;
-            }
-            let received = if !self.all_written() || sends_more { self.receive_now() } else { self.receive_waiting() };
-            if self.take(received, upload)? {
-                match self.relay.progress {
-                    Progress::Wanted if self.withheld => {
-                        upload.put_ahead(&mut self.out);
-                        self.withheld = false;
-                    }
-                    Progress::Stale => return Err(Lost::Stale),
-                    Progress::Failed(kind) if !self.relay.client_gone => return self.failed(kind, upload),
-                    Progress::Complete | Progress::Failed(_) => return Ok(self.complete(upload)),
-                    Progress::Waiting | Progress::Wanted | Progress::Body => {}
-                }
-            } else if sends_more && self.all_written() && !upload.put_next(&mut self.out) {
-                self.wait_for_either(upload)?;
-                if self.relay.ended() {
-                    return Ok(self.complete(upload));
-                }
+            match self.relay.progress {
+                Progress::Stale => return Err(Lost::Stale),
+                Progress::Failed(kind) if !self.relay.client_gone => return self.failed(kind, upload),
+                Progress::Complete | Progress::File(_) | Progress::Failed(_) => return Ok(self.complete(upload)),
+                Progress::Waiting | Progress::Wanted | Progress::Body => self.receive(upload)?,
             }
         }
     }
@@ -113,7 +114,7 @@ impl<'j> Exchange<'j> {
     /// Frames the head and what is here of the body, unless the process has to be asked first.
     fn open_request(&mut self, upload: &Upload<'_>) {
         self.asked = upload.needs_confirmation(self.job.payload.len());
-        if let Some(connection) = &mut self.connection {
+        if let Some(connection) = self.line.as_mut().and_then(Line::connection) {
             connection.greet(&mut self.out);
         }
         let at = self.out.len();
@@ -127,26 +128,30 @@ impl<'j> Exchange<'j> {
         }
     }
 
-    fn all_written(&self) -> bool {
+    pub(super) fn all_written(&self) -> bool {
         self.written == self.out.len()
     }
 
     /// Writes what can be written now.
-    fn write(&mut self, upload: &Upload<'_>) -> Result<(), Lost> {
+    pub(super) fn write(&mut self, upload: &Upload<'_>) -> Result<(), Lost> {
         while !self.all_written() {
-            let Some(connection) = &self.connection else { return Err(Lost::Closed) };
-            match stream::send_now(connection.socket.as_fd(), &self.out[self.written..]) {
+            let Some(socket) = self.line.as_ref().and_then(Line::socket) else { break };
+            match stream::send_now(socket, &self.out[self.written..]) {
                 Ok(count) => self.written += count,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 // The process has closed its end. What it sent before is still to be read; if there is
                 // nothing, it never had the whole request.
                 Err(error) if matches!(error.raw_os_error(), Some(libc::EPIPE | libc::ECONNRESET)) => {
-                    let waiting = self.receive_now().is_ok_and(|count| count > 0);
-                    if !waiting && self.filled == 0 && !self.received && upload.can_repeat() {
-                        return Err(Lost::Unread);
-                    }
                     self.written = self.out.len();
+                    if !self.relay.begun() {
+                        if self.receive_now(READ).is_ok_and(|count| count > 0) {
+                            self.received = true;
+                            self.process()?;
+                        } else if self.filled == 0 && !self.received && upload.can_repeat() {
+                            return Err(Lost::Unread);
+                        }
+                    }
                 }
                 Err(error) => return Err(Lost::Broken(error)),
             }
@@ -156,116 +161,125 @@ impl<'j> Exchange<'j> {
         Ok(())
     }
 
-    /// Reads what is there behind what is kept.
-    fn receive_now(&mut self) -> io::Result<usize> {
-        let Some(connection) = &self.connection else { return Ok(0) };
-        let count = stream::receive_now(connection.socket.as_fd(), &mut self.input[self.filled..])?;
-        self.filled += count;
-        Ok(count)
+    /// Reads what is there behind what is kept, at most `most` bytes.
+    pub(super) fn receive_now(&mut self, most: usize) -> io::Result<usize> {
+        self.receive_by(most, stream::receive_now)
     }
 
-    /// Reads, waiting for the process. When a response pauses, the client gets what is here of it.
-    fn receive_waiting(&mut self) -> io::Result<usize> {
-        if self.relay.begun() {
-            match self.receive_now() {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                other => return other,
+    fn receive_by(
+        &mut self,
+        most: usize,
+        receive: fn(std::os::fd::BorrowedFd<'_>, &mut [u8]) -> io::Result<wsgi_sys::socket::Received>,
+    ) -> io::Result<usize> {
+        let Some(socket) = self.line.as_ref().and_then(Line::socket) else { return Ok(0) };
+        let end = self.input.len().min(self.filled + most);
+        let got = receive(socket, &mut self.input[self.filled..end])?;
+        self.filled += got.len;
+        if let Some(file) = got.fds.into_iter().next() {
+            self.file = Some(file);
+        }
+        Ok(got.len)
+    }
+
+    /// Receives some of the response, waiting for it, and passes it on.
+    fn receive(&mut self, upload: &Upload<'_>) -> Result<(), Lost> {
+        let read = match self.drained.clone() {
+            Some(drained) => self.receive_drained(&drained),
+            None if self.relay.begun() => self.receive_begun(),
+            None => match self.receive_by(READ, stream::receive_waiting) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(io::ErrorKind::TimedOut.into()),
+                other => other,
+            },
+        };
+        self.take(read, upload)?;
+        if self.relay.client_gone && !self.relay.ended() {
+            self.abandon(upload);
+        }
+        Ok(())
+    }
+
+    /// More of a response that has begun. When it pauses, the client gets what is here of it.
+    fn receive_begun(&mut self) -> io::Result<usize> {
+        match self.receive_now(READ) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            other => return other,
+        }
+        if !self.await_process(self.job.flush_delay())? {
+            if self.relay.unflushed {
+                self.pass(Then::Flush, 0);
+                return Err(io::ErrorKind::Interrupted.into());
             }
-            let delay = Duration::from_millis(self.job.options.response_flush_delay_ms.into());
-            if !self.readable_within(delay)? {
-                self.relay.pass(Then::Flush);
+            let limit = Instant::now() + self.job.socket_timeout();
+            while !self.await_process(STREAM_SLICE.min(limit.saturating_duration_since(Instant::now())))? {
                 if self.relay.client_gone {
                     return Err(io::ErrorKind::Interrupted.into());
                 }
+                if Instant::now() >= limit {
+                    return Err(io::ErrorKind::TimedOut.into());
+                }
             }
         }
-        let Some(connection) = &self.connection else { return Ok(0) };
-        match stream::receive_waiting(connection.socket.as_fd(), &mut self.input[self.filled..]) {
-            Ok(count) => {
+        self.receive_now(READ)
+    }
+
+    /// As [`Exchange::receive_begun`], of a response that is emptied by `drain`.
+    fn receive_drained(&mut self, drained: &Drained) -> io::Result<usize> {
+        let limit = if self.relay.unflushed { self.job.flush_delay() } else { self.job.socket_timeout() };
+        let taken = drained.take(&mut self.input[self.filled..], limit);
+        if let Some(trouble) = drained.trouble() {
+            outcome::warn_of_spool(self.job, &trouble);
+        }
+        match taken {
+            Taken::Bytes(count) => {
                 self.filled += count;
                 Ok(count)
             }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(io::ErrorKind::TimedOut.into()),
-            Err(error) => Err(error),
-        }
-    }
-
-    fn readable_within(&self, limit: Duration) -> io::Result<bool> {
-        let Some(connection) = &self.connection else { return Ok(true) };
-        let mut fds = [PollFd::new(connection.socket.as_fd(), true, false)];
-        Ok(poll(&mut fds, Some(limit))? > 0)
-    }
-
-    /// Waits until the connection can be read or, if wanted, written.
-    fn poll(&mut self, writable: bool, limit: Duration) -> Result<(), Lost> {
-        let Some(connection) = &self.connection else { return Err(Lost::Closed) };
-        let mut fds = [PollFd::new(connection.socket.as_fd(), true, writable)];
-        match poll(&mut fds, Some(limit)) {
-            Ok(0) => Err(self.timed_out()),
-            Ok(_) => Ok(()),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(()),
-            Err(error) => Err(Lost::Broken(error)),
-        }
-    }
-
-    /// Waits until the client sends more of its body or the process some of its response.
-    fn wait_for_either(&mut self, upload: &mut Upload<'_>) -> Result<(), Lost> {
-        if self.relay.begun() {
-            self.relay.pass(Then::Flush);
-            if self.relay.client_gone {
-                self.abandon();
-                return Ok(());
+            Taken::Lost => Ok(0),
+            Taken::Nothing if self.relay.unflushed => {
+                self.relay.pass(Then::Flush);
+                Err(io::ErrorKind::Interrupted.into())
             }
-        }
-        let begun = Instant::now();
-        let limit = Duration::from_micros(u64::try_from(self.job.request.server().timeout_us()).unwrap_or(0));
-        loop {
-            let Some(connection) = &self.connection else { return Ok(()) };
-            let mut fds = vec![PollFd::new(connection.socket.as_fd(), true, false)];
-            // An HTTP/2 stream has no socket of its own: look again after a while.
-            let slice = match upload.socket() {
-                Some(client) => {
-                    fds.push(PollFd::new(client, true, false));
-                    limit
-                }
-                None => STREAM_SLICE,
-            };
-            match poll(&mut fds, Some(slice)) {
-                Ok(0) if begun.elapsed() >= limit => upload.time_out(&mut self.out),
-                Ok(0) if upload.put_next(&mut self.out) => {}
-                Ok(0) => continue,
-                Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(Lost::Broken(error)),
-                _ => {}
-            }
-            return Ok(());
+            Taken::Nothing => Err(io::ErrorKind::TimedOut.into()),
         }
     }
 
-    fn timed_out(&mut self) -> Lost {
-        if self.relay.begun() {
-            self.relay.cut_short();
-        }
-        Lost::TimedOut(self.job.socket_timeout())
+    /// Whether the process has sent something within `limit`. Notices a client that has left.
+    fn await_process(&mut self, limit: Duration) -> io::Result<bool> {
+        let Some(socket) = self.line.as_ref().and_then(Line::socket) else { return Ok(true) };
+        let mut fds = vec![PollFd::new(socket, true, false)];
+        fds.extend(self.job.request.client_socket().map(|client| PollFd::new(client, false, false)));
+        poll(&mut fds, Some(limit))?;
+        let left = fds.get(1).is_some_and(PollFd::hung_up);
+        let readable = fds[0].readable();
+        // httpd knows of HTTP/2 streams that were reset. A client that has sent its end and kept the connection for
+        // another request will not send one: it has left. (One that asked for the end may only have half-closed.)
+        self.relay.client_gone |= left || self.job.request.is_aborted() || self.client_has_ended();
+        Ok(readable && !self.relay.client_gone)
     }
 
-    /// Makes of a read what it means. True: bytes came.
-    fn take(&mut self, read: io::Result<usize>, upload: &Upload<'_>) -> Result<bool, Lost> {
+    fn client_has_ended(&self) -> bool {
+        self.job.request.is_kept_alive() && self.job.request.client_socket().is_some_and(stream::has_ended)
+    }
+
+    /// Makes of a read what it means.
+    pub(super) fn take(&mut self, read: io::Result<usize>, upload: &Upload<'_>) -> Result<(), Lost> {
         match read {
             Ok(0) => Err(self.lost(upload, None)),
             Ok(_) => {
                 self.received = true;
-                self.process().map(|()| true)
+                self.process()
             }
             Err(error) if error.kind() == io::ErrorKind::TimedOut => Err(self.timed_out()),
-            Err(error) if matches!(error.kind(), io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock) => {
-                if self.relay.client_gone && !self.relay.ended() {
-                    self.abandon();
-                    return Ok(true);
-                }
-                Ok(false)
-            }
+            Err(error) if matches!(error.kind(), io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock) => Ok(()),
             Err(error) => Err(self.lost(upload, Some(error))),
         }
+    }
+
+    pub(super) fn timed_out(&mut self) -> Lost {
+        if self.relay.begun() {
+            self.relay.cut_short();
+        }
+        Lost::TimedOut(self.job.socket_timeout())
     }
 
     /// The connection ended without the end of a response.
@@ -287,40 +301,55 @@ impl<'j> Exchange<'j> {
         }
     }
 
-    /// Hands what was read to the relay; what is incomplete stays for the next read.
+    /// Hands what was read to the relay and on to the client; what is incomplete stays for the next read.
     fn process(&mut self) -> Result<(), Lost> {
-        let taken = match self.relay.take(&self.input[..self.filled]) {
-            Ok(taken) => taken,
-            Err(error) => {
-                if self.relay.begun() {
-                    self.relay.cut_short();
-                }
-                return Err(Lost::Garbage(error));
-            }
-        };
+        let taken = self.decode()?;
         if self.relay.ended() {
             return Ok(());
         }
-        if self.relay.queued {
-            // The bytes are about to be overwritten; filters may keep what is not worth a packet.
-            self.relay.pass(Then::More);
+        // The bytes are about to be overwritten; filters may keep what is not worth a packet.
+        match self.relay.queued {
+            true if self.relay.whole => self.relay.hold(),
+            true => self.pass(Then::More, taken),
+            false => {}
         }
         self.put_back(taken);
-        if self.relay.client_gone {
-            self.abandon();
-        }
         Ok(())
     }
 
-    /// As [`Exchange::process`], when nothing is passed on any more.
-    fn decode(&mut self) -> Result<(), DecodeError> {
-        let taken = self.relay.take(&self.input[..self.filled])?;
-        self.put_back(taken);
-        Ok(())
+    /// Hands what was read to the relay; how much of it was taken.
+    pub(super) fn decode(&mut self) -> Result<usize, Lost> {
+        self.relay.take(&self.input[..self.filled]).map_err(|error| {
+            if self.relay.begun() {
+                self.relay.cut_short();
+            }
+            Lost::Garbage(error)
+        })
+    }
+
+    /// Passes what is queued to the client. As that may take as long as the client likes, the line is offered
+    /// meanwhile; `taken` bytes of what was read have been decoded.
+    fn pass(&mut self, then: Then, taken: usize) {
+        let Some(line) = self.line.take_if(|_| !self.sending) else { return self.relay.pass(then) };
+        let early = self.input[taken..self.filled].to_vec();
+        let offer = Offer { line, scan: self.relay.scan(), early, unsent: Vec::new(), clean: !self.asked };
+        if let Err(offer) = drain::offer(offer) {
+            self.line = Some(offer.line);
+            return self.relay.pass(then);
+        }
+        self.relay.pass(then);
+        match drain::withdraw() {
+            Some(Ok(offer)) => self.line = Some(offer.line),
+            Some(Err(drained)) => {
+                self.drained = Some(drained);
+                self.filled = taken;
+            }
+            None => {}
+        }
     }
 
     /// Keeps what was not taken for the next read.
-    fn put_back(&mut self, taken: usize) {
+    pub(super) fn put_back(&mut self, taken: usize) {
         self.input.copy_within(taken..self.filled, 0);
         self.filled -= taken;
         if self.filled == self.input.len() {
@@ -330,38 +359,36 @@ impl<'j> Exchange<'j> {
         }
     }
 
-    /// The client is gone: the process gets an error at its next write. The lease is kept until the
-    /// process has ended the exchange, because its thread is busy until then.
-    fn abandon(&mut self) {
-        let Some(connection) = self.connection.take() else { return };
-        let _ = stream::stop_receiving(connection.socket.as_fd());
-        // What it had sent before is still here; perhaps it is through.
-        while !self.relay.ended() {
-            match stream::receive_now(connection.socket.as_fd(), &mut self.input[self.filled..]) {
-                Ok(count) if count > 0 => self.filled += count,
-                _ => break,
-            }
-            if self.decode().is_err() {
-                break;
-            }
-        }
-        if !self.relay.ended() {
-            let mut fds = [PollFd::new(connection.socket.as_fd(), false, false)];
-            let _ = poll(&mut fds, Some(self.job.socket_timeout()));
-        }
-        self.release();
+    /// The client is gone: the process gets an error at its next read or write, and its request thread is free
+    /// when it has ended the exchange.
+    pub(super) fn abandon(&mut self, upload: &Upload<'_>) {
+        self.relay.client_gone = true;
         self.relay.progress = Progress::Complete;
+        self.let_go(upload.has_more());
+    }
+
+    fn let_go(&mut self, aborts_body: bool) {
+        if let Some(drained) = &self.drained {
+            return drained.abandon();
+        }
+        let Some(line) = self.line.take() else { return };
+        let mut unsent = self.out.split_off(self.written);
+        if aborts_body {
+            frame::put(&mut unsent, Tag::BodyAborted, true, &[InputFailure::Gone as u8]);
+        }
+        let early = self.input[..self.filled].to_vec();
+        drain::discard(Offer { line, scan: self.relay.scan(), early, unsent, clean: false });
     }
 
     /// The process says that it has no (complete) response.
-    fn failed(&mut self, kind: wsgi_wire::response::Failure, upload: &Upload<'_>) -> Result<Ending, Lost> {
+    fn failed(&mut self, kind: Failure, upload: &Upload<'_>) -> Result<Ending, Lost> {
         self.keep(upload);
         if let Some(status) = upload.failed_status() {
             return Ok(Ending::Status(status));
         }
         let lost = Lost::Failed(kind);
         // The application has logged its traceback with this request; the client's status follows from it.
-        if is_logged(&lost) { Ok(super::outcome::after(&lost, false)) } else { Err(lost) }
+        if is_logged(&lost) { Ok(outcome::after(&lost, false)) } else { Err(lost) }
     }
 
     /// The whole response is here: free the thread, then let the client have the rest.
@@ -371,24 +398,38 @@ impl<'j> Exchange<'j> {
             // httpd reads the rest of the request's body before it writes what is not flushed.
             self.relay.pass(Then::Flush);
         }
-        self.relay.pass(Then::End);
+        match self.relay.progress {
+            Progress::File(part) if !self.relay.client_gone => self.send_file(part),
+            _ => self.relay.pass_end(),
+        }
         Ending::Served
     }
 
-    /// Keeps the connection if it is between two exchanges, and gives the lease back.
+    fn send_file(&mut self, part: FilePart) {
+        let FilePart { offset, length } = part;
+        let file = self.file.take().or_else(|| self.drained.as_ref()?.file());
+        let sent = match file {
+            Some(file) => {
+                let body = FileBody { file, offset, length, sendfile: self.job.sendfile };
+                self.relay.output.pass_file(&body)
+            }
+            None => Err(FileError::Unfit),
+        };
+        if let Err(error) = sent {
+            if error != FileError::Broken {
+                outcome::report_file(self.job, error);
+                self.relay.cut_short();
+            }
+        }
+    }
+
+    /// Keeps the connection if it is between two exchanges, and gives the request thread back.
     fn keep(&mut self, upload: &Upload<'_>) {
         // After a large body some of it may lie unread in the socket, or was never sent: then a reset of this
         // connection would prove nothing about the next request on it.
         let clean = self.all_written() && !self.asked && upload.is_clean();
-        if let (Some(connection), Some(lease), true) = (self.connection.take(), &self.lease, clean) {
-            self.job.group.connections.keep(lease, connection);
-        }
-        self.release();
-    }
-
-    fn release(&mut self) {
-        if let Some(lease) = self.lease.take() {
-            self.job.group.board.release(lease);
+        if let Some(line) = self.line.take() {
+            line.finish(clean);
         }
     }
 
@@ -397,23 +438,22 @@ impl<'j> Exchange<'j> {
         self.relay.begun()
     }
 
-    /// After a loss: the other connections to that process are of no use either.
-    pub(super) fn give_up(&mut self, lost: &Lost) {
-        self.connection = None;
-        if let Some(lease) = self.lease {
-            self.job.group.connections.forget(&lease);
-            if matches!(lost, Lost::Stale) {
-                // It has asked the supervisor to be replaced; nobody else need try it.
-                self.job.group.board.mark_draining(&lease);
+    /// After a loss.
+    pub(super) fn give_up(&mut self, lost: &Lost, upload: &Upload<'_>) {
+        match lost {
+            // The process still executes the request: its thread is not free yet.
+            Lost::TimedOut(_) => self.let_go(upload.has_more()),
+            _ => {
+                if let Some(line) = self.line.take() {
+                    line.give_up(matches!(lost, Lost::Stale));
+                }
             }
         }
-        self.release();
     }
 }
 
 impl Drop for Exchange<'_> {
     fn drop(&mut self) {
-        self.release();
         let (out, input) = (std::mem::take(&mut self.out), std::mem::take(&mut self.input));
         if input.len() == READ {
             BUFFERS.set(Some(Buffers { out, input }));

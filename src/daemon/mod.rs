@@ -5,9 +5,14 @@
 //! (`exchange`), and what happened is turned into a status or another attempt (`outcome`).
 
 mod connections;
+mod drain;
 mod exchange;
+mod line;
 mod outcome;
 mod relay;
+mod scan;
+mod sending;
+mod spool;
 mod upload;
 
 use std::time::{Duration, Instant};
@@ -22,11 +27,10 @@ use crate::route::BodyLength;
 
 pub(crate) use connections::Connections;
 use exchange::Exchange;
+use line::Line;
 use outcome::{Ending, Lost, MAX_ATTEMPTS};
+pub(crate) use spool::Limits;
 use upload::Upload;
-
-/// How much of a request's body is read from the client before a request thread is reserved, bytes.
-const REQUEST_BUFFER: usize = 1 << 20;
 
 /// A request for a daemon process.
 pub(crate) struct Job<'r> {
@@ -42,13 +46,24 @@ pub(crate) struct Job<'r> {
     pub(crate) payload: &'r [u8],
     /// What the client announced.
     pub(crate) body: BodyLength,
+    /// Files may be sent by sendfile.
+    pub(crate) sendfile: bool,
 }
 
 impl Job<'_> {
     /// `socket-timeout`.
     fn socket_timeout(&self) -> Duration {
-        let httpd = || u64::try_from(self.request.server().timeout_us()).unwrap_or(60_000_000);
-        self.options.socket_timeout.map_or_else(|| Duration::from_micros(httpd()), |s| Duration::from_secs(s.into()))
+        self.options.socket_timeout.map_or_else(|| self.client_timeout(), |s| Duration::from_secs(s.into()))
+    }
+
+    /// httpd's `Timeout`.
+    fn client_timeout(&self) -> Duration {
+        Duration::from_micros(u64::try_from(self.request.server().timeout_us()).unwrap_or(60_000_000))
+    }
+
+    /// `response-flush-delay`.
+    fn flush_delay(&self) -> Duration {
+        Duration::from_millis(self.options.response_flush_delay_ms.into())
     }
 
     /// When waiting for a request thread ends: `queue-timeout`, or as long as a response may take.
@@ -67,7 +82,7 @@ impl Job<'_> {
 
 /// Serves the request. The result is for httpd: 0, or an error status.
 pub(crate) fn serve(job: &Job<'_>) -> i32 {
-    let mut upload = match Upload::begin(job.request, job.body, REQUEST_BUFFER) {
+    let mut upload = match Upload::begin(job.request, job.body, job.options.request_buffer as usize) {
         Ok(upload) => upload,
         Err(status) => return status,
     };
@@ -111,11 +126,11 @@ fn attempt(job: &Job<'_>, upload: &mut Upload<'_>, deadline: Instant) -> Ending 
             }
         },
     };
-    let mut exchange = Exchange::new(job, connection, lease);
+    let mut exchange = Exchange::new(job, Line::new(job.group, lease, connection));
     match exchange.run(upload) {
         Ok(ending) => ending,
         Err(lost) => {
-            exchange.give_up(&lost);
+            exchange.give_up(&lost, upload);
             after_loss(job, &lost, upload, exchange.has_begun())
         }
     }

@@ -3,12 +3,14 @@
 
 use std::fmt;
 use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use wsgi_wire::bytes::DecodeError;
 use wsgi_wire::response::Failure;
 
 use super::Job;
+use crate::httpd::file::FileError;
 use crate::httpd::log::Level;
 
 /// How many processes are tried. Each attempt that ends with [`Ending::Again`] takes a process out of
@@ -101,6 +103,39 @@ pub(super) fn unconnected(job: &Job<'_>, error: &io::Error) -> Ending {
     );
     job.request.log(Level::Error, &text);
     Ending::Status(503)
+}
+
+/// Milliseconds between two warnings of one child that temporary files cannot be used.
+const WARN_EVERY: u64 = 60_000;
+
+/// Temporary files cannot be used: `trouble` says why.
+pub(super) fn warn_of_spool(job: &Job<'_>, trouble: &str) {
+    static LAST: AtomicU64 = AtomicU64::new(0);
+    let now = u64::try_from(wsgi_sys::clock::monotonic().as_millis()).unwrap_or(0).max(1);
+    let last = LAST.load(Ordering::Relaxed);
+    if last != 0 && now.saturating_sub(last) < WARN_EVERY {
+        return;
+    }
+    LAST.store(now, Ordering::Relaxed);
+    let text = format!(
+        "process group \"{}\": a response cannot be kept for a slow client in spool-directory={}: {trouble}; nothing \
+         is lost, but request threads wait for slow clients while this lasts",
+        job.name(),
+        job.group.limits.directory.display()
+    );
+    job.request.log(Level::Warn, &text);
+}
+
+/// The file of a response could not be sent (whole).
+pub(super) fn report_file(job: &Job<'_>, error: FileError) {
+    let what = match error {
+        FileError::Shrunk => "became shorter while it was sent",
+        FileError::Unfit => "is no regular file, or is shorter than the daemon process said",
+        FileError::Refused => "could not be taken over by httpd: no descriptor or memory is left",
+        FileError::Broken => "could not be sent",
+    };
+    let text = format!("process group \"{}\": the file of a response {what}; the response is cut short", job.name());
+    job.request.log(Level::Error, &text);
 }
 
 #[cfg(test)]

@@ -2,8 +2,9 @@
 
 use wsgi_wire::bytes::DecodeError;
 use wsgi_wire::frame::{self, Header, Tag};
-use wsgi_wire::response::{Failure, Head, LogLine};
+use wsgi_wire::response::{Failure, FilePart, Head, LogLine};
 
+use super::scan::Scan;
 use crate::httpd::output::{Output, Then};
 use crate::httpd::request::Request;
 use crate::respond;
@@ -21,6 +22,8 @@ pub(super) enum Progress {
     Body,
     /// The whole response is here.
     Complete,
+    /// As above, but for the rest of the body, which is this part of a file.
+    File(FilePart),
     /// The process says that there is no (complete) response.
     Failed(Failure),
 }
@@ -35,6 +38,12 @@ pub(super) struct Relay<'r> {
     data_last: bool,
     /// Something is queued in `output`.
     pub(super) queued: bool,
+    /// The response is to be passed in one piece with its end.
+    pub(super) whole: bool,
+    /// Some of the response was passed.
+    passed: bool,
+    /// Something was passed, or a head was set, since the last flush.
+    pub(super) unflushed: bool,
     /// The client is gone: the rest is read and dropped.
     pub(super) client_gone: bool,
 }
@@ -48,18 +57,26 @@ impl<'r> Relay<'r> {
             data_left: 0,
             data_last: false,
             queued: false,
+            whole: false,
+            passed: false,
+            unflushed: false,
             client_gone: false,
         }
     }
 
     /// A head has been taken from the process.
     pub(super) fn begun(&self) -> bool {
-        matches!(self.progress, Progress::Body | Progress::Complete)
+        matches!(self.progress, Progress::Body | Progress::Complete | Progress::File(_))
     }
 
     /// Nothing more will come in this exchange.
     pub(super) fn ended(&self) -> bool {
-        matches!(self.progress, Progress::Complete | Progress::Failed(_) | Progress::Stale)
+        matches!(self.progress, Progress::Complete | Progress::File(_) | Progress::Failed(_) | Progress::Stale)
+    }
+
+    /// Where in the frames the bytes are that were not taken yet.
+    pub(super) fn scan(&self) -> Scan {
+        Scan::within(self.data_left, self.data_last)
     }
 
     /// Takes what can be taken from the front of `bytes`; returns how much. Body bytes are only queued:
@@ -121,8 +138,10 @@ impl<'r> Relay<'r> {
             }
             Tag::Head if matches!(self.progress, Progress::Waiting | Progress::Wanted) => {
                 respond::set_head(self.request, &Head::decode(payload)?);
+                (self.unflushed, self.whole) = (true, header.whole);
                 self.progress = if header.last { Progress::Complete } else { Progress::Body };
             }
+            Tag::File if self.progress == Progress::Body => self.progress = Progress::File(FilePart::decode(payload)?),
             Tag::Continue if self.progress == Progress::Waiting => self.progress = Progress::Wanted,
             Tag::Stale if self.progress == Progress::Waiting => self.progress = Progress::Stale,
             Tag::Failed => {
@@ -142,12 +161,27 @@ impl<'r> Relay<'r> {
         self.progress = Progress::Failed(kind);
     }
 
+    /// Keeps what is queued, whose bytes are about to be overwritten.
+    pub(super) fn hold(&mut self) {
+        self.output.set_aside();
+    }
+
+    /// Passes the end of the response. One that came in pieces is not shown to filters as a whole, whether or not
+    /// the last piece was received together with the first.
+    pub(super) fn pass_end(&mut self) {
+        if !self.whole && !self.passed {
+            self.pass(Then::More);
+        }
+        self.pass(Then::End);
+    }
+
     /// Passes what is queued to the client; a client that is gone is remembered.
     pub(super) fn pass(&mut self, then: Then) {
         if self.client_gone {
             return;
         }
-        self.queued = false;
+        (self.queued, self.passed) = (false, true);
+        self.unflushed = then == Then::More;
         self.client_gone = self.output.pass(then).is_err();
     }
 

@@ -1,8 +1,6 @@
 //! The request's body on its way to a daemon process: read ahead from the client as far as the buffer
 //! goes, framed, and sent without blocking.
 
-use std::os::fd::BorrowedFd;
-
 use wsgi_wire::frame::{self, InputFailure, Tag};
 
 use crate::httpd::body::{Body, BodyError};
@@ -115,11 +113,6 @@ impl<'r> Upload<'r> {
     /// The client has sent nothing for httpd's `Timeout`.
     pub(super) fn time_out(&mut self, out: &mut Vec<u8>) {
         self.abort(BodyError::TimedOut, out);
-    }
-
-    /// The client's socket, if it can be waited for.
-    pub(super) fn socket(&self) -> Option<BorrowedFd<'r>> {
-        self.body.as_ref().and_then(Body::socket)
     }
 
     /// The client failed while it sent the body: the status for it.

@@ -10,7 +10,9 @@ use wsgi_wire::host::{Host, READ_GONE, READ_REFUSED, READ_TIMED_OUT};
 use wsgi_wire::response::{Failure, Head};
 
 use crate::httpd::body::{Body, BodyError};
+use crate::httpd::file::{FileBody, FileError};
 use crate::httpd::guard::guard;
+use crate::httpd::log::Level;
 use crate::httpd::output::{Output, Then};
 use crate::httpd::process;
 use crate::httpd::request::Request;
@@ -21,9 +23,8 @@ use crate::route::BodyLength;
 pub(super) struct Serving<'r> {
     request: Request<'r>,
     body: Option<Body<'r>>,
-    /// What httpd gave at once and the application has not asked for yet.
-    ahead: Vec<u8>,
-    ahead_at: usize,
+    /// Files may be sent by sendfile.
+    sendfile: bool,
     failed: Option<BodyError>,
     output: Output<'r>,
     begun: bool,
@@ -32,31 +33,24 @@ pub(super) struct Serving<'r> {
 }
 
 impl<'r> Serving<'r> {
-    pub(super) fn new(request: Request<'r>, body: BodyLength) -> Serving<'r> {
+    pub(super) fn new(request: Request<'r>, body: BodyLength, sendfile: bool) -> Serving<'r> {
         let body = (body != BodyLength::Empty).then(|| Body::new(request));
         let output = Output::new(request);
-        let (ahead, ahead_at) = (Vec::new(), 0);
-        Serving { request, body, ahead, ahead_at, failed: None, output, begun: false, ended: false, gone: false }
+        Serving { request, body, sendfile, failed: None, output, begun: false, ended: false, gone: false }
     }
 
     fn read(&mut self, buffer: &mut [u8]) -> isize {
-        if self.ahead_at == self.ahead.len() {
-            self.ahead.clear();
-            self.ahead_at = 0;
-            let Some(body) = &mut self.body else { return 0 };
-            if let Some(error) = self.failed {
-                return code_of(error);
-            }
-            if let Err(error) = body.read(&mut self.ahead, buffer.len().max(8192)) {
+        let Some(body) = &mut self.body else { return 0 };
+        if let Some(error) = self.failed {
+            return code_of(error);
+        }
+        match body.read_into(buffer) {
+            Ok(count) => isize::try_from(count).unwrap_or(0),
+            Err(error) => {
                 self.failed = Some(error);
-                return code_of(error);
+                code_of(error)
             }
         }
-        let rest = &self.ahead[self.ahead_at..];
-        let count = rest.len().min(buffer.len());
-        buffer[..count].copy_from_slice(&rest[..count]);
-        self.ahead_at += count;
-        isize::try_from(count).unwrap_or(0)
     }
 
     fn head(&mut self, payload: &[u8]) -> i32 {
@@ -79,22 +73,21 @@ impl<'r> Serving<'r> {
         if self.gone { -1 } else { 0 }
     }
 
-    fn file(&mut self, fd: BorrowedFd<'_>, offset: u64, length: u64) -> i32 {
-        let (mut at, mut left) = (offset, length);
-        let mut block = vec![0; 256 << 10];
-        while left > 0 {
-            let want = block.len().min(usize::try_from(left).unwrap_or(usize::MAX));
-            let count = match wsgi_sys::fd::read_at(fd, &mut block[..want], at) {
-                Ok(count) if count > 0 => count,
-                _ => return -1,
-            };
-            if self.data(&block[..count], true) < 0 {
-                return -1;
-            }
-            at += count as u64;
-            left -= count as u64;
+    /// The rest of the body, and the end of the response.
+    fn file(&mut self, file: BorrowedFd<'_>, offset: u64, length: u64) -> i32 {
+        if self.gone || self.ended {
+            return -1;
         }
-        0
+        let Ok(file) = file.try_clone_to_owned() else { return -1 };
+        let body = FileBody { file, offset, length, sendfile: self.sendfile };
+        match self.output.pass_file(&body) {
+            Ok(()) => self.ended = true,
+            Err(FileError::Broken) => self.gone = true,
+            Err(_) => {
+                self.request.log(Level::Error, "the file of a response became shorter; the response is cut short")
+            }
+        }
+        if self.ended { 0 } else { -1 }
     }
 
     /// The engine has handed over the whole response.

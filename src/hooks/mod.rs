@@ -7,4 +7,4 @@ mod config;
 mod entries;
 mod record;
 
-pub(crate) use record::{image_path, module, module_index};
+pub(crate) use record::{image_path, keep_image, module, module_index};

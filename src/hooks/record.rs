@@ -2,8 +2,8 @@
 //!
 //! It stands here and not in C because rustc exports only Rust symbols from a cdylib.
 
-use std::ffi::{CStr, OsStr};
-use std::os::unix::ffi::OsStrExt;
+use std::ffi::{CStr, CString, OsStr};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 use std::ptr;
 
@@ -56,6 +56,14 @@ pub(crate) fn image_path() -> Option<PathBuf> {
     // SAFETY: dladdr gives a C string that lives as long as the image.
     let name = unsafe { CStr::from_ptr(info.dli_fname) };
     Some(PathBuf::from(OsStr::from_bytes(name.to_bytes())))
+}
+
+/// Keeps the image loaded until the process is gone, for a thread that runs in it to the end.
+pub(crate) fn keep_image() {
+    let path = image_path().and_then(|path| CString::new(path.into_os_string().into_vec()).ok());
+    let Some(path) = path else { return };
+    // SAFETY: the path is a C string; nothing is loaded, only a flag of what is loaded is set.
+    unsafe { libc::dlopen(path.as_ptr(), libc::RTLD_NOW | libc::RTLD_NOLOAD | libc::RTLD_NODELETE) };
 }
 
 /// httpd's rows, one for each of ours and the end mark.

@@ -1,7 +1,6 @@
 //! The request's body, through httpd's input filters.
 
 use std::ffi::c_char;
-use std::os::fd::BorrowedFd;
 
 use super::bindings as sys;
 use super::request::Request;
@@ -43,10 +42,35 @@ impl<'r> Body<'r> {
     pub(crate) fn read(&mut self, out: &mut Vec<u8>, most: usize) -> Result<usize, BodyError> {
         let before = out.len();
         while !self.ended && out.len() == before {
-            self.fetch(most, sys::apr_read_type_e_APR_BLOCK_READ)?;
-            self.drain(out)?;
+            if !self.has_buckets() {
+                self.fetch(most, sys::apr_read_type_e_APR_BLOCK_READ)?;
+            }
+            self.drain(|bytes| {
+                out.extend_from_slice(bytes);
+                bytes.len()
+            })?;
         }
         Ok(out.len() - before)
+    }
+
+    /// Fills the front of `buffer`, waiting until there is at least one byte. 0 bytes is the end.
+    ///
+    /// # Errors
+    /// As [`Body::read`].
+    pub(crate) fn read_into(&mut self, buffer: &mut [u8]) -> Result<usize, BodyError> {
+        let mut filled = 0;
+        while !self.ended && filled == 0 {
+            if !self.has_buckets() {
+                self.fetch(buffer.len(), sys::apr_read_type_e_APR_BLOCK_READ)?;
+            }
+            self.drain(|bytes| {
+                let count = bytes.len().min(buffer.len() - filled);
+                buffer[filled..filled + count].copy_from_slice(&bytes[..count]);
+                filled += count;
+                count
+            })?;
+        }
+        Ok(filled)
     }
 
     /// Appends what is here of the body, up to `most` bytes. `false`: nothing is, and it has not ended.
@@ -55,18 +79,20 @@ impl<'r> Body<'r> {
     /// As [`Body::read`].
     pub(crate) fn read_now(&mut self, out: &mut Vec<u8>, most: usize) -> Result<bool, BodyError> {
         let before = out.len();
-        self.fetch(most, sys::apr_read_type_e_APR_NONBLOCK_READ)?;
-        self.drain(out)?;
+        if !self.has_buckets() {
+            self.fetch(most, sys::apr_read_type_e_APR_NONBLOCK_READ)?;
+        }
+        self.drain(|bytes| {
+            out.extend_from_slice(bytes);
+            bytes.len()
+        })?;
         Ok(self.ended || out.len() > before)
     }
 
-    /// The socket on which more of the body will be seen; `None` where the connection is not one of its own
-    /// (an HTTP/2 stream).
-    pub(crate) fn socket(&self) -> Option<BorrowedFd<'r>> {
-        // SAFETY: the connection is the request's.
-        let fd = unsafe { sys::wsgi_client_fd((*self.request.raw()).connection) };
-        // SAFETY: httpd keeps the client's socket open as long as its connection.
-        (fd >= 0).then(|| unsafe { BorrowedFd::borrow_raw(fd) })
+    /// Some of what httpd gave was not taken yet.
+    fn has_buckets(&self) -> bool {
+        // SAFETY: the brigade is ours, if there is one.
+        !self.brigade.is_null() && !unsafe { sys::wsgi_brigade_first(self.brigade) }.is_null()
     }
 
     /// Lets httpd's filters put up to `most` bytes into the brigade.
@@ -99,37 +125,47 @@ impl<'r> Body<'r> {
         }
     }
 
-    /// Moves the brigade's data into `out`.
-    fn drain(&mut self, out: &mut Vec<u8>) -> Result<(), BodyError> {
-        // SAFETY: the brigade is ours; each bucket is deleted by the clean-up below only.
-        let mut bucket = unsafe { sys::wsgi_brigade_first(self.brigade) };
-        let mut failed = None;
-        while !bucket.is_null() && failed.is_none() && !self.ended {
+    /// Gives the brigade's data to `take`, which says how much it took; what it does not take stays.
+    fn drain(&mut self, mut take: impl FnMut(&[u8]) -> usize) -> Result<(), BodyError> {
+        while !self.ended {
+            // SAFETY: the brigade is ours.
+            let bucket = unsafe { sys::wsgi_brigade_first(self.brigade) };
+            if bucket.is_null() {
+                return Ok(());
+            }
             // SAFETY: a bucket of the brigade.
             if unsafe { sys::wsgi_bucket_is_eos(bucket) } != 0 {
                 self.ended = true;
-            } else {
-                failed = append(bucket, out).err();
+            } else if let Some(bytes) = bytes_of(bucket).map_err(|status| self.fail(status))? {
+                let taken = take(bytes);
+                if taken == 0 {
+                    return Ok(());
+                }
+                if taken < bytes.len() {
+                    // SAFETY: a bucket of the brigade, longer than `taken`; the first part is deleted below.
+                    unsafe { sys::wsgi_bucket_split(bucket, taken as sys::apr_size_t) };
+                    // SAFETY: as above.
+                    unsafe { sys::wsgi_bucket_delete(bucket) };
+                    return Ok(());
+                }
             }
             // SAFETY: a bucket of the brigade.
-            bucket = unsafe { sys::wsgi_bucket_next(self.brigade, bucket) };
+            unsafe { sys::wsgi_bucket_delete(bucket) };
         }
-        // SAFETY: the brigade is ours.
-        unsafe { sys::apr_brigade_cleanup(self.brigade.cast()) };
-        match failed {
-            Some(status) => {
-                self.ended = true;
-                Err(self.error(status))
-            }
-            None => Ok(()),
-        }
+        Ok(())
+    }
+
+    fn fail(&mut self, status: i32) -> BodyError {
+        self.ended = true;
+        self.error(status)
     }
 }
 
-fn append(bucket: *mut sys::apr_bucket, out: &mut Vec<u8>) -> Result<(), i32> {
+/// The bytes of a bucket, which stay until it is deleted; `None`: it holds none.
+fn bytes_of<'b>(bucket: *mut sys::apr_bucket) -> Result<Option<&'b [u8]>, i32> {
     // SAFETY: a bucket of a brigade that the caller owns.
     if unsafe { sys::wsgi_bucket_is_metadata(bucket) } != 0 {
-        return Ok(());
+        return Ok(None);
     }
     let mut data: *const c_char = std::ptr::null();
     let mut len: sys::apr_size_t = 0;
@@ -138,9 +174,9 @@ fn append(bucket: *mut sys::apr_bucket, out: &mut Vec<u8>) -> Result<(), i32> {
     if status != 0 {
         return Err(status);
     }
-    if len > 0 {
-        // SAFETY: a successful read gives `len` bytes that stay until the bucket is deleted.
-        out.extend_from_slice(unsafe { std::slice::from_raw_parts(data.cast::<u8>(), len as usize) });
+    if len == 0 {
+        return Ok(None);
     }
-    Ok(())
+    // SAFETY: a successful read gives `len` bytes that stay until the bucket is deleted.
+    Ok(Some(unsafe { std::slice::from_raw_parts(data.cast::<u8>(), len as usize) }))
 }

@@ -8,6 +8,7 @@
 pub(crate) mod bindings;
 pub(crate) mod body;
 pub(crate) mod command;
+pub(crate) mod file;
 pub(crate) mod guard;
 pub(crate) mod log;
 pub(crate) mod output;

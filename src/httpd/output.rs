@@ -31,7 +31,12 @@ impl<'r> Output<'r> {
         Output { request, brigade: std::ptr::null_mut() }
     }
 
-    fn allocator(&self) -> *mut sys::apr_bucket_alloc_t {
+    /// The request.
+    pub(super) fn request(&self) -> Request<'r> {
+        self.request
+    }
+
+    pub(super) fn allocator(&self) -> *mut sys::apr_bucket_alloc_t {
         // SAFETY: the request and its connection are valid.
         unsafe { (*(*self.request.raw()).connection).bucket_alloc }
     }
@@ -45,7 +50,7 @@ impl<'r> Output<'r> {
         self.brigade
     }
 
-    fn append(&mut self, bucket: *mut sys::apr_bucket) {
+    pub(super) fn append(&mut self, bucket: *mut sys::apr_bucket) {
         let brigade = self.brigade();
         // SAFETY: the brigade is ours and takes the new bucket.
         unsafe { sys::wsgi_brigade_insert_tail(brigade, bucket) };
@@ -63,6 +68,13 @@ impl<'r> Output<'r> {
             sys::apr_bucket_transient_create(bytes.as_ptr().cast(), bytes.len() as sys::apr_size_t, allocator)
         };
         self.append(bucket);
+    }
+
+    /// Copies what is queued, whose bytes need not stay any longer.
+    pub(crate) fn set_aside(&mut self) {
+        let brigade = self.brigade();
+        // SAFETY: brigade and pool are the request's.
+        unsafe { sys::wsgi_brigade_set_aside(brigade, (*self.request.raw()).pool) };
     }
 
     /// Passes what is queued down the filters.

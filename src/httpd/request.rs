@@ -2,6 +2,7 @@
 
 use std::ffi::CStr;
 use std::marker::PhantomData;
+use std::os::fd::BorrowedFd;
 
 use super::bindings as sys;
 use super::pool::Pool;
@@ -346,9 +347,22 @@ impl<'r> Request<'r> {
         unsafe { sys::wsgi_is_https(self.record().connection) != 0 }
     }
 
+    /// The client's socket; `None` where the connection is not one of its own (an HTTP/2 stream).
+    pub(crate) fn client_socket(self) -> Option<BorrowedFd<'r>> {
+        // SAFETY: the connection is the request's.
+        let fd = unsafe { sys::wsgi_client_fd(self.record().connection) };
+        // SAFETY: httpd keeps the client's socket open as long as its connection.
+        (fd >= 0).then(|| unsafe { BorrowedFd::borrow_raw(fd) })
+    }
+
     /// The client is gone.
     pub(crate) fn is_aborted(self) -> bool {
         self.connection().aborted != 0
+    }
+
+    /// The connection will serve another request after this one, if the client wants.
+    pub(crate) fn is_kept_alive(self) -> bool {
+        self.connection().keepalive == sys::ap_conn_keepalive_e_AP_CONN_KEEPALIVE
     }
 
     /// Where the connection was accepted: address and port.

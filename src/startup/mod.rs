@@ -82,7 +82,8 @@ fn begin(pconf: Pool<'_>, main: Server<'_>) -> Result<(), Vec<String>> {
         .zip(boards)
         .map(|(pool, (id, board))| Group {
             id,
-            connections: Connections::new(board.slots()),
+            connections: Arc::new(Connections::new(board.slots())),
+            limits: Arc::new(pool.limits),
             board,
             main_script: pool.config.main_script.map(String::into_bytes),
             script_user: pool.script_user,

@@ -3,11 +3,12 @@
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use wsgi_sys::user;
 use wsgi_wire::pool::{Identity, PoolConfig, Preload as WirePreload};
 
+use crate::daemon::Limits;
 use crate::directive::{GlobalConfig, ProcessGroup, Text};
 use crate::httpd::log::Level;
 use crate::httpd::process;
@@ -27,6 +28,8 @@ pub(super) struct Pool {
     pub(super) script_user: Option<u32>,
     /// `script-group` as a number.
     pub(super) script_group: Option<u32>,
+    /// What may be kept of a response for a slow client.
+    pub(super) limits: Limits,
 }
 
 /// Interpreters to look for when the configuration names none.
@@ -81,6 +84,7 @@ fn pool(
         maximum_requests: group.maximum_requests,
         shutdown_timeout_ms: u64::from(group.shutdown_timeout) * 1000,
         graceful_timeout_ms: u64::from(group.graceful_timeout) * 1000,
+        memory_body: group.response_buffer.into(),
         case_insensitive: global.runtime.case_sensitivity == Some(false),
         log_level: u8::try_from(server.log_level().clamp(0, 15)).unwrap_or(4),
         apache_version: process::version(),
@@ -91,7 +95,22 @@ fn pool(
         log: server.error_log_fd(),
         script_user: group.script_user.as_ref().map(|name| uid(name, "script-user")).transpose()?,
         script_group: group.script_group.as_ref().map(|name| gid(name, "script-group")).transpose()?,
+        limits: limits(group)?,
     })
+}
+
+fn limits(group: &ProcessGroup) -> Result<Limits, String> {
+    let directory = match &group.spool_directory {
+        Some(given) => {
+            let directory = PathBuf::from(OsStr::from_bytes(given));
+            if !directory.is_dir() {
+                return Err(format!("spool-directory={}: must be a directory that exists", directory.display()));
+            }
+            directory
+        }
+        None => std::env::var_os("TMPDIR").map_or_else(|| PathBuf::from("/var/tmp"), PathBuf::from),
+    };
+    Ok(Limits { memory: group.response_buffer as usize, file: group.response_spool, directory })
 }
 
 fn preload(group: &ProcessGroup, preloads: &[Preload]) -> Result<Vec<WirePreload>, String> {

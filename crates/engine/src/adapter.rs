@@ -2,12 +2,13 @@
 
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
+use wsgi_sys::temporary;
 use wsgi_wire::keys;
 use wsgi_wire::request::{CONFIRM, Head, Key, Variables};
-use wsgi_wire::response::Failure;
+use wsgi_wire::response::{Failure, FilePart};
 
 use crate::exchange::{self, ERROR, Exchange, Outcome};
-use crate::interp::Interp;
+use crate::interp::{self, Interp};
 use crate::output::Stop;
 use crate::py::{Any, Gil, Kind, Owned, Raised, Res};
 use crate::script::{self, Reporter};
@@ -137,7 +138,7 @@ fn send(gil: Gil, interp: &Interp, exchange: &Exchange<'_>, result: &Any) -> Res
         }
     } else if result.is_instance(interp.objects.file_wrapper.get(gil))? {
         if let Some(file) = open_file(gil, interp, exchange, result)? {
-            return send_file(gil, exchange, &file);
+            return send_file(gil, exchange, file);
         }
     }
     let items = result.iter()?;
@@ -172,7 +173,30 @@ fn send_whole(gil: Gil, exchange: &Exchange<'_>, items: &[Owned]) -> Result<(), 
             return Ok(());
         }
     }
+    if in_memory(gil, exchange, items, total)? {
+        return Ok(());
+    }
     items.iter().filter_map(|item| item.as_bytes()).try_for_each(|bytes| exchange.block(gil, bytes))
+}
+
+/// Hands over a body of middling size as a file in memory: it is copied once less than through the connection,
+/// and this thread is free at once. False: it has to go the usual way.
+fn in_memory(gil: Gil, exchange: &Exchange<'_>, items: &[Owned], total: usize) -> Result<bool, Stop> {
+    let limit = interp::facts().map_or(0, |facts| facts.memory_body);
+    let Ok(mut output) = exchange.output.try_borrow_mut() else { return Ok(false) };
+    if total as u64 > limit || output.is_committed() {
+        return Ok(false);
+    }
+    output.commit(gil)?;
+    if !output.may_have_body() || output.declared() != Some(total as u64) {
+        return Ok(false);
+    }
+    let parts: Vec<&[u8]> = items.iter().filter_map(|item| item.as_bytes()).collect();
+    let file = gil.detach(|| temporary::sealed(c"wsgi-response", parts.into_iter()));
+    let Ok(file) = file else { return Ok(false) };
+    output.count(total as u64);
+    gil.detach(|| output.sink.file(file, FilePart { offset: 0, length: total as u64 }))?;
+    Ok(true)
 }
 
 /// A part of a regular file that is to be the body.
@@ -201,33 +225,38 @@ fn open_file(gil: Gil, interp: &Interp, exchange: &Exchange<'_>, result: &Any) -
     Ok(Some(File { fd, position, length }))
 }
 
-fn send_file(gil: Gil, exchange: &Exchange<'_>, file: &File) -> Result<(), Stop> {
+fn send_file(gil: Gil, exchange: &Exchange<'_>, file: File) -> Result<(), Stop> {
     let Ok(mut output) = exchange.output.try_borrow_mut() else { return Err(Stop::Gone) };
     output.commit(gil)?;
     if !output.may_have_body() {
         return Ok(());
     }
-    let sent = gil.detach(|| {
-        let mut block = vec![0; usize::try_from(file.length).unwrap_or(usize::MAX).clamp(1, 4 * SMALL)];
-        let (mut position, mut left) = (file.position, file.length);
-        while left > 0 {
-            let want = block.len().min(usize::try_from(left).unwrap_or(usize::MAX));
-            let count = sys::pread(file.fd.as_raw_fd(), &mut block[..want], position).unwrap_or(0);
-            if count == 0 {
-                break; // The file has shrunk: `complete` finds the shortfall.
+    if file.length > SMALL as u64 {
+        output.count(file.length);
+        let part = FilePart { offset: u64::try_from(file.position).unwrap_or(0), length: file.length };
+        return Ok(gil.detach(|| output.sink.file(file.fd, part))?);
+    }
+    let mut block = vec![0; usize::try_from(file.length).unwrap_or(0)];
+    let count = gil.detach(|| read_whole(&file, &mut block));
+    // When the file has shrunk, `complete` finds the shortfall.
+    let part = output.cut(&block[..count]);
+    output.sink.keep(part);
+    Ok(())
+}
+
+/// Fills `block` from the file; how much there was.
+fn read_whole(file: &File, block: &mut [u8]) -> usize {
+    let (mut filled, mut position) = (0, file.position);
+    while filled < block.len() {
+        match sys::pread(file.fd.as_raw_fd(), &mut block[filled..], position) {
+            Ok(count) if count > 0 => {
+                filled += count;
+                position += i64::try_from(count).unwrap_or(0);
             }
-            position += i64::try_from(count).unwrap_or(0);
-            left -= count as u64;
-            let part = output.cut(&block[..count]);
-            if left == 0 && count <= SMALL {
-                output.sink.keep(part);
-            } else {
-                output.sink.send(part)?;
-            }
+            _ => break,
         }
-        Ok::<(), exchange::Gone>(())
-    });
-    Ok(sent?)
+    }
+    filled
 }
 
 /// Builds environ.

@@ -4,10 +4,10 @@
 //! one request thread.
 
 use std::io::{self, IoSlice};
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
-use wsgi_wire::frame::{self, HEADER, InputFailure, LAST, Tag};
-use wsgi_wire::response::LogLine;
+use wsgi_wire::frame::{self, HEADER, InputFailure, LAST, Tag, WHOLE};
+use wsgi_wire::response::{FilePart, LogLine};
 use wsgi_wire::{MAX_PAYLOAD, PROTOCOL};
 
 use crate::exchange::{Body, Gone, Outcome, Sink};
@@ -274,6 +274,10 @@ pub struct Outgoing<'c> {
     out: &'c mut Vec<u8>,
     /// Where the last frame that may carry LAST stands in `out`.
     last_at: Option<usize>,
+    /// Where the head stands in `out`, until any of it is sent.
+    head_at: Option<usize>,
+    /// The rest of the body; it goes out with the end, because no line for the log may follow it.
+    file: Option<(OwnedFd, FilePart)>,
     gone: bool,
 }
 
@@ -281,7 +285,7 @@ impl<'c> Outgoing<'c> {
     /// A response for which nothing was sent. `out` is memory to be used.
     pub fn new(fd: RawFd, out: &'c mut Vec<u8>) -> Self {
         out.clear();
-        Outgoing { fd, out, last_at: None, gone: false }
+        Outgoing { fd, out, last_at: None, head_at: None, file: None, gone: false }
     }
 
     fn put(&mut self, tag: Tag, payload: &[u8]) {
@@ -296,6 +300,7 @@ impl<'c> Outgoing<'c> {
         if self.gone {
             return Err(Gone);
         }
+        self.head_at = None;
         let total = self.out.len() + bytes.len();
         let sent = match sys::send(self.fd, &[IoSlice::new(self.out), IoSlice::new(bytes)]) {
             Ok(sent) => sent,
@@ -312,6 +317,23 @@ impl<'c> Outgoing<'c> {
         Ok(sent == total)
     }
 
+    /// Sends all of `out` with a descriptor beside its first byte.
+    fn push_with(&mut self, file: &OwnedFd) -> Result<(), Gone> {
+        while !self.gone && !self.out.is_empty() {
+            // SAFETY: the connection keeps its descriptor open for the time of the exchange.
+            let socket = unsafe { BorrowedFd::borrow_raw(self.fd) };
+            match wsgi_sys::socket::send_with_fds(socket, self.out, &[file.as_fd()]) {
+                Ok(sent) => {
+                    self.out.drain(..sent);
+                    return self.drain();
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => sys::wait_for(self.fd, libc::POLLOUT),
+                Err(_) => self.gone = true,
+            }
+        }
+        Err(Gone)
+    }
+
     fn drain(&mut self) -> Result<(), Gone> {
         while !self.out.is_empty() && !self.push(&[])? {
             sys::wait_for(self.fd, libc::POLLOUT);
@@ -323,6 +345,7 @@ impl<'c> Outgoing<'c> {
 impl Sink for Outgoing<'_> {
     fn head(&mut self, payload: &[u8]) {
         // `start_response` has refused longer ones.
+        self.head_at = Some(self.out.len());
         self.put(Tag::Head, payload);
     }
 
@@ -351,6 +374,11 @@ impl Sink for Outgoing<'_> {
         Some(self.push(bytes))
     }
 
+    fn file(&mut self, file: OwnedFd, part: FilePart) -> Result<(), Gone> {
+        self.file = Some((file, part));
+        Ok(())
+    }
+
     fn confirm(&mut self) {
         self.put(Tag::Continue, &[]);
         // What does not go at once goes with the response; a failure shows up there too.
@@ -369,6 +397,13 @@ impl Sink for Outgoing<'_> {
     }
 
     fn end(&mut self, outcome: Outcome) -> Result<(), Gone> {
+        if let (Outcome::Complete, Some(at)) = (outcome, self.head_at.take()) {
+            self.out[at + 1] |= WHOLE;
+        }
+        if let (Outcome::Complete, Some((file, part))) = (outcome, self.file.take()) {
+            frame::put(self.out, Tag::File, true, &part.encode());
+            return self.push_with(&file);
+        }
         match (outcome, self.last_at.take()) {
             (Outcome::Complete, Some(at)) => self.out[at + 1] |= LAST,
             (Outcome::Complete, None) => frame::put(self.out, Tag::Data, true, &[]),

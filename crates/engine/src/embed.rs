@@ -8,6 +8,7 @@ use core::{ptr, slice};
 use std::cell::Cell;
 use std::ffi::CString;
 use std::mem;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
@@ -19,7 +20,7 @@ use wsgi_wire::frame::InputFailure;
 use wsgi_wire::host::{Host, READ_REFUSED, READ_TIMED_OUT};
 use wsgi_wire::pool::EmbedConfig;
 use wsgi_wire::request::{self, MAIN};
-use wsgi_wire::response::Failure;
+use wsgi_wire::response::{Failure, FilePart};
 
 use crate::adapter::{self, Request};
 use crate::exchange::{self, Body, Exchange, Gone, Outcome, Sink};
@@ -100,6 +101,7 @@ fn facts(config: &EmbedConfig) -> Facts {
         python_path: config.python_path.clone(),
         home: None,
         case_insensitive: config.case_insensitive,
+        memory_body: 0,
         embedded: true,
     }
 }
@@ -312,6 +314,14 @@ impl Sink for Outgoing<'_> {
 
     fn try_send(&mut self, _bytes: &[u8]) -> Option<Result<bool, Gone>> {
         None
+    }
+
+    fn file(&mut self, file: OwnedFd, part: FilePart) -> Result<(), Gone> {
+        self.send_head()?;
+        let _one = self.calls.enter();
+        // SAFETY: the child's function, for the request that it passed; the descriptor is open during the call.
+        let taken = unsafe { (self.calls.host.file)(self.calls.request, file.as_raw_fd(), part.offset, part.length) };
+        if taken == 0 { Ok(()) } else { Err(Gone) }
     }
 
     fn confirm(&mut self) {}

@@ -6,12 +6,13 @@
 //! lock, and a cell found borrowed means that another thread waits in it without the GIL.
 
 use std::cell::{Cell, RefCell};
+use std::os::fd::OwnedFd;
 use std::ptr;
 use std::sync::OnceLock;
 use std::time::Duration;
 
 use wsgi_wire::frame::InputFailure;
-use wsgi_wire::response::Failure;
+use wsgi_wire::response::{Failure, FilePart};
 
 use crate::input::Input;
 use crate::output::Output;
@@ -56,6 +57,9 @@ pub trait Sink {
     /// As `send`, but without waiting, with the GIL held. Nothing when it does not want to; false when
     /// the rest waits for `send` to be called with no bytes.
     fn try_send(&mut self, bytes: &[u8]) -> Option<Result<bool, Gone>>;
+    /// Takes the rest of the body, which is a part of a regular file, and sends what was kept before it. Called
+    /// without the GIL.
+    fn file(&mut self, file: OwnedFd, part: FilePart) -> Result<(), Gone>;
     /// Tells the child that the request will be executed and its body is wanted.
     fn confirm(&mut self);
     /// Logs a line. `now`: it should not wait for what else there is to send. Called without the GIL.

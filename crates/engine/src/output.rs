@@ -132,6 +132,11 @@ impl<'a> Output<'a> {
         part
     }
 
+    /// `length` bytes of the body are sent by another way.
+    pub fn count(&mut self, length: u64) {
+        self.sent += length;
+    }
+
     /// Declared and sent length, when the body fell short of what was declared.
     pub fn shortfall(&self) -> Option<(u64, u64)> {
         let declared = self.declared().filter(|declared| *declared > self.sent)?;

@@ -12,7 +12,7 @@ import time
 import unittest
 
 import wire
-from wire import BODY, ABORTED, CONFIRM, DATA, FAILED, HEAD, LOG, MAIN, RELOAD, Daemon, frame, request
+from wire import BODY, ABORTED, CONFIRM, DATA, FAILED, FILE, HEAD, LOG, MAIN, RELOAD, Daemon, frame, request
 
 ENGINE = os.environ['WSGI_TEST_ENGINE']
 PYTHON = os.environ.get('WSGI_TEST_PYTHON', '/usr/bin/python3')
@@ -84,8 +84,11 @@ class DaemonTest(unittest.TestCase):
         found = get('empty')
         self.assertEqual((found.body, found.tags), (b'', [HEAD]))
         self.assertIn(('Content-Length', '0'), found.headers)
+        self.assertTrue(get('hello').whole and get('empty').whole and not get('stream').whole)
         found = get('file')
         self.assertEqual(found.body, (b'0123456789' * 10000)[5:])
+        self.assertEqual((found.tags, found.whole), ([HEAD, FILE], True))
+        os.close(found.file)
         self.assertIn(('Content-Length', '99995'), found.headers)
         self.assertEqual(get('bytesio').body, b'0123456789')
         found = get('replace')
@@ -93,6 +96,21 @@ class DaemonTest(unittest.TestCase):
         found = get('bad')
         self.assertEqual(found.body.decode().split('\n'), BAD.split('\n'))
         self.assertEqual(found.headers[0], ('a', '\xe9'))
+
+    def test_a_body_of_middling_size_travels_as_a_file_that_cannot_change(self):
+        script = self.write('middling.wsgi', '''
+            def application(environ, start_response):
+                start_response('200 OK', [])
+                return [b'a' * 60000, b'b' * int(environ['QUERY_STRING'])]
+            ''')
+        c = self.start(main_script=script, memory_body=200000).connect()
+        found = c.get(script, {'QUERY_STRING': '100000'})
+        self.assertEqual((found.tags, found.body), ([HEAD, FILE], b'a' * 60000 + b'b' * 100000))
+        self.assertRaises(OSError, os.ftruncate, found.file, 0)
+        os.close(found.file)
+        for size in (1000, 200000):
+            found = c.get(script, {'QUERY_STRING': str(size)})
+            self.assertEqual((found.file, len(found.body)), (None, 60000 + size))
 
     def test_failures(self):
         daemon = self.start(main_script=self.script)

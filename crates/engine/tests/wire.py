@@ -15,7 +15,8 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 BOOT = re.search(r'r#"(.*?)"#', open(os.path.join(HERE, '../../wire/src/boot.rs')).read(), re.S).group(1)
 KNOWN = re.findall(r'^    "([^"]+)",$', open(os.path.join(HERE, '../../wire/src/keys.rs')).read(), re.M)
 
-HELLO, REQUEST, BODY, ABORTED, HEAD, DATA, LOG, FAILED, STALE, CONTINUE = 1, 2, 3, 4, 16, 17, 19, 20, 21, 22
+HELLO, REQUEST, BODY, ABORTED, HEAD, DATA, FILE, LOG, FAILED, STALE, CONTINUE = 1, 2, 3, 4, 16, 17, 18, 19, 20, 21, 22
+LAST, WHOLE = 1, 2
 RELOAD, CONFIRM, MAIN = 1, 2, 4
 
 
@@ -54,12 +55,13 @@ class Response:
         self.status = self.reason = self.failed = None
         self.headers, self.logs, self.tags = [], [], []
         self.body = b''
-        self.complete = self.stale = self.confirmed = self.lost = False
+        self.complete = self.stale = self.confirmed = self.lost = self.whole = False
+        self.file = None
 
 
 class Connection:
     def __init__(self, sock):
-        self.sock, self.data = sock, b''
+        self.sock, self.data, self.fds = sock, b'', []
         sock.settimeout(20)
         weakref.finalize(self, sock.close)
         self.sock.sendall(hello())
@@ -69,7 +71,8 @@ class Connection:
 
     def next_frame(self):
         while len(self.data) < 8 or len(self.data) < 8 + struct.unpack('>I', self.data[4:8])[0]:
-            got = self.sock.recv(1 << 20)
+            got, fds, _, _ = socket.recv_fds(self.sock, 1 << 20, 4)
+            self.fds += fds
             if not got:
                 raise EOFError
             self.data += got
@@ -89,6 +92,7 @@ class Connection:
                 if until_continue:
                     return found
             elif tag == HEAD:
+                found.whole = bool(last & WHOLE)
                 found.status, size = struct.unpack('>HH', payload[:4])
                 found.reason, rest = payload[4:4 + size].decode(), payload[4 + size:]
                 count, rest = struct.unpack('>H', rest[:2])[0], rest[2:]
@@ -100,12 +104,16 @@ class Connection:
                     rest = rest[4 + size:]
             elif tag == DATA:
                 parts.append(payload)
+            elif tag == FILE:
+                offset, length = struct.unpack('>QQ', payload)
+                found.file = self.fds.pop(0)
+                parts.append(os.pread(found.file, length, offset))
             elif tag == FAILED:
                 found.failed = payload[0]
             elif tag == STALE:
                 found.stale = True
-            if last or tag in (FAILED, STALE):
-                found.complete, found.body = bool(last), b''.join(parts)
+            if last & LAST or tag in (FAILED, STALE):
+                found.complete, found.body = bool(last & LAST), b''.join(parts)
                 return found
 
     def get(self, script, environ=(), body=None, **options):
@@ -123,7 +131,7 @@ class Daemon:
         config = {'id': 1, 'name': 'test', 'defined_at': 'here:1', 'processes': 1, 'threads': 2, 'multiprocess': False,
                   'python': python, 'python_from': 'test', 'identity': None, 'home': None, 'umask': None, 'display_name': None,
                   'env': [], 'utf8_mode': False, 'python_path': [], 'main_script': None, 'preload': [], 'maximum_requests': 0,
-                  'shutdown_timeout_ms': 2000, 'graceful_timeout_ms': 0, 'case_insensitive': False, 'log_level': 4,
+                  'shutdown_timeout_ms': 2000, 'graceful_timeout_ms': 0, 'memory_body': 0, 'case_insensitive': False, 'log_level': 4,
                   'apache_version': [2, 4, 71]}
         config.update(pool)
         self.control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)

@@ -20,6 +20,10 @@ pub const HEADER: usize = 8;
 /// Flag: nothing follows this frame in its direction of the exchange.
 pub const LAST: u8 = 1;
 
+/// Flag of Head: body and end follow at once, and are to be passed to the client together with the head. (What httpd
+/// makes of a response may depend on whether it sees all of it: Content-Length, ranges.)
+pub const WHOLE: u8 = 2;
+
 /// What a frame is. The numbers are the wire's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
@@ -100,6 +104,8 @@ pub struct Header {
     pub tag: Tag,
     /// Whether it ends its direction of the exchange.
     pub last: bool,
+    /// [`WHOLE`].
+    pub whole: bool,
     /// Length of the payload that follows, in bytes; at most [`MAX_PAYLOAD`].
     pub len: usize,
 }
@@ -149,14 +155,14 @@ pub fn close(out: &mut [u8], at: usize) -> Result<(), DecodeError> {
 pub fn decode(bytes: &[u8]) -> Result<Option<Header>, DecodeError> {
     let Some(head) = bytes.first_chunk::<HEADER>() else { return Ok(None) };
     let tag = Tag::from_byte(head[0]).ok_or(DecodeError::UnknownTag(head[0]))?;
-    if head[1] & !LAST != 0 || head[2] != 0 || head[3] != 0 {
+    if head[1] & !(LAST | WHOLE) != 0 || head[2] != 0 || head[3] != 0 {
         return Err(DecodeError::Invalid("flags"));
     }
     let len = u32::from_be_bytes([head[4], head[5], head[6], head[7]]) as usize;
     if len > MAX_PAYLOAD {
         return Err(DecodeError::TooLong(len));
     }
-    Ok(Some(Header { tag, last: head[1] & LAST != 0, len }))
+    Ok(Some(Header { tag, last: head[1] & LAST != 0, whole: head[1] & WHOLE != 0, len }))
 }
 
 /// A frame at the front of some bytes: header, payload, and how many bytes both take.

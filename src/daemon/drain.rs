@@ -1,0 +1,464 @@
+//! Takes responses from their processes ahead of slow clients, so that a request thread is free long before
+//! its client has all of the response.
+//!
+//! A thread of httpd that passes bytes to its client while more are to come may have to wait for it. Before,
+//! it offers its [`Line`] here; after, it withdraws the offer. One thread in each child (started when first
+//! needed) takes over the lines whose offer has stood for a moment, empties them into a [`Spool`], and ends
+//! them; httpd's thread then finds the rest of its response there. Lines whose client is gone come here as well:
+//! the request thread stays reserved until its process has noticed.
+
+use std::cell::OnceCell;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
+
+use wsgi_sys::poll::{PollFd, poll};
+use wsgi_sys::{clock, fd, signal, stream};
+
+use super::line::Line;
+use super::scan::Scan;
+use super::spool::Spool;
+
+/// How long an offer stands before it is taken.
+const PATIENCE: Duration = Duration::from_millis(5);
+/// How long the thread goes on looking for offers when it has seen none: it need not be woken for each.
+const LINGER: u32 = 20;
+/// Bytes received at a time.
+const PIECE: usize = 64 << 10;
+
+/// A line in the middle of a response.
+#[derive(Debug)]
+pub(super) struct Offer {
+    pub(super) line: Line,
+    /// Where in the response's frames it is, behind `early`.
+    pub(super) scan: Scan,
+    /// Received already, not yet decoded.
+    pub(super) early: Vec<u8>,
+    /// What has to be sent to the process.
+    pub(super) unsent: Vec<u8>,
+    /// The connection may serve another exchange.
+    pub(super) clean: bool,
+}
+
+/// How a response that was taken over ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// As it should; all of its frames are in the spool.
+    Complete,
+    /// The process was lost.
+    Lost,
+}
+
+#[derive(Debug)]
+struct State {
+    spool: Spool,
+    file: Option<OwnedFd>,
+    end: Option<End>,
+    /// Nobody wants the rest.
+    abandoned: bool,
+    /// The spool had no room.
+    full: bool,
+}
+
+/// What [`Drained::take`] found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Taken {
+    /// So many bytes.
+    Bytes(usize),
+    /// Nothing came in the time.
+    Nothing,
+    /// Nothing will come: the response is incomplete.
+    Lost,
+}
+
+/// A response that was taken over, between the thread that fills it and httpd's.
+#[derive(Debug)]
+pub(super) struct Drained {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+impl Drained {
+    /// A response of which `spool` holds a part already.
+    fn new(spool: Spool) -> Drained {
+        let state = State { spool, file: None, end: None, abandoned: false, full: false };
+        Drained { state: Mutex::new(state), changed: Condvar::new() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Moves bytes to `buffer`, waiting for some at most `limit`.
+    pub(super) fn take(&self, buffer: &mut [u8], limit: Duration) -> Taken {
+        let nothing = |state: &mut State| state.spool.is_empty() && state.end.is_none();
+        let waited = self.changed.wait_timeout_while(self.lock(), limit, nothing);
+        let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        let taken = match (state.spool.take(buffer), state.end) {
+            (Ok(0), None) => Taken::Nothing,
+            // A complete response has been decoded to its end before.
+            (Ok(0), Some(_)) | (Err(_), _) => Taken::Lost,
+            (Ok(count), _) => Taken::Bytes(count),
+        };
+        let was_full = std::mem::take(&mut state.full);
+        drop(state);
+        if was_full {
+            wake();
+        }
+        taken
+    }
+
+    /// The file that came with the response.
+    pub(super) fn file(&self) -> Option<OwnedFd> {
+        self.lock().file.take()
+    }
+
+    /// Why no (more) temporary file can be used, told once.
+    pub(super) fn trouble(&self) -> Option<String> {
+        self.lock().spool.take_trouble()
+    }
+
+    /// Nobody wants the rest.
+    pub(super) fn abandon(&self) {
+        let mut state = self.lock();
+        state.abandoned = true;
+        state.spool.clear();
+        drop(state);
+        wake();
+    }
+
+    fn end(&self, end: End) {
+        self.lock().end = Some(end);
+        self.changed.notify_all();
+    }
+}
+
+/// What a thread of httpd offers.
+#[derive(Debug, Default)]
+enum Offered {
+    #[default]
+    Nothing,
+    Waiting(Box<Offer>),
+    Taken(Arc<Drained>),
+}
+
+/// The place of one thread of httpd.
+#[derive(Debug, Default)]
+struct Place {
+    /// Milliseconds of the monotonic clock, 0 when nothing is offered.
+    since: AtomicU64,
+    offered: Mutex<Offered>,
+}
+
+impl Place {
+    fn lock(&self) -> MutexGuard<'_, Offered> {
+        self.offered.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The thread, as others see it.
+#[derive(Debug)]
+struct Drainer {
+    places: Mutex<Vec<Arc<Place>>>,
+    /// Lines that are to be taken at once.
+    given: Mutex<Vec<Active>>,
+    /// It looks for offers by itself.
+    awake: AtomicBool,
+    bell: OwnedFd,
+}
+
+/// Nothing when the thread could not be started.
+static DRAINER: OnceLock<Option<Arc<Drainer>>> = OnceLock::new();
+
+thread_local! {
+    static PLACE: OnceCell<Arc<Place>> = const { OnceCell::new() };
+}
+
+fn drainer() -> Option<&'static Drainer> {
+    DRAINER.get_or_init(|| start().ok()).as_deref()
+}
+
+fn start() -> io::Result<Arc<Drainer>> {
+    crate::hooks::keep_image();
+    let (heard, bell) = fd::pipe()?;
+    fd::set_nonblocking(heard.as_fd(), true)?;
+    fd::set_nonblocking(bell.as_fd(), true)?;
+    let awake = AtomicBool::new(false);
+    let drainer = Arc::new(Drainer { places: Mutex::default(), given: Mutex::default(), awake, bell });
+    let mut own = Loop { drainer: Arc::clone(&drainer), heard, active: Vec::new(), buffer: vec![0; PIECE] };
+    let builder = std::thread::Builder::new().name("wsgi-drain".to_owned()).stack_size(256 << 10);
+    builder.spawn(move || {
+        signal::block_all();
+        own.run();
+    })?;
+    Ok(drainer)
+}
+
+fn wake() {
+    if let Some(Some(drainer)) = DRAINER.get() {
+        // Full: it will wake anyway.
+        let _ = fd::write(drainer.bell.as_fd(), b"x");
+    }
+}
+
+fn now_ms() -> u64 {
+    u64::try_from(clock::monotonic().as_millis()).unwrap_or(u64::MAX).max(1)
+}
+
+/// Offers a line while this thread waits for its client. Gives it back when nobody can take it.
+pub(super) fn offer(offer: Offer) -> Result<(), Box<Offer>> {
+    let offer = Box::new(offer);
+    let Some(drainer) = drainer() else { return Err(offer) };
+    let refused = PLACE.with(|place| {
+        let place = place.get_or_init(|| {
+            let place = Arc::new(Place::default());
+            drainer.places.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&place));
+            place
+        });
+        let mut offered = place.lock();
+        // A filter of the request that is offered runs another one on this thread.
+        if !matches!(*offered, Offered::Nothing) {
+            return Some(offer);
+        }
+        *offered = Offered::Waiting(offer);
+        place.since.store(now_ms(), Ordering::SeqCst);
+        None
+    });
+    if let Some(offer) = refused {
+        return Err(offer);
+    }
+    if !drainer.awake.swap(true, Ordering::SeqCst) {
+        wake();
+    }
+    Ok(())
+}
+
+/// Ends the offer: the line itself, or what became of it. Nothing when nothing was offered.
+pub(super) fn withdraw() -> Option<Result<Box<Offer>, Arc<Drained>>> {
+    let offered = PLACE.with(|place| {
+        let place = place.get()?;
+        place.since.store(0, Ordering::SeqCst);
+        Some(std::mem::take(&mut *place.lock()))
+    });
+    match offered? {
+        Offered::Nothing => None,
+        Offered::Waiting(offer) => Some(Ok(offer)),
+        Offered::Taken(drained) => Some(Err(drained)),
+    }
+}
+
+/// Hands a line over at once; `spool` is what was received of it before. Gives it back when there is no thread.
+pub(super) fn hand_over(offer: Offer, spool: Spool) -> Result<Arc<Drained>, Box<(Offer, Spool)>> {
+    let Some(drainer) = drainer() else { return Err(Box::new((offer, spool))) };
+    let (active, drained) = Active::new(offer, spool);
+    drainer.given.lock().unwrap_or_else(PoisonError::into_inner).push(active);
+    wake();
+    Ok(drained)
+}
+
+/// Hands a line over whose client is gone.
+pub(super) fn discard(offer: Offer) {
+    let spool = Spool::new(&offer.line.limits);
+    if let Ok(drained) = hand_over(offer, spool) {
+        drained.abandon();
+    }
+}
+
+/// A line that was taken over.
+#[derive(Debug)]
+struct Active {
+    line: Option<Line>,
+    scan: Scan,
+    unsent: Vec<u8>,
+    clean: bool,
+    /// The process was told that nobody receives any more.
+    told: bool,
+    drained: Arc<Drained>,
+}
+
+impl Active {
+    fn new(offer: Offer, mut spool: Spool) -> (Active, Arc<Drained>) {
+        let Offer { line, mut scan, early, unsent, clean } = offer;
+        let sound = scan.feed(&early).is_ok();
+        spool.keep(&early);
+        let drained = Arc::new(Drained::new(spool));
+        let other = Arc::clone(&drained);
+        let mut active = Active { line: Some(line), scan, unsent, clean, told: false, drained };
+        if !sound {
+            active.lose();
+        }
+        (active, other)
+    }
+
+    fn socket(&self) -> Option<BorrowedFd<'_>> {
+        self.line.as_ref().and_then(Line::socket)
+    }
+
+    /// What is to be waited for: bytes from the process, room for bytes to it. Nothing: not even its end.
+    fn wants(&self) -> Option<(bool, bool)> {
+        let mut state = self.drained.lock();
+        state.full = !state.spool.has_room();
+        let receives = !self.told && !state.full;
+        (receives || self.told || !self.unsent.is_empty()).then_some((receives, !self.unsent.is_empty()))
+    }
+
+    /// Receives once.
+    fn receive(&mut self, buffer: &mut [u8]) {
+        let Some(socket) = self.socket() else { return };
+        match stream::receive_now(socket, buffer) {
+            Ok(got) if got.len > 0 => {
+                let bytes = &buffer[..got.len];
+                let sound = self.scan.feed(bytes).is_ok();
+                let mut state = self.drained.lock();
+                state.file = got.fds.into_iter().next().or_else(|| state.file.take());
+                if !state.abandoned {
+                    state.spool.keep(bytes);
+                }
+                drop(state);
+                self.drained.changed.notify_all();
+                if sound { self.finish_if_ended() } else { self.lose() }
+            }
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
+            _ => self.lose(),
+        }
+    }
+
+    fn finish_if_ended(&mut self) {
+        if !self.scan.ended() {
+            return;
+        }
+        // The last bytes are in the spool: the request thread is free.
+        let clean = self.clean && self.unsent.is_empty() && !self.told;
+        if let Some(line) = self.line.take() {
+            line.finish(clean);
+        }
+        self.drained.end(End::Complete);
+    }
+
+    fn lose(&mut self) {
+        if let Some(line) = self.line.take() {
+            line.give_up(false);
+        }
+        self.drained.end(End::Lost);
+    }
+
+    /// Sends what is left of the request.
+    fn send(&mut self) {
+        let Some(socket) = self.line.as_ref().and_then(Line::socket) else { return };
+        match stream::send_now(socket, &self.unsent) {
+            Ok(count) => drop(self.unsent.drain(..count)),
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
+            Err(_) => self.unsent.clear(),
+        }
+    }
+
+    /// Once nobody wants the rest, the process gets an error at its next write.
+    fn tell_if_abandoned(&mut self, buffer: &mut [u8]) {
+        if self.told || !self.drained.lock().abandoned {
+            return;
+        }
+        self.told = true;
+        let Some(socket) = self.line.as_ref().and_then(Line::socket) else { return };
+        let _ = stream::stop_receiving(socket);
+        // What it had sent before is still here; perhaps it is through.
+        while let Ok(got) = stream::receive_now(socket, buffer) {
+            if got.len == 0 || self.scan.feed(&buffer[..got.len]).is_err() {
+                break;
+            }
+        }
+        self.finish_if_ended();
+    }
+}
+
+/// The thread itself.
+struct Loop {
+    drainer: Arc<Drainer>,
+    heard: OwnedFd,
+    active: Vec<Active>,
+    buffer: Vec<u8>,
+}
+
+impl Loop {
+    fn run(&mut self) {
+        let mut quiet = 0;
+        loop {
+            let offers = self.take_offers();
+            quiet = if offers { 0 } else { quiet + 1 };
+            let wait = if quiet < LINGER { Some(PATIENCE) } else { self.sleep_unless_offered() };
+            self.wait(wait);
+        }
+    }
+
+    /// `None`: nothing is offered, and the next offer will ring.
+    fn sleep_unless_offered(&self) -> Option<Duration> {
+        self.drainer.awake.store(false, Ordering::SeqCst);
+        let places = self.drainer.places.lock().unwrap_or_else(PoisonError::into_inner);
+        if places.iter().all(|place| place.since.load(Ordering::SeqCst) == 0) {
+            return None;
+        }
+        self.drainer.awake.store(true, Ordering::SeqCst);
+        Some(PATIENCE)
+    }
+
+    /// Takes the lines whose offers are due; whether any are offered.
+    fn take_offers(&mut self) -> bool {
+        self.active.append(&mut self.drainer.given.lock().unwrap_or_else(PoisonError::into_inner));
+        let now = now_ms();
+        let patience = u64::try_from(PATIENCE.as_millis()).unwrap_or(0);
+        let mut offers = false;
+        for place in self.drainer.places.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+            let since = place.since.load(Ordering::SeqCst);
+            offers |= since != 0;
+            if since == 0 || now.saturating_sub(since) < patience {
+                continue;
+            }
+            let mut offered = place.lock();
+            *offered = match std::mem::take(&mut *offered) {
+                Offered::Waiting(offer) => {
+                    let spool = Spool::new(&offer.line.limits);
+                    let (active, drained) = Active::new(*offer, spool);
+                    self.active.push(active);
+                    Offered::Taken(drained)
+                }
+                // Until the thread comes back from its client.
+                other => other,
+            };
+        }
+        for active in &mut self.active {
+            active.tell_if_abandoned(&mut self.buffer);
+        }
+        self.active.retain(|active| active.line.is_some());
+        offers
+    }
+
+    fn wait(&mut self, limit: Option<Duration>) {
+        let ready: Vec<(usize, bool, bool)> = {
+            let wanted = self.active.iter().enumerate().filter_map(|(at, active)| {
+                let (receives, sends) = active.wants()?;
+                Some((at, PollFd::new(active.socket()?, receives, sends)))
+            });
+            let (numbers, mut fds): (Vec<usize>, Vec<PollFd<'_>>) = wanted.unzip();
+            fds.push(PollFd::new(self.heard.as_fd(), true, false));
+            if poll(&mut fds, limit).is_err() {
+                return;
+            }
+            numbers.iter().zip(&fds).map(|(at, fd)| (*at, fd.readable(), fd.writable())).collect()
+        };
+        while fd::read(self.heard.as_fd(), &mut self.buffer).is_ok_and(|count| count > 0) {}
+        for (at, readable, writable) in ready {
+            let active = &mut self.active[at];
+            if writable && !active.unsent.is_empty() {
+                active.send();
+            }
+            if readable && active.told {
+                // The process has closed its end: its request thread is through.
+                active.lose();
+            } else if readable {
+                active.receive(&mut self.buffer);
+            }
+        }
+        self.active.retain(|active| active.line.is_some());
+    }
+}

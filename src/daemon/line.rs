@@ -1,0 +1,68 @@
+//! A reserved request thread together with a connection to its process: what one exchange needs, and what
+//! `drain` takes over from it.
+
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
+
+use wsgi_sys::scoreboard::{Lease, Scoreboard};
+
+use super::connections::{Connection, Connections};
+use super::spool::Limits;
+use crate::live::Group;
+
+/// A connection on which an exchange runs. The request thread is given back when it is dropped.
+#[derive(Debug)]
+pub(super) struct Line {
+    connection: Option<Connection>,
+    lease: Lease,
+    board: Arc<Scoreboard>,
+    connections: Arc<Connections>,
+    /// How much of a response may be kept for a slow client.
+    pub(super) limits: Arc<Limits>,
+}
+
+impl Line {
+    pub(super) fn new(group: &Group, lease: Lease, connection: Connection) -> Line {
+        Line {
+            connection: Some(connection),
+            lease,
+            board: Arc::clone(&group.board),
+            connections: Arc::clone(&group.connections),
+            limits: Arc::clone(&group.limits),
+        }
+    }
+
+    /// The connection; there is one until the line is kept.
+    pub(super) fn connection(&mut self) -> Option<&mut Connection> {
+        self.connection.as_mut()
+    }
+
+    /// The connection's socket.
+    pub(super) fn socket(&self) -> Option<BorrowedFd<'_>> {
+        self.connection.as_ref().map(|connection| connection.socket.as_fd())
+    }
+
+    /// The exchange is through: the connection is kept for the next one, if it is `clean`.
+    pub(super) fn finish(mut self, clean: bool) {
+        if let Some(connection) = self.connection.take().filter(|_| clean) {
+            self.connections.keep(&self.lease, connection);
+        }
+    }
+
+    /// After a loss: the other connections to that process are of no use either. `stale`: it has asked the
+    /// supervisor to be replaced; nobody else need try it.
+    pub(super) fn give_up(self, stale: bool) {
+        self.connections.forget(&self.lease);
+        if stale {
+            self.board.mark_draining(&self.lease);
+        }
+    }
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        // The process sees the end first: whoever gets the thread next must not find it busy with this.
+        self.connection = None;
+        self.board.release(self.lease);
+    }
+}
