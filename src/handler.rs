@@ -13,9 +13,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use wsgi_wire::request::{self, Encoder, Head};
 
 use crate::daemon::{self, Job};
-use crate::directive::{Alias, DirConfig, ServerConfig};
+use crate::directive::{Alias, DirConfig, ServerConfig, Subnet, Text};
 use crate::embedded;
-use crate::environ::{self, Cgi, RequestFacts};
+use crate::environ::{self, Cgi, RequestFacts, Told};
 use crate::httpd::log::Level;
 use crate::httpd::request::{FileKind, Request};
 use crate::live::{self, Group, Live};
@@ -225,12 +225,14 @@ fn encode(
         group: &names.application_group,
     };
     let (listener_host, listener_port) = request.listener();
+    let told = settings.trusted_proxy_headers.map(|listed| told(request, listed, settings.trusted_proxies));
     let facts = RequestFacts {
         method: request.method(),
         uri: request.uri(),
         path_info: request.path_info(),
         included: request.is_included(),
         tls: request.is_tls(),
+        told_scheme: told.as_ref().map(|told| told.scheme).unwrap_or_default(),
         map_head_to_get: settings.map_head_to_get,
         content_filter: request.has_content_filter(),
         pass_authorization: settings.pass_authorization,
@@ -244,13 +246,27 @@ fn encode(
         connection_id: request.connection_log_id(),
     };
     let mut encoder = Encoder::new(out, &head);
-    environ::build(&facts, request.subprocess_env().iter(), |name, value| encoder.put(name, value));
+    let mut put = |name: &[u8], value: &[u8]| {
+        if told.as_ref().is_none_or(|told| told.passes(name)) {
+            encoder.put(name, value);
+        }
+    };
+    environ::build(&facts, request.subprocess_env().iter(), &mut put);
     if !request.has_cgi_rules() {
-        environ::put_cgi(&cgi(request, listener_host), request.headers_in().iter(), |name, value| {
-            encoder.put(name, value)
-        });
+        environ::put_cgi(&cgi(request, listener_host), request.headers_in().iter(), &mut put);
+    }
+    if let Some(told) = &told {
+        told.put(|name, value| encoder.put(name, value));
     }
     encoder.finish();
+}
+
+/// What the proxy before httpd tells of its client.
+fn told<'r>(request: Request<'r>, listed: &[Text], proxies: Option<&[Subnet]>) -> Told<'r> {
+    Told::new(listed, proxies, request.remote_addr(), |header| {
+        // SetEnv and mod_rewrite may make one up; the header itself goes first.
+        request.headers_in().get(header.name).or_else(|| request.subprocess_env().get(header.variable))
+    })
 }
 
 /// What the CGI variables are made of.

@@ -237,9 +237,9 @@ directives! {
         "On|Off|Auto", "Auto", c"Shows HEAD requests to the application as GET; Auto does so where an output filter needs the body.";
     IgnoreActivity c"WSGIIgnoreActivity" FILE Kind::Switch, Inner LATER,
         "On|Off", "Off", c"Keeps requests here from restarting the inactivity timer of a daemon process.";
-    TrustedProxyHeaders c"WSGITrustedProxyHeaders" FILE Kind::Headers, InnerCollected LATER,
+    TrustedProxyHeaders c"WSGITrustedProxyHeaders" FILE Kind::Headers, InnerCollected EFFECT,
         "header ...", "none", c"Lists the request headers by which a proxy tells about its client.";
-    TrustedProxies c"WSGITrustedProxies" FILE Kind::Subnets, InnerCollected LATER,
+    TrustedProxies c"WSGITrustedProxies" FILE Kind::Subnets, InnerCollected EFFECT,
         "address[/bits] ...", "any", c"Lists the addresses of proxies whose headers are believed.";
     EnableSendfile c"WSGIEnableSendfile" FILE Kind::Switch, Inner LATER,
         "On|Off", "Off", c"Lets wsgi.file_wrapper use sendfile.";

@@ -9,12 +9,14 @@
 mod cgi;
 mod keys;
 mod paths;
+mod proxy;
 
 use crate::directive::HeadMapping;
 use keys::{Fate, classify};
 
 pub use cgi::{Cgi, put_cgi};
 pub use paths::{collapse_slashes, path_info, script_name};
+pub use proxy::{ProxyHeader, Told, ToldScheme};
 
 /// What httpd knows about a request beside its variables.
 #[derive(Clone, Copy, Debug)]
@@ -29,6 +31,8 @@ pub struct RequestFacts<'a> {
     pub included: bool,
     /// mod_ssl says that the connection is TLS.
     pub tls: bool,
+    /// What a trusted proxy says of the scheme.
+    pub told_scheme: ToldScheme,
     /// `WSGIMapHEADToGET`.
     pub map_head_to_get: HeadMapping,
     /// The first output filter of the request works on content, not on the protocol.
@@ -60,7 +64,7 @@ pub fn build<'v>(
     mut put: impl FnMut(&[u8], &[u8]),
 ) {
     let authorization = facts.authorization.filter(|_| facts.pass_authorization);
-    let mut https = facts.tls;
+    let mut https = false;
     for (key, value) in vars {
         match classify(key) {
             Fate::Pass => put(key, value),
@@ -75,6 +79,12 @@ pub fn build<'v>(
         put(b"HTTP_AUTHORIZATION", value);
     }
     put(b"REQUEST_METHOD", request_method(facts.method, facts.map_head_to_get, facts.content_filter));
+    let https = match facts.told_scheme {
+        ToldScheme::Nothing => https || facts.tls,
+        ToldScheme::Unclear => https,
+        ToldScheme::Https => true,
+        ToldScheme::Http => false,
+    };
     put(b"wsgi.url_scheme", if https { b"https" } else { b"http" });
     put_paths(facts, &mut put);
     put_own(facts, &mut put);
@@ -151,6 +161,7 @@ mod tests {
         path_info: b"/x",
         included: false,
         tls: false,
+        told_scheme: ToldScheme::Nothing,
         map_head_to_get: HeadMapping::Auto,
         content_filter: false,
         pass_authorization: false,
@@ -238,6 +249,19 @@ mod tests {
             let environ = environ(&RequestFacts { tls, ..FACTS }, &vars);
             assert_eq!(environ["wsgi.url_scheme"], scheme, "{tls} {value:?}");
             assert!(!environ.contains_key("HTTPS"));
+        }
+    }
+
+    #[test]
+    fn a_trusted_proxy_has_the_last_word_on_the_scheme() {
+        for (told, tls, variable, scheme) in [
+            (ToldScheme::Http, true, "on", "http"),
+            (ToldScheme::Https, false, "off", "https"),
+            (ToldScheme::Unclear, true, "off", "http"),
+            (ToldScheme::Unclear, false, "on", "https"),
+        ] {
+            let facts = RequestFacts { tls, told_scheme: told, ..FACTS };
+            assert_eq!(environ(&facts, &[("HTTPS", variable)])["wsgi.url_scheme"], scheme, "{told:?} {tls} {variable}");
         }
     }
 
