@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 use std::cell::Cell;
+use std::ffi::OsStr;
 use std::fs::Metadata;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
@@ -13,7 +14,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use wsgi_wire::request::{self, Encoder, Head};
 
 use crate::daemon::{self, Job};
-use crate::directive::{Alias, DirConfig, ServerConfig, Subnet, Text};
+use crate::directive::{Alias, DirConfig, RequestConfig, ServerConfig, Subnet, Text};
 use crate::embedded;
 use crate::environ::{self, Cgi, RequestFacts, Told};
 use crate::httpd::log::Level;
@@ -43,7 +44,7 @@ pub(crate) fn translate(request: Request<'_>) -> bool {
 
 /// Serves the request. `None`: it is not ours.
 pub(crate) fn run(request: Request<'_>) -> Option<i32> {
-    if !SCRIPT.contains(&request.handler()) {
+    if !is_ours(request) {
         return None;
     }
     let live = live::get()?;
@@ -51,6 +52,27 @@ pub(crate) fn run(request: Request<'_>) -> Option<i32> {
         request.log(Level::Error, &rejection.text);
         i32::from(rejection.status)
     }))
+}
+
+/// Whether the request's handler is one of the module's own names or one of `WSGIHandlerScript`.
+fn is_ours(request: Request<'_>) -> bool {
+    let handler = request.handler();
+    let has = |values: &RequestConfig| values.handler_script(handler).is_some();
+    SCRIPT.contains(&handler)
+        || request.server().config::<ServerConfig>().is_some_and(|server| has(&server.request))
+        || request.dir_config::<DirConfig>().is_some_and(|dir| has(&dir.request))
+}
+
+/// The file that holds the application: the one that the request was mapped to, or a handler's script.
+fn script_of<'a>(request: Request<'a>, settings: &Settings<'a>) -> &'a [u8] {
+    settings.handler_script.map_or_else(|| request.filename(), |script| &script.path)
+}
+
+/// When that file was changed, microseconds since the epoch; 0 where only the daemon process can tell.
+fn mtime_us(request: Request<'_>, settings: &Settings<'_>) -> i64 {
+    let Some(script) = settings.handler_script else { return request.mtime_us() };
+    let found = Path::new(OsStr::from_bytes(&script.path)).metadata().ok();
+    found.map_or(0, |found| found.mtime() * 1_000_000 + found.mtime_nsec() / 1000)
 }
 
 fn serve(request: Request<'_>, live: &'static Live) -> Result<i32, Rejection> {
@@ -74,7 +96,7 @@ fn serve(request: Request<'_>, live: &'static Live) -> Result<i32, Rejection> {
         }),
         Target::Daemon(at, options) => {
             let group = live.groups.get(at).ok_or_else(|| internal("the process group has no record"))?;
-            check_owner(request, group, options)?;
+            check_owner(script_of(request, &settings), group, options)?;
             with_payload(request, live, &settings, &names, Some(group), |payload| {
                 daemon::serve(&Job { request, live, group, options, payload, body })
             })
@@ -84,7 +106,7 @@ fn serve(request: Request<'_>, live: &'static Live) -> Result<i32, Rejection> {
 
 fn facts<'r>(request: Request<'r>, settings: &Settings<'_>, aliased: bool) -> HandlerFacts<'r> {
     HandlerFacts {
-        runs_resource: true,
+        runs_resource: settings.handler_script.is_none(),
         aliased,
         exec_cgi: request.exec_cgi(),
         filename: request.filename(),
@@ -151,22 +173,22 @@ fn variable<'a>(request: Request<'_>, name: &[u8]) -> Option<Cow<'a, [u8]>> {
     let key = std::ffi::CString::new(name).ok()?;
     let of_request = request.notes().get(&key).or_else(|| request.subprocess_env().get(&key));
     let owned = of_request.map(<[u8]>::to_vec).or_else(|| {
-        let value = std::env::var_os(std::ffi::OsStr::from_bytes(name))?;
+        let value = std::env::var_os(OsStr::from_bytes(name))?;
         Some(value.as_bytes().to_vec())
     });
     owned.map(Cow::Owned)
 }
 
 /// `script-user` and `script-group`.
-fn check_owner(request: Request<'_>, group: &Group, options: &crate::directive::ProcessGroup) -> Result<(), Rejection> {
+fn check_owner(filename: &[u8], group: &Group, options: &crate::directive::ProcessGroup) -> Result<(), Rejection> {
     let user = group.script_user.zip(options.script_user.as_deref()).map(|(id, name)| Ownership::User(id, name));
     let of_group =
         || group.script_group.zip(options.script_group.as_deref()).map(|(id, name)| Ownership::Group(id, name));
     let Some(wanted) = user.or_else(of_group) else { return Ok(()) };
-    let script = Path::new(std::ffi::OsStr::from_bytes(request.filename()));
+    let script = Path::new(OsStr::from_bytes(filename));
     let owner = |found: Metadata| route::FileOwner { uid: found.uid(), gid: found.gid(), mode: found.mode() };
     let directory = script.parent().and_then(|parent| parent.metadata().ok()).map(owner);
-    route::check_owner(wanted, request.filename(), script.metadata().ok().map(owner), directory)
+    route::check_owner(wanted, filename, script.metadata().ok().map(owner), directory)
 }
 
 thread_local! {
@@ -212,12 +234,12 @@ fn encode(
     group: Option<&Group>,
     out: &mut Vec<u8>,
 ) {
-    let script = request.filename();
+    let script = script_of(request, settings);
     let alone = group.is_some_and(|group| group.main_script.as_deref() == Some(script));
     let reload = if settings.script_reloading { request::RELOAD } else { 0 };
     let head = Head {
         flags: reload | if alone { request::MAIN } else { 0 },
-        mtime_us: request.mtime_us(),
+        mtime_us: if settings.script_reloading { mtime_us(request, settings) } else { 0 },
         request_start_us: request.start_us(),
         queue_start_us: if group.is_some() { now_us() } else { 0 },
         script,
@@ -238,7 +260,7 @@ fn encode(
         pass_authorization: settings.pass_authorization,
         authorization: request.headers_in().get(c"Authorization"),
         handler: request.handler(),
-        handler_script: b"",
+        handler_script: settings.handler_script.map_or(b"", |script| &script.path),
         listener_host,
         listener_port,
         server_pid: live.pid.load(std::sync::atomic::Ordering::Relaxed),

@@ -208,7 +208,7 @@ directives! {
     ScriptAliasMatch c"WSGIScriptAliasMatch" SV Kind::AliasMatch, Prepend EFFECT,
         "regex path [process-group=NAME] [application-group=NAME] [callable-object=NAME] [pass-authorization=On|Off]",
         "none", c"Maps URLs that match a regular expression to a WSGI script; $1 to $9 stand for its groups.";
-    HandlerScript c"WSGIHandlerScript" SVD Kind::HandlerScript, ByName LATER,
+    HandlerScript c"WSGIHandlerScript" SVD Kind::HandlerScript, ByName EFFECT,
         "handler-name path [process-group=NAME] [application-group=NAME] [pass-authorization=On|Off]",
         "none", c"Names a handler, for SetHandler and AddHandler, that a WSGI script implements in handle_request.";
     CallableObject c"WSGICallableObject" FILE Kind::Word, Inner EFFECT,

@@ -38,7 +38,7 @@ pub fn run(gil: Gil, interp: &Interp, exchange: &Exchange<'_>, request: Request<
 fn serve(gil: Gil, interp: &Interp, exchange: &Exchange<'_>, request: Request<'_>) -> Result<Outcome, Outcome> {
     let reporter = Reporter(Some(exchange));
     let head = request.head;
-    let module = script::module(gil, interp, &head, reporter)?;
+    let module = script::module(gil, interp, &head, &|| resource(&request), reporter)?;
     let application = script::callable(gil, &module, &head, reporter)?;
     drop(module);
     if head.flags & CONFIRM != 0 {
@@ -57,6 +57,13 @@ fn serve(gil: Gil, interp: &Interp, exchange: &Exchange<'_>, request: Request<'_
     types::input_link(&input).cut();
     exchange.await_writers(gil);
     result
+}
+
+/// The file that httpd mapped the request to; it is the script itself but for `WSGIHandlerScript`.
+fn resource<'r>(request: &Request<'r>) -> &'r [u8] {
+    let is_it = |key: &Key<'_>| matches!(key, Key::Known(number) if usize::from(*number) == numbers::FILENAME);
+    let found = request.variables.clone().flatten().filter(|(key, _)| is_it(key)).last();
+    found.map_or(request.head.script, |(_, value)| value)
 }
 
 /// Logs the exception that ended the request.
