@@ -257,8 +257,7 @@ fn encode(
         told_scheme: told.as_ref().map(|told| told.scheme).unwrap_or_default(),
         map_head_to_get: settings.map_head_to_get,
         content_filter: request.has_content_filter(),
-        pass_authorization: settings.pass_authorization,
-        authorization: request.headers_in().get(c"Authorization"),
+        authorization: authorization(request, live, settings),
         handler: request.handler(),
         handler_script: settings.handler_script.map_or(b"", |script| &script.path),
         listener_host,
@@ -289,6 +288,19 @@ fn told<'r>(request: Request<'r>, listed: &[Text], proxies: Option<&[Subnet]>) -
         // SetEnv and mod_rewrite may make one up; the header itself goes first.
         request.headers_in().get(header.name).or_else(|| request.subprocess_env().get(header.variable))
     })
+}
+
+/// The `Authorization` header, if the application may see it.
+fn authorization<'r>(request: Request<'r>, live: &Live, settings: &Settings<'_>) -> Option<&'r [u8]> {
+    let header = request.headers_in().get(c"Authorization")?;
+    let Some(why) = environ::withhold(settings.pass_authorization, || request.is_authenticated_by_httpd()) else {
+        return Some(header);
+    };
+    // CGIPassAuth and SetEnvIf may have let it through.
+    if request.subprocess_env().get(c"HTTP_AUTHORIZATION").is_none() {
+        live.advice.withheld(request, why);
+    }
+    None
 }
 
 /// What the CGI variables are made of.

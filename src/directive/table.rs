@@ -226,7 +226,7 @@ directives! {
     DispatchScript c"WSGIDispatchScript" SVD Kind::Script, Inner LATER,
         "path [application-group=NAME]", "none", c"Names a script that chooses the groups and the callable for each request.";
     PassAuthorization c"WSGIPassAuthorization" FILE Kind::Switch, Inner EFFECT,
-        "On|Off", "Off", c"Passes the Authorization header of the request to the application.";
+        "On|Off", "On where httpd authenticates nobody, else Off", c"Passes the Authorization header of the request to the application.";
     ScriptReloading c"WSGIScriptReloading" FILE Kind::Switch, Inner EFFECT,
         "On|Off", "On", c"Loads a script again when its file has changed.";
     ErrorOverride c"WSGIErrorOverride" FILE Kind::Switch, Inner LATER,
