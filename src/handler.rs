@@ -92,13 +92,14 @@ fn serve(request: Request<'_>, live: &'static Live) -> Result<i32, Rejection> {
     let same_name = |one, other| live.same_name(one, other);
     match route::admit(global, &names.process_group, key, settings.restrict_process, same_name)? {
         Target::Embedded => with_payload(request, live, &settings, &names, None, |payload| {
-            embedded::serve(request, live, payload, body)
+            embedded::serve(request, live, payload, body, settings.error_override)
         }),
         Target::Daemon(at, options) => {
             let group = live.groups.get(at).ok_or_else(|| internal("the process group has no record"))?;
             check_owner(script_of(request, &settings), group, options)?;
             with_payload(request, live, &settings, &names, Some(group), |payload| {
-                daemon::serve(&Job { request, live, group, options, payload, body })
+                let error_override = settings.error_override;
+                daemon::serve(&Job { request, live, group, options, payload, body, error_override })
             })
         }
     }

@@ -66,7 +66,7 @@ impl<'j> Exchange<'j> {
             job,
             connection: Some(connection),
             lease: Some(lease),
-            relay: Relay::new(job.request),
+            relay: Relay::new(job.request, job.error_override),
             out,
             written: 0,
             input,
@@ -367,6 +367,9 @@ impl<'j> Exchange<'j> {
     /// The whole response is here: free the thread, then let the client have the rest.
     fn complete(&mut self, upload: &Upload<'_>) -> Ending {
         self.keep(upload);
+        if let Some(instead) = self.relay.instead.take() {
+            return Ending::Instead(instead);
+        }
         if upload.has_more() {
             // httpd reads the rest of the request's body before it writes what is not flushed.
             self.relay.pass(Then::Flush);

@@ -229,7 +229,7 @@ directives! {
         "On|Off", "On where httpd authenticates nobody, else Off", c"Passes the Authorization header of the request to the application.";
     ScriptReloading c"WSGIScriptReloading" FILE Kind::Switch, Inner EFFECT,
         "On|Off", "On", c"Loads a script again when its file has changed.";
-    ErrorOverride c"WSGIErrorOverride" FILE Kind::Switch, Inner LATER,
+    ErrorOverride c"WSGIErrorOverride" FILE Kind::Switch, Inner EFFECT,
         "On|Off", "Off", c"Puts httpd's ErrorDocument in the place of the application's error responses.";
     ChunkedRequest c"WSGIChunkedRequest" FILE Kind::Switch, Inner EFFECT,
         "On|Off", "Off", c"Accepts request bodies with chunked transfer encoding.";

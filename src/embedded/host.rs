@@ -14,7 +14,7 @@ use crate::httpd::guard::guard;
 use crate::httpd::output::{Output, Then};
 use crate::httpd::process;
 use crate::httpd::request::Request;
-use crate::respond;
+use crate::respond::{self, Instead};
 use crate::route::BodyLength;
 
 /// A request that the engine runs.
@@ -29,14 +29,29 @@ pub(super) struct Serving<'r> {
     begun: bool,
     ended: bool,
     gone: bool,
+    error_override: bool,
+    /// What takes the place of this response: its body is dropped.
+    instead: Option<Instead>,
 }
 
 impl<'r> Serving<'r> {
-    pub(super) fn new(request: Request<'r>, body: BodyLength) -> Serving<'r> {
+    pub(super) fn new(request: Request<'r>, body: BodyLength, error_override: bool) -> Serving<'r> {
         let body = (body != BodyLength::Empty).then(|| Body::new(request));
         let output = Output::new(request);
         let (ahead, ahead_at) = (Vec::new(), 0);
-        Serving { request, body, ahead, ahead_at, failed: None, output, begun: false, ended: false, gone: false }
+        Serving {
+            request,
+            body,
+            ahead,
+            ahead_at,
+            failed: None,
+            output,
+            begun: false,
+            ended: false,
+            gone: false,
+            error_override,
+            instead: None,
+        }
     }
 
     fn read(&mut self, buffer: &mut [u8]) -> isize {
@@ -61,8 +76,8 @@ impl<'r> Serving<'r> {
 
     fn head(&mut self, payload: &[u8]) -> i32 {
         let Ok(head) = Head::decode(payload) else { return -1 };
-        respond::set_head(self.request, &head);
-        self.begun = true;
+        self.instead = respond::set_head(self.request, &head, self.error_override);
+        self.begun = self.instead.is_none();
         0
     }
 
@@ -71,6 +86,9 @@ impl<'r> Serving<'r> {
             return -1;
         }
         self.ended = !flush;
+        if self.instead.is_some() {
+            return 0;
+        }
         self.output.queue(bytes);
         // httpd reads the rest of the request's body before it writes what is not flushed.
         let flush = flush || self.body.as_ref().is_some_and(|body| !body.ended());
@@ -80,6 +98,9 @@ impl<'r> Serving<'r> {
     }
 
     fn file(&mut self, fd: BorrowedFd<'_>, offset: u64, length: u64) -> i32 {
+        if self.instead.is_some() {
+            return 0;
+        }
         let (mut at, mut left) = (offset, length);
         let mut block = vec![0; 256 << 10];
         while left > 0 {
@@ -99,6 +120,9 @@ impl<'r> Serving<'r> {
 
     /// The engine has handed over the whole response.
     pub(super) fn end(mut self) -> i32 {
+        if let Some(instead) = &self.instead {
+            return respond::finish(self.request, instead);
+        }
         if !self.ended && !self.gone {
             let _ = self.output.pass(Then::End);
         }

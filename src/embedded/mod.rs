@@ -103,7 +103,13 @@ impl Drop for AtEnd {
 }
 
 /// Serves a request in this child. The result is for httpd: 0, or an error status.
-pub(crate) fn serve(request: Request<'_>, live: &'static Live, payload: &[u8], body: BodyLength) -> i32 {
+pub(crate) fn serve(
+    request: Request<'_>,
+    live: &'static Live,
+    payload: &[u8],
+    body: BodyLength,
+    error_override: bool,
+) -> i32 {
     let engine = match live.embedded.engine() {
         Ok(engine) => engine,
         Err(why) => {
@@ -114,7 +120,7 @@ pub(crate) fn serve(request: Request<'_>, live: &'static Live, payload: &[u8], b
             return 500;
         }
     };
-    let mut serving = Serving::new(request, body);
+    let mut serving = Serving::new(request, body, error_override);
     let outcome = engine.run(payload, &mut serving);
     match outcome {
         0 => serving.end(),

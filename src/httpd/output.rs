@@ -137,6 +137,34 @@ impl Request<'_> {
         }
     }
 
+    /// Whether httpd has a page for the status; it takes one that it does not know for 500.
+    pub(crate) fn has_page_for(self, status: u16) -> bool {
+        // SAFETY: takes the number by value and gives a constant text such as "404 Not Found".
+        let line = unsafe { super::bytes(sys::ap_get_status_line(i32::from(status))) };
+        line.starts_with(status.to_string().as_bytes())
+    }
+
+    /// Lets httpd serve a URL of its own in the place of this request, as GET. The result is 0, or an error status.
+    pub(crate) fn redirect_internally(self, url: &[u8]) -> i32 {
+        let raw = self.raw();
+        let url = self.pool().string(url);
+        // What is unread of the body would pass for the client's next request, because the new one has none.
+        // SAFETY: the request is ours in its handler.
+        let status = unsafe { sys::ap_discard_request_body(raw) };
+        if status != 0 {
+            return status;
+        }
+        self.headers_in().unset(c"Content-Length");
+        self.headers_in().unset(c"Transfer-Encoding");
+        // SAFETY: as above; the name is constant, the URL lives in the request's pool.
+        unsafe {
+            (*raw).method = c"GET".as_ptr();
+            (*raw).method_number = sys::M_GET as i32;
+            sys::ap_internal_redirect_handler(url, raw);
+        }
+        0
+    }
+
     /// `Content-Type`, with the filters that it adds (AddOutputFilterByType).
     pub(crate) fn set_content_type(self, value: &[u8]) {
         let value = self.pool().string(value);
