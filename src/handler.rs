@@ -1,5 +1,5 @@
 //! One request: from URL to script, from settings to a process, from variables to a payload, and then
-//! to daemon or embedded mode. The hooks `translate_name` and `handler` call it.
+//! to daemon or embedded mode. The hooks of a request call it.
 
 use std::borrow::Cow;
 use std::cell::Cell;
@@ -28,6 +28,13 @@ const SCRIPT: [&[u8]; 2] = [b"wsgi-script", b"application/x-httpd-wsgi"];
 /// Status for what an entry cannot do.
 const FAILED: i32 = 500;
 
+/// What `translate_name` leaves for later hooks of a request.
+struct Mapped {
+    alias: Arc<Alias>,
+    /// httpd's access control has let the request pass.
+    admitted: Cell<bool>,
+}
+
 /// Maps the request to the script of an alias. False: none matches.
 pub(crate) fn translate(request: Request<'_>) -> bool {
     let Some(live) = live::get() else { return false };
@@ -38,8 +45,25 @@ pub(crate) fn translate(request: Request<'_>) -> bool {
     let regex = |alias: &Alias, uri: &[u8]| live.regex(alias.id)?.captures(uri);
     let Some(found) = route::match_alias(&server.aliases, request.uri(), regex) else { return false };
     request.map_to(&found.filename, c"wsgi-script");
-    request.set_own_config(Arc::clone(found.alias));
+    request.set_own_config(Mapped { alias: Arc::clone(found.alias), admitted: Cell::new(false) });
     true
+}
+
+/// Notes that httpd has let the request pass: who refuses it from here on is not its access control.
+pub(crate) fn admit(request: Request<'_>) {
+    if let Some(mapped) = request.own_config::<Mapped>() {
+        mapped.admitted.set(true);
+    }
+}
+
+/// The request is over. If httpd's access control refused it, the log says what may be missing.
+pub(crate) fn look_back(request: Request<'_>) {
+    let refused = request.status() == 403 && request.file_kind() == FileKind::File;
+    if refused && request.own_config::<Mapped>().is_some_and(|mapped| !mapped.admitted.get()) {
+        if let Some(live) = live::get() {
+            live.advice.forbidden(request, request.filename());
+        }
+    }
 }
 
 /// Serves the request. `None`: it is not ours.
@@ -78,7 +102,7 @@ fn mtime_us(request: Request<'_>, settings: &Settings<'_>) -> i64 {
 fn serve(request: Request<'_>, live: &'static Live) -> Result<i32, Rejection> {
     let internal = |text: &'static str| Rejection { status: 500, text: Cow::Borrowed(text) };
     let server = request.server().config::<ServerConfig>().ok_or_else(|| internal("the server has no record"))?;
-    let alias = request.own_config::<Arc<Alias>>().filter(|_| request.is_mapped());
+    let alias = request.own_config::<Mapped>().filter(|_| request.is_mapped()).map(|mapped| &mapped.alias);
     let settings =
         Settings::of(server, request.dir_config::<DirConfig>(), alias.map(|alias| &alias.options), request.handler());
     let body = route::check_request(&facts(request, &settings, alias.is_some()))?;

@@ -70,7 +70,13 @@ pub(crate) fn finish(request: Request<'_>, instead: &Instead) -> i32 {
     }
     match instead {
         Instead::Page(status) => i32::from(*status),
-        Instead::Local(url) => request.redirect_internally(url),
+        Instead::Local(url) => {
+            if request.logs(Level::Debug) {
+                let url = String::from_utf8_lossy(url);
+                request.log(Level::Debug, &format!("the application's Location: {url} is served in place of its 200"));
+            }
+            request.redirect_internally(url)
+        }
     }
 }
 

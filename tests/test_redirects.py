@@ -4,6 +4,8 @@ from urllib.parse import quote_plus
 
 import pytest
 
+from conftest import mode_directives
+
 pytestmark = pytest.mark.mpms("event")
 
 DIRECTIVES = """
@@ -98,6 +100,17 @@ def test_a_circle_ends_with_an_error(redirect, site):
     assert (response.status, response.text) == (500, "a page of httpd")
 
 
+def test_one_thread_is_enough_for_both_requests(httpd, mode, ours):
+    if not ours and mode == "embedded":
+        pytest.skip("the original's embedded mode sends Location as it is")
+    apps = httpd.all_apps()
+    httpd.start(f"{mode_directives(mode, threads=1)}WSGIScriptAlias /answer {apps}/answer.wsgi\n"
+                f"WSGIScriptAlias /hello {apps}/hello.wsgi")
+    location = [("Location", "/hello")]
+    for _ in range(5):
+        assert httpd.get(f"/answer?{query('200 OK', location)}").text == "Hello, world!\n"
+
+
 STAY = [("200 OK", "http://x.test/"), ("200 OK", "index.html"), ("200 OK", ""), ("201 Created", "/index.html"),
         ("302 Found", "/index.html"), ("404 Not Found", "/index.html")]
 
@@ -155,6 +168,26 @@ def test_the_connection_goes_on_after_a_page(overridden, site, method, body):
     for _ in range(3):
         assert overridden("404 No", method=method, body=body).status == 404
         assert site.get("/hello").status == 200
+
+
+DYING = """
+import os
+
+def application(environ, start_response):
+    start_response("404 Not Found", [])
+    yield b"x" * 100_000
+    os._exit(1)
+"""
+
+
+@pytest.mark.ours("the original gives the page")
+@pytest.mark.modes("daemon")
+def test_a_process_that_is_lost_after_the_head_is_a_502(httpd, mode):
+    script = httpd.write("apps/dying.wsgi", DYING)
+    httpd.start(f"{mode_directives(mode)}WSGIErrorOverride On\nWSGIScriptAlias / {script}")
+    httpd.log.expect("was lost while it executed the request")
+    httpd.log.allow("exit|ended|process")
+    assert httpd.get("/").status == 502
 
 
 def test_success_and_redirects_are_left_alone(answer):

@@ -158,6 +158,11 @@ impl<'r> Request<'r> {
         self.record().request_time
     }
 
+    /// `r->status`.
+    pub(crate) fn status(self) -> i32 {
+        self.record().status
+    }
+
     /// Mapped by `ProxyPass` or such.
     pub(crate) fn is_proxied(self) -> bool {
         self.record().proxyreq != 0
