@@ -8,6 +8,7 @@ pub mod directive;
 pub mod environ;
 pub mod route;
 
+mod advice;
 mod daemon;
 mod embedded;
 mod handler;

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 
 use wsgi_sys::scoreboard::Scoreboard;
 
+use crate::advice::Advice;
 use crate::daemon::{Connections, Limits};
 use crate::directive::{GlobalConfig, ServerConfig, ServerKey};
 use crate::embedded::Embedded;
@@ -76,6 +77,8 @@ pub(crate) struct Live {
     pub(crate) embedded: Embedded,
     /// This process; set in each child.
     pub(crate) pid: AtomicU32,
+    /// What this child has told the administrator.
+    pub(crate) advice: Advice,
 }
 
 impl Live {

@@ -117,10 +117,9 @@ def test_header_names_that_could_be_confused_are_dropped(site):
     assert not {"HTTP_X_UNDER", "HTTP_X.DOT", "HTTP_X_DOT"} & set(env)
 
 
-def test_proxy_and_authorization_headers_are_kept_back(site):
-    headers = {"Proxy": "evil", "Authorization": "Basic eDp5", "Proxy-Authorization": "Basic eDp5"}
-    env = environ(site, headers=headers)
-    assert not {"HTTP_PROXY", "HTTP_AUTHORIZATION", "HTTP_PROXY_AUTHORIZATION"} & set(env)
+def test_proxy_headers_are_kept_back(site):
+    env = environ(site, headers={"Proxy": "evil", "Proxy-Authorization": "Basic eDp5"})
+    assert not {"HTTP_PROXY", "HTTP_PROXY_AUTHORIZATION"} & set(env)
 
 
 def test_undecoded_bytes_arrive_as_latin1(site):

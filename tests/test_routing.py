@@ -228,7 +228,7 @@ def test_restrict_process_allows_the_listed_groups_only(httpd):
 
 
 def test_the_authorization_header_is_passed_on_request(serve):
-    httpd = serve("WSGIScriptAlias /kept {apps}/authorization.wsgi\n"
+    httpd = serve("WSGIScriptAlias /kept {apps}/authorization.wsgi pass-authorization=Off\n"
                   "WSGIScriptAlias /alias {apps}/authorization.wsgi pass-authorization=On\n"
                   "WSGIScriptAlias /location {apps}/authorization.wsgi\n"
                   "<Location /location>\nWSGIPassAuthorization On\n</Location>")

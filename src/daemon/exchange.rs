@@ -76,7 +76,7 @@ impl<'j> Exchange<'j> {
             job,
             line: Some(line),
             drained: None,
-            relay: Relay::new(job.request),
+            relay: Relay::new(job.request, job.delivery.error_override),
             out,
             written: 0,
             input,
@@ -394,6 +394,9 @@ impl<'j> Exchange<'j> {
     /// The whole response is here: free the thread, then let the client have the rest.
     fn complete(&mut self, upload: &Upload<'_>) -> Ending {
         self.keep(upload);
+        if let Some(instead) = self.relay.instead.take() {
+            return Ending::Instead(instead);
+        }
         if upload.has_more() {
             // httpd reads the rest of the request's body before it writes what is not flushed.
             self.relay.pass(Then::Flush);
@@ -410,7 +413,7 @@ impl<'j> Exchange<'j> {
         let file = self.file.take().or_else(|| self.drained.as_ref()?.file());
         let sent = match file {
             Some(file) => {
-                let body = FileBody { file, offset, length, sendfile: self.job.sendfile };
+                let body = FileBody { file, offset, length, sendfile: self.job.delivery.sendfile };
                 self.relay.output.pass_file(&body)
             }
             None => Err(FileError::Unfit),

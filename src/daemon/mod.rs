@@ -23,6 +23,7 @@ use crate::directive::ProcessGroup;
 use crate::httpd::log::Level;
 use crate::httpd::request::Request;
 use crate::live::{Group, Live};
+use crate::respond::{self, Delivery};
 use crate::route::BodyLength;
 
 pub(crate) use connections::Connections;
@@ -46,8 +47,8 @@ pub(crate) struct Job<'r> {
     pub(crate) payload: &'r [u8],
     /// What the client announced.
     pub(crate) body: BodyLength,
-    /// Files may be sent by sendfile.
-    pub(crate) sendfile: bool,
+    /// How the response is to be passed on.
+    pub(crate) delivery: Delivery,
 }
 
 impl Job<'_> {
@@ -92,6 +93,7 @@ pub(crate) fn serve(job: &Job<'_>) -> i32 {
         match attempt(job, &mut upload, deadline) {
             Ending::Served => return 0,
             Ending::Again => {}
+            Ending::Instead(instead) => return respond::finish(job.request, &instead),
             Ending::Status(status) => {
                 if status == 503 {
                     job.request.err_headers_out().set(b"Retry-After", b"1");
@@ -145,7 +147,7 @@ fn after_loss(job: &Job<'_>, lost: &Lost, upload: &Upload<'_>, begun: bool) -> E
         Ending::Again if job.request.logs(Level::Debug) => {
             job.request.log(Level::Debug, &format!("process group \"{name}\": {lost}; trying another process"));
         }
-        Ending::Again => {}
+        Ending::Again | Ending::Instead(_) => {}
         Ending::Status(status) => {
             job.request.log(Level::Error, &format!("process group \"{name}\": {lost}; the client gets {status}"));
         }

@@ -12,6 +12,7 @@ use wsgi_wire::response::Failure;
 use super::Job;
 use crate::httpd::file::FileError;
 use crate::httpd::log::Level;
+use crate::respond::Instead;
 
 /// How many processes are tried. Each attempt that ends with [`Ending::Again`] takes a process out of
 /// the game, so this only bounds a group whose processes all die at once.
@@ -26,7 +27,7 @@ pub(super) fn pause_before(made: u32) {
 }
 
 /// How an attempt ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Ending {
     /// The client has its response, or as much of it as there was.
     Served,
@@ -34,6 +35,8 @@ pub(super) enum Ending {
     Again,
     /// Nothing was sent: the client gets this status.
     Status(i32),
+    /// Nothing was sent: the application's response gives way to something else.
+    Instead(Instead),
 }
 
 /// Why an exchange ended before a response head came.

@@ -7,7 +7,7 @@ use wsgi_wire::response::{Failure, FilePart, Head, LogLine};
 use super::scan::Scan;
 use crate::httpd::output::{Output, Then};
 use crate::httpd::request::Request;
-use crate::respond;
+use crate::respond::{self, Instead};
 
 /// How far the response is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,10 +46,14 @@ pub(super) struct Relay<'r> {
     pub(super) unflushed: bool,
     /// The client is gone: the rest is read and dropped.
     pub(super) client_gone: bool,
+    /// `WSGIErrorOverride`.
+    error_override: bool,
+    /// What takes the place of this response: its body is dropped.
+    pub(super) instead: Option<Instead>,
 }
 
 impl<'r> Relay<'r> {
-    pub(super) fn new(request: Request<'r>) -> Relay<'r> {
+    pub(super) fn new(request: Request<'r>, error_override: bool) -> Relay<'r> {
         Relay {
             request,
             output: Output::new(request),
@@ -61,12 +65,15 @@ impl<'r> Relay<'r> {
             passed: false,
             unflushed: false,
             client_gone: false,
+            error_override,
+            instead: None,
         }
     }
 
-    /// A head has been taken from the process.
+    /// A head has been taken from the process and is on its way to the client.
     pub(super) fn begun(&self) -> bool {
-        matches!(self.progress, Progress::Body | Progress::Complete | Progress::File(_))
+        let begun = matches!(self.progress, Progress::Body | Progress::Complete | Progress::File(_));
+        begun && self.instead.is_none()
     }
 
     /// Nothing more will come in this exchange.
@@ -121,7 +128,7 @@ impl<'r> Relay<'r> {
 
     fn take_data(&mut self, bytes: &[u8]) -> usize {
         let part = self.data_left.min(bytes.len());
-        if !self.client_gone {
+        if !self.client_gone && self.instead.is_none() {
             self.output.queue(&bytes[..part]);
             self.queued = true;
         }
@@ -137,7 +144,7 @@ impl<'r> Relay<'r> {
                 self.request.log_bytes(line.level.into(), line.text);
             }
             Tag::Head if matches!(self.progress, Progress::Waiting | Progress::Wanted) => {
-                respond::set_head(self.request, &Head::decode(payload)?);
+                self.instead = respond::set_head(self.request, &Head::decode(payload)?, self.error_override);
                 (self.unflushed, self.whole) = (true, header.whole);
                 self.progress = if header.last { Progress::Complete } else { Progress::Body };
             }
@@ -155,7 +162,7 @@ impl<'r> Relay<'r> {
     }
 
     fn progress_failed(&mut self, kind: Failure) {
-        if self.progress == Progress::Body {
+        if self.begun() {
             self.cut_short();
         }
         self.progress = Progress::Failed(kind);

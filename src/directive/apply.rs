@@ -311,13 +311,13 @@ mod tests {
         for line in [
             "WSGIDaemonProcess a threads=2 chroot=/srv",
             "WSGIDaemonProcess b chroot=/srv memory-limit=0",
-            "WSGIErrorOverride On",
-            "WSGIErrorOverride Off",
+            "WSGISlowRequests 1",
+            "WSGISlowRequests 2",
             "WSGIProcessGroup a",
         ] {
             reader.read(MAIN, line).unwrap();
         }
-        let names = ["WSGIErrorOverride", "WSGIDaemonProcess chroot", "WSGIDaemonProcess memory-limit"];
+        let names = ["WSGISlowRequests", "WSGIDaemonProcess chroot", "WSGIDaemonProcess memory-limit"];
         assert_eq!(not_in_effect(&reader.global), names);
         assert_eq!(not_in_effect_warning(&reader.global).unwrap(), format!("not in effect yet: {}", names.join(", ")));
         assert_eq!(not_in_effect_warning(&GlobalConfig::default()), None);

@@ -208,7 +208,7 @@ directives! {
     ScriptAliasMatch c"WSGIScriptAliasMatch" SV Kind::AliasMatch, Prepend EFFECT,
         "regex path [process-group=NAME] [application-group=NAME] [callable-object=NAME] [pass-authorization=On|Off]",
         "none", c"Maps URLs that match a regular expression to a WSGI script; $1 to $9 stand for its groups.";
-    HandlerScript c"WSGIHandlerScript" SVD Kind::HandlerScript, ByName LATER,
+    HandlerScript c"WSGIHandlerScript" SVD Kind::HandlerScript, ByName EFFECT,
         "handler-name path [process-group=NAME] [application-group=NAME] [pass-authorization=On|Off]",
         "none", c"Names a handler, for SetHandler and AddHandler, that a WSGI script implements in handle_request.";
     CallableObject c"WSGICallableObject" FILE Kind::Word, Inner EFFECT,
@@ -226,10 +226,10 @@ directives! {
     DispatchScript c"WSGIDispatchScript" SVD Kind::Script, Inner LATER,
         "path [application-group=NAME]", "none", c"Names a script that chooses the groups and the callable for each request.";
     PassAuthorization c"WSGIPassAuthorization" FILE Kind::Switch, Inner EFFECT,
-        "On|Off", "Off", c"Passes the Authorization header of the request to the application.";
+        "On|Off", "On where httpd authenticates nobody, else Off", c"Passes the Authorization header of the request to the application.";
     ScriptReloading c"WSGIScriptReloading" FILE Kind::Switch, Inner EFFECT,
         "On|Off", "On", c"Loads a script again when its file has changed.";
-    ErrorOverride c"WSGIErrorOverride" FILE Kind::Switch, Inner LATER,
+    ErrorOverride c"WSGIErrorOverride" FILE Kind::Switch, Inner EFFECT,
         "On|Off", "Off", c"Puts httpd's ErrorDocument in the place of the application's error responses.";
     ChunkedRequest c"WSGIChunkedRequest" FILE Kind::Switch, Inner EFFECT,
         "On|Off", "Off", c"Accepts request bodies with chunked transfer encoding.";
@@ -237,9 +237,9 @@ directives! {
         "On|Off|Auto", "Auto", c"Shows HEAD requests to the application as GET; Auto does so where an output filter needs the body.";
     IgnoreActivity c"WSGIIgnoreActivity" FILE Kind::Switch, Inner LATER,
         "On|Off", "Off", c"Keeps requests here from restarting the inactivity timer of a daemon process.";
-    TrustedProxyHeaders c"WSGITrustedProxyHeaders" FILE Kind::Headers, InnerCollected LATER,
+    TrustedProxyHeaders c"WSGITrustedProxyHeaders" FILE Kind::Headers, InnerCollected EFFECT,
         "header ...", "none", c"Lists the request headers by which a proxy tells about its client.";
-    TrustedProxies c"WSGITrustedProxies" FILE Kind::Subnets, InnerCollected LATER,
+    TrustedProxies c"WSGITrustedProxies" FILE Kind::Subnets, InnerCollected EFFECT,
         "address[/bits] ...", "any", c"Lists the addresses of proxies whose headers are believed.";
     EnableSendfile c"WSGIEnableSendfile" FILE Kind::Switch, Inner LATER,
         "On|Off", "Off", c"Lets wsgi.file_wrapper use sendfile.";

@@ -16,27 +16,29 @@ use crate::httpd::log::Level;
 use crate::httpd::output::{Output, Then};
 use crate::httpd::process;
 use crate::httpd::request::Request;
-use crate::respond;
+use crate::respond::{self, Delivery, Instead};
 use crate::route::BodyLength;
 
 /// A request that the engine runs.
 pub(super) struct Serving<'r> {
     request: Request<'r>,
     body: Option<Body<'r>>,
-    /// Files may be sent by sendfile.
-    sendfile: bool,
+    delivery: Delivery,
     failed: Option<BodyError>,
     output: Output<'r>,
     begun: bool,
     ended: bool,
     gone: bool,
+    /// What takes the place of this response: its body is dropped.
+    instead: Option<Instead>,
 }
 
 impl<'r> Serving<'r> {
-    pub(super) fn new(request: Request<'r>, body: BodyLength, sendfile: bool) -> Serving<'r> {
+    pub(super) fn new(request: Request<'r>, body: BodyLength, delivery: Delivery) -> Serving<'r> {
         let body = (body != BodyLength::Empty).then(|| Body::new(request));
         let output = Output::new(request);
-        Serving { request, body, sendfile, failed: None, output, begun: false, ended: false, gone: false }
+        let (begun, ended, gone) = (false, false, false);
+        Serving { request, body, delivery, failed: None, output, begun, ended, gone, instead: None }
     }
 
     fn read(&mut self, buffer: &mut [u8]) -> isize {
@@ -55,8 +57,8 @@ impl<'r> Serving<'r> {
 
     fn head(&mut self, payload: &[u8]) -> i32 {
         let Ok(head) = Head::decode(payload) else { return -1 };
-        respond::set_head(self.request, &head);
-        self.begun = true;
+        self.instead = respond::set_head(self.request, &head, self.delivery.error_override);
+        self.begun = self.instead.is_none();
         0
     }
 
@@ -65,6 +67,9 @@ impl<'r> Serving<'r> {
             return -1;
         }
         self.ended = !flush;
+        if self.instead.is_some() {
+            return 0;
+        }
         self.output.queue(bytes);
         // httpd reads the rest of the request's body before it writes what is not flushed.
         let flush = flush || self.body.as_ref().is_some_and(|body| !body.ended());
@@ -75,11 +80,14 @@ impl<'r> Serving<'r> {
 
     /// The rest of the body, and the end of the response.
     fn file(&mut self, file: BorrowedFd<'_>, offset: u64, length: u64) -> i32 {
+        if self.instead.is_some() {
+            return 0;
+        }
         if self.gone || self.ended {
             return -1;
         }
         let Ok(file) = file.try_clone_to_owned() else { return -1 };
-        let body = FileBody { file, offset, length, sendfile: self.sendfile };
+        let body = FileBody { file, offset, length, sendfile: self.delivery.sendfile };
         match self.output.pass_file(&body) {
             Ok(()) => self.ended = true,
             Err(FileError::Broken) => self.gone = true,
@@ -92,6 +100,9 @@ impl<'r> Serving<'r> {
 
     /// The engine has handed over the whole response.
     pub(super) fn end(mut self) -> i32 {
+        if let Some(instead) = &self.instead {
+            return respond::finish(self.request, instead);
+        }
         if !self.ended && !self.gone {
             let _ = self.output.pass(Then::End);
         }

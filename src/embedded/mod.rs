@@ -22,6 +22,7 @@ use crate::httpd::pool::Pool;
 use crate::httpd::process;
 use crate::httpd::request::Request;
 use crate::live::Live;
+use crate::respond::Delivery;
 use crate::route::BodyLength;
 use crate::startup::{default_python, python_of};
 use host::Serving;
@@ -102,13 +103,13 @@ impl Drop for AtEnd {
     }
 }
 
-/// Serves a request in this child; `sendfile`: files may be sent by it. The result is for httpd: 0, or an error status.
+/// Serves a request in this child. The result is for httpd: 0, or an error status.
 pub(crate) fn serve(
     request: Request<'_>,
     live: &'static Live,
     payload: &[u8],
     body: BodyLength,
-    sendfile: bool,
+    delivery: Delivery,
 ) -> i32 {
     let engine = match live.embedded.engine() {
         Ok(engine) => engine,
@@ -120,7 +121,7 @@ pub(crate) fn serve(
             return 500;
         }
     };
-    let mut serving = Serving::new(request, body, sendfile);
+    let mut serving = Serving::new(request, body, delivery);
     let outcome = engine.run(payload, &mut serving);
     match outcome {
         0 => serving.end(),

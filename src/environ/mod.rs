@@ -6,15 +6,19 @@
 
 #![forbid(unsafe_code)]
 
+mod authorization;
 mod cgi;
 mod keys;
 mod paths;
+mod proxy;
 
 use crate::directive::HeadMapping;
 use keys::{Fate, classify};
 
+pub use authorization::{Withheld, withhold};
 pub use cgi::{Cgi, put_cgi};
 pub use paths::{collapse_slashes, path_info, script_name};
+pub use proxy::{ProxyHeader, Told, ToldScheme};
 
 /// What httpd knows about a request beside its variables.
 #[derive(Clone, Copy, Debug)]
@@ -29,13 +33,13 @@ pub struct RequestFacts<'a> {
     pub included: bool,
     /// mod_ssl says that the connection is TLS.
     pub tls: bool,
+    /// What a trusted proxy says of the scheme.
+    pub told_scheme: ToldScheme,
     /// `WSGIMapHEADToGET`.
     pub map_head_to_get: HeadMapping,
     /// The first output filter of the request works on content, not on the protocol.
     pub content_filter: bool,
-    /// `WSGIPassAuthorization`.
-    pub pass_authorization: bool,
-    /// The request header.
+    /// The request header, where the application may see it.
     pub authorization: Option<&'a [u8]>,
     /// `r->handler`.
     pub handler: &'a [u8],
@@ -59,22 +63,27 @@ pub fn build<'v>(
     vars: impl IntoIterator<Item = (&'v [u8], &'v [u8])>,
     mut put: impl FnMut(&[u8], &[u8]),
 ) {
-    let authorization = facts.authorization.filter(|_| facts.pass_authorization);
-    let mut https = facts.tls;
+    let mut https = false;
     for (key, value) in vars {
         match classify(key) {
             Fate::Pass => put(key, value),
             Fate::Drop => {}
             Fate::Scheme => https |= value == b"1" || value.eq_ignore_ascii_case(b"On"),
             // SetEnvIf and CGIPassAuth may have set it; the header itself goes first.
-            Fate::Authorization if authorization.is_none() => put(key, value),
+            Fate::Authorization if facts.authorization.is_none() => put(key, value),
             Fate::Authorization => {}
         }
     }
-    if let Some(value) = authorization {
+    if let Some(value) = facts.authorization {
         put(b"HTTP_AUTHORIZATION", value);
     }
     put(b"REQUEST_METHOD", request_method(facts.method, facts.map_head_to_get, facts.content_filter));
+    let https = match facts.told_scheme {
+        ToldScheme::Nothing => https || facts.tls,
+        ToldScheme::Unclear => https,
+        ToldScheme::Https => true,
+        ToldScheme::Http => false,
+    };
     put(b"wsgi.url_scheme", if https { b"https" } else { b"http" });
     put_paths(facts, &mut put);
     put_own(facts, &mut put);
@@ -151,10 +160,10 @@ mod tests {
         path_info: b"/x",
         included: false,
         tls: false,
+        told_scheme: ToldScheme::Nothing,
         map_head_to_get: HeadMapping::Auto,
         content_filter: false,
-        pass_authorization: false,
-        authorization: Some(b"Basic eA=="),
+        authorization: None,
         handler: b"wsgi-script",
         handler_script: b"",
         listener_host: b"127.0.0.1",
@@ -242,14 +251,25 @@ mod tests {
     }
 
     #[test]
-    fn the_authorization_header_passes_when_it_is_asked_for() {
+    fn a_trusted_proxy_has_the_last_word_on_the_scheme() {
+        for (told, tls, variable, scheme) in [
+            (ToldScheme::Http, true, "on", "http"),
+            (ToldScheme::Https, false, "off", "https"),
+            (ToldScheme::Unclear, true, "off", "http"),
+            (ToldScheme::Unclear, false, "on", "https"),
+        ] {
+            let facts = RequestFacts { tls, told_scheme: told, ..FACTS };
+            assert_eq!(environ(&facts, &[("HTTPS", variable)])["wsgi.url_scheme"], scheme, "{told:?} {tls} {variable}");
+        }
+    }
+
+    #[test]
+    fn the_authorization_header_goes_before_a_variable_of_that_name() {
         let set = [("HTTP_AUTHORIZATION", "set")];
         assert!(!environ(&FACTS, &[]).contains_key("HTTP_AUTHORIZATION"));
         assert_eq!(environ(&FACTS, &set)["HTTP_AUTHORIZATION"], "set");
-        let passing = RequestFacts { pass_authorization: true, ..FACTS };
+        let passing = RequestFacts { authorization: Some(b"Basic eA=="), ..FACTS };
         assert_eq!(environ(&passing, &set)["HTTP_AUTHORIZATION"], "Basic eA==");
-        let none = RequestFacts { authorization: None, ..passing };
-        assert_eq!(environ(&none, &set)["HTTP_AUTHORIZATION"], "set");
     }
 
     #[test]

@@ -26,10 +26,13 @@ pub(super) unsafe extern "C" fn register_hooks(_p: *mut sys::apr_pool_t) {
         sys::ap_hook_monitor(Some(monitor), ptr::null(), ptr::null(), MIDDLE);
         sys::ap_hook_child_init(Some(child_init), ptr::null(), ptr::null(), MIDDLE);
         sys::ap_hook_translate_name(Some(translate_name), AFTER.0.as_ptr(), BEFORE.0.as_ptr(), MIDDLE);
+        sys::ap_hook_fixups(Some(fixups), ptr::null(), ptr::null(), FIRST);
+        sys::ap_hook_log_transaction(Some(log_transaction), ptr::null(), ptr::null(), MIDDLE);
         sys::ap_hook_handler(Some(handle), ptr::null(), ptr::null(), MIDDLE);
     }
 }
 
+const FIRST: c_int = sys::APR_HOOK_REALLY_FIRST;
 const MIDDLE: c_int = sys::APR_HOOK_MIDDLE as c_int;
 
 /// Names of modules for httpd's ordering of hooks, which it looks at after the registration.
@@ -120,4 +123,24 @@ unsafe extern "C" fn handle(r: *mut sys::request_rec) -> c_int {
     let Some(request) = (unsafe { Request::from_raw(r) }) else { return DECLINED };
     let answer = guard(Some(FAILED), |panic| request.log(Level::Crit, panic), || handler::run(request));
     answer.unwrap_or(DECLINED)
+}
+
+/// # Safety
+/// httpd passes a request that stays valid until this returns.
+unsafe extern "C" fn fixups(r: *mut sys::request_rec) -> c_int {
+    // SAFETY: the contract above; NULL is declined.
+    if let Some(request) = unsafe { Request::from_raw(r) } {
+        guard((), |panic| request.log(Level::Crit, panic), || handler::admit(request));
+    }
+    DECLINED
+}
+
+/// # Safety
+/// httpd passes a request that stays valid until this returns.
+unsafe extern "C" fn log_transaction(r: *mut sys::request_rec) -> c_int {
+    // SAFETY: the contract above; NULL is declined.
+    if let Some(request) = unsafe { Request::from_raw(r) } {
+        guard((), |panic| request.log(Level::Crit, panic), || handler::look_back(request));
+    }
+    DECLINED
 }

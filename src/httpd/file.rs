@@ -60,19 +60,17 @@ impl Output<'_> {
         // Parts (Range) are cut out of what comes in one piece with the end of the response.
         let whole = self.request().headers_in().get(c"Range").is_some();
         if !whole {
-            self.pass(Then::More).map_err(|_| FileError::Broken)?;
+            self.pass_on(Then::More).map_err(|_| FileError::Broken)?;
             if !body.is_there() {
                 return Err(FileError::Shrunk);
             }
         }
-        self.pass(Then::End).map_err(|_| FileError::Broken)
+        self.pass_on(Then::End).map_err(|_| FileError::Broken)
     }
 
     fn queue_file(&mut self, body: &FileBody) -> Result<(), FileError> {
         let pool = self.request().pool().raw();
-        // httpd would die if a file became shorter under a mapping.
-        let is_fixed = temporary::cannot_shrink(body.file.as_fd());
-        let sendfile = if body.sendfile || is_fixed { sys::APR_FOPEN_SENDFILE_ENABLED as i32 } else { 0 };
+        let sendfile = if body.sendfile { sys::APR_FOPEN_SENDFILE_ENABLED as i32 } else { 0 };
         let flags = sys::APR_FOPEN_READ as i32 | sendfile;
         let (mut lent, mut owned) = (ptr::null_mut(), ptr::null_mut());
         let mut fd = body.file.as_raw_fd();
@@ -95,7 +93,8 @@ impl Output<'_> {
             // SAFETY: file, pool and allocator live as long as the request; the length is far below the type's limit.
             let bucket = unsafe {
                 let bucket = sys::apr_bucket_file_create(owned, offset, part as sys::apr_size_t, pool, allocator);
-                sys::apr_bucket_file_enable_mmap(bucket, i32::from(is_fixed));
+                // httpd would die if the file became shorter under a mapping.
+                sys::apr_bucket_file_enable_mmap(bucket, 0);
                 bucket
             };
             self.append(bucket);

@@ -23,12 +23,14 @@ pub(crate) enum Then {
 pub(crate) struct Output<'r> {
     request: Request<'r>,
     brigade: *mut sys::apr_bucket_brigade,
+    /// Filters have seen some of the response.
+    passed: bool,
 }
 
 impl<'r> Output<'r> {
     /// The output of `request`.
     pub(crate) fn new(request: Request<'r>) -> Self {
-        Output { request, brigade: std::ptr::null_mut() }
+        Output { request, brigade: std::ptr::null_mut(), passed: false }
     }
 
     /// The request.
@@ -82,6 +84,15 @@ impl<'r> Output<'r> {
     /// # Errors
     /// [`Broken`] when the client is gone.
     pub(crate) fn pass(&mut self, then: Then) -> Result<(), Broken> {
+        if !self.passed && then == Then::End {
+            self.request.forgo_ranges();
+        }
+        self.pass_on(then)
+    }
+
+    /// As [`Output::pass`]; httpd may cut what a client asked for (Range) out of a body that comes as a whole.
+    pub(super) fn pass_on(&mut self, then: Then) -> Result<(), Broken> {
+        self.passed = true;
         let allocator = self.allocator();
         match then {
             Then::More => {}
@@ -132,6 +143,15 @@ impl<'r> Output<'r> {
 }
 
 impl Request<'_> {
+    /// Has httpd leave Range alone: what an application makes is sent as the application made it, however much of
+    /// it is there at once. (`ap_byterange_filter` cuts what comes in one piece.)
+    fn forgo_ranges(self) {
+        if self.headers_in().get(c"Range").is_some() {
+            // SAFETY: the request is valid; the name is a constant, and a filter that is not there is no harm.
+            unsafe { sys::ap_remove_output_filter_byhandle((*self.raw()).output_filters, c"BYTERANGE".as_ptr()) };
+        }
+    }
+
     /// Sets the status, and the reason when it is not empty.
     pub(crate) fn set_status(self, status: u16, reason: &[u8]) {
         let raw = self.raw();
@@ -147,6 +167,34 @@ impl Request<'_> {
             // SAFETY: as above; the line lives in the request's pool.
             unsafe { (*raw).status_line = line };
         }
+    }
+
+    /// Whether httpd has a page for the status; it takes one that it does not know for 500.
+    pub(crate) fn has_page_for(self, status: u16) -> bool {
+        // SAFETY: takes the number by value and gives a constant text such as "404 Not Found".
+        let line = unsafe { super::bytes(sys::ap_get_status_line(i32::from(status))) };
+        line.starts_with(status.to_string().as_bytes())
+    }
+
+    /// Lets httpd serve a URL of its own in the place of this request, as GET. The result is 0, or an error status.
+    pub(crate) fn redirect_internally(self, url: &[u8]) -> i32 {
+        let raw = self.raw();
+        let url = self.pool().string(url);
+        // What is unread of the body would pass for the client's next request, because the new one has none.
+        // SAFETY: the request is ours in its handler.
+        let status = unsafe { sys::ap_discard_request_body(raw) };
+        if status != 0 {
+            return status;
+        }
+        self.headers_in().unset(c"Content-Length");
+        self.headers_in().unset(c"Transfer-Encoding");
+        // SAFETY: as above; the name is constant, the URL lives in the request's pool.
+        unsafe {
+            (*raw).method = c"GET".as_ptr();
+            (*raw).method_number = sys::M_GET as i32;
+            sys::ap_internal_redirect_handler(url, raw);
+        }
+        0
     }
 
     /// `Content-Type`, with the filters that it adds (AddOutputFilterByType).

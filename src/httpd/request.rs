@@ -159,6 +159,11 @@ impl<'r> Request<'r> {
         self.record().request_time
     }
 
+    /// `r->status`.
+    pub(crate) fn status(self) -> i32 {
+        self.record().status
+    }
+
     /// Mapped by `ProxyPass` or such.
     pub(crate) fn is_proxied(self) -> bool {
         self.record().proxyreq != 0
@@ -312,6 +317,15 @@ impl<'r> Request<'r> {
     pub(crate) fn auth_type(self) -> Option<&'r [u8]> {
         // SAFETY: as above.
         unsafe { optional(self.record().ap_auth_type) }
+    }
+
+    /// httpd has authentication configured for the request, or a module of it has found a user. (`AuthType None` is
+    /// none. Whether a `Require` asks for a user is not looked at: without an `AuthType` only a module that sets
+    /// `r->user` can fulfil it, and asking httpd would run every access checker again.)
+    pub(crate) fn is_authenticated_by_httpd(self) -> bool {
+        // SAFETY: the request is valid; the answer is a C string or NULL.
+        let configured = unsafe { !sys::ap_auth_type(self.raw).is_null() };
+        configured || self.user().is_some() || self.auth_type().is_some()
     }
 
     /// `ap_context_document_root`.

@@ -18,8 +18,8 @@ pub struct Settings<'a> {
     pub callable_is_literal: bool,
     /// The process groups that may be used, if there is a list.
     pub restrict_process: Option<&'a [Text]>,
-    /// `WSGIPassAuthorization`.
-    pub pass_authorization: bool,
+    /// `WSGIPassAuthorization`, if it is given.
+    pub pass_authorization: Option<bool>,
     /// `WSGIScriptReloading`.
     pub script_reloading: bool,
     /// `WSGIErrorOverride`.
@@ -89,7 +89,7 @@ impl<'a> Settings<'a> {
                 .unwrap_or(b"application"),
             callable_is_literal: literal.is_some(),
             restrict_process: given!(layers, restrict_process).map(|list| &list[..]),
-            pass_authorization: pass_authorization.unwrap_or(switch(given!(layers, pass_authorization), false)),
+            pass_authorization: pass_authorization.or(given!(layers, pass_authorization).copied()),
             script_reloading: switch(given!(layers, script_reloading), true),
             error_override: switch(given!(layers, error_override), false),
             chunked_request: switch(given!(layers, chunked_request), false),
@@ -121,7 +121,7 @@ mod tests {
         assert_eq!(settings.process_group, b"");
         assert_eq!(settings.application_group, b"%{RESOURCE}");
         assert_eq!(settings.callable_object, b"application");
-        assert!(!settings.callable_is_literal && settings.script_reloading && !settings.pass_authorization);
+        assert!(!settings.callable_is_literal && settings.script_reloading && settings.pass_authorization.is_none());
         assert_eq!(settings.map_head_to_get, HeadMapping::Auto);
     }
 
@@ -144,7 +144,7 @@ mod tests {
         assert_eq!((settings.process_group, settings.callable_object), (&b"dir"[..], &b"from_server"[..]));
         let settings = Settings::of(&server, Some(&dir), Some(&alias), b"wsgi-script");
         assert_eq!(settings.process_group, b"alias");
-        assert!(!settings.pass_authorization);
+        assert_eq!(settings.pass_authorization, Some(false));
     }
 
     #[test]

@@ -11,6 +11,7 @@ mod supervisor;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use crate::advice::Advice;
 use crate::daemon::Connections;
 use crate::directive::{self, ServerConfig, ServerKey};
 use crate::embedded::Embedded;
@@ -93,7 +94,8 @@ fn begin(pconf: Pool<'_>, main: Server<'_>) -> Result<(), Vec<String>> {
     let embedded = Embedded::new(&reading.global, engine);
     let dispatch = supervisor::dispatch_end(main).map_err(one)?;
     let pid = AtomicU32::new(std::process::id());
-    live::publish(pconf, Live { reading, groups, dispatch, server_names: plan.names, embedded, pid });
+    let advice = Advice::default();
+    live::publish(pconf, Live { reading, groups, dispatch, server_names: plan.names, embedded, pid, advice });
     Ok(())
 }
 

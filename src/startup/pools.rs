@@ -84,7 +84,6 @@ fn pool(
         maximum_requests: group.maximum_requests,
         shutdown_timeout_ms: u64::from(group.shutdown_timeout) * 1000,
         graceful_timeout_ms: u64::from(group.graceful_timeout) * 1000,
-        memory_body: group.response_buffer.into(),
         case_insensitive: global.runtime.case_sensitivity == Some(false),
         log_level: u8::try_from(server.log_level().clamp(0, 15)).unwrap_or(4),
         apache_version: process::version(),

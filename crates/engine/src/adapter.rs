@@ -2,13 +2,12 @@
 
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
-use wsgi_sys::temporary;
 use wsgi_wire::keys;
 use wsgi_wire::request::{CONFIRM, Head, Key, Variables};
 use wsgi_wire::response::{Failure, FilePart};
 
 use crate::exchange::{self, ERROR, Exchange, Outcome};
-use crate::interp::{self, Interp};
+use crate::interp::Interp;
 use crate::output::Stop;
 use crate::py::{Any, Gil, Kind, Owned, Raised, Res};
 use crate::script::{self, Reporter};
@@ -39,7 +38,7 @@ pub fn run(gil: Gil, interp: &Interp, exchange: &Exchange<'_>, request: Request<
 fn serve(gil: Gil, interp: &Interp, exchange: &Exchange<'_>, request: Request<'_>) -> Result<Outcome, Outcome> {
     let reporter = Reporter(Some(exchange));
     let head = request.head;
-    let module = script::module(gil, interp, &head, reporter)?;
+    let module = script::module(gil, interp, &head, &|| resource(&request), reporter)?;
     let application = script::callable(gil, &module, &head, reporter)?;
     drop(module);
     if head.flags & CONFIRM != 0 {
@@ -58,6 +57,13 @@ fn serve(gil: Gil, interp: &Interp, exchange: &Exchange<'_>, request: Request<'_
     types::input_link(&input).cut();
     exchange.await_writers(gil);
     result
+}
+
+/// The file that httpd mapped the request to; it is the script itself but for `WSGIHandlerScript`.
+fn resource<'r>(request: &Request<'r>) -> &'r [u8] {
+    let is_it = |key: &Key<'_>| matches!(key, Key::Known(number) if usize::from(*number) == numbers::FILENAME);
+    let found = request.variables.clone().flatten().filter(|(key, _)| is_it(key)).last();
+    found.map_or(request.head.script, |(_, value)| value)
 }
 
 /// Logs the exception that ended the request.
@@ -173,30 +179,7 @@ fn send_whole(gil: Gil, exchange: &Exchange<'_>, items: &[Owned]) -> Result<(), 
             return Ok(());
         }
     }
-    if in_memory(gil, exchange, items, total)? {
-        return Ok(());
-    }
     items.iter().filter_map(|item| item.as_bytes()).try_for_each(|bytes| exchange.block(gil, bytes))
-}
-
-/// Hands over a body of middling size as a file in memory: it is copied once less than through the connection,
-/// and this thread is free at once. False: it has to go the usual way.
-fn in_memory(gil: Gil, exchange: &Exchange<'_>, items: &[Owned], total: usize) -> Result<bool, Stop> {
-    let limit = interp::facts().map_or(0, |facts| facts.memory_body);
-    let Ok(mut output) = exchange.output.try_borrow_mut() else { return Ok(false) };
-    if total as u64 > limit || output.is_committed() {
-        return Ok(false);
-    }
-    output.commit(gil)?;
-    if !output.may_have_body() || output.declared() != Some(total as u64) {
-        return Ok(false);
-    }
-    let parts: Vec<&[u8]> = items.iter().filter_map(|item| item.as_bytes()).collect();
-    let file = gil.detach(|| temporary::sealed(c"wsgi-response", parts.into_iter()));
-    let Ok(file) = file else { return Ok(false) };
-    output.count(total as u64);
-    gil.detach(|| output.sink.file(file, FilePart { offset: 0, length: total as u64 }))?;
-    Ok(true)
 }
 
 /// A part of a regular file that is to be the body.

@@ -90,7 +90,6 @@ fn facts(config: &PoolConfig) -> Facts {
         python_path: config.python_path.clone(),
         home: config.home.clone(),
         case_insensitive: config.case_insensitive,
-        memory_body: config.memory_body,
         embedded: false,
     }
 }

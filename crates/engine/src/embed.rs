@@ -101,7 +101,6 @@ fn facts(config: &EmbedConfig) -> Facts {
         python_path: config.python_path.clone(),
         home: None,
         case_insensitive: config.case_insensitive,
-        memory_body: 0,
         embedded: true,
     }
 }

@@ -42,8 +42,6 @@ pub struct Facts {
     pub home: Option<String>,
     /// Names of script modules are made of lower-cased paths.
     pub case_insensitive: bool,
-    /// Longest body that the host takes as a file in memory, bytes.
-    pub memory_body: u64,
     /// A changed script is executed again in place, rather than by another process.
     pub embedded: bool,
 }

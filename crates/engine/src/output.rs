@@ -47,7 +47,6 @@ struct Head {
     count_at: usize,
     status: u16,
     length: Length,
-    coded: bool,
 }
 
 /// The response so far.
@@ -92,7 +91,7 @@ impl<'a> Output<'a> {
             return;
         }
         let Some(head) = self.head.as_mut() else { return };
-        if head.length != Length::Unknown || head.coded || head.status < 200 || matches!(head.status, 204 | 304) {
+        if head.length != Length::Unknown || head.status < 200 || matches!(head.status, 204 | 304) {
             return;
         }
         put_short(&mut head.payload, b"Content-Length");
@@ -251,7 +250,7 @@ fn encode(gil: Gil, status: &Any, headers: &Any) -> Res<Head> {
         HeadEncoder::new(&mut payload, status, reason).finish();
         Ok((status, 4 + reason.len().min(usize::from(u16::MAX))))
     })?;
-    let mut head = Head { payload, count_at, status, length: Length::Unknown, coded: false };
+    let mut head = Head { payload, count_at, status, length: Length::Unknown };
     let Some(list) = headers.as_list() else { return Ok(head) };
     let mut count = 0u16;
     while let Some(header) = list.item(usize::from(count)) {
@@ -282,11 +281,9 @@ impl Head {
             let number = core::str::from_utf8(text).ok().filter(|_| plain).and_then(|text| text.parse().ok());
             self.length = match (number, &self.length) {
                 (Some(number), Length::Unknown) => Length::Declared(number),
-                (Some(number), Length::Declared(before)) if *before == number => return,
+                (Some(number), Length::Declared(before)) if *before == number => Length::Declared(number),
                 _ => Length::Invalid(String::from_utf8_lossy(value).into_owned()),
             };
-        } else if name.eq_ignore_ascii_case(b"Transfer-Encoding") {
-            self.coded = true;
         }
         put_short(&mut self.payload, name);
         put_long(&mut self.payload, value);

@@ -127,13 +127,20 @@ pub fn text_of(gil: Gil, object: &Any) -> String {
     }
 }
 
-/// The module of a script, loaded now if it is not yet, or if it changed.
-pub fn module(gil: Gil, interp: &Interp, head: &Head<'_>, reporter: Reporter<'_, '_>) -> Result<Owned, Outcome> {
+/// The module of a script, loaded now if it is not yet, or if it changed. `resource` is the file that the script
+/// is asked about by `reload_required`.
+pub fn module<'r>(
+    gil: Gil,
+    interp: &Interp,
+    head: &Head<'_>,
+    resource: &dyn Fn() -> &'r [u8],
+    reporter: Reporter<'_, '_>,
+) -> Result<Owned, Outcome> {
     loop {
         let Some(module) = interp.scripts.take_or_claim(gil, head.script) else {
             return load(gil, interp, head.script, reporter);
         };
-        if head.flags & RELOAD == 0 || !has_changed(gil, interp, &module, head, reporter) {
+        if head.flags & RELOAD == 0 || !has_changed(gil, interp, &module, head, resource, reporter) {
             return Ok(module);
         }
         if !facts().is_some_and(|facts| facts.embedded) {
@@ -171,7 +178,14 @@ fn execute(gil: Gil, interp: &Interp, path: &[u8]) -> Res<Owned> {
 }
 
 /// Whether the file is another than the one that was loaded, or the module asks for it.
-fn has_changed(gil: Gil, interp: &Interp, module: &Any, head: &Head<'_>, reporter: Reporter<'_, '_>) -> bool {
+fn has_changed<'r>(
+    gil: Gil,
+    interp: &Interp,
+    module: &Any,
+    head: &Head<'_>,
+    resource: &dyn Fn() -> &'r [u8],
+    reporter: Reporter<'_, '_>,
+) -> bool {
     let names = &interp.objects.names;
     let Ok(namespace) = module.module_dict() else { return true };
     let recorded = match namespace.get(names.mtime.get(gil)) {
@@ -186,7 +200,7 @@ fn has_changed(gil: Gil, interp: &Interp, module: &Any, head: &Head<'_>, reporte
         return true;
     }
     let Ok(Some(asks)) = namespace.get(names.reload_required.get(gil)) else { return false };
-    let answer = gil.path(head.script).and_then(|path| asks.call(&[&path])?.truth());
+    let answer = gil.path(resource()).and_then(|path| asks.call(&[&path])?.truth());
     answer.unwrap_or_else(|raised| {
         let script = String::from_utf8_lossy(head.script);
         let what = format!("reload_required() of WSGI script '{script}' failed, which is ignored.");

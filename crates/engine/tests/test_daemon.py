@@ -97,21 +97,6 @@ class DaemonTest(unittest.TestCase):
         self.assertEqual(found.body.decode().split('\n'), BAD.split('\n'))
         self.assertEqual(found.headers[0], ('a', '\xe9'))
 
-    def test_a_body_of_middling_size_travels_as_a_file_that_cannot_change(self):
-        script = self.write('middling.wsgi', '''
-            def application(environ, start_response):
-                start_response('200 OK', [])
-                return [b'a' * 60000, b'b' * int(environ['QUERY_STRING'])]
-            ''')
-        c = self.start(main_script=script, memory_body=200000).connect()
-        found = c.get(script, {'QUERY_STRING': '100000'})
-        self.assertEqual((found.tags, found.body), ([HEAD, FILE], b'a' * 60000 + b'b' * 100000))
-        self.assertRaises(OSError, os.ftruncate, found.file, 0)
-        os.close(found.file)
-        for size in (1000, 200000):
-            found = c.get(script, {'QUERY_STRING': str(size)})
-            self.assertEqual((found.file, len(found.body)), (None, 60000 + size))
-
     def test_failures(self):
         daemon = self.start(main_script=self.script)
         c = daemon.connect()

@@ -131,7 +131,7 @@ class Daemon:
         config = {'id': 1, 'name': 'test', 'defined_at': 'here:1', 'processes': 1, 'threads': 2, 'multiprocess': False,
                   'python': python, 'python_from': 'test', 'identity': None, 'home': None, 'umask': None, 'display_name': None,
                   'env': [], 'utf8_mode': False, 'python_path': [], 'main_script': None, 'preload': [], 'maximum_requests': 0,
-                  'shutdown_timeout_ms': 2000, 'graceful_timeout_ms': 0, 'memory_body': 0, 'case_insensitive': False, 'log_level': 4,
+                  'shutdown_timeout_ms': 2000, 'graceful_timeout_ms': 0, 'case_insensitive': False, 'log_level': 4,
                   'apache_version': [2, 4, 71]}
         config.update(pool)
         self.control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)

@@ -26,7 +26,6 @@ pub fn pool() -> PoolConfig {
         maximum_requests: 0,
         shutdown_timeout_ms: 5_000,
         graceful_timeout_ms: 15_000,
-        memory_body: 0,
         case_insensitive: false,
         log_level: 6,
         apache_version: (2, 4, 62),

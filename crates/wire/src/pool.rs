@@ -74,8 +74,6 @@ pub struct PoolConfig {
     pub shutdown_timeout_ms: u64,
     /// How long a replaced process may finish its requests, milliseconds; 0: no limit.
     pub graceful_timeout_ms: u64,
-    /// Longest body that is handed over as a file in memory, bytes: what may be kept for a slow client.
-    pub memory_body: u64,
     /// Scripts are lower-cased before names are made of them.
     pub case_insensitive: bool,
     /// APLOG level of the server that the group belongs to: lines above it are not written.

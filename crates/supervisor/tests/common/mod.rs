@@ -226,7 +226,6 @@ fn config(directory: &std::path::Path, processes: u32) -> PoolConfig {
         maximum_requests: 0,
         shutdown_timeout_ms: 1_000,
         graceful_timeout_ms: 3_000,
-        memory_body: 0,
         case_insensitive: false,
         log_level: 7,
         apache_version: (2, 4, 62),
