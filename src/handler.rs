@@ -217,6 +217,7 @@ fn encode(
     let reload = if settings.script_reloading { request::RELOAD } else { 0 };
     let head = Head {
         flags: reload | if alone { request::MAIN } else { 0 },
+        log_level: request.log_level(),
         mtime_us: request.mtime_us(),
         request_start_us: request.start_us(),
         queue_start_us: if group.is_some() { now_us() } else { 0 },

@@ -197,7 +197,7 @@ unsafe extern "C" fn log(request: *mut c_void, level: u8, text: *const u8, len: 
         (),
         |_| {},
         || match serving {
-            Some(serving) => serving.request.log_bytes(level.into(), text),
+            Some(serving) => serving.request.log_record(level.into(), text),
             None => process::log_main(level.into(), text),
         },
     );

@@ -78,6 +78,7 @@ impl Embedded {
             threads,
             processes,
             case_insensitive: self.case_insensitive,
+            log_level: process::main_log_level(),
             apache_version: process::version(),
             keep_interpreters: self.keep_interpreters,
         };

@@ -12,7 +12,7 @@ use wsgi_wire::PROTOCOL;
 use wsgi_wire::control::{Cause, Exit, FromDaemon, MAX_MESSAGE, ToDaemon};
 use wsgi_wire::pool::{DaemonConfig, PoolConfig};
 
-use crate::exchange::{ERROR, WARN, process_log};
+use crate::exchange::{self, ERROR, WARN, process_log};
 use crate::interp::{self, Facts, Interp};
 use crate::pool::Pool;
 use crate::py::Gil;
@@ -109,6 +109,7 @@ fn show_title(config: &PoolConfig) {
 fn start(gil: Gil, control: RawFd) -> Result<Daemon, (Exit, String)> {
     let DaemonConfig { parent_pid, pool: config, .. } = gil.detach(|| configuration(control))?;
     sys::close_on_exec(control);
+    exchange::set_process_level(config.log_level);
     show_title(&config);
     let signals = sys::signal_pipe().map_err(bootstrap("cannot make a pipe"))?;
     SIGNALS.into_iter().for_each(sys::catch);

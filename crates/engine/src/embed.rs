@@ -75,6 +75,7 @@ fn embed(config: &[u8], host: Host) -> Result<(), String> {
     }
     HOST.set(host).map_err(|_| "Python was started in this process before".to_owned())?;
     exchange::set_process_log(server_log);
+    exchange::set_process_level(config.log_level);
     let (finish, finishing) = mpsc::channel();
     let (started, starting) = mpsc::channel();
     let builder = std::thread::Builder::new().name("wsgi-python".to_owned()).stack_size(8 << 20);
@@ -213,7 +214,7 @@ fn run(payload: &[u8], host: &Host, request: *mut c_void) -> Result<(), Failure>
     let lock = Mutex::new(());
     let calls = Calls { host, request, lock: &lock };
     let (mut body, mut sink) = (Incoming(&calls), Outgoing { calls: &calls, head: None, kept: Vec::new() });
-    let exchange = Exchange::new(&mut body, &mut sink, thread_id());
+    let exchange = Exchange::new(&mut body, &mut sink, thread_id(), head.log_level);
     let turn = turn::begin();
     let (outcome, has_reader) = threads::attach(interp, |gil| {
         let outcome = adapter::run(gil, interp, &exchange, Request { head, variables, taken_us: 0 });

@@ -277,9 +277,9 @@ impl Interp {
 /// Runs the part of the engine that is written in Python; its namespace.
 fn prelude(gil: Gil) -> Res<Owned> {
     let namespace = gil.dict()?;
-    let (write, flush) = types::log_functions()?;
-    namespace.set_named(c"_log_write", &write)?;
-    namespace.set_named(c"_log_flush", &flush)?;
+    for (name, function) in types::log_functions()? {
+        namespace.set_named(name, &function)?;
+    }
     namespace.set_named(c"__name__", &*gil.str("_mod_wsgi_prelude")?)?;
     namespace.set_named(c"__file__", &*gil.str("<mod_wsgi>")?)?;
     namespace.set_named(c"__builtins__", &*gil.import(c"builtins")?)?;

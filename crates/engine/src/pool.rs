@@ -305,7 +305,7 @@ fn exchange(pool: &Pool, number: u32, payload: &[u8], body: &mut Incoming<'_>, s
     let Some(interp) = interp::of_group(if is_main { b"" } else { head.group }) else {
         return sink.end(Outcome::Failed(Failure::Interpreter)).is_ok();
     };
-    let exchange = Exchange::new(body, sink, number);
+    let exchange = Exchange::new(body, sink, number, head.log_level);
     let (outcome, has_reader) = threads::attach(interp, |gil| {
         let outcome = adapter::run(gil, interp, &exchange, Request { head, variables, taken_us });
         (outcome, exchange.has_reader())

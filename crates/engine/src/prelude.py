@@ -1,4 +1,4 @@
-# What the engine keeps in Python: run once in each interpreter, with `_log_write` and `_log_flush` given.
+# What the engine keeps in Python: run once in each interpreter, with the functions of `types::log_functions` given.
 import _thread
 import atexit
 import hashlib
@@ -17,6 +17,40 @@ class RequestTimeout(BaseException):
     """A request ran longer than its time limit."""
 
     __module__ = 'mod_wsgi'
+
+
+def _log_handler():
+    """The class of mod_wsgi.LogHandler. `logging` is imported only where it is used."""
+    import logging
+
+    class LogHandler(logging.Handler):
+        """Writes records to httpd's error log, each at the httpd level that corresponds to its own."""
+
+        __module__ = 'mod_wsgi'
+        __qualname__ = 'LogHandler'
+
+        def emit(self, record):
+            try:
+                # httpd's crit, error, warn, info, debug.
+                steps = ((50, 2), (40, 3), (30, 4), (20, 6))
+                level = next((level for least, level in steps if record.levelno >= least), 7)
+                if _log_wanted(level):
+                    text = self.format(record)
+                    _log_record(level, text.removesuffix('\n').encode('utf-8', 'backslashreplace'))
+            except RecursionError:
+                raise
+            except Exception:
+                self.handleError(record)
+
+    return LogHandler
+
+
+def _late(name):
+    """Attributes of mod_wsgi that are made when they are first used."""
+    if name != 'LogHandler':
+        raise AttributeError("module 'mod_wsgi' has no attribute %r" % name)
+    # Two threads at once get the same class.
+    return vars(sys.modules['mod_wsgi']).setdefault(name, _log_handler())
 
 
 class FileWrapper:
@@ -147,6 +181,8 @@ def setup(facts):
     api.threads_per_process = facts['threads_per_process']
     api.FileWrapper = FileWrapper
     api.RequestTimeout = RequestTimeout
+    api.__getattr__ = _late
+    api.__dir__ = lambda: sorted({*vars(api), 'LogHandler'})
     sys.modules['mod_wsgi'] = api
     apache = types.ModuleType('apache')
     apache.version = facts['apache_version']

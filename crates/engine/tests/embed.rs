@@ -138,6 +138,7 @@ fn payload(script: &Path, path: &str, group: &str) -> Vec<u8> {
     let script = script.to_str().expect("a plain path").as_bytes();
     let head = Head {
         flags: RELOAD,
+        log_level: 7,
         mtime_us: state.mtime() * 1_000_000 + state.mtime_nsec() / 1000,
         request_start_us: 2,
         queue_start_us: 0,
@@ -188,6 +189,7 @@ fn python_runs_in_this_process() {
         threads: 4,
         processes: 2,
         case_insensitive: false,
+        log_level: 7,
         apache_version: (2, 4, 0),
         keep_interpreters: false,
     };

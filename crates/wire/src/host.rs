@@ -41,7 +41,8 @@ pub struct Host {
     pub file: unsafe extern "C" fn(request: *mut c_void, fd: i32, offset: u64, length: u64) -> i32,
     /// httpd's `request_rec` behind `request`, for `apache.request_rec`.
     pub record: unsafe extern "C" fn(request: *mut c_void) -> *mut c_void,
-    /// Logs one line. With a null `request` it goes to the log of the server.
+    /// Logs a record: one line or several, with newlines between them. With a null `request` it goes to the log of the
+    /// server.
     pub log: unsafe extern "C" fn(request: *mut c_void, level: u8, text: *const u8, len: usize),
 }
 

@@ -114,6 +114,8 @@ pub struct EmbedConfig {
     pub processes: u32,
     /// As in [`PoolConfig`].
     pub case_insensitive: bool,
+    /// APLOG level of the main server.
+    pub log_level: u8,
     /// httpd's version.
     pub apache_version: (u32, u32, u32),
     /// Leave out atexit functions and finalisation at the end (`WSGIDestroyInterpreter Off`).
