@@ -14,6 +14,7 @@ use crate::httpd::process;
 use crate::httpd::server::Server;
 use crate::live;
 use crate::route::{Preload, Sole};
+use crate::startup::layers;
 
 /// A process group, ready to be started.
 pub(super) struct Pool {
@@ -76,6 +77,7 @@ fn pool(
         utf8_mode: utf8_mode(group),
         env: environment(group)?,
         python_path: list(group.python_path.as_deref().unwrap_or_default(), "python-path")?,
+        layers: layers::of(global, &group.name)?,
         main_script: sole.map(|sole| utf8(&sole.path, "script")).transpose()?,
         preload: preload(group, preloads)?,
         maximum_requests: group.maximum_requests,

@@ -88,6 +88,7 @@ fn facts(config: &PoolConfig) -> Facts {
         run_once: config.threads == 1 && config.maximum_requests == 1,
         apache_version: config.apache_version,
         python_path: config.python_path.clone(),
+        layers: config.layers.clone(),
         home: config.home.clone(),
         case_insensitive: config.case_insensitive,
         embedded: false,

@@ -99,6 +99,7 @@ fn facts(config: &EmbedConfig) -> Facts {
         run_once: false,
         apache_version: config.apache_version,
         python_path: config.python_path.clone(),
+        layers: config.layers.clone(),
         home: None,
         case_insensitive: config.case_insensitive,
         embedded: true,

@@ -13,6 +13,7 @@ use std::thread::{self, ThreadId};
 
 use pyo3_ffi as ffi;
 use wsgi_wire::keys;
+use wsgi_wire::layers::{Layer, resolve};
 
 use crate::exchange::{ERROR, process_log};
 use crate::py::{self, Any, Exception, Gil, Owned, Raised, Res, Stored};
@@ -38,6 +39,8 @@ pub struct Facts {
     pub apache_version: (u32, u32, u32),
     /// Directories for `site.addsitedir`.
     pub python_path: Vec<String>,
+    /// Settings of the interpreters, the least specific first.
+    pub layers: Vec<Layer>,
     /// First in `sys.path`.
     pub home: Option<String>,
     /// Names of script modules are made of lower-cased paths.
@@ -307,11 +310,19 @@ fn fixed_facts(gil: Gil, name: &str, facts: &Facts) -> Res<Owned> {
     fixed.set_named(c"maximum_processes", &*gil.int(facts.processes.into())?)?;
     fixed.set_named(c"threads_per_process", &*gil.int(facts.threads.into())?)?;
     fixed.set_named(c"apache_version", &*version_tuple(gil, facts.apache_version)?)?;
-    let path = gil.list()?;
-    for directory in &facts.python_path {
-        path.append(&*gil.path(directory.as_bytes())?)?;
+    let settings = resolve(&facts.layers, name);
+    let paths = gil.list()?;
+    for part in std::iter::once(&facts.python_path[..]).chain(settings.python_path) {
+        let path = gil.list()?;
+        for directory in part {
+            path.append(&*gil.path(directory.as_bytes())?)?;
+        }
+        paths.append(&path)?;
     }
-    fixed.set_named(c"python_path", &path)?;
+    fixed.set_named(c"python_paths", &paths)?;
+    fixed.set_named(c"restrict_stdin", &*gil.bool(settings.restrict_stdin)?)?;
+    fixed.set_named(c"restrict_stdout", &*gil.bool(settings.restrict_stdout)?)?;
+    fixed.set_named(c"restrict_signal", &*gil.bool(settings.restrict_signal)?)?;
     let home = match &facts.home {
         Some(home) => gil.path(home.as_bytes())?,
         None => gil.none(),

@@ -1,6 +1,7 @@
 # What the engine keeps in Python: run once in each interpreter, with the functions of `types::log_functions` given.
 import _thread
 import atexit
+import functools
 import hashlib
 import io
 import os
@@ -11,6 +12,8 @@ import traceback
 import types
 
 _FILE = __file__
+# httpd's levels.
+_CRIT, _ERROR, _WARN, _INFO, _DEBUG = 2, 3, 4, 6, 7
 
 
 class RequestTimeout(BaseException):
@@ -31,9 +34,8 @@ def _log_handler():
 
         def emit(self, record):
             try:
-                # httpd's crit, error, warn, info, debug.
-                steps = ((50, 2), (40, 3), (30, 4), (20, 6))
-                level = next((level for least, level in steps if record.levelno >= least), 7)
+                steps = ((50, _CRIT), (40, _ERROR), (30, _WARN), (20, _INFO))
+                level = next((level for least, level in steps if record.levelno >= least), _DEBUG)
                 if _log_wanted(level):
                     text = self.format(record)
                     _log_record(level, text.removesuffix('\n').encode('utf-8', 'backslashreplace'))
@@ -168,11 +170,56 @@ def _text(stream, name):
 errors = _text(0, '<wsgi.errors>')
 
 
+class Restricted:
+    """Stands for a stream that applications may not use."""
+
+    __module__ = 'mod_wsgi'
+    __slots__ = ('_name',)
+
+    def __init__(self, name):
+        object.__setattr__(self, '_name', name)
+
+    def __getattribute__(self, name):
+        raise OSError('%s access restricted by mod_wsgi' % object.__getattribute__(self, '_name'))
+
+    __setattr__ = __delattr__ = lambda self, *_: getattr(self, '_name')
+
+
+def _restrict_signal():
+    """Makes signal.signal a function that registers nothing: the signals of this process are mod_wsgi's."""
+    import signal
+
+    register, process = signal.signal, os.getpid()
+
+    @functools.wraps(register)
+    def ignore(signalnum, handler):
+        # A process that the application forked is its own.
+        if os.getpid() != process:
+            return register(signalnum, handler)
+        text = 'The handler for signal %d is not registered: mod_wsgi manages signals (WSGIRestrictSignal).'
+        frames = traceback.extract_stack(sys._getframe(1))
+        own = max((at for at, frame in enumerate(frames, 1) if frame.filename == _FILE), default=0)
+        record = text % signalnum + '\n' + ''.join(traceback.format_list(frames[own:]))
+        _log_record(_INFO, record.removesuffix('\n').encode('utf-8', 'replace'))
+        return handler
+
+    signal.signal = ignore
+
+
 def setup(facts):
     """Makes this interpreter's modules and streams."""
     sys.argv = ['mod_wsgi']
-    sys.stdout = _text(1, '<stdout>')
+    if facts['restrict_stdin']:
+        sys.stdin = Restricted('sys.stdin')
+    if facts['restrict_stdout']:
+        sys.stdout = Restricted('sys.stdout')
+        # Python flushes it at its end; registered first, this runs last.
+        atexit.register(setattr, sys, 'stdout', None)
+    else:
+        sys.stdout = _text(1, '<stdout>')
     sys.stderr = _text(2, '<stderr>')
+    if facts['restrict_signal']:
+        _restrict_signal()
     api = types.ModuleType('mod_wsgi')
     api.version = (6, 1, 1)
     api.process_group = facts['process_group']
@@ -189,7 +236,10 @@ def setup(facts):
     apache.maximum_processes = facts['maximum_processes']
     apache.threads_per_process = facts['threads_per_process']
     sys.modules['apache'] = apache
-    _paths(facts['python_path'], facts['home'])
+    for directories in facts['python_paths']:
+        _hoist(directories)
+    if facts['home']:
+        sys.path.insert(0, facts['home'])
 
 
 def set_group(name):
@@ -197,7 +247,7 @@ def set_group(name):
     sys.modules['mod_wsgi'].application_group = name
 
 
-def _paths(directories, home):
+def _hoist(directories):
     if directories:
         import site
 
@@ -210,8 +260,6 @@ def _paths(directories, home):
         # A directory that was there already is to stand first as well.
         wanted += [entry for entry in directories if entry in before and entry not in wanted]
         sys.path[:] = wanted + [entry for entry in sys.path if entry not in wanted]
-    if home:
-        sys.path.insert(0, home)
 
 
 def _name(path, lower):

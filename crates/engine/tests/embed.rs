@@ -91,7 +91,7 @@ unsafe extern "C" fn log(request: *mut c_void, _level: u8, text: *const u8, len:
     if request.is_null() {
         SERVER_LOG.lock().expect("not poisoned").push(text);
     } else {
-        seen(request).logs.push(text);
+        seen(request).logs.extend(text.split('\n').map(str::to_owned));
     }
 }
 
@@ -184,6 +184,7 @@ fn python_runs_in_this_process() {
         python: executable,
         python_home: None,
         python_path: Vec::new(),
+        layers: Vec::new(),
         multithread: true,
         multiprocess: true,
         threads: 4,

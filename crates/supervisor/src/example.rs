@@ -21,6 +21,7 @@ pub fn pool() -> PoolConfig {
         env: Vec::new(),
         utf8_mode: true,
         python_path: Vec::new(),
+        layers: Vec::new(),
         main_script: None,
         preload: Vec::new(),
         maximum_requests: 0,

@@ -3,6 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::layers::Layer;
+
 /// A user that daemon processes run as.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Identity {
@@ -63,6 +65,9 @@ pub struct PoolConfig {
     pub utf8_mode: bool,
     /// Directories for `site.addsitedir`, to stand first in `sys.path`.
     pub python_path: Vec<String>,
+    /// Settings of the interpreters, the least specific first.
+    #[serde(default)]
+    pub layers: Vec<Layer>,
     /// The one script that configuration routes to this group; it runs in the main interpreter, and is
     /// loaded before the process is ready.
     pub main_script: Option<String>,
@@ -104,6 +109,8 @@ pub struct EmbedConfig {
     pub python_home: Option<String>,
     /// Directories for `site.addsitedir`, to stand first in `sys.path`.
     pub python_path: Vec<String>,
+    /// Settings of the interpreters, the least specific first.
+    pub layers: Vec<Layer>,
     /// The MPM runs several threads in a child.
     pub multithread: bool,
     /// The MPM runs several children.

@@ -221,6 +221,7 @@ fn config(directory: &std::path::Path, processes: u32) -> PoolConfig {
         env: vec![("FAKE".to_owned(), directory.join("behaviour").display().to_string())],
         utf8_mode: true,
         python_path: Vec::new(),
+        layers: Vec::new(),
         main_script: None,
         preload: Vec::new(),
         maximum_requests: 0,
