@@ -235,7 +235,7 @@ directives! {
         "On|Off", "Off", c"Accepts request bodies with chunked transfer encoding.";
     MapHEADToGET c"WSGIMapHEADToGET" FILE Kind::SwitchOrAuto, Inner EFFECT,
         "On|Off|Auto", "Auto", c"Shows HEAD requests to the application as GET; Auto does so where an output filter needs the body.";
-    IgnoreActivity c"WSGIIgnoreActivity" FILE Kind::Switch, Inner LATER,
+    IgnoreActivity c"WSGIIgnoreActivity" FILE Kind::Switch, Inner EFFECT,
         "On|Off", "Off", c"Keeps requests here from restarting the inactivity timer of a daemon process.";
     TrustedProxyHeaders c"WSGITrustedProxyHeaders" FILE Kind::Headers, InnerCollected LATER,
         "header ...", "none", c"Lists the request headers by which a proxy tells about its client.";
@@ -243,7 +243,7 @@ directives! {
         "address[/bits] ...", "any", c"Lists the addresses of proxies whose headers are believed.";
     EnableSendfile c"WSGIEnableSendfile" FILE Kind::Switch, Inner LATER,
         "On|Off", "Off", c"Lets wsgi.file_wrapper use sendfile.";
-    PassApacheRequest c"WSGIPassApacheRequest" SVD Kind::Switch, Inner LATER,
+    PassApacheRequest c"WSGIPassApacheRequest" SVD Kind::Switch, Inner EFFECT,
         "On|Off", "Off", c"Passes httpd's request record to applications in embedded mode.";
     AccessScript c"WSGIAccessScript" AUTH Kind::Script, Inner LATER,
         "path [application-group=NAME]", "none", c"Names a script whose allow_access decides which clients may come.";

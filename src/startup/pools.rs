@@ -81,6 +81,7 @@ fn pool(
         main_script: sole.map(|sole| utf8(&sole.path, "script")).transpose()?,
         preload: preload(group, preloads)?,
         maximum_requests: group.maximum_requests,
+        inactivity_timeout_ms: u64::from(group.inactivity_timeout) * 1000,
         shutdown_timeout_ms: u64::from(group.shutdown_timeout) * 1000,
         graceful_timeout_ms: u64::from(group.graceful_timeout) * 1000,
         case_insensitive: global.runtime.case_sensitivity == Some(false),

@@ -3,7 +3,7 @@
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use wsgi_wire::keys;
-use wsgi_wire::request::{CONFIRM, Head, Key, Variables};
+use wsgi_wire::request::{CONFIRM, Head, Key, PASS_RECORD, Variables};
 use wsgi_wire::response::Failure;
 
 use crate::exchange::{self, ERROR, Exchange, Outcome};
@@ -244,6 +244,11 @@ fn environ(gil: Gil, interp: &Interp, exchange: &Exchange<'_>, request: &Request
             return Err(gil.raise(Kind::Runtime, "the request's environ is damaged"));
         };
         put(gil, &environ, interp, exchange, key, value)?;
+    }
+    if head.flags & PASS_RECORD != 0 {
+        if let Some(record) = exchange.output.borrow().sink.record() {
+            environ.set_named(c"apache.request_rec", &*gil.capsule(record)?)?;
+        }
     }
     let seconds = |us: i64| gil.float(us as f64 / 1e6);
     environ.set(names.input.get(gil), input)?;

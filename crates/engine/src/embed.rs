@@ -4,6 +4,7 @@
 //! run on httpd's threads. The child offers a table of functions ([`wsgi_wire::host::Host`]).
 
 use core::ffi::{c_char, c_void};
+use core::ptr::NonNull;
 use core::{ptr, slice};
 use std::cell::Cell;
 use std::ffi::CString;
@@ -314,6 +315,11 @@ impl Sink for Outgoing<'_> {
 
     fn try_send(&mut self, _bytes: &[u8]) -> Option<Result<bool, Gone>> {
         None
+    }
+
+    fn record(&self) -> Option<NonNull<c_void>> {
+        // SAFETY: the child's function, for the request that it passed.
+        NonNull::new(unsafe { (self.calls.host.record)(self.calls.request) })
     }
 
     fn confirm(&mut self) {}

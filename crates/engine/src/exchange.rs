@@ -5,8 +5,9 @@
 //! which is cut at the end of the request. Its cells are only touched with the GIL held: it is their
 //! lock, and a cell found borrowed means that another thread waits in it without the GIL.
 
+use core::ffi::c_void;
 use std::cell::{Cell, RefCell};
-use std::ptr;
+use std::ptr::{self, NonNull};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
@@ -57,6 +58,10 @@ pub trait Sink {
     /// As `send`, but without waiting, with the GIL held. Nothing when it does not want to; false when
     /// the rest waits for `send` to be called with no bytes.
     fn try_send(&mut self, bytes: &[u8]) -> Option<Result<bool, Gone>>;
+    /// The host's own record of the request: httpd's `request_rec`, in embedded mode.
+    fn record(&self) -> Option<NonNull<c_void>> {
+        None
+    }
     /// Tells the child that the request will be executed and its body is wanted.
     fn confirm(&mut self);
     /// Logs a record: one line or several, with newlines between them. `now`: it should not wait for what else there

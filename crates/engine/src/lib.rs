@@ -8,6 +8,7 @@
 //! run time. `unsafe` stands in `py`, `object`, `sys`, `types`, `threads`, and in few places of `interp`, `exchange`,
 //! `adapter`, `embed` and `python`.
 
+mod activity;
 mod adapter;
 mod connection;
 mod daemon;

@@ -25,6 +25,7 @@ pub fn pool() -> PoolConfig {
         main_script: None,
         preload: Vec::new(),
         maximum_requests: 0,
+        inactivity_timeout_ms: 0,
         shutdown_timeout_ms: 5_000,
         graceful_timeout_ms: 15_000,
         case_insensitive: false,

@@ -75,6 +75,9 @@ pub struct PoolConfig {
     pub preload: Vec<Preload>,
     /// Requests after which a process is replaced; 0: never.
     pub maximum_requests: u64,
+    /// How long a process may be without requests before it is replaced, milliseconds; 0: for ever.
+    #[serde(default)]
+    pub inactivity_timeout_ms: u64,
     /// From the decision to end a process to SIGKILL, milliseconds.
     pub shutdown_timeout_ms: u64,
     /// How long a replaced process may finish its requests, milliseconds; 0: no limit.

@@ -225,6 +225,7 @@ fn config(directory: &std::path::Path, processes: u32) -> PoolConfig {
         main_script: None,
         preload: Vec::new(),
         maximum_requests: 0,
+        inactivity_timeout_ms: 0,
         shutdown_timeout_ms: 1_000,
         graceful_timeout_ms: 3_000,
         case_insensitive: false,
