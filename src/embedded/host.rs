@@ -117,6 +117,7 @@ impl<'r> Serving<'r> {
             (Some(BodyError::TimedOut), _) => 408,
             (Some(BodyError::Refused(status)), _) => status,
             (Some(BodyError::Gone), _) | (None, Failure::ClientGone) => 400,
+            (None, Failure::Timeout) => 504,
             (None, _) => 500,
         }
     }

@@ -74,6 +74,8 @@ pub struct Objects {
     pub input: Stored,
     /// `mod_wsgi.FileWrapper`
     pub file_wrapper: Stored,
+    /// `mod_wsgi.RequestTimeout`
+    pub timeout: Stored,
     /// Functions of the prelude.
     pub file_extent: Stored,
     pub load: Stored,
@@ -257,6 +259,7 @@ impl Interp {
             names: names(gil)?,
             input: types::input_type()?.store(),
             file_wrapper: file_wrapper.store(),
+            timeout: find("RequestTimeout")?.store(),
             file_extent: find("file_extent")?.store(),
             load: find("load")?.store(),
             describe: find("describe")?.store(),

@@ -21,6 +21,7 @@ mod output;
 mod pool;
 mod py;
 mod python;
+mod rules;
 mod script;
 mod sys;
 mod threads;

@@ -4,6 +4,7 @@ import atexit
 import functools
 import hashlib
 import io
+import operator
 import os
 import stat
 import sys
@@ -62,8 +63,9 @@ class FileWrapper:
     __slots__ = ('_filelike', '_blksize', '_closed', '__weakref__', '__dict__')
 
     def __init__(self, filelike, blksize=8192):
+        blksize = operator.index(blksize)
         if blksize < 0:
-            raise ValueError('block size must not be negative')
+            raise ValueError('blksize must not be negative')
         self._filelike = filelike
         self._blksize = blksize
         self._closed = False
@@ -128,16 +130,20 @@ class Log:
         self._flush = _log_flush
 
     def write(self, data):
+        return self._put(data, 4)
+
+    def writelines(self, lines):
+        for line in lines:
+            self._put(line, 4)
+
+    def _put(self, data, depth):
         if isinstance(data, str):
+            _warn_of_text(self.name, depth)
             data = data.encode('utf-8', 'replace')
         elif type(data) is not bytes:
             data = bytes(memoryview(data))
         self._write(self._stream, data)
         return len(data)
-
-    def writelines(self, lines):
-        for line in lines:
-            self.write(line)
 
     def flush(self):
         self._flush(self._stream)
@@ -159,6 +165,14 @@ class Log:
 
     def fileno(self):
         raise OSError('%s is not a file, it has no descriptor' % self.name)
+
+
+@functools.cache
+def _warn_of_text(name, depth):
+    import warnings
+
+    text = 'Writing str to the buffer below %s is deprecated; write a bytes-like object instead.' % name
+    warnings.warn(text, DeprecationWarning, depth)
 
 
 def _text(stream, name):

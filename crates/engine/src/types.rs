@@ -158,7 +158,8 @@ unsafe extern "C" fn start_response(
             [status, headers] => exchange.start(gil, status, headers, None)?,
             [status, headers, exc_info] => exchange.start(gil, status, headers, Some(exc_info))?,
             other => {
-                let text = format!("start_response() takes 2 or 3 positional arguments ({} given)", other.len());
+                let limit = if other.len() < 2 { "at least 2" } else { "at most 3" };
+                let text = format!("start_response() takes {limit} arguments ({} given)", other.len());
                 return Err(gil.raise(Kind::Type, &text));
             }
         }

@@ -173,6 +173,8 @@ pub enum Failure {
     Interpreter = 4,
     /// The client went away while the application wrote; nothing is wrong with the application.
     ClientGone = 5,
+    /// `mod_wsgi.RequestTimeout` ended the request.
+    Timeout = 6,
 }
 
 impl Failure {
@@ -183,6 +185,7 @@ impl Failure {
             3 => Failure::Protocol,
             4 => Failure::Interpreter,
             5 => Failure::ClientGone,
+            6 => Failure::Timeout,
             _ => Failure::Application,
         }
     }
