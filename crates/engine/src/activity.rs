@@ -100,7 +100,7 @@ mod tests {
         assert!(Activity::new(0).engage().is_none());
         let activity = Activity::new(1_000_000);
         drop(activity.engage());
-        assert!(matches!(activity.next(), Next::In(left) if left <= seconds(1_000)));
+        assert!(matches!(activity.next(), Next::In(left) if left <= seconds(1_001)));
         assert!(activity.last_ms.load(Ordering::Relaxed) > 0);
     }
 }
