@@ -136,6 +136,7 @@ def whole_records(log, pattern, lines=4):
     return len(records)
 
 
+@pytest.mark.mpms("event")
 def test_lines_of_a_record_stay_together_when_threads_log(httpd, mode):
     httpd.log.allow("r0|app")
     script = httpd.app("logs")
@@ -145,6 +146,7 @@ def test_lines_of_a_record_stay_together_when_threads_log(httpd, mode):
     assert whole_records(httpd.log, r"r0\.\d+\.\d+") == 200
 
 
+@pytest.mark.mpms("event")
 def test_lines_of_a_record_stay_together_when_requests_log(httpd, mode):
     httpd.log.allow("r0|app")
     script = httpd.app("logs")
