@@ -18,7 +18,11 @@ APLOG_USE_MODULE(wsgi);
 
 void wsgi_log_rerror(const request_rec *r, int level, const char *text, apr_size_t len)
 {
-    ap_log_rerror(APLOG_MARK, level, 0, r, "%.*s", (int) len, text);
+    if (r->filename) {
+        ap_log_rerror(APLOG_MARK, level, 0, r, "[script %s] %.*s", r->filename, (int) len, text);
+    } else {
+        ap_log_rerror(APLOG_MARK, level, 0, r, "%.*s", (int) len, text);
+    }
 }
 
 void wsgi_log_error(const server_rec *s, int level, const char *text, apr_size_t len)

@@ -282,9 +282,14 @@ fn encode(
 ) {
     let script = script_of(request, settings);
     let alone = group.is_some_and(|group| group.main_script.as_deref() == Some(script));
-    let reload = if settings.script_reloading { request::RELOAD } else { 0 };
+    let flag = |is_set: bool, flag: u8| if is_set { flag } else { 0 };
+    let flags = flag(settings.script_reloading, request::RELOAD)
+        | flag(alone, request::MAIN)
+        | flag(settings.pass_apache_request && group.is_none(), request::PASS_RECORD)
+        | flag(settings.ignore_activity, request::IGNORE_ACTIVITY);
     let head = Head {
-        flags: reload | if alone { request::MAIN } else { 0 },
+        flags,
+        log_level: request.log_level(),
         mtime_us: if settings.script_reloading { mtime_us(request, settings) } else { 0 },
         request_start_us: request.start_us(),
         queue_start_us: if group.is_some() { now_us() } else { 0 },

@@ -75,6 +75,7 @@ impl fmt::Display for Lost {
                 write!(f, "the interpreter of the application group could not be made")
             }
             Lost::Failed(Failure::Protocol) => write!(f, "the engine could not read the request"),
+            Lost::Failed(Failure::Timeout) => write!(f, "RequestTimeout ended the request"),
             Lost::Failed(_) => write!(f, "the application raised an exception before its response"),
             Lost::Broken(error) => write!(f, "the connection to the daemon process broke: {error}"),
         }
@@ -87,14 +88,14 @@ pub(super) fn after(lost: &Lost, can_repeat: bool) -> Ending {
         Lost::Unread | Lost::Stale if can_repeat => Ending::Again,
         Lost::Unread | Lost::Stale => Ending::Status(503),
         Lost::Closed | Lost::Garbage(_) | Lost::Broken(_) => Ending::Status(502),
-        Lost::TimedOut(_) => Ending::Status(504),
+        Lost::TimedOut(_) | Lost::Failed(Failure::Timeout) => Ending::Status(504),
         Lost::Failed(_) => Ending::Status(500),
     }
 }
 
 /// The engine has said and logged what went wrong; a second line adds nothing.
 pub(super) fn is_logged(lost: &Lost) -> bool {
-    matches!(lost, Lost::Failed(Failure::Application | Failure::Load | Failure::Interpreter))
+    matches!(lost, Lost::Failed(Failure::Application | Failure::Load | Failure::Interpreter | Failure::Timeout))
 }
 
 /// No connection could be handed to the process.
@@ -155,5 +156,6 @@ mod tests {
         assert_eq!(after(&Lost::Garbage(DecodeError::UnknownTag(9)), true), Ending::Status(502));
         assert_eq!(after(&Lost::TimedOut(Duration::from_secs(1)), true), Ending::Status(504));
         assert_eq!(after(&Lost::Failed(Failure::Application), true), Ending::Status(500));
+        assert_eq!(after(&Lost::Failed(Failure::Timeout), true), Ending::Status(504));
     }
 }

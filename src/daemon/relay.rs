@@ -2,7 +2,7 @@
 
 use wsgi_wire::bytes::DecodeError;
 use wsgi_wire::frame::{self, Header, Tag};
-use wsgi_wire::response::{Failure, FilePart, Head, LogLine};
+use wsgi_wire::response::{Failure, FilePart, Head, LogRecord};
 
 use super::scan::Scan;
 use crate::httpd::output::{Output, Then};
@@ -140,8 +140,8 @@ impl<'r> Relay<'r> {
     fn take_frame(&mut self, header: Header, payload: &[u8]) -> Result<(), DecodeError> {
         match header.tag {
             Tag::Log => {
-                let line = LogLine::decode(payload)?;
-                self.request.log_bytes(line.level.into(), line.text);
+                let record = LogRecord::decode(payload)?;
+                self.request.log_record(record.level.into(), record.text);
             }
             Tag::Head if matches!(self.progress, Progress::Waiting | Progress::Wanted) => {
                 self.instead = respond::set_head(self.request, &Head::decode(payload)?, self.error_override);

@@ -289,6 +289,29 @@ mod tests {
     }
 
     #[test]
+    fn containers_apply_by_group_and_the_more_specific_ones_later() {
+        let mut reader = Reader::default();
+        for selectors in [
+            "process-group=g application-group=a",
+            "process-group=g",
+            "",
+            "application-group=b",
+            "process-group=%{GLOBAL}",
+            "process-group=h application-group=c",
+        ] {
+            reader.read(MAIN, &format!("<WSGIInterpreterOptions {selectors}>")).unwrap();
+            reader.global.close_interpreter_options();
+        }
+        let found = |group: &[u8]| -> Vec<usize> {
+            let layers = reader.global.layers_of(group).into_iter();
+            layers.map(|found| reader.global.layers.iter().position(|layer| layer == found).unwrap()).collect()
+        };
+        assert_eq!(found(b"g"), [2, 1, 3, 0]);
+        assert_eq!(found(b""), [2, 3, 4]);
+        assert!(reader.global.tells_interpreters_apart(b"h"));
+    }
+
+    #[test]
     fn a_virtual_host_has_its_own_before_the_main_servers() {
         let (mut main, mut vhost) = (Reader::default(), Reader::default());
         main.read(MAIN, "WSGIScriptAlias / /main.wsgi").unwrap();

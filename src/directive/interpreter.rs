@@ -67,7 +67,32 @@ pub(super) fn open(row: &Row, args: &[u8], place: &Place<'_>, global: &mut Globa
     Ok(())
 }
 
+impl InterpreterLayer {
+    /// How specific it is: the number of its selectors.
+    fn score(&self) -> usize {
+        usize::from(self.process_group.is_some()) + usize::from(self.application_group.is_some())
+    }
+
+    /// Whether it applies to interpreters of the processes of `process_group` (empty: embedded mode).
+    fn is_for(&self, process_group: &[u8]) -> bool {
+        self.process_group.as_ref().is_none_or(|name| **name == *process_group)
+    }
+}
+
 impl GlobalConfig {
+    /// The containers for `process_group` (empty: embedded mode), the most specific last; of two that are equally
+    /// specific the one that stands later in the file is later.
+    pub fn layers_of(&self, process_group: &[u8]) -> Vec<&InterpreterLayer> {
+        let mut found: Vec<_> = self.layers.iter().filter(|layer| layer.is_for(process_group)).collect();
+        found.sort_by_key(|layer| layer.score());
+        found
+    }
+
+    /// Whether a container is for some interpreters of `process_group` and not for others.
+    pub fn tells_interpreters_apart(&self, process_group: &[u8]) -> bool {
+        self.layers_of(process_group).iter().any(|layer| layer.application_group.is_some())
+    }
+
     /// Where a directive goes that a container may hold: the open container, or the top level.
     pub(super) fn interpreter_options(&mut self) -> &mut InterpreterOptions {
         match self.open_layer {

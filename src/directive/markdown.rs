@@ -96,6 +96,7 @@ fn value(row: &OptionRow) -> String {
         (OptionKind::Word, "lang" | "locale") => "en_US.UTF-8".into(),
         (OptionKind::User | OptionKind::Group | OptionKind::GroupList, _) => "www-data".into(),
         (OptionKind::AbsolutePath, "python") => "/usr/bin/python3".into(),
+        (OptionKind::AbsolutePath, "spool-directory") => "/var/tmp".into(),
         (OptionKind::Word | OptionKind::AbsolutePath, _) => "/srv/site".into(),
         (OptionKind::SearchPath, _) => "/srv/site/lib:/srv/common".into(),
         (OptionKind::Environment, _) => "TZ=Europe/Berlin".into(),

@@ -135,7 +135,7 @@ options! {
     RestartInterval "restart-interval" Seconds, LATER, "0 (off)", "Seconds that a process lives before it is replaced.";
     StartupTimeout "startup-timeout" Seconds, LATER, "0 (off)", "Seconds that loading the script may take.";
     DeadlockTimeout "deadlock-timeout" Seconds, LATER, "300", "Seconds that Python's global lock may be held before the process is replaced.";
-    InactivityTimeout "inactivity-timeout" Seconds, LATER, "0 (off)", "Seconds without requests after which a process is restarted.";
+    InactivityTimeout "inactivity-timeout" Seconds, EFFECT, "0 (off)", "Seconds without requests after which a process is restarted.";
     RequestTimeout "request-timeout" Seconds, LATER, "0 (off)", "Seconds that a request may take.";
     InterruptTimeout "interrupt-timeout" Seconds, LATER, "0 (off)", "Seconds that an interrupted request has to end.";
     GracefulTimeout "graceful-timeout" Seconds, EFFECT, "15", "Seconds that a process which is to be replaced may go on with its requests.";

@@ -235,7 +235,7 @@ directives! {
         "On|Off", "Off", c"Accepts request bodies with chunked transfer encoding.";
     MapHEADToGET c"WSGIMapHEADToGET" FILE Kind::SwitchOrAuto, Inner EFFECT,
         "On|Off|Auto", "Auto", c"Shows HEAD requests to the application as GET; Auto does so where an output filter needs the body.";
-    IgnoreActivity c"WSGIIgnoreActivity" FILE Kind::Switch, Inner LATER,
+    IgnoreActivity c"WSGIIgnoreActivity" FILE Kind::Switch, Inner EFFECT,
         "On|Off", "Off", c"Keeps requests here from restarting the inactivity timer of a daemon process.";
     TrustedProxyHeaders c"WSGITrustedProxyHeaders" FILE Kind::Headers, InnerCollected EFFECT,
         "header ...", "none", c"Lists the request headers by which a proxy tells about its client.";
@@ -243,7 +243,7 @@ directives! {
         "address[/bits] ...", "any", c"Lists the addresses of proxies whose headers are believed.";
     EnableSendfile c"WSGIEnableSendfile" FILE Kind::Switch, Inner LATER,
         "On|Off", "Off", c"Lets wsgi.file_wrapper use sendfile.";
-    PassApacheRequest c"WSGIPassApacheRequest" SVD Kind::Switch, Inner LATER,
+    PassApacheRequest c"WSGIPassApacheRequest" SVD Kind::Switch, Inner EFFECT,
         "On|Off", "Off", c"Passes httpd's request record to applications in embedded mode.";
     AccessScript c"WSGIAccessScript" AUTH Kind::Script, Inner LATER,
         "path [application-group=NAME]", "none", c"Names a script whose allow_access decides which clients may come.";
@@ -285,11 +285,11 @@ directives! {
         "On|Off", "Off", c"Gives each named interpreter a lock of its own (Python 3.12 and later).";
     FreeThreading c"WSGIFreeThreading" S Kind::Switch, Last LATER,
         "On|Off", "Off", c"Lets free-threaded builds of Python run without the global lock.";
-    RestrictStdin c"WSGIRestrictStdin" S Kind::Switch, Last LATER,
+    RestrictStdin c"WSGIRestrictStdin" S Kind::Switch, Last EFFECT,
         "On|Off", "Off", c"Makes any use of sys.stdin an error.";
-    RestrictStdout c"WSGIRestrictStdout" S Kind::Switch, Last LATER,
+    RestrictStdout c"WSGIRestrictStdout" S Kind::Switch, Last EFFECT,
         "On|Off", "Off", c"Makes any use of sys.stdout an error.";
-    RestrictSignal c"WSGIRestrictSignal" S Kind::Switch, Last LATER,
+    RestrictSignal c"WSGIRestrictSignal" S Kind::Switch, Last EFFECT,
         "On|Off", "On", c"Keeps applications from registering signal handlers.";
     CaseSensitivity c"WSGICaseSensitivity" S Kind::Switch, Last EFFECT,
         "On|Off", "On", c"Says whether the file system tells upper from lower case.";
@@ -303,7 +303,7 @@ directives! {
         "seconds", "0 (off)", c"Reports requests that last longer to the telemetry service.";
     TelemetryOptions c"WSGITelemetryOptions" S Kind::TelemetryOptions, Last LATER,
         "[+|-]CaptureUserAgent|All|None", "None", c"Chooses what telemetry reports contain.";
-    InterpreterOptions c"<WSGIInterpreterOptions" S Kind::Container, Collect LATER,
+    InterpreterOptions c"<WSGIInterpreterOptions" S Kind::Container, Collect EFFECT,
         "[process-group=NAME] [application-group=NAME]>", "none", c"Holds directives for the interpreters of one group.";
 }
 

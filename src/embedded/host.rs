@@ -121,6 +121,7 @@ impl<'r> Serving<'r> {
             (Some(BodyError::TimedOut), _) => 408,
             (Some(BodyError::Refused(status)), _) => status,
             (Some(BodyError::Gone), _) | (None, Failure::ClientGone) => 400,
+            (None, Failure::Timeout) => 504,
             (None, _) => 500,
         }
     }
@@ -201,7 +202,7 @@ unsafe extern "C" fn log(request: *mut c_void, level: u8, text: *const u8, len: 
         (),
         |_| {},
         || match serving {
-            Some(serving) => serving.request.log_bytes(level.into(), text),
+            Some(serving) => serving.request.log_record(level.into(), text),
             None => process::log_main(level.into(), text),
         },
     );

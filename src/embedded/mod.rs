@@ -13,6 +13,7 @@ use std::os::fd::OwnedFd;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use wsgi_wire::layers::Layer;
 use wsgi_wire::pool::EmbedConfig;
 use wsgi_wire::response::Failure;
 
@@ -37,6 +38,7 @@ pub(crate) struct Embedded {
     engine_file: OwnedFd,
     home: Option<String>,
     path: Vec<String>,
+    layers: Vec<Layer>,
     case_insensitive: bool,
     keep_interpreters: bool,
     engine: OnceLock<Result<Engine, String>>,
@@ -45,13 +47,14 @@ pub(crate) struct Embedded {
 
 impl Embedded {
     /// What the configuration says of embedded Python; starts nothing.
-    pub(crate) fn new(global: &GlobalConfig, engine_file: OwnedFd) -> Embedded {
+    pub(crate) fn new(global: &GlobalConfig, layers: Vec<Layer>, engine_file: OwnedFd) -> Embedded {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let path = global.interpreter.python_path.as_deref().unwrap_or_default();
         Embedded {
             engine_file,
             home: global.runtime.python_home.as_deref().map(text),
             path: path.iter().map(|entry| text(entry)).collect(),
+            layers,
             case_insensitive: global.runtime.case_sensitivity == Some(false),
             keep_interpreters: global.runtime.destroy_interpreter == Some(false),
             engine: OnceLock::new(),
@@ -74,11 +77,13 @@ impl Embedded {
             python,
             python_home: self.home.clone().filter(|home| !is_venv(home)),
             python_path: self.path.clone(),
+            layers: self.layers.clone(),
             multithread: threads > 1,
             multiprocess: processes > 1,
             threads,
             processes,
             case_insensitive: self.case_insensitive,
+            log_level: process::main_log_level(),
             apache_version: process::version(),
             keep_interpreters: self.keep_interpreters,
         };

@@ -1,4 +1,8 @@
-//! Lines for httpd's error logs, through the module's own log level (`LogLevel wsgi:debug`).
+//! Lines for httpd's error logs, through the module's own log level (`LogLevel wsgi:debug`). Those of a request
+//! name its client, as httpd does it, and its script, as mod_wsgi does it.
+
+use std::borrow::Cow;
+use std::sync::{Mutex, PoisonError};
 
 use super::bindings as sys;
 use super::request::Request;
@@ -27,21 +31,28 @@ pub(crate) enum Level {
 const LONGEST: usize = 7600;
 
 impl Request<'_> {
-    /// Whether a line of this level would be written.
-    pub(crate) fn logs(self, level: Level) -> bool {
+    /// APLOG level of the module for this request: lines above it are not written.
+    pub(crate) fn log_level(self) -> u8 {
         // SAFETY: the request is valid, and the index is the module's.
         let limit = unsafe { sys::ap_get_request_module_loglevel(self.raw(), crate::hooks::module_index()) };
-        level as i32 <= limit
+        u8::try_from(limit.clamp(0, 15)).unwrap_or(15)
     }
 
-    /// Writes one line, with the request's client and virtual host.
+    /// Whether a line of this level would be written.
+    pub(crate) fn logs(self, level: Level) -> bool {
+        level as i32 <= self.log_level().into()
+    }
+
+    /// Writes one line, with the request's client, script and virtual host.
     pub(crate) fn log(self, level: Level, text: &str) {
-        self.log_bytes(level as i32, text.as_bytes());
+        self.log_record(level as i32, text.as_bytes());
     }
 
-    /// Writes a line of any bytes in pieces that httpd does not cut; it escapes what is not printable.
-    pub(crate) fn log_bytes(self, level: i32, text: &[u8]) {
-        for piece in pieces(text) {
+    /// Writes the lines of a record, any bytes, together: no other thread of this process writes between them.
+    pub(crate) fn log_record(self, level: i32, text: &[u8]) {
+        let room = LONGEST - self.filename().len().min(LONGEST / 2);
+        let _one = RECORD.lock().unwrap_or_else(PoisonError::into_inner);
+        for piece in pieces(text, room) {
             // SAFETY: request and text are valid for the call.
             unsafe { sys::wsgi_log_rerror(self.raw(), level, piece.as_ptr().cast(), piece.len() as sys::apr_size_t) };
         }
@@ -51,19 +62,34 @@ impl Request<'_> {
 impl Server<'_> {
     /// Writes one line to the server's error log.
     pub(crate) fn log(self, level: Level, text: &str) {
-        self.log_bytes(level as i32, text.as_bytes());
+        self.log_record(level as i32, text.as_bytes());
     }
 
-    /// As [`Request::log_bytes`].
-    pub(crate) fn log_bytes(self, level: i32, text: &[u8]) {
-        for piece in pieces(text) {
+    /// As [`Request::log_record`].
+    pub(crate) fn log_record(self, level: i32, text: &[u8]) {
+        let _one = RECORD.lock().unwrap_or_else(PoisonError::into_inner);
+        for piece in pieces(text, LONGEST) {
             // SAFETY: server and text are valid for the call.
             unsafe { sys::wsgi_log_error(self.raw(), level, piece.as_ptr().cast(), piece.len() as sys::apr_size_t) };
         }
     }
 }
 
-fn pieces(text: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let empty: Option<&[u8]> = text.is_empty().then_some(b"");
-    empty.into_iter().chain(text.chunks(LONGEST))
+/// Held while the lines of a record are written.
+static RECORD: Mutex<()> = Mutex::new(());
+
+/// The lines of a record, the long ones in pieces of `room` bytes that httpd does not cut. httpd escapes what is not
+/// printable, but it ends at a null character, which becomes `\0`.
+fn pieces(text: &[u8], room: usize) -> impl Iterator<Item = Cow<'_, [u8]>> {
+    text.split(|byte| *byte == b'\n').flat_map(move |line| {
+        let empty: Option<&[u8]> = line.is_empty().then_some(b"");
+        empty
+            .into_iter()
+            .chain(line.chunks(room))
+            .map(|piece| if piece.contains(&0) { Cow::Owned(shown(piece)) } else { Cow::Borrowed(piece) })
+    })
+}
+
+fn shown(piece: &[u8]) -> Vec<u8> {
+    piece.iter().flat_map(|byte| if *byte == 0 { &b"\\0"[..] } else { std::slice::from_ref(byte) }).copied().collect()
 }

@@ -196,10 +196,17 @@ pub(crate) fn environment() -> Vec<CString> {
     std::env::vars_os().filter_map(pair).collect()
 }
 
-/// Writes a line that belongs to no request into the main server's log.
+/// The module's log level of the main server.
+pub(crate) fn main_log_level() -> u8 {
+    // SAFETY: httpd's main server lives as long as any child.
+    let level = unsafe { Server::from_raw(sys::ap_server_conf) }.log_level();
+    u8::try_from(level.clamp(0, 15)).unwrap_or(15)
+}
+
+/// Writes a record that belongs to no request into the main server's log.
 pub(crate) fn log_main(level: i32, text: &[u8]) {
     // SAFETY: httpd's main server lives as long as any child.
-    unsafe { Server::from_raw(sys::ap_server_conf) }.log_bytes(level, text);
+    unsafe { Server::from_raw(sys::ap_server_conf) }.log_record(level, text);
 }
 
 /// For `guard` where no request is at hand.

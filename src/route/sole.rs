@@ -1,7 +1,9 @@
 //! Which scripts the configuration sends to which process group, seen before any request.
 
 use super::permit::may_use;
-use crate::directive::{Alias, AliasTarget, GlobalConfig, ImportScript, ServerConfig, ServerKey, Text, shown};
+use crate::directive::{
+    Alias, AliasTarget, GlobalConfig, ImportScript, ProcessGroup, ServerConfig, ServerKey, Text, shown,
+};
 
 /// Every server with its merged record; the main server is among them.
 pub type Servers<'a> = [(ServerKey, &'a ServerConfig)];
@@ -24,7 +26,12 @@ pub fn alone(global: &GlobalConfig, servers: &Servers<'_>, is_directory: &dyn Fn
         return vec![None; global.groups.len()];
     }
     let routes = routes(global, servers, is_directory);
-    global.groups.iter().map(|group| sole(routes.iter().filter(|route| route.reaches(&group.name)))).collect()
+    let of_group = |group: &ProcessGroup| {
+        // Who has options for an interpreter by its name wants that interpreter, and not the main one in its place.
+        let may_be_main = !global.tells_interpreters_apart(&group.name);
+        may_be_main.then(|| sole(routes.iter().filter(|route| route.reaches(&group.name)))).flatten()
+    };
+    global.groups.iter().map(of_group).collect()
 }
 
 /// One way for requests: to these groups, with this script.
@@ -307,6 +314,7 @@ mod tests {
             &[&[define, "WSGIScriptAlias / /srv/x/ process-group=g"]],
             &[&[define, "WSGIScriptAliasMatch ^/(.*) /srv/$1 process-group=g"]],
             &[&[define, alias, "WSGIDispatchScript /d"]],
+            &[&[define, alias, "<WSGIInterpreterOptions application-group=x>"]],
             &[&[define, alias, "WSGIHandlerScript md /md process-group=g"]],
             &[&[define, alias, "WSGIImportScript /i process-group=g application-group=x"]],
         ];

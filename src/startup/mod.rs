@@ -5,6 +5,7 @@
 //! pass, and each restart, starts anything.
 
 mod companions;
+mod layers;
 mod pools;
 mod supervisor;
 
@@ -91,7 +92,8 @@ fn begin(pconf: Pool<'_>, main: Server<'_>) -> Result<(), Vec<String>> {
             script_group: pool.script_group,
         })
         .collect();
-    let embedded = Embedded::new(&reading.global, engine);
+    let layers = layers::of(&reading.global, b"").map_err(one)?;
+    let embedded = Embedded::new(&reading.global, layers, engine);
     let dispatch = supervisor::dispatch_end(main).map_err(one)?;
     let pid = AtomicU32::new(std::process::id());
     let advice = Advice::default();

@@ -15,6 +15,7 @@ use crate::httpd::process;
 use crate::httpd::server::Server;
 use crate::live;
 use crate::route::{Preload, Sole};
+use crate::startup::layers;
 
 /// A process group, ready to be started.
 pub(super) struct Pool {
@@ -79,9 +80,11 @@ fn pool(
         utf8_mode: utf8_mode(group),
         env: environment(group)?,
         python_path: list(group.python_path.as_deref().unwrap_or_default(), "python-path")?,
+        layers: layers::of(global, &group.name)?,
         main_script: sole.map(|sole| utf8(&sole.path, "script")).transpose()?,
         preload: preload(group, preloads)?,
         maximum_requests: group.maximum_requests,
+        inactivity_timeout_ms: u64::from(group.inactivity_timeout) * 1000,
         shutdown_timeout_ms: u64::from(group.shutdown_timeout) * 1000,
         graceful_timeout_ms: u64::from(group.graceful_timeout) * 1000,
         case_insensitive: global.runtime.case_sensitivity == Some(false),

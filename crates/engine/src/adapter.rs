@@ -3,13 +3,13 @@
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use wsgi_wire::keys;
-use wsgi_wire::request::{CONFIRM, Head, Key, Variables};
+use wsgi_wire::request::{CONFIRM, Head, Key, PASS_RECORD, Variables};
 use wsgi_wire::response::{Failure, FilePart};
 
-use crate::exchange::{self, ERROR, Exchange, Outcome};
+use crate::exchange::{self, ERROR, Exchange, INFO, Outcome};
 use crate::interp::Interp;
 use crate::output::Stop;
-use crate::py::{Any, Gil, Kind, Owned, Raised, Res};
+use crate::py::{Any, Exception, Gil, Kind, Owned, Raised, Res};
 use crate::script::{self, Reporter};
 use crate::{sys, types};
 
@@ -68,10 +68,26 @@ fn resource<'r>(request: &Request<'r>) -> &'r [u8] {
 
 /// Logs the exception that ended the request.
 fn failed(gil: Gil, interp: &Interp, exchange: &Exchange<'_>, head: &Head<'_>, raised: Raised) -> Outcome {
+    let exception = gil.fetch(raised);
+    let reporter = Reporter(Some(exchange));
+    if is_timeout(gil, interp, &exception) {
+        let is_begun = exchange.output.try_borrow().map_or(true, |output| output.is_handed());
+        let what = if is_begun { "the response, which was begun, is cut short" } else { "the client gets 504" };
+        reporter.record(gil, INFO, &format!("Request interrupted by RequestTimeout; {what}."));
+        return Outcome::Failed(Failure::Timeout);
+    }
     let script = String::from_utf8_lossy(head.script);
     let what = format!("Exception occurred processing WSGI script '{script}'.");
-    Reporter(Some(exchange)).exception(gil, interp, &what, gil.fetch(raised));
+    reporter.exception(gil, interp, &what, exception);
     Outcome::Failed(Failure::Application)
+}
+
+fn is_timeout(gil: Gil, interp: &Interp, exception: &Exception) -> bool {
+    let found = exception.value.is_instance(interp.objects.timeout.get(gil));
+    found.unwrap_or_else(|raised| {
+        drop(gil.fetch(raised));
+        false
+    })
 }
 
 /// Calls the application, sends what it returns, and closes that.
@@ -89,30 +105,36 @@ fn call(
     drop((environ, start_response));
     let sent = send(gil, interp, exchange, &result);
     // "the iterable's close() must be called upon completion, whether the request was completed
-    // normally, or terminated early" (PEP 3333). An exception of its own changes nothing.
-    let raised = match sent {
-        Err(Stop::Raised) => Some(gil.fetch(Raised)),
-        _ => None,
+    // normally, or terminated early" (PEP 3333).
+    let failure = match sent {
+        Ok(()) => None,
+        Err(Stop::Raised) => Some(failed(gil, interp, exchange, &request.head, Raised)),
+        Err(Stop::Gone) => Some(Outcome::Failed(Failure::ClientGone)),
     };
     if result.as_sequence().is_none() {
-        if let Err(raised) = close(gil, interp, &result) {
-            failed(gil, interp, exchange, &request.head, raised);
-        }
+        close(gil, interp, exchange, &request.head, &result);
     }
     drop(result);
-    if let Some(raised) = raised {
-        return Err(gil.raise_again(raised.kind, raised.value, raised.traceback));
-    }
-    match sent {
-        Err(_) => Ok(Err(Outcome::Failed(Failure::ClientGone))),
-        Ok(()) => complete(gil, exchange, &request.head),
+    match failure {
+        Some(failure) => Ok(Err(failure)),
+        None => complete(gil, exchange, &request.head),
     }
 }
 
-fn close(gil: Gil, interp: &Interp, result: &Any) -> Res<()> {
-    match result.find_attr(gil, interp.objects.names.close.get(gil))? {
-        Some(close) => close.call0().map(drop),
-        None => Ok(()),
+/// Closes what the application returned. An exception is logged and changes nothing; a RequestTimeout has missed what
+/// it was for.
+fn close(gil: Gil, interp: &Interp, exchange: &Exchange<'_>, head: &Head<'_>, result: &Any) {
+    let closed = match result.find_attr(gil, interp.objects.names.close.get(gil)) {
+        Ok(Some(close)) => close.call0().map(drop),
+        Ok(None) => Ok(()),
+        Err(raised) => Err(raised),
+    };
+    let Err(raised) = closed else { return };
+    let exception = gil.fetch(raised);
+    if !is_timeout(gil, interp, &exception) {
+        let script = String::from_utf8_lossy(head.script);
+        let what = format!("Exception occurred processing WSGI script '{script}'.");
+        Reporter(Some(exchange)).exception(gil, interp, &what, exception);
     }
 }
 
@@ -120,10 +142,9 @@ fn close(gil: Gil, interp: &Interp, result: &Any) -> Res<()> {
 fn complete(gil: Gil, exchange: &Exchange<'_>, head: &Head<'_>) -> Res<Result<Outcome, Outcome>> {
     exchange.await_writers(gil);
     let mut output = exchange.output.borrow_mut();
-    if !output.is_committed() {
-        output.declare(0);
-        output.commit(gil)?;
-    }
+    // Nothing, if it is committed.
+    output.declare(0);
+    output.commit(gil)?;
     let Some((declared, sent)) = output.shortfall() else { return Ok(Ok(Outcome::Complete)) };
     drop(output);
     let script = String::from_utf8_lossy(head.script);
@@ -256,6 +277,11 @@ fn environ(gil: Gil, interp: &Interp, exchange: &Exchange<'_>, request: &Request
             return Err(gil.raise(Kind::Runtime, "the request's environ is damaged"));
         };
         put(gil, &environ, interp, exchange, key, value)?;
+    }
+    if head.flags & PASS_RECORD != 0 {
+        if let Some(record) = exchange.output.borrow().sink.record() {
+            environ.set_named(c"apache.request_rec", &*gil.capsule(record)?)?;
+        }
     }
     let seconds = |us: i64| gil.float(us as f64 / 1e6);
     environ.set(names.input.get(gil), input)?;

@@ -7,7 +7,7 @@ use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use wsgi_wire::frame::{self, HEADER, InputFailure, LAST, Tag, WHOLE};
-use wsgi_wire::response::{FilePart, LogLine};
+use wsgi_wire::response::{FilePart, LogRecord};
 use wsgi_wire::{MAX_PAYLOAD, PROTOCOL};
 
 use crate::exchange::{Body, Gone, Outcome, Sink};
@@ -388,7 +388,7 @@ impl Sink for Outgoing<'_> {
     fn log(&mut self, level: u8, text: &[u8], now: bool) {
         let text = &text[..text.len().min(MAX_PAYLOAD - 1)];
         self.out.extend_from_slice(&frame::header(Tag::Log, false, 1 + text.len()));
-        LogLine { level, text }.encode(self.out);
+        LogRecord { level, text }.encode(self.out);
         // Nothing may follow LAST, so a frame before this one can no more carry it.
         self.last_at = None;
         if now {
@@ -460,7 +460,7 @@ mod tests {
     }
 
     #[test]
-    fn a_log_line_that_no_frame_takes_is_cut() {
+    fn a_log_record_that_no_frame_takes_is_cut() {
         let (ours, _theirs) = UnixStream::pair().expect("a pair of sockets");
         let mut out = Vec::new();
         let mut outgoing = Outgoing::new(ours.as_raw_fd(), &mut out);

@@ -12,7 +12,8 @@ use wsgi_wire::PROTOCOL;
 use wsgi_wire::control::{Cause, Exit, FromDaemon, MAX_MESSAGE, ToDaemon};
 use wsgi_wire::pool::{DaemonConfig, PoolConfig};
 
-use crate::exchange::{ERROR, WARN, process_log};
+use crate::activity::Next;
+use crate::exchange::{self, ERROR, INFO, WARN, process_log};
 use crate::interp::{self, Facts, Interp};
 use crate::pool::Pool;
 use crate::py::Gil;
@@ -88,6 +89,7 @@ fn facts(config: &PoolConfig) -> Facts {
         run_once: config.threads == 1 && config.maximum_requests == 1,
         apache_version: config.apache_version,
         python_path: config.python_path.clone(),
+        layers: config.layers.clone(),
         home: config.home.clone(),
         case_insensitive: config.case_insensitive,
         embedded: false,
@@ -109,13 +111,14 @@ fn show_title(config: &PoolConfig) {
 fn start(gil: Gil, control: RawFd) -> Result<Daemon, (Exit, String)> {
     let DaemonConfig { parent_pid, pool: config, .. } = gil.detach(|| configuration(control))?;
     sys::close_on_exec(control);
+    exchange::set_process_level(config.log_level);
     show_title(&config);
     let signals = sys::signal_pipe().map_err(bootstrap("cannot make a pipe"))?;
     SIGNALS.into_iter().for_each(sys::catch);
     let main = interp::start(gil, facts(&config))
         .map_err(|cause| (Exit::Bootstrap, format!("the interpreter cannot be set up: {cause}")))?;
     threads::adopt_attached(gil, main);
-    let pool = Pool::new(control, config.maximum_requests, config.main_script.as_deref());
+    let pool = Pool::new(control, &config);
     let pool: &'static Pool = Box::leak(Box::new(pool.map_err(bootstrap("cannot make an epoll descriptor"))?));
     preload(gil, main, &config);
     // An application may have set handlers of its own while it was loaded.
@@ -202,7 +205,7 @@ impl Daemon {
             let mut fds =
                 [sys::interest(self.control, libc::POLLIN), sys::interest(self.signals.as_raw_fd(), libc::POLLIN)];
             // An interrupted wait is a signal whose byte is there now.
-            let _ = sys::poll(&mut fds, None);
+            let _ = sys::poll(&mut fds, self.look_at_activity());
             if fds[1].revents != 0 && self.read_signals() {
                 return Ended::Stop;
             }
@@ -210,6 +213,26 @@ impl Daemon {
                 if let Some(ended) = self.read_message() {
                     return ended;
                 }
+            }
+        }
+    }
+
+    /// Asks to be replaced when `inactivity-timeout` is over; else tells how long there is nothing to look at.
+    fn look_at_activity(&self) -> Option<Duration> {
+        if self.pool.is_retired() {
+            return None;
+        }
+        match self.pool.activity.next() {
+            Next::Never => None,
+            Next::In(time) => Some(time),
+            Next::Expired(limit) => {
+                let (name, limit) = (&self.config.name, limit.as_secs_f64());
+                let text = format!(
+                    "process group '{name}': no request for inactivity-timeout={limit}; the process asks to be replaced"
+                );
+                process_log(INFO, text.as_bytes());
+                self.pool.retire(Cause::InactivityTimeout);
+                None
             }
         }
     }

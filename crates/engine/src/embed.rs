@@ -4,6 +4,7 @@
 //! run on httpd's threads. The child offers a table of functions ([`wsgi_wire::host::Host`]).
 
 use core::ffi::{c_char, c_void};
+use core::ptr::NonNull;
 use core::{ptr, slice};
 use std::cell::Cell;
 use std::ffi::CString;
@@ -76,6 +77,7 @@ fn embed(config: &[u8], host: Host) -> Result<(), String> {
     }
     HOST.set(host).map_err(|_| "Python was started in this process before".to_owned())?;
     exchange::set_process_log(server_log);
+    exchange::set_process_level(config.log_level);
     let (finish, finishing) = mpsc::channel();
     let (started, starting) = mpsc::channel();
     let builder = std::thread::Builder::new().name("wsgi-python".to_owned()).stack_size(8 << 20);
@@ -99,6 +101,7 @@ fn facts(config: &EmbedConfig) -> Facts {
         run_once: false,
         apache_version: config.apache_version,
         python_path: config.python_path.clone(),
+        layers: config.layers.clone(),
         home: None,
         case_insensitive: config.case_insensitive,
         embedded: true,
@@ -214,7 +217,7 @@ fn run(payload: &[u8], host: &Host, request: *mut c_void) -> Result<(), Failure>
     let lock = Mutex::new(());
     let calls = Calls { host, request, lock: &lock };
     let (mut body, mut sink) = (Incoming(&calls), Outgoing { calls: &calls, head: None, kept: Vec::new() });
-    let exchange = Exchange::new(&mut body, &mut sink, thread_id());
+    let exchange = Exchange::new(&mut body, &mut sink, thread_id(), head.log_level);
     let turn = turn::begin();
     let (outcome, has_reader) = threads::attach(interp, |gil| {
         let outcome = adapter::run(gil, interp, &exchange, Request { head, variables, taken_us: 0 });
@@ -321,6 +324,11 @@ impl Sink for Outgoing<'_> {
         // SAFETY: the child's function, for the request that it passed; the descriptor is open during the call.
         let taken = unsafe { (self.calls.host.file)(self.calls.request, file.as_raw_fd(), part.offset, part.length) };
         if taken == 0 { Ok(()) } else { Err(Gone) }
+    }
+
+    fn record(&self) -> Option<NonNull<c_void>> {
+        // SAFETY: the child's function, for the request that it passed.
+        NonNull::new(unsafe { (self.calls.host.record)(self.calls.request) })
     }
 
     fn confirm(&mut self) {}

@@ -5,10 +5,12 @@
 //! which is cut at the end of the request. Its cells are only touched with the GIL held: it is their
 //! lock, and a cell found borrowed means that another thread waits in it without the GIL.
 
+use core::ffi::c_void;
 use std::cell::{Cell, RefCell};
 use std::os::fd::OwnedFd;
-use std::ptr;
+use std::ptr::{self, NonNull};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use wsgi_wire::frame::InputFailure;
@@ -60,9 +62,14 @@ pub trait Sink {
     /// Takes the rest of the body, which is a part of a regular file, and sends what was kept before it. Called
     /// without the GIL.
     fn file(&mut self, file: OwnedFd, part: FilePart) -> Result<(), Gone>;
+    /// The host's own record of the request: httpd's `request_rec`, in embedded mode.
+    fn record(&self) -> Option<NonNull<c_void>> {
+        None
+    }
     /// Tells the child that the request will be executed and its body is wanted.
     fn confirm(&mut self);
-    /// Logs a line. `now`: it should not wait for what else there is to send. Called without the GIL.
+    /// Logs a record: one line or several, with newlines between them. `now`: it should not wait for what else there
+    /// is to send. Called without the GIL.
     fn log(&mut self, level: u8, text: &[u8], now: bool);
     /// Sends what was kept and ends the exchange. Called without the GIL.
     fn end(&mut self, outcome: Outcome) -> Result<(), Gone>;
@@ -74,29 +81,44 @@ pub struct Exchange<'a> {
     pub input: RefCell<Input<'a>>,
     /// The response.
     pub output: RefCell<Output<'a>>,
-    /// Lines that came while the output was in use.
+    /// Records that came while the output was in use, or that travel with the response.
     pending: RefCell<Vec<(u8, Vec<u8>)>>,
     /// Its number among the request threads, from 1.
     pub thread_id: u32,
+    /// Records above this level would not be written.
+    log_level: u8,
 }
 
 impl<'a> Exchange<'a> {
     /// An exchange between these halves.
-    pub fn new(body: &'a mut dyn Body, sink: &'a mut dyn Sink, thread_id: u32) -> Self {
+    pub fn new(body: &'a mut dyn Body, sink: &'a mut dyn Sink, thread_id: u32, log_level: u8) -> Self {
         Exchange {
             input: RefCell::new(Input::new(body)),
             output: RefCell::new(Output::new(sink)),
             pending: RefCell::new(Vec::new()),
             thread_id,
+            log_level,
         }
     }
 
-    /// Logs a line of this request. With `now` false it travels with the response.
+    /// Logs a record of this request, behind those that came before it. With `now` false it travels with the response.
     pub fn log(&self, gil: Gil, level: u8, text: &[u8], now: bool) {
-        match self.output.try_borrow_mut() {
-            Ok(mut output) if now => gil.detach(|| output.sink.log(level, text, true)),
-            Ok(_) | Err(_) => self.pending.borrow_mut().push((level, text.to_vec())),
+        if level > self.log_level {
+            return;
         }
+        let mut left = Some(text);
+        while let Some(text) = left {
+            let (part, rest) = cut_record(text);
+            self.pending.borrow_mut().push((level, part.to_vec()));
+            left = rest;
+        }
+        if !now {
+            return;
+        }
+        // Another thread of the application writes: the record goes with the next one, or with the response.
+        let Ok(mut output) = self.output.try_borrow_mut() else { return };
+        let records = self.pending.take();
+        gil.detach(|| records.iter().for_each(|(level, text)| output.sink.log(*level, text, true)));
     }
 
     /// Ends the exchange. The thread is not attached, and no Python object has a link to this any more.
@@ -148,24 +170,49 @@ impl Link {
 thread_local! {
     /// The exchange that this thread executes.
     static CURRENT: Link = const { Link(Cell::new(ptr::null())) };
-    /// Unfinished lines of this thread: wsgi.errors, stdout, stderr.
-    static PARTIAL: RefCell<[Vec<u8>; 3]> = const { RefCell::new([const { Vec::new() }; 3]) };
+    /// Unfinished lines of this thread.
+    static PARTIAL: RefCell<Partial> = const { RefCell::new(Partial([const { Vec::new() }; 3])) };
+}
+
+/// Unfinished lines of wsgi.errors, stdout and stderr. They are written at the latest when the thread ends.
+struct Partial([Vec<u8>; 3]);
+
+impl Drop for Partial {
+    fn drop(&mut self) {
+        self.0.iter().filter(|line| !line.is_empty()).for_each(|line| process_log(ERROR, line));
+    }
 }
 
 /// Where lines go that belong to no request.
 static PROCESS_LOG: OnceLock<fn(u8, &[u8])> = OnceLock::new();
+/// Records above this level that belong to no request would not be written.
+static PROCESS_LEVEL: AtomicU8 = AtomicU8::new(7);
 
 /// Sets the log of the process, once. Without it lines go to standard error.
 pub fn set_process_log(log: fn(u8, &[u8])) {
     let _ = PROCESS_LOG.set(log);
 }
 
-/// Logs a line that belongs to no request. Called without the GIL, or where waiting is no harm.
+/// Sets the level above which records of the process are left out.
+pub fn set_process_level(level: u8) {
+    PROCESS_LEVEL.store(level, Ordering::Relaxed);
+}
+
+/// Logs a record that belongs to no request. Called without the GIL, or where waiting is no harm.
 pub fn process_log(level: u8, text: &[u8]) {
+    if level > PROCESS_LEVEL.load(Ordering::Relaxed) {
+        return;
+    }
     match PROCESS_LOG.get() {
         Some(log) => log(level, text),
-        None => crate::sys::log_line(text),
+        None => crate::sys::log_record(level, text),
     }
+}
+
+/// Whether a record of this thread would be written.
+pub fn is_logged(gil: Gil, level: u8) -> bool {
+    let limit = CURRENT.with(|link| link.exchange(gil).map(|exchange| exchange.log_level));
+    level <= limit.unwrap_or_else(|| PROCESS_LEVEL.load(Ordering::Relaxed))
 }
 
 /// Makes log lines of this thread those of `exchange` until the result is dropped (attached).
@@ -184,61 +231,91 @@ impl Drop for Current {
     }
 }
 
-/// Longest record; a longer line is cut into several.
-const MAX_LINE: usize = 64 << 10;
+/// Longest record, bytes; a longer one is cut into several.
+const MAX_RECORD: usize = 64 << 10;
 
-fn emit(gil: Gil, mut line: &[u8]) {
-    loop {
-        let (part, rest) = line.split_at(line.len().min(MAX_LINE));
-        CURRENT.with(|link| match link.exchange(gil) {
-            Some(exchange) => exchange.log(gil, ERROR, part, true),
-            None => gil.detach(|| process_log(ERROR, part)),
-        });
-        if rest.is_empty() {
-            return;
-        }
-        line = rest;
+/// The part of a record that is sent at once, and the rest: cut between two lines, if it can be.
+fn cut_record(record: &[u8]) -> (&[u8], Option<&[u8]>) {
+    let Some(part) = record.get(..=MAX_RECORD) else { return (record, None) };
+    match part.iter().rposition(|byte| *byte == b'\n') {
+        Some(end) => (&record[..end], Some(&record[end + 1..])),
+        None => (&record[..MAX_RECORD], Some(&record[MAX_RECORD..])),
     }
 }
 
-/// Takes what was written to stream `stream` (0 wsgi.errors, 1 stdout, 2 stderr).
-pub fn write_text(gil: Gil, stream: usize, mut text: &[u8]) {
+/// Logs a record of this thread: its lines belong to the request that the thread executes, if there is one.
+pub fn emit(gil: Gil, level: u8, record: &[u8]) {
+    CURRENT.with(|link| match link.exchange(gil) {
+        Some(exchange) => exchange.log(gil, level, record, true),
+        None => gil.detach(|| process_log(level, record)),
+    });
+}
+
+/// Takes what was written to stream `stream` (0 wsgi.errors, 1 stdout, 2 stderr): lines that one call completes are one
+/// record.
+pub fn write_text(gil: Gil, stream: usize, text: &[u8]) {
     let mut partial = take_partial(stream);
-    while let Some(end) = text.iter().position(|byte| *byte == b'\n') {
-        let (line, rest) = text.split_at(end);
-        text = &rest[1..];
-        if partial.is_empty() {
-            emit(gil, line);
-        } else {
-            partial.extend_from_slice(line);
-            emit(gil, &partial);
-            partial.clear();
+    let rest = match text.iter().rposition(|byte| *byte == b'\n') {
+        Some(end) if partial.is_empty() => {
+            emit(gil, ERROR, &text[..end]);
+            &text[end + 1..]
         }
-    }
-    partial.extend_from_slice(text);
-    while partial.len() > MAX_LINE {
-        let rest = partial.split_off(MAX_LINE);
-        emit(gil, &partial);
+        Some(end) => {
+            partial.extend_from_slice(&text[..end]);
+            emit(gil, ERROR, &partial);
+            partial.clear();
+            &text[end + 1..]
+        }
+        None => text,
+    };
+    partial.extend_from_slice(rest);
+    while partial.len() > MAX_RECORD {
+        let rest = partial.split_off(MAX_RECORD);
+        emit(gil, ERROR, &partial);
         partial = rest;
     }
-    PARTIAL.with_borrow_mut(|all| all[stream.min(2)] = partial);
+    PARTIAL.with_borrow_mut(|all| all.0[stream.min(2)] = partial);
 }
 
 /// Writes an unfinished line of stream `stream`, if there is one.
 pub fn flush_text(gil: Gil, stream: usize) {
     let partial = take_partial(stream);
     if !partial.is_empty() {
-        emit(gil, &partial);
+        emit(gil, ERROR, &partial);
     }
 }
 
 fn take_partial(stream: usize) -> Vec<u8> {
-    PARTIAL.with_borrow_mut(|all| std::mem::take(&mut all[stream.min(2)]))
+    PARTIAL.with_borrow_mut(|all| std::mem::take(&mut all.0[stream.min(2)]))
 }
 
 /// Ends the lines that the request left unfinished.
 pub fn flush_all(gil: Gil) {
     for stream in 0..3 {
         flush_text(gil, stream);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parts(record: &[u8]) -> Vec<usize> {
+        let (mut lens, mut left) = (Vec::new(), Some(record));
+        while let Some(record) = left {
+            let (part, rest) = cut_record(record);
+            lens.push(part.len());
+            left = rest;
+        }
+        lens
+    }
+
+    #[test]
+    fn a_record_is_cut_between_lines_and_within_one_only_where_it_is_too_long() {
+        let lines = [&b"x".repeat(MAX_RECORD - 1)[..], b"y", &b"z".repeat(MAX_RECORD + 1)].join(&b"\n"[..]);
+        assert_eq!(parts(&lines), [MAX_RECORD - 1, 1, MAX_RECORD, 1]);
+        assert_eq!(parts(&b"x".repeat(MAX_RECORD)), [MAX_RECORD]);
+        assert_eq!(parts(b""), [0]);
+        assert_eq!(parts(b"a\n\nb"), [4]);
     }
 }

@@ -1,7 +1,7 @@
 //! `wsgi.input`: the request's body as a file-like object.
 //!
-//! Waiting happens without the GIL. Content-Length only says how much to expect: the end is where the
-//! host says it is (`wsgi.input_terminated`).
+//! Waiting happens without the GIL. Content-Length only says how much memory to reserve: the end is where the
+//! host says it is (`wsgi.input_terminated`); a filter may make the body longer or shorter.
 
 use wsgi_wire::frame::InputFailure;
 
@@ -51,6 +51,40 @@ impl<'a> Input<'a> {
             }
         }
         Ok(filled)
+    }
+
+    /// Whether nothing is left. Waits for a byte, with little memory: mostly this is the end.
+    fn is_at_end(&mut self) -> Result<bool, InputFailure> {
+        if self.waiting().is_empty() && !self.ended {
+            let mut some = [0; 256];
+            let count = self.body.read(&mut some)?;
+            self.ended = count == 0;
+            self.buffered.clear();
+            self.at = 0;
+            self.buffered.extend_from_slice(&some[..count]);
+        }
+        Ok(self.waiting().is_empty())
+    }
+
+    /// How much memory to ask Python for before a read of `limit` bytes; `None`: better to gather first.
+    fn goal(&self, limit: Option<usize>) -> Option<usize> {
+        let expected = self.expected.filter(|left| *left > 0 && *left <= MAX_RESERVED);
+        match (limit, expected) {
+            (Some(limit), Some(left)) => Some(limit.min(usize::try_from(left).unwrap_or(limit))),
+            (Some(limit), None) => Some(limit).filter(|limit| *limit <= BLOCK),
+            (None, left) => left.and_then(|left| usize::try_from(left).ok()),
+        }
+    }
+
+    /// Fills `memory`, which [`Input::goal`] asked for; how much of it, and how much of the buffer comes behind it where
+    /// there is more than was expected.
+    fn fill_and_gather(&mut self, memory: &mut [u8], limit: Option<usize>) -> Result<(usize, usize), InputFailure> {
+        let filled = self.fill(memory)?;
+        let left = limit.unwrap_or(usize::MAX) - filled;
+        if filled < memory.len() || left == 0 || self.is_at_end()? {
+            return Ok((filled, 0));
+        }
+        Ok((filled, self.gather(left)?))
     }
 
     /// Reads on into the buffer; false at the end.
@@ -125,19 +159,18 @@ impl<'a> Input<'a> {
         if limit == Some(0) {
             return gil.bytes(b"");
         }
-        let expected = self.expected.filter(|left| *left > 0 && *left <= MAX_RESERVED);
-        let goal = match (limit, expected) {
-            (Some(limit), Some(left)) => Some(limit.min(usize::try_from(left).unwrap_or(limit))),
-            (Some(limit), None) => Some(limit).filter(|limit| *limit <= BLOCK),
-            (None, left) => left.and_then(|left| usize::try_from(left).ok()),
-        };
-        let Some(goal) = goal else {
+        let Some(goal) = self.goal(limit) else {
             let count = self.wait(gil, |input| input.gather(limit.unwrap_or(usize::MAX)))?;
             return self.take(gil, count);
         };
         let (bytes, memory) = gil.bytes_to_fill(goal)?;
-        let filled = self.wait(gil, |input| input.fill(memory))?;
+        let (filled, more) = self.wait(gil, |input| input.fill_and_gather(memory, limit))?;
         self.count(filled);
+        if more > 0 {
+            let all = [&memory[..filled], &self.waiting()[..more]].concat();
+            self.at += more;
+            return gil.bytes(&all);
+        }
         if filled == goal { Ok(bytes) } else { gil.bytes(&memory[..filled]) }
     }
 
@@ -189,17 +222,105 @@ pub fn readlines(exchange: &Exchange<'_>, gil: Gil, hint: Option<usize>) -> Res<
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::collection::vec;
+    use proptest::prelude::*;
 
-    struct Pieces(Vec<&'static [u8]>);
+    /// A body in these pieces.
+    struct Pieces<'p>(Vec<&'p [u8]>);
 
-    impl Body for Pieces {
+    impl Body for Pieces<'_> {
         fn read(&mut self, buf: &mut [u8]) -> Result<usize, InputFailure> {
-            if self.0.is_empty() {
-                return Ok(0);
+            let Some(piece) = self.0.first_mut() else { return Ok(0) };
+            let (part, rest) = piece.split_at(piece.len().min(buf.len()));
+            buf[..part.len()].copy_from_slice(part);
+            *piece = rest;
+            if rest.is_empty() {
+                self.0.remove(0);
             }
-            let piece = self.0.remove(0);
-            buf[..piece.len()].copy_from_slice(piece);
-            Ok(piece.len())
+            Ok(part.len())
+        }
+    }
+
+    /// What an application may call.
+    #[derive(Debug, Clone, Copy)]
+    enum Call {
+        Read(Option<usize>),
+        Line(Option<usize>),
+    }
+
+    impl Input<'_> {
+        /// As `read` and `line`, which make Python's objects of it.
+        fn call(&mut self, call: Call) -> Vec<u8> {
+            let count = match call {
+                Call::Read(Some(0)) => return Vec::new(),
+                Call::Read(limit) => match self.goal(limit) {
+                    None => self.gather(limit.unwrap_or(usize::MAX)).expect("no failure"),
+                    Some(goal) => {
+                        let mut memory = vec![0; goal];
+                        let (filled, more) = self.fill_and_gather(&mut memory, limit).expect("no failure");
+                        self.count(filled);
+                        memory.truncate(filled);
+                        memory.extend_from_slice(&self.waiting()[..more]);
+                        self.at += more;
+                        return memory;
+                    }
+                },
+                Call::Line(limit) => self.find_line(limit.unwrap_or(usize::MAX)).expect("no failure"),
+            };
+            let taken = self.waiting()[..count].to_vec();
+            self.at += count;
+            self.count(count);
+            taken
+        }
+    }
+
+    /// What a call gives when the whole body is at hand.
+    fn expected<'b>(rest: &mut &'b [u8], call: Call) -> &'b [u8] {
+        let count = match call {
+            Call::Read(limit) => limit.unwrap_or(usize::MAX),
+            Call::Line(limit) => {
+                let line = rest.iter().position(|byte| *byte == b'\n').map_or(rest.len(), |end| end + 1);
+                limit.map_or(line, |limit| limit.min(line))
+            }
+        };
+        let (taken, left) = rest.split_at(count.min(rest.len()));
+        *rest = left;
+        taken
+    }
+
+    fn calls() -> impl Strategy<Value = Vec<Call>> {
+        let size = || prop_oneof![2 => Just(None), 5 => (0usize..9).prop_map(Some), 1 => Just(Some(BLOCK + 1))];
+        let read = prop_oneof![1 => Just(Call::Read(None)), 9 => size().prop_map(Call::Read)];
+        vec(prop_oneof![read, size().prop_map(Call::Line)], 0..12)
+    }
+
+    proptest! {
+        #[test]
+        fn calls_give_the_same_however_the_body_is_cut_and_whatever_was_announced(
+            body in vec(prop_oneof![Just(b'\n'), Just(b'a'), any::<u8>()], 0..60),
+            cuts in vec(0usize..60, 0..8),
+            announced in prop_oneof![Just(None), (0usize..80).prop_map(Some), Just(Some(usize::MAX))],
+            is_right: bool,
+            calls in calls(),
+        ) {
+            let mut at: Vec<usize> = cuts.iter().map(|cut| cut % (body.len() + 1)).collect();
+            at.extend([0, body.len()]);
+            at.sort_unstable();
+            let pieces = at.windows(2).map(|cut| &body[cut[0]..cut[1]]).filter(|piece| !piece.is_empty()).collect();
+            let mut pieces = Pieces(pieces);
+            let mut input = Input::new(&mut pieces);
+            if let Some(length) = announced {
+                input.expect((if is_right { body.len() } else { length }).to_string().as_bytes());
+            }
+            let mut rest = &body[..];
+            for call in calls {
+                let expected = expected(&mut rest, call);
+                let got = input.call(call);
+                prop_assert_eq!(got, expected, "{:?}", call);
+            }
+            let left = input.call(Call::Read(None));
+            prop_assert_eq!(left, rest);
+            prop_assert_eq!(input.call(Call::Line(None)), b"");
         }
     }
 

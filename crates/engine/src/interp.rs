@@ -13,6 +13,7 @@ use std::thread::{self, ThreadId};
 
 use pyo3_ffi as ffi;
 use wsgi_wire::keys;
+use wsgi_wire::layers::{Layer, resolve};
 
 use crate::exchange::{ERROR, process_log};
 use crate::py::{self, Any, Exception, Gil, Owned, Raised, Res, Stored};
@@ -38,6 +39,8 @@ pub struct Facts {
     pub apache_version: (u32, u32, u32),
     /// Directories for `site.addsitedir`.
     pub python_path: Vec<String>,
+    /// Settings of the interpreters, the least specific first.
+    pub layers: Vec<Layer>,
     /// First in `sys.path`.
     pub home: Option<String>,
     /// Names of script modules are made of lower-cased paths.
@@ -71,6 +74,8 @@ pub struct Objects {
     pub input: Stored,
     /// `mod_wsgi.FileWrapper`
     pub file_wrapper: Stored,
+    /// `mod_wsgi.RequestTimeout`
+    pub timeout: Stored,
     /// Functions of the prelude.
     pub file_extent: Stored,
     pub load: Stored,
@@ -254,6 +259,7 @@ impl Interp {
             names: names(gil)?,
             input: types::input_type()?.store(),
             file_wrapper: file_wrapper.store(),
+            timeout: find("RequestTimeout")?.store(),
             file_extent: find("file_extent")?.store(),
             load: find("load")?.store(),
             describe: find("describe")?.store(),
@@ -277,9 +283,9 @@ impl Interp {
 /// Runs the part of the engine that is written in Python; its namespace.
 fn prelude(gil: Gil) -> Res<Owned> {
     let namespace = gil.dict()?;
-    let (write, flush) = types::log_functions()?;
-    namespace.set_named(c"_log_write", &write)?;
-    namespace.set_named(c"_log_flush", &flush)?;
+    for (name, function) in types::log_functions()? {
+        namespace.set_named(name, &function)?;
+    }
     namespace.set_named(c"__name__", &*gil.str("_mod_wsgi_prelude")?)?;
     namespace.set_named(c"__file__", &*gil.str("<mod_wsgi>")?)?;
     namespace.set_named(c"__builtins__", &*gil.import(c"builtins")?)?;
@@ -307,11 +313,19 @@ fn fixed_facts(gil: Gil, name: &str, facts: &Facts) -> Res<Owned> {
     fixed.set_named(c"maximum_processes", &*gil.int(facts.processes.into())?)?;
     fixed.set_named(c"threads_per_process", &*gil.int(facts.threads.into())?)?;
     fixed.set_named(c"apache_version", &*version_tuple(gil, facts.apache_version)?)?;
-    let path = gil.list()?;
-    for directory in &facts.python_path {
-        path.append(&*gil.path(directory.as_bytes())?)?;
+    let settings = resolve(&facts.layers, name);
+    let paths = gil.list()?;
+    for part in std::iter::once(&facts.python_path[..]).chain(settings.python_path) {
+        let path = gil.list()?;
+        for directory in part {
+            path.append(&*gil.path(directory.as_bytes())?)?;
+        }
+        paths.append(&path)?;
     }
-    fixed.set_named(c"python_path", &path)?;
+    fixed.set_named(c"python_paths", &paths)?;
+    fixed.set_named(c"restrict_stdin", &*gil.bool(settings.restrict_stdin)?)?;
+    fixed.set_named(c"restrict_stdout", &*gil.bool(settings.restrict_stdout)?)?;
+    fixed.set_named(c"restrict_signal", &*gil.bool(settings.restrict_signal)?)?;
     let home = match &facts.home {
         Some(home) => gil.path(home.as_bytes())?,
         None => gil.none(),

@@ -8,6 +8,7 @@
 //! run time. `unsafe` stands in `py`, `object`, `sys`, `types`, `threads`, and in few places of `interp`, `exchange`,
 //! `adapter`, `embed` and `python`.
 
+mod activity;
 mod adapter;
 mod connection;
 mod daemon;
@@ -20,6 +21,7 @@ mod output;
 mod pool;
 mod py;
 mod python;
+mod rules;
 mod script;
 mod sys;
 mod threads;

@@ -2,10 +2,11 @@
 
 use wsgi_wire::MAX_PAYLOAD;
 use wsgi_wire::bytes::{put_long, put_short};
-use wsgi_wire::response::{HeadEncoder, is_token};
+use wsgi_wire::response::HeadEncoder;
 
 use crate::exchange::{Exchange, Gone, Sink};
 use crate::py::{Any, Gil, Kind, Owned, Raised, Res};
+use crate::rules::{self, Length, Refused};
 
 /// Longest head: what a frame takes, with room for the header that [`Output::declare`] adds.
 const MAX_HEAD: usize = MAX_PAYLOAD - 64;
@@ -31,14 +32,6 @@ impl From<Gone> for Stop {
     }
 }
 
-/// What the application said of the body's length.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Length {
-    Unknown,
-    Declared(u64),
-    Invalid(String),
-}
-
 /// A head as `start_response` was given it.
 #[derive(Debug)]
 struct Head {
@@ -55,6 +48,8 @@ pub struct Output<'a> {
     pub sink: &'a mut dyn Sink,
     head: Option<Head>,
     committed: bool,
+    /// The host has the head.
+    handed: bool,
     sent: u64,
     /// The request's method is HEAD.
     pub is_head: bool,
@@ -63,12 +58,17 @@ pub struct Output<'a> {
 impl<'a> Output<'a> {
     /// A response that has not been started.
     pub fn new(sink: &'a mut dyn Sink) -> Self {
-        Output { sink, head: None, committed: false, sent: 0, is_head: false }
+        Output { sink, head: None, committed: false, handed: false, sent: 0, is_head: false }
     }
 
     /// Whether status and headers can no more be changed.
     pub fn is_committed(&self) -> bool {
         self.committed
+    }
+
+    /// Whether the host has the head: then a failure can only cut the response short.
+    pub fn is_handed(&self) -> bool {
+        self.handed
     }
 
     /// The response may have a body.
@@ -102,8 +102,19 @@ impl<'a> Output<'a> {
         head.length = Length::Declared(total);
     }
 
-    /// Hands the head to the host, once.
+    /// Commits the head, if that has not been done, and hands it to the host.
     pub fn commit(&mut self, gil: Gil) -> Res<()> {
+        self.promise(gil)?;
+        if let Some(head) = self.head.as_ref().filter(|_| !self.handed) {
+            self.sink.head(&head.payload);
+            self.handed = true;
+        }
+        Ok(())
+    }
+
+    /// Commits the head: status and headers can no more be changed. The host gets it with the first byte of the body,
+    /// or at the end.
+    fn promise(&mut self, gil: Gil) -> Res<()> {
         if self.committed {
             return Ok(());
         }
@@ -114,7 +125,6 @@ impl<'a> Output<'a> {
         if let Length::Invalid(value) = &head.length {
             return Err(gil.raise(Kind::Value, &format!("invalid Content-Length header value: '{value}'")));
         }
-        self.sink.head(&head.payload);
         self.committed = true;
         Ok(())
     }
@@ -149,11 +159,12 @@ impl Exchange<'_> {
         let Ok(mut output) = self.output.try_borrow_mut() else {
             return Err(gil.raise(Kind::Runtime, "another thread is writing to this response").into());
         };
-        output.commit(gil)?;
+        output.promise(gil)?;
         let part = output.cut(bytes);
         if part.is_empty() {
             return Ok(());
         }
+        output.commit(gil)?;
         match output.sink.try_send(part) {
             Some(Ok(true)) => Ok(()),
             Some(Ok(false)) => Ok(gil.detach(|| output.sink.send(&[]))?),
@@ -178,7 +189,7 @@ impl Exchange<'_> {
     /// `start_response(status, headers, exc_info)`
     pub fn start(&self, gil: Gil, status: &Any, headers: &Any, exc_info: Option<&Any>) -> Res<()> {
         if headers.as_list().is_none() {
-            let name = headers.type_name(gil);
+            let name = if headers.is_none() { "None".to_owned() } else { headers.type_name(gil) };
             return Err(gil.raise(Kind::Type, &format!("start_response() argument 2 must be list, not {name}")));
         }
         let exc_info = exc_info.filter(|info| !info.is_none());
@@ -208,11 +219,6 @@ fn exception_parts(gil: Gil, info: &Any) -> Res<[Owned; 3]> {
     parts.ok_or_else(|| gil.raise(Kind::Runtime, "start_response() argument 'exc_info' must be a 3-tuple or None"))
 }
 
-/// `bytes` as Python shows them.
-fn shown(bytes: &[u8]) -> String {
-    format!("b'{}'", bytes.escape_ascii())
-}
-
 /// Runs `body` with the latin-1 bytes of what must be a `str`.
 fn native<T>(gil: Gil, text: &Any, body: impl FnOnce(&[u8]) -> Res<T>) -> Res<T> {
     if !text.is_str() {
@@ -221,34 +227,16 @@ fn native<T>(gil: Gil, text: &Any, body: impl FnOnce(&[u8]) -> Res<T>) -> Res<T>
     text.with_latin1(gil, body)
 }
 
-/// Status code and reason.
-fn split_status(gil: Gil, line: &[u8]) -> Res<(u16, &[u8])> {
-    let refuse = |what: &str| gil.raise(Kind::Value, &format!("{what}: {}", shown(line)));
-    let digits = line.iter().take_while(|byte| byte.is_ascii_digit()).count();
-    if digits != 3 {
-        return Err(refuse("status code must be a 3 digit integer"));
-    }
-    let code = line[..3].iter().fold(0, |code, digit| code * 10 + u16::from(digit - b'0'));
-    let reason = match line.get(3) {
-        None => &[][..],
-        Some(b' ') => &line[4..],
-        Some(_) => return Err(refuse("no space following status code")),
-    };
-    if reason.iter().any(u8::is_ascii_control) {
-        return Err(refuse("control character in status reason phrase"));
-    }
-    if code < 200 {
-        return Err(refuse("status code is not one of a final response"));
-    }
-    Ok((code, reason))
+fn refuse(gil: Gil, refused: &Refused) -> Raised {
+    gil.raise(Kind::Value, &refused.0)
 }
 
 fn encode(gil: Gil, status: &Any, headers: &Any) -> Res<Head> {
     let mut payload = Vec::with_capacity(256);
     let (status, count_at) = native(gil, status, |line| {
-        let (status, reason) = split_status(gil, line)?;
+        let (status, reason) = rules::split_status(line).map_err(|refused| refuse(gil, &refused))?;
         HeadEncoder::new(&mut payload, status, reason).finish();
-        Ok((status, 4 + reason.len().min(usize::from(u16::MAX))))
+        Ok((status, 4 + reason.len()))
     })?;
     let mut head = Head { payload, count_at, status, length: Length::Unknown };
     let Some(list) = headers.as_list() else { return Ok(head) };
@@ -256,9 +244,9 @@ fn encode(gil: Gil, status: &Any, headers: &Any) -> Res<Head> {
     while let Some(header) = list.item(usize::from(count)) {
         let (name, value) = name_and_value(gil, &header)?;
         native(gil, &name, |name| {
-            check_name(gil, name)?;
+            rules::check_name(name).map_err(|refused| refuse(gil, &refused))?;
             native(gil, &value, |value| {
-                check_value(gil, value)?;
+                rules::check_value(value).map_err(|refused| refuse(gil, &refused))?;
                 head.put(name, value);
                 Ok(())
             })
@@ -276,14 +264,7 @@ fn encode(gil: Gil, status: &Any, headers: &Any) -> Res<Head> {
 impl Head {
     fn put(&mut self, name: &[u8], value: &[u8]) {
         if name.eq_ignore_ascii_case(b"Content-Length") {
-            let text = value.trim_ascii();
-            let plain = !text.is_empty() && text.iter().all(u8::is_ascii_digit);
-            let number = core::str::from_utf8(text).ok().filter(|_| plain).and_then(|text| text.parse().ok());
-            self.length = match (number, &self.length) {
-                (Some(number), Length::Unknown) => Length::Declared(number),
-                (Some(number), Length::Declared(before)) if *before == number => Length::Declared(number),
-                _ => Length::Invalid(String::from_utf8_lossy(value).into_owned()),
-            };
+            self.length = self.length.and(value);
         }
         put_short(&mut self.payload, name);
         put_long(&mut self.payload, value);
@@ -299,31 +280,4 @@ fn name_and_value(gil: Gil, header: &Any) -> Res<(Owned, Owned)> {
         (2, Some(name), Some(value)) => Ok((name, value)),
         (len, ..) => Err(gil.raise(Kind::Value, &format!("each header must be a 2-tuple, got length {len}"))),
     }
-}
-
-fn check_name(gil: Gil, name: &[u8]) -> Res<()> {
-    let problem = if name.is_empty() {
-        return Err(gil.raise(Kind::Value, "header name is empty"));
-    } else if name.iter().any(u8::is_ascii_control) {
-        "control character in header name"
-    } else if name.contains(&b' ') {
-        "space character in header name"
-    } else if !name.iter().all(|byte| is_token(*byte)) {
-        "character that is not allowed in header name"
-    } else if name.len() > usize::from(u16::MAX) {
-        "too long a header name"
-    } else {
-        return Ok(());
-    };
-    Err(gil.raise(Kind::Value, &format!("{problem}: {}", shown(name))))
-}
-
-fn check_value(gil: Gil, value: &[u8]) -> Res<()> {
-    let found = value.iter().find(|byte| matches!(byte, b'\r' | b'\n' | 0));
-    let problem = match found {
-        None => return Ok(()),
-        Some(0) => "null character in header value",
-        Some(_) => "carriage return/line feed character in header value",
-    };
-    Err(gil.raise(Kind::Value, &format!("{problem}: {}", shown(value))))
 }

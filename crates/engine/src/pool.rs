@@ -12,9 +12,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use wsgi_wire::control::{Cause, FromDaemon};
-use wsgi_wire::request::{self, MAIN};
+use wsgi_wire::pool::PoolConfig;
+use wsgi_wire::request::{self, IGNORE_ACTIVITY, MAIN};
 use wsgi_wire::response::Failure;
 
+use crate::activity::Activity;
 use crate::adapter::{self, Request};
 use crate::connection::{Connection, Incoming, Outgoing, Step};
 use crate::exchange::{ERROR, Exchange, Outcome, Sink, process_log};
@@ -39,6 +41,8 @@ pub struct Pool {
     /// Request threads that have not ended.
     threads: AtomicUsize,
     maximum_requests: u64,
+    /// For `inactivity-timeout`.
+    pub activity: Activity,
     main_script: Option<Vec<u8>>,
     control: RawFd,
     retired: AtomicBool,
@@ -46,7 +50,7 @@ pub struct Pool {
 
 impl Pool {
     /// A pool without threads and connections. `control` is the socket to the supervisor.
-    pub fn new(control: RawFd, maximum_requests: u64, main_script: Option<&str>) -> io::Result<Pool> {
+    pub fn new(control: RawFd, config: &PoolConfig) -> io::Result<Pool> {
         let pool = Pool {
             epoll: Epoll::new()?,
             resting: Mutex::default(),
@@ -56,8 +60,9 @@ impl Pool {
             connections: AtomicUsize::new(0),
             finished: AtomicU64::new(0),
             threads: AtomicUsize::new(0),
-            maximum_requests,
-            main_script: main_script.map(|path| path.as_bytes().to_vec()),
+            maximum_requests: config.maximum_requests,
+            activity: Activity::new(config.inactivity_timeout_ms),
+            main_script: config.main_script.as_ref().map(|path| path.as_bytes().to_vec()),
             control,
             retired: AtomicBool::new(false),
         };
@@ -155,6 +160,11 @@ impl Pool {
         if !self.retired.swap(true, Ordering::SeqCst) {
             self.tell(FromDaemon::Retire(cause));
         }
+    }
+
+    /// Whether it was asked.
+    pub fn is_retired(&self) -> bool {
+        self.retired.load(Ordering::SeqCst)
     }
 
     /// Sends a message to the supervisor. When it is gone the main thread finds out by itself.
@@ -301,11 +311,12 @@ fn exchange(pool: &Pool, number: u32, payload: &[u8], body: &mut Incoming<'_>, s
     let Ok((head, variables)) = request::decode(payload) else {
         return sink.end(Outcome::Failed(Failure::Protocol)).is_ok();
     };
+    let _engaged = if head.flags & IGNORE_ACTIVITY == 0 { pool.activity.engage() } else { None };
     let is_main = head.flags & MAIN != 0 || pool.main_script.as_deref() == Some(head.script);
     let Some(interp) = interp::of_group(if is_main { b"" } else { head.group }) else {
         return sink.end(Outcome::Failed(Failure::Interpreter)).is_ok();
     };
-    let exchange = Exchange::new(body, sink, number);
+    let exchange = Exchange::new(body, sink, number, head.log_level);
     let (outcome, has_reader) = threads::attach(interp, |gil| {
         let outcome = adapter::run(gil, interp, &exchange, Request { head, variables, taken_us });
         (outcome, exchange.has_reader())

@@ -1,8 +1,10 @@
-# What the engine keeps in Python: run once in each interpreter, with `_log_write` and `_log_flush` given.
+# What the engine keeps in Python: run once in each interpreter, with the functions of `types::log_functions` given.
 import _thread
 import atexit
+import functools
 import hashlib
 import io
+import operator
 import os
 import stat
 import sys
@@ -11,12 +13,47 @@ import traceback
 import types
 
 _FILE = __file__
+# httpd's levels.
+_CRIT, _ERROR, _WARN, _INFO, _DEBUG = 2, 3, 4, 6, 7
 
 
 class RequestTimeout(BaseException):
     """A request ran longer than its time limit."""
 
     __module__ = 'mod_wsgi'
+
+
+def _log_handler():
+    """The class of mod_wsgi.LogHandler. `logging` is imported only where it is used."""
+    import logging
+
+    class LogHandler(logging.Handler):
+        """Writes records to httpd's error log, each at the httpd level that corresponds to its own."""
+
+        __module__ = 'mod_wsgi'
+        __qualname__ = 'LogHandler'
+
+        def emit(self, record):
+            try:
+                steps = ((50, _CRIT), (40, _ERROR), (30, _WARN), (20, _INFO))
+                level = next((level for least, level in steps if record.levelno >= least), _DEBUG)
+                if _log_wanted(level):
+                    text = self.format(record)
+                    _log_record(level, text.removesuffix('\n').encode('utf-8', 'backslashreplace'))
+            except RecursionError:
+                raise
+            except Exception:
+                self.handleError(record)
+
+    return LogHandler
+
+
+def _late(name):
+    """Attributes of mod_wsgi that are made when they are first used."""
+    if name != 'LogHandler':
+        raise AttributeError("module 'mod_wsgi' has no attribute %r" % name)
+    # Two threads at once get the same class.
+    return vars(sys.modules['mod_wsgi']).setdefault(name, _log_handler())
 
 
 class FileWrapper:
@@ -26,8 +63,9 @@ class FileWrapper:
     __slots__ = ('_filelike', '_blksize', '_closed', '__weakref__', '__dict__')
 
     def __init__(self, filelike, blksize=8192):
+        blksize = operator.index(blksize)
         if blksize < 0:
-            raise ValueError('block size must not be negative')
+            raise ValueError('blksize must not be negative')
         self._filelike = filelike
         self._blksize = blksize
         self._closed = False
@@ -92,16 +130,20 @@ class Log:
         self._flush = _log_flush
 
     def write(self, data):
+        return self._put(data, 4)
+
+    def writelines(self, lines):
+        for line in lines:
+            self._put(line, 4)
+
+    def _put(self, data, depth):
         if isinstance(data, str):
+            _warn_of_text(self.name, depth)
             data = data.encode('utf-8', 'replace')
         elif type(data) is not bytes:
             data = bytes(memoryview(data))
         self._write(self._stream, data)
         return len(data)
-
-    def writelines(self, lines):
-        for line in lines:
-            self.write(line)
 
     def flush(self):
         self._flush(self._stream)
@@ -125,6 +167,14 @@ class Log:
         raise OSError('%s is not a file, it has no descriptor' % self.name)
 
 
+@functools.cache
+def _warn_of_text(name, depth):
+    import warnings
+
+    text = 'Writing str to the buffer below %s is deprecated; write a bytes-like object instead.' % name
+    warnings.warn(text, DeprecationWarning, depth)
+
+
 def _text(stream, name):
     # Not line buffered: each write reaches the Log object at once, and it finds the lines itself. A
     # flush after each newline would cut lines that are written in several parts.
@@ -134,11 +184,56 @@ def _text(stream, name):
 errors = _text(0, '<wsgi.errors>')
 
 
+class Restricted:
+    """Stands for a stream that applications may not use."""
+
+    __module__ = 'mod_wsgi'
+    __slots__ = ('_name',)
+
+    def __init__(self, name):
+        object.__setattr__(self, '_name', name)
+
+    def __getattribute__(self, name):
+        raise OSError('%s access restricted by mod_wsgi' % object.__getattribute__(self, '_name'))
+
+    __setattr__ = __delattr__ = lambda self, *_: getattr(self, '_name')
+
+
+def _restrict_signal():
+    """Makes signal.signal a function that registers nothing: the signals of this process are mod_wsgi's."""
+    import signal
+
+    register, process = signal.signal, os.getpid()
+
+    @functools.wraps(register)
+    def ignore(signalnum, handler):
+        # A process that the application forked is its own.
+        if os.getpid() != process:
+            return register(signalnum, handler)
+        text = 'The handler for signal %d is not registered: mod_wsgi manages signals (WSGIRestrictSignal).'
+        frames = traceback.extract_stack(sys._getframe(1))
+        own = max((at for at, frame in enumerate(frames, 1) if frame.filename == _FILE), default=0)
+        record = text % signalnum + '\n' + ''.join(traceback.format_list(frames[own:]))
+        _log_record(_INFO, record.removesuffix('\n').encode('utf-8', 'replace'))
+        return handler
+
+    signal.signal = ignore
+
+
 def setup(facts):
     """Makes this interpreter's modules and streams."""
     sys.argv = ['mod_wsgi']
-    sys.stdout = _text(1, '<stdout>')
+    if facts['restrict_stdin']:
+        sys.stdin = Restricted('sys.stdin')
+    if facts['restrict_stdout']:
+        sys.stdout = Restricted('sys.stdout')
+        # Python flushes it at its end; registered first, this runs last.
+        atexit.register(setattr, sys, 'stdout', None)
+    else:
+        sys.stdout = _text(1, '<stdout>')
     sys.stderr = _text(2, '<stderr>')
+    if facts['restrict_signal']:
+        _restrict_signal()
     api = types.ModuleType('mod_wsgi')
     api.version = (6, 1, 1)
     api.process_group = facts['process_group']
@@ -147,13 +242,18 @@ def setup(facts):
     api.threads_per_process = facts['threads_per_process']
     api.FileWrapper = FileWrapper
     api.RequestTimeout = RequestTimeout
+    api.__getattr__ = _late
+    api.__dir__ = lambda: sorted({*vars(api), 'LogHandler'})
     sys.modules['mod_wsgi'] = api
     apache = types.ModuleType('apache')
     apache.version = facts['apache_version']
     apache.maximum_processes = facts['maximum_processes']
     apache.threads_per_process = facts['threads_per_process']
     sys.modules['apache'] = apache
-    _paths(facts['python_path'], facts['home'])
+    for directories in facts['python_paths']:
+        _hoist(directories)
+    if facts['home']:
+        sys.path.insert(0, facts['home'])
 
 
 def set_group(name):
@@ -161,7 +261,7 @@ def set_group(name):
     sys.modules['mod_wsgi'].application_group = name
 
 
-def _paths(directories, home):
+def _hoist(directories):
     if directories:
         import site
 
@@ -174,8 +274,6 @@ def _paths(directories, home):
         # A directory that was there already is to stand first as well.
         wanted += [entry for entry in directories if entry in before and entry not in wanted]
         sys.path[:] = wanted + [entry for entry in sys.path if entry not in wanted]
-    if home:
-        sys.path.insert(0, home)
 
 
 def _name(path, lower):

@@ -9,7 +9,7 @@
 #![allow(clippy::multiple_unsafe_ops_per_block)] // A call and the claim on its result are one step.
 
 use core::cell::UnsafeCell;
-use core::ffi::{CStr, c_char};
+use core::ffi::{CStr, c_char, c_void};
 use core::marker::PhantomData;
 use core::ops::Deref;
 use core::ptr::{self, NonNull};
@@ -140,6 +140,12 @@ impl Gil {
         // SAFETY: `None` lives as long as Python.
         let none = unsafe { &*ffi::Py_None().cast::<Any>() };
         none.new_ref()
+    }
+
+    /// A capsule without a name.
+    pub fn capsule(self, pointer: NonNull<c_void>) -> Res<Owned> {
+        // SAFETY: not null; Python keeps the pointer and does not look behind it.
+        unsafe { Owned::from_new(ffi::PyCapsule_New(pointer.as_ptr(), ptr::null(), None)) }
     }
 
     /// A `bytes` object.

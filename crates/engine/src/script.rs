@@ -77,8 +77,8 @@ impl Scripts {
 pub struct Reporter<'a, 'e>(pub Option<&'a Exchange<'e>>);
 
 impl Reporter<'_, '_> {
-    /// Logs one line.
-    pub fn line(&self, gil: Gil, level: u8, text: &str) {
+    /// Logs a record of one or several lines.
+    pub fn record(&self, gil: Gil, level: u8, text: &str) {
         match self.0 {
             Some(exchange) => exchange.log(gil, level, text.as_bytes(), false),
             None => gil.detach(|| process_log(level, text.as_bytes())),
@@ -87,7 +87,6 @@ impl Reporter<'_, '_> {
 
     /// Logs what happened, and the exception that made it.
     pub fn exception(&self, gil: Gil, interp: &Interp, what: &str, exception: Exception) {
-        self.line(gil, ERROR, what);
         let describe = interp.objects.describe.get(gil);
         let text = describe.call(&[&exception.kind, &exception.value, &exception.traceback]);
         let text = match text {
@@ -97,14 +96,13 @@ impl Reporter<'_, '_> {
                 crate::interp::brief(gil, exception)
             }
         };
-        for line in text.lines() {
-            self.line(gil, ERROR, line);
-        }
+        let mut record = format!("{what}\n{}", text.trim_end_matches('\n'));
         if !interp.is_main() && refuses_sub_interpreters(&text) {
             let cure = "A module that the application imports works in the main interpreter only: \
                         use 'WSGIApplicationGroup %{GLOBAL}' for this application.";
-            self.line(gil, ERROR, cure);
+            record.extend(["\n", cure]);
         }
+        self.record(gil, ERROR, &record);
     }
 }
 
@@ -147,7 +145,7 @@ pub fn module<'r>(
             return Err(Outcome::Stale);
         }
         let script = String::from_utf8_lossy(head.script);
-        reporter.line(gil, INFO, &format!("Reloading WSGI script '{script}'."));
+        reporter.record(gil, INFO, &format!("Reloading WSGI script '{script}'."));
         interp.scripts.forget(gil, head.script, &module);
     }
 }
@@ -217,7 +215,7 @@ pub fn callable(gil: Gil, module: &Any, head: &Head<'_>, reporter: Reporter<'_, 
         Ok(None) => {
             let (script, name) = (String::from_utf8_lossy(head.script), String::from_utf8_lossy(head.callable));
             let text = format!("Target WSGI script '{script}' does not contain WSGI application '{name}'.");
-            reporter.line(gil, ERROR, &text);
+            reporter.record(gil, ERROR, &text);
             Err(Outcome::Failed(Failure::Load))
         }
         Err(raised) => {

@@ -185,12 +185,11 @@ pub fn write(fd: RawFd, bytes: &[u8]) -> io::Result<usize> {
     check(unsafe { libc::write(fd, bytes.as_ptr().cast(), bytes.len()) })
 }
 
-/// Writes a line to standard error, whole if the descriptor allows. Nobody can be told of a failure.
-pub fn log_line(text: &[u8]) {
-    let mut line = Vec::with_capacity(text.len() + 1);
-    line.extend_from_slice(text);
-    line.push(b'\n');
-    let mut rest = &line[..];
+/// Writes the lines of a record to standard error, together if the descriptor allows. Nobody can be told of a failure.
+pub fn log_record(level: u8, text: &[u8]) {
+    let mut lines = Vec::with_capacity(text.len() + 16);
+    wsgi_wire::output::put(&mut lines, level, text);
+    let mut rest = &lines[..];
     while !rest.is_empty() {
         match write(2, rest) {
             Ok(count) => rest = &rest[count..],

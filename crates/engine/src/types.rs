@@ -9,7 +9,7 @@ use std::panic::{self, AssertUnwindSafe};
 
 use pyo3_ffi as ffi;
 
-use crate::exchange::{Exchange, Link, flush_text, write_text};
+use crate::exchange::{ERROR, Exchange, Link, emit, flush_text, is_logged, write_text};
 use crate::input;
 use crate::py::{Any, Gil, Kind, Owned, Raised, Res};
 
@@ -158,7 +158,8 @@ unsafe extern "C" fn start_response(
             [status, headers] => exchange.start(gil, status, headers, None)?,
             [status, headers, exc_info] => exchange.start(gil, status, headers, Some(exc_info))?,
             other => {
-                let text = format!("start_response() takes 2 or 3 positional arguments ({} given)", other.len());
+                let limit = if other.len() < 2 { "at least 2" } else { "at most 3" };
+                let text = format!("start_response() takes {limit} arguments ({} given)", other.len());
                 return Err(gil.raise(Kind::Type, &text));
             }
         }
@@ -177,7 +178,7 @@ unsafe extern "C" fn write(slf: *mut ffi::PyObject, data: *mut ffi::PyObject) ->
     })
 }
 
-/// The number of a log stream, and what is written to it.
+/// The number of a log stream, or a level, and what is written to it.
 fn stream<'a>(gil: Gil, args: &[&'a Any]) -> Res<(usize, &'a Any)> {
     match args {
         [stream, data] => Ok((usize::try_from(stream.as_i64()?).unwrap_or(0), data)),
@@ -212,6 +213,27 @@ unsafe extern "C" fn log_flush(
     })
 }
 
+unsafe extern "C" fn log_record(
+    _slf: *mut ffi::PyObject,
+    args: *mut *mut ffi::PyObject,
+    count: ffi::Py_ssize_t,
+) -> *mut ffi::PyObject {
+    guard_object(|gil| {
+        // SAFETY: as Python passes them.
+        let (level, text) = stream(gil, unsafe { arguments(args, count) })?;
+        emit(gil, u8::try_from(level).unwrap_or(ERROR), text.as_bytes().unwrap_or_default());
+        Ok(gil.none())
+    })
+}
+
+unsafe extern "C" fn log_wanted(_slf: *mut ffi::PyObject, level: *mut ffi::PyObject) -> *mut ffi::PyObject {
+    guard_object(|gil| {
+        // SAFETY: as Python passes it.
+        let level = unsafe { gil.borrow(level) }.ok_or(Raised)?.as_i64()?;
+        gil.bool(is_logged(gil, u8::try_from(level).unwrap_or(ERROR)))
+    })
+}
+
 /// A METH_FASTCALL entry of a method table.
 const fn fast(name: &'static CStr, function: ffi::PyCFunctionFast) -> ffi::PyMethodDef {
     ffi::PyMethodDef {
@@ -236,6 +258,8 @@ static START_RESPONSE: Table<ffi::PyMethodDef> = Table(fast(c"start_response", s
 static WRITE: Table<ffi::PyMethodDef> = Table(plain(c"write", write, ffi::METH_O));
 static LOG_WRITE: Table<ffi::PyMethodDef> = Table(fast(c"_log_write", log_write));
 static LOG_FLUSH: Table<ffi::PyMethodDef> = Table(fast(c"_log_flush", log_flush));
+static LOG_RECORD: Table<ffi::PyMethodDef> = Table(fast(c"_log_record", log_record));
+static LOG_WANTED: Table<ffi::PyMethodDef> = Table(plain(c"_log_wanted", log_wanted, ffi::METH_O));
 
 static INPUT_METHODS: Table<[ffi::PyMethodDef; 5]> = Table([
     fast(c"read", input_read),
@@ -252,9 +276,15 @@ fn bound(definition: &'static ffi::PyMethodDef, slf: *mut ffi::PyObject) -> Res<
     unsafe { Owned::from_new(ffi::PyCFunction_NewEx(definition, slf, ptr::null_mut())) }
 }
 
-/// The functions below the log streams: write, flush.
-pub fn log_functions() -> Res<(Owned, Owned)> {
-    Ok((bound(&LOG_WRITE.0, ptr::null_mut())?, bound(&LOG_FLUSH.0, ptr::null_mut())?))
+/// The functions below the log streams and the handler of `logging`, with their names.
+pub fn log_functions() -> Res<Vec<(&'static CStr, Owned)>> {
+    let functions = [
+        (c"_log_write", &LOG_WRITE),
+        (c"_log_flush", &LOG_FLUSH),
+        (c"_log_record", &LOG_RECORD),
+        (c"_log_wanted", &LOG_WANTED),
+    ];
+    functions.into_iter().map(|(name, function)| Ok((name, bound(&function.0, ptr::null_mut())?))).collect()
 }
 
 /// Makes this interpreter's type of `wsgi.input`. It holds no reference, so it needs no part in GC.

@@ -91,7 +91,7 @@ unsafe extern "C" fn log(request: *mut c_void, _level: u8, text: *const u8, len:
     if request.is_null() {
         SERVER_LOG.lock().expect("not poisoned").push(text);
     } else {
-        seen(request).logs.push(text);
+        seen(request).logs.extend(text.split('\n').map(str::to_owned));
     }
 }
 
@@ -138,6 +138,7 @@ fn payload(script: &Path, path: &str, group: &str) -> Vec<u8> {
     let script = script.to_str().expect("a plain path").as_bytes();
     let head = Head {
         flags: RELOAD,
+        log_level: 7,
         mtime_us: state.mtime() * 1_000_000 + state.mtime_nsec() / 1000,
         request_start_us: 2,
         queue_start_us: 0,
@@ -183,11 +184,13 @@ fn python_runs_in_this_process() {
         python: executable,
         python_home: None,
         python_path: Vec::new(),
+        layers: Vec::new(),
         multithread: true,
         multiprocess: true,
         threads: 4,
         processes: 2,
         case_insensitive: false,
+        log_level: 7,
         apache_version: (2, 4, 0),
         keep_interpreters: false,
     };

@@ -32,13 +32,13 @@ def short(data):
     return struct.pack('>H', len(data)) + data
 
 
-def request(script, environ=(), flags=0, mtime=0, group='', callable='application', last=True):
+def request(script, environ=(), flags=0, mtime=0, group='', callable='application', last=True, log_level=7):
     if flags & RELOAD and not mtime:
         mtime = os.stat(script).st_mtime_ns // 1000
     variables = {'REQUEST_METHOD': 'GET', 'SCRIPT_NAME': '', 'PATH_INFO': '/', 'QUERY_STRING': '', 'SERVER_NAME': 'x',
                  'SERVER_PORT': '80', 'SERVER_PROTOCOL': 'HTTP/1.1', 'wsgi.url_scheme': 'http'}
     variables.update(environ)
-    out = struct.pack('>Bqqq', flags, mtime, int(time.time() * 1e6), int(time.time() * 1e6))
+    out = struct.pack('>BBqqq', flags, log_level, mtime, int(time.time() * 1e6), int(time.time() * 1e6))
     out += short(script.encode()) + short(callable.encode()) + short(group.encode()) + struct.pack('>H', len(variables))
     for key, value in variables.items():
         value = value.encode('latin-1')
@@ -86,7 +86,7 @@ class Connection:
             tag, last, payload = self.next_frame()
             found.tags.append(tag)
             if tag == LOG:
-                found.logs.append(payload[1:].decode())
+                found.logs += payload[1:].decode().split('\n')
             elif tag == CONTINUE:
                 found.confirmed = True
                 if until_continue:
@@ -164,7 +164,8 @@ class Daemon:
 
     def _read(self):
         for line in self.process.stdout:
-            self.output.append(line.decode().rstrip('\n'))
+            # Without the mark of wsgi_wire::output.
+            self.output.append(re.sub('^\x1e\\d', '', line.decode().rstrip('\n')))
 
     def connect(self):
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)

@@ -119,6 +119,8 @@ pub enum Cause {
     MaximumRequests = 2,
     /// It got SIGUSR1.
     GracefulSignal = 3,
+    /// There was no request for `inactivity-timeout`.
+    InactivityTimeout = 4,
 }
 
 impl Cause {
@@ -128,6 +130,7 @@ impl Cause {
             Cause::ScriptReload => "script_reload",
             Cause::MaximumRequests => "maximum_requests",
             Cause::GracefulSignal => "graceful_signal",
+            Cause::InactivityTimeout => "inactivity_timeout",
         }
     }
 }
@@ -151,6 +154,7 @@ impl FromDaemon {
             [2, 1] => Ok(FromDaemon::Retire(Cause::ScriptReload)),
             [2, 2] => Ok(FromDaemon::Retire(Cause::MaximumRequests)),
             [2, 3] => Ok(FromDaemon::Retire(Cause::GracefulSignal)),
+            [2, 4] => Ok(FromDaemon::Retire(Cause::InactivityTimeout)),
             [tag, _] => Err(DecodeError::UnknownTag(*tag)),
             _ => Err(DecodeError::Short(message.len())),
         }
@@ -182,6 +186,7 @@ mod tests {
             FromDaemon::Retire(Cause::ScriptReload),
             FromDaemon::Retire(Cause::MaximumRequests),
             FromDaemon::Retire(Cause::GracefulSignal),
+            FromDaemon::Retire(Cause::InactivityTimeout),
         ] {
             assert_eq!(FromDaemon::decode(&message.encode()), Ok(message));
         }

@@ -43,7 +43,7 @@ pub enum Tag {
     /// Daemon: the rest of the body is a part of the regular file whose descriptor travels beside this frame's
     /// first byte; payload is [`crate::response::FilePart`]. Ends the response.
     File = 18,
-    /// Daemon: lines for the error log, [`crate::response::LogLine`]. May come at any time in an exchange.
+    /// Daemon: a record for the error log, [`crate::response::LogRecord`]. May come at any time in an exchange.
     Log = 19,
     /// Daemon: the exchange failed; payload is [`crate::response::Failure`]. Ends the exchange.
     Failed = 20,

@@ -39,9 +39,10 @@ pub struct Host {
     /// Takes the rest of the body from a regular file: `length` bytes from `offset`. `fd` stays the
     /// caller's. 0, or -1 when the client is gone or the file ended early.
     pub file: unsafe extern "C" fn(request: *mut c_void, fd: i32, offset: u64, length: u64) -> i32,
-    /// httpd's `request_rec` behind `request`, for `apache.request_rec`.
+    /// httpd's `request_rec` behind `request`, for `apache.request_rec`. May be called with the GIL: it does not wait.
     pub record: unsafe extern "C" fn(request: *mut c_void) -> *mut c_void,
-    /// Logs one line. With a null `request` it goes to the log of the server.
+    /// Logs a record: one line or several, with newlines between them. With a null `request` it goes to the log of the
+    /// server.
     pub log: unsafe extern "C" fn(request: *mut c_void, level: u8, text: *const u8, len: usize),
 }
 

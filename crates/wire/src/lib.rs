@@ -14,6 +14,8 @@ pub mod control;
 pub mod frame;
 pub mod host;
 pub mod keys;
+pub mod layers;
+pub mod output;
 pub mod pool;
 pub mod request;
 pub mod response;

@@ -3,6 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::layers::Layer;
+
 /// A user that daemon processes run as.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Identity {
@@ -63,6 +65,9 @@ pub struct PoolConfig {
     pub utf8_mode: bool,
     /// Directories for `site.addsitedir`, to stand first in `sys.path`.
     pub python_path: Vec<String>,
+    /// Settings of the interpreters, the least specific first.
+    #[serde(default)]
+    pub layers: Vec<Layer>,
     /// The one script that configuration routes to this group; it runs in the main interpreter, and is
     /// loaded before the process is ready.
     pub main_script: Option<String>,
@@ -70,6 +75,9 @@ pub struct PoolConfig {
     pub preload: Vec<Preload>,
     /// Requests after which a process is replaced; 0: never.
     pub maximum_requests: u64,
+    /// How long a process may be without requests before it is replaced, milliseconds; 0: for ever.
+    #[serde(default)]
+    pub inactivity_timeout_ms: u64,
     /// From the decision to end a process to SIGKILL, milliseconds.
     pub shutdown_timeout_ms: u64,
     /// How long a replaced process may finish its requests, milliseconds; 0: no limit.
@@ -104,6 +112,8 @@ pub struct EmbedConfig {
     pub python_home: Option<String>,
     /// Directories for `site.addsitedir`, to stand first in `sys.path`.
     pub python_path: Vec<String>,
+    /// Settings of the interpreters, the least specific first.
+    pub layers: Vec<Layer>,
     /// The MPM runs several threads in a child.
     pub multithread: bool,
     /// The MPM runs several children.
@@ -114,6 +124,8 @@ pub struct EmbedConfig {
     pub processes: u32,
     /// As in [`PoolConfig`].
     pub case_insensitive: bool,
+    /// APLOG level of the main server.
+    pub log_level: u8,
     /// httpd's version.
     pub apache_version: (u32, u32, u32),
     /// Leave out atexit functions and finalisation at the end (`WSGIDestroyInterpreter Off`).

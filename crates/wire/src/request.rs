@@ -1,7 +1,7 @@
 //! Payload of [`crate::frame::Tag::Request`]: which application, and the packed environ.
 //!
 //! The same bytes serve both modes: in daemon mode they travel in a frame, in embedded mode the child
-//! passes them to the engine in memory. Layout: flags, then fixed numbers, then three short strings,
+//! passes them to the engine in memory. Layout: flags, log level, then fixed numbers, then three short strings,
 //! then the number of variables and the variables. A variable's key is two bytes: with the top bit a
 //! number of [`crate::keys`], without it the length of the name that follows. Its value has a
 //! four-byte length.
@@ -32,6 +32,8 @@ pub const IGNORE_ACTIVITY: u8 = 16;
 pub struct Head<'a> {
     /// RELOAD, CONFIRM, MAIN, PASS_RECORD, IGNORE_ACTIVITY.
     pub flags: u8,
+    /// APLOG level of the request: lines above it are not written, so they need not be sent.
+    pub log_level: u8,
     /// Modification time of the script as httpd saw it, microseconds since the epoch; 0 when unknown.
     pub mtime_us: i64,
     /// When httpd received the request, microseconds since the epoch.
@@ -57,7 +59,7 @@ pub struct Encoder<'o> {
 impl<'o> Encoder<'o> {
     /// Writes the head.
     pub fn new(out: &'o mut Vec<u8>, head: &Head<'_>) -> Self {
-        out.push(head.flags);
+        out.extend_from_slice(&[head.flags, head.log_level]);
         for number in [head.mtime_us, head.request_start_us, head.queue_start_us] {
             out.extend_from_slice(&number.to_be_bytes());
         }
@@ -150,6 +152,7 @@ pub fn decode(payload: &[u8]) -> Result<(Head<'_>, Variables<'_>), DecodeError> 
     let mut reader = Reader::new(payload);
     let head = Head {
         flags: reader.u8()?,
+        log_level: reader.u8()?,
         mtime_us: reader.i64()?,
         request_start_us: reader.i64()?,
         queue_start_us: reader.i64()?,
@@ -169,6 +172,7 @@ mod tests {
     fn encode(variables: &[(Vec<u8>, Vec<u8>)]) -> Vec<u8> {
         let head = Head {
             flags: RELOAD,
+            log_level: 7,
             mtime_us: -1,
             request_start_us: 2,
             queue_start_us: 3,
@@ -190,7 +194,8 @@ mod tests {
         let given = [(b"PATH_INFO".to_vec(), b"/x".to_vec()), (b"HTTP_X_OTHER".to_vec(), vec![0xff])];
         let bytes = encode(&given);
         let (head, variables) = decode(&bytes).expect("head");
-        assert_eq!((head.flags, head.mtime_us, head.script), (RELOAD, -1, &b"/srv/app.wsgi"[..]));
+        assert_eq!((head.flags, head.log_level, head.mtime_us), (RELOAD, 7, -1));
+        assert_eq!(head.script, b"/srv/app.wsgi");
         let got: Vec<_> = variables.map(|item| item.expect("variable")).collect();
         assert!(matches!(got[0].0, Key::Known(_)));
         assert_eq!((got[0].0.bytes(), got[0].1), (&b"PATH_INFO"[..], &b"/x"[..]));

@@ -94,16 +94,16 @@ pub fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
-/// Payload of [`crate::frame::Tag::Log`]: httpd's level (3 error ... 7 debug), then the text of one line.
+/// Payload of [`crate::frame::Tag::Log`]: httpd's level (3 error ... 7 debug), then the text of one record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct LogLine<'a> {
+pub struct LogRecord<'a> {
     /// APLOG level, 0..=15.
     pub level: u8,
-    /// One line without its newline.
+    /// One line or several, with newlines between them.
     pub text: &'a [u8],
 }
 
-impl<'a> LogLine<'a> {
+impl<'a> LogRecord<'a> {
     /// Appends the payload.
     pub fn encode(&self, out: &mut Vec<u8>) {
         out.push(self.level);
@@ -114,9 +114,9 @@ impl<'a> LogLine<'a> {
     ///
     /// # Errors
     /// When the payload is empty.
-    pub fn decode(payload: &'a [u8]) -> Result<LogLine<'a>, DecodeError> {
+    pub fn decode(payload: &'a [u8]) -> Result<LogRecord<'a>, DecodeError> {
         let (level, text) = payload.split_first().ok_or(DecodeError::Short(0))?;
-        Ok(LogLine { level: if *level <= 15 { *level } else { 3 }, text })
+        Ok(LogRecord { level: if *level <= 15 { *level } else { 3 }, text })
     }
 }
 
@@ -173,6 +173,8 @@ pub enum Failure {
     Interpreter = 4,
     /// The client went away while the application wrote; nothing is wrong with the application.
     ClientGone = 5,
+    /// `mod_wsgi.RequestTimeout` ended the request.
+    Timeout = 6,
 }
 
 impl Failure {
@@ -183,6 +185,7 @@ impl Failure {
             3 => Failure::Protocol,
             4 => Failure::Interpreter,
             5 => Failure::ClientGone,
+            6 => Failure::Timeout,
             _ => Failure::Application,
         }
     }
@@ -253,7 +256,7 @@ mod tests {
             if let Ok(head) = Head::decode(&bytes) {
                 let _ = head.headers().count();
             }
-            let _ = LogLine::decode(&bytes);
+            let _ = LogRecord::decode(&bytes);
         }
     }
 }

@@ -94,7 +94,7 @@ impl Shell {
     fn release_output(&mut self, id: ProcessId, show: bool) {
         let Some(mut output) = self.outputs.remove(&id) else { return };
         let (pool, pid) = (output.pool, output.pid);
-        output.release(show, &mut |line| self.write_output(pool, pid, line));
+        output.release(show, &mut |level, line| self.write_output(pool, pid, level, line));
         output.forget_start();
         self.outputs.insert(id, output);
     }

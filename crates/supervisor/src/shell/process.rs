@@ -8,7 +8,7 @@ use wsgi_sys::process::Spawned;
 use wsgi_sys::{fd, socket};
 use wsgi_wire::control::{FromDaemon, ToDaemon};
 
-use crate::decide::{Millis, PoolId};
+use crate::decide::{Millis, PoolId, level};
 use crate::lines::Lines;
 
 /// Connections that wait while the process does not read its control socket.
@@ -154,7 +154,7 @@ pub struct Output {
     first: Option<Vec<String>>,
     last: String,
     /// Lines that are kept rather than written.
-    kept: Option<Vec<Vec<u8>>>,
+    kept: Option<Vec<(u8, Vec<u8>)>>,
     kept_bytes: usize,
 }
 
@@ -174,8 +174,8 @@ impl Output {
         }
     }
 
-    /// Reads what is there and gives each line to `write`. `false` at the end of the pipe.
-    pub fn read(&mut self, mut write: impl FnMut(&[u8])) -> bool {
+    /// Reads what is there and gives each line to `write`, with its level. `false` at the end of the pipe.
+    pub fn read(&mut self, mut write: impl FnMut(u8, &[u8])) -> bool {
         let mut buffer = [0; 16 << 10];
         for _ in 0..ROUND {
             let Some(pipe) = &self.fd else { return false };
@@ -198,12 +198,14 @@ impl Output {
     }
 
     /// The process has ended: an unfinished line is a line.
-    pub fn finish(&mut self, mut write: impl FnMut(&[u8])) {
+    pub fn finish(&mut self, mut write: impl FnMut(u8, &[u8])) {
         let mut lines = std::mem::take(&mut self.lines);
         lines.finish(|line| self.line(line, &mut write));
     }
 
-    fn line(&mut self, line: &[u8], write: &mut impl FnMut(&[u8])) {
+    fn line(&mut self, line: &[u8], write: &mut impl FnMut(u8, &[u8])) {
+        let (level, line) = wsgi_wire::output::read(line);
+        let level = level.unwrap_or(level::ERROR);
         if let Some(first) = &mut self.first {
             let text = String::from_utf8_lossy(line);
             if first.len() < FIRST_LINES {
@@ -216,19 +218,19 @@ impl Output {
         match &mut self.kept {
             Some(kept) => {
                 self.kept_bytes += line.len();
-                kept.push(line.to_vec());
+                kept.push((level, line.to_vec()));
                 if self.kept_bytes > MAX_KEPT || kept.len() > 1_000 {
                     self.release(true, write);
                 }
             }
-            None => write(line),
+            None => write(level, line),
         }
     }
 
     /// Writes what was kept, or forgets it; from now on lines are written as they come.
-    pub fn release(&mut self, show: bool, write: &mut impl FnMut(&[u8])) {
+    pub fn release(&mut self, show: bool, write: &mut impl FnMut(u8, &[u8])) {
         if let Some(kept) = self.kept.take().filter(|_| show) {
-            kept.iter().for_each(|line| write(line));
+            kept.iter().for_each(|(level, line)| write(*level, line));
         }
     }
 

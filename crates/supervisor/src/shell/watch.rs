@@ -122,14 +122,14 @@ impl Shell {
         }
     }
 
-    pub(super) fn write_output(&self, pool: PoolId, pid: i32, line: &[u8]) {
-        self.log_of(pool).line(level::ERROR, pid, line);
+    pub(super) fn write_output(&self, pool: PoolId, pid: i32, level: u8, line: &[u8]) {
+        self.log_of(pool).line(level, pid, line);
     }
 
     pub(super) fn read_output(&mut self, id: ProcessId) {
         let Some(mut output) = self.outputs.remove(&id) else { return };
         let (pool, pid) = (output.pool, output.pid);
-        let more = output.read(|line| self.write_output(pool, pid, line));
+        let more = output.read(|level, line| self.write_output(pool, pid, level, line));
         if more || self.processes.contains_key(&id) {
             self.outputs.insert(id, output);
         }
@@ -139,11 +139,11 @@ impl Shell {
         let Some(mut output) = self.outputs.remove(&id) else { return };
         let (pool, pid) = (output.pool, output.pid);
         for _ in 0..ROUND {
-            if !output.read(|line| self.write_output(pool, pid, line)) {
+            if !output.read(|level, line| self.write_output(pool, pid, level, line)) {
                 break;
             }
         }
-        output.finish(|line| self.write_output(pool, pid, line));
+        output.finish(|level, line| self.write_output(pool, pid, level, line));
         self.outputs.insert(id, output);
     }
 
