@@ -7,6 +7,8 @@ from processes import wait_until
 
 LINE = re.compile(r"^\[[^\]]+\] \[(?P<module>[\w-]*):(?P<level>\w+)\] ")
 SEVERE = {"error", "crit", "alert", "emerg"}
+# httpd's event MPM, now and then, when a client closes a connection that is kept; with the original module as well.
+HTTPDS_OWN = re.compile(r"AH03093: process_socket: apr_pollset_add failure for keep alive$")
 
 
 class ErrorLog:
@@ -73,6 +75,8 @@ class ErrorLog:
 
 
 def is_severe(line):
+    if HTTPDS_OWN.search(line):
+        return False
     found = LINE.match(line)
     if not found:
         return bool(line.strip())

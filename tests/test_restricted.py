@@ -1,8 +1,12 @@
 """WSGIRestrictStdin, WSGIRestrictStdout, WSGIRestrictSignal, and settings by <WSGIInterpreterOptions>."""
 
+import subprocess
+
 import pytest
 
 from conftest import mode_directives
+from httpd import HTTPD
+from processes import wait_until
 
 STDIN = "OSError: sys.stdin access restricted by mod_wsgi"
 STDOUT = "OSError: sys.stdout access restricted by mod_wsgi"
@@ -133,3 +137,29 @@ def test_a_process_whose_stdout_is_restricted_ends_in_order(httpd, mode, ours):
     assert httpd.get("/").status == 200
     httpd.stop()
     httpd.log.wait_for("said at the end")
+
+
+@pytest.mark.modes("embedded")
+def test_the_streams_of_a_single_process_are_left_alone(httpd, mode):
+    """`httpd -X`, as one starts it at a terminal to use a debugger."""
+    script = httpd.write("apps/talk.wsgi", """import sys
+
+def application(environ, start_response):
+    print("asked at the terminal", flush=True)
+    start_response("200 OK", [])
+    return [sys.stdin.readline().encode()]
+""")
+    httpd.configure(f"WSGIRestrictStdin On\nWSGIRestrictStdout On\nWSGIApplicationGroup %{{GLOBAL}}\n"
+                    f"WSGIScriptAlias / {script}")
+    terminal = subprocess.Popen([HTTPD, "-f", httpd.conf_file, "-X"], env=httpd.env, cwd="/", text=True,
+                                stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    try:
+        wait_until(httpd.accepts, 20, "httpd accepts")
+        terminal.stdin.write("answered there\n")
+        terminal.stdin.flush()
+        assert httpd.get("/").text == "answered there\n"
+        assert terminal.stdout.readline() == "asked at the terminal\n"
+    finally:
+        terminal.terminate()
+        terminal.communicate(timeout=20)
+        httpd.pid_file.unlink(missing_ok=True)  # A single process leaves it behind.

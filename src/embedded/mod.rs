@@ -85,6 +85,7 @@ impl Embedded {
             case_insensitive: self.case_insensitive,
             log_level: process::main_log_level(),
             apache_version: process::version(),
+            keep_streams: process::is_single(),
             keep_interpreters: self.keep_interpreters,
         };
         let config = serde_json::to_vec(&config).map_err(|error| error.to_string())?;

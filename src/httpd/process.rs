@@ -196,6 +196,12 @@ pub(crate) fn environment() -> Vec<CString> {
     std::env::vars_os().filter_map(pair).collect()
 }
 
+/// Whether this is the only process, started by somebody who looks at it: `httpd -X` or `-DONE_PROCESS`.
+pub(crate) fn is_single() -> bool {
+    // SAFETY: looks the C strings up in a list that is complete before any hook runs.
+    [c"DEBUG", c"ONE_PROCESS"].iter().any(|name| unsafe { sys::ap_exists_config_define(name.as_ptr()) } != 0)
+}
+
 /// The module's log level of the main server.
 pub(crate) fn main_log_level() -> u8 {
     // SAFETY: httpd's main server lives as long as any child.

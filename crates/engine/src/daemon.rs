@@ -90,6 +90,7 @@ fn facts(config: &PoolConfig) -> Facts {
         apache_version: config.apache_version,
         python_path: config.python_path.clone(),
         layers: config.layers.clone(),
+        keep_streams: false,
         home: config.home.clone(),
         case_insensitive: config.case_insensitive,
         embedded: false,

@@ -102,6 +102,7 @@ fn facts(config: &EmbedConfig) -> Facts {
         apache_version: config.apache_version,
         python_path: config.python_path.clone(),
         layers: config.layers.clone(),
+        keep_streams: config.keep_streams,
         home: None,
         case_insensitive: config.case_insensitive,
         embedded: true,

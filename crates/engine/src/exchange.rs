@@ -10,7 +10,7 @@ use std::cell::{Cell, RefCell};
 use std::os::fd::OwnedFd;
 use std::ptr::{self, NonNull};
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::time::Duration;
 
 use wsgi_wire::frame::InputFailure;
@@ -177,8 +177,21 @@ thread_local! {
 /// Unfinished lines of wsgi.errors, stdout and stderr. They are written at the latest when the thread ends.
 struct Partial([Vec<u8>; 3]);
 
+/// The process ends, perhaps by a signal in the middle of anything.
+static ENDED: AtomicBool = AtomicBool::new(false);
+
+/// From now on a thread that ends writes nothing.
+pub fn mark_ended() {
+    ENDED.store(true, Ordering::SeqCst);
+}
+
 impl Drop for Partial {
     fn drop(&mut self) {
+        if ENDED.load(Ordering::SeqCst) {
+            // Not even memory is given back.
+            std::mem::forget(std::mem::take(&mut self.0));
+            return;
+        }
         self.0.iter().filter(|line| !line.is_empty()).for_each(|line| process_log(ERROR, line));
     }
 }

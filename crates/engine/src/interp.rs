@@ -41,6 +41,8 @@ pub struct Facts {
     pub python_path: Vec<String>,
     /// Settings of the interpreters, the least specific first.
     pub layers: Vec<Layer>,
+    /// `sys.stdin` and `sys.stdout` stay what they are.
+    pub keep_streams: bool,
     /// First in `sys.path`.
     pub home: Option<String>,
     /// Names of script modules are made of lower-cased paths.
@@ -323,6 +325,7 @@ fn fixed_facts(gil: Gil, name: &str, facts: &Facts) -> Res<Owned> {
         paths.append(&path)?;
     }
     fixed.set_named(c"python_paths", &paths)?;
+    fixed.set_named(c"keep_streams", &*gil.bool(facts.keep_streams)?)?;
     fixed.set_named(c"restrict_stdin", &*gil.bool(settings.restrict_stdin)?)?;
     fixed.set_named(c"restrict_stdout", &*gil.bool(settings.restrict_stdout)?)?;
     fixed.set_named(c"restrict_signal", &*gil.bool(settings.restrict_signal)?)?;

@@ -223,14 +223,8 @@ def _restrict_signal():
 def setup(facts):
     """Makes this interpreter's modules and streams."""
     sys.argv = ['mod_wsgi']
-    if facts['restrict_stdin']:
-        sys.stdin = Restricted('sys.stdin')
-    if facts['restrict_stdout']:
-        sys.stdout = Restricted('sys.stdout')
-        # Python flushes it at its end; registered first, this runs last.
-        atexit.register(setattr, sys, 'stdout', None)
-    else:
-        sys.stdout = _text(1, '<stdout>')
+    if not facts['keep_streams']:
+        _replace_streams(facts['restrict_stdin'], facts['restrict_stdout'])
     sys.stderr = _text(2, '<stderr>')
     if facts['restrict_signal']:
         _restrict_signal()
@@ -254,6 +248,17 @@ def setup(facts):
         _hoist(directories)
     if facts['home']:
         sys.path.insert(0, facts['home'])
+
+
+def _replace_streams(restrict_stdin, restrict_stdout):
+    if restrict_stdin:
+        sys.stdin = Restricted('sys.stdin')
+    if restrict_stdout:
+        sys.stdout = Restricted('sys.stdout')
+        # Python flushes it at its end; registered first, this runs last.
+        atexit.register(setattr, sys, 'stdout', None)
+    else:
+        sys.stdout = _text(1, '<stdout>')
 
 
 def set_group(name):

@@ -8,15 +8,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use pyo3_ffi as ffi;
 
+use crate::exchange;
 use crate::interp::{self, Interp};
 use crate::py::Gil;
 
 /// Python is being finalised, or the process ends without that: thread states that are left belong to it.
 static ENDED: AtomicBool = AtomicBool::new(false);
 
-/// From now on no thread gives its states back.
+/// From now on no thread gives its states back, nor writes anything when it ends.
 pub fn mark_ended() {
     ENDED.store(true, Ordering::SeqCst);
+    exchange::mark_ended();
 }
 
 struct States(Vec<(&'static Interp, *mut ffi::PyThreadState)>);

@@ -192,6 +192,7 @@ fn python_runs_in_this_process() {
         case_insensitive: false,
         log_level: 7,
         apache_version: (2, 4, 0),
+        keep_streams: false,
         keep_interpreters: false,
     };
     let config = serde_json::to_vec(&config).expect("JSON");

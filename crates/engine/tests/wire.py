@@ -25,7 +25,7 @@ def frame(tag, payload=b'', last=False):
 
 
 def hello():
-    return frame(HELLO, struct.pack('>I', 2))
+    return frame(HELLO, struct.pack('>I', 3))
 
 
 def short(data):
@@ -127,7 +127,7 @@ class Connection:
 class Daemon:
     """An engine in a process of `python`."""
 
-    def __init__(self, python, engine, ready=True, protocol=2, parent=None, **pool):
+    def __init__(self, python, engine, ready=True, protocol=3, parent=None, **pool):
         config = {'id': 1, 'name': 'test', 'defined_at': 'here:1', 'processes': 1, 'threads': 2, 'multiprocess': False,
                   'python': python, 'python_from': 'test', 'identity': None, 'home': None, 'umask': None, 'display_name': None,
                   'env': [], 'utf8_mode': False, 'python_path': [], 'main_script': None, 'preload': [], 'maximum_requests': 0,

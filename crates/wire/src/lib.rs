@@ -22,7 +22,7 @@ pub mod response;
 
 /// Version of everything in this crate. A child, supervisor and engine of different versions refuse
 /// each other, naming both.
-pub const PROTOCOL: u32 = 2;
+pub const PROTOCOL: u32 = 3;
 
 /// The largest payload of a frame, in bytes. An environ or a response head above it is an error.
 pub const MAX_PAYLOAD: usize = 16 << 20;

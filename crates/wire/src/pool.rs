@@ -128,6 +128,8 @@ pub struct EmbedConfig {
     pub log_level: u8,
     /// httpd's version.
     pub apache_version: (u32, u32, u32),
+    /// httpd is the one process that a terminal started (`httpd -X`): `sys.stdin` and `sys.stdout` stay what they are.
+    pub keep_streams: bool,
     /// Leave out atexit functions and finalisation at the end (`WSGIDestroyInterpreter Off`).
     pub keep_interpreters: bool,
 }
