@@ -1,6 +1,7 @@
-"""A response as the query describes it (a Python literal, a dict): status, headers, parts, file, pause.
+"""A response as the query describes it (a Python literal, a dict).
 
-parts: a list of bytes, or of sizes; file: the size of a file that is sent by wsgi.file_wrapper;
+status, headers: those of the response; parts: a list of bytes, or of sizes, that a generator yields;
+whole: such a list, returned as a list; file: the size of a file that is sent by wsgi.file_wrapper;
 pause: seconds between the parts; read: whether the body is read first (X-Read tells its length).
 """
 import ast
@@ -20,6 +21,8 @@ def application(environ, start_response):
     start_response(given.get("status", "200 OK"), headers)
     if "file" in given:
         return environ["wsgi.file_wrapper"](made(given["file"]))
+    if "whole" in given:
+        return list(parts(given["whole"], 0))
     return parts(given.get("parts", [b"body"]), given.get("pause", 0))
 
 
