@@ -25,6 +25,7 @@ NEEDS = pytest.mark.skipif(
 )
 pytestmark = [NEEDS, pytest.mark.timeout(40)]
 
+
 @pytest.fixture(scope="module")
 def secure_httpd(request, module, mpm, mode):
     server = Httpd(module, mpm)
@@ -99,7 +100,8 @@ def test_an_upload_that_nobody_reads(over, ours, size):
         pytest.skip("the original resets the stream, or waits")
     path = over.server.root / "upload"
     path.write_bytes(bytes(size))
-    assert over.get("/hello", "--data-binary", f"@{path}") == b"Hello, world!\n"
+    told = over.get("/hello", "--max-time", "10", "--data-binary", f"@{path}")
+    assert told == b"Hello, world!\n"
 
 
 @pytest.mark.parametrize("size", [0, 1000, 3_000_000])
