@@ -392,8 +392,9 @@ impl<'j> Exchange<'j> {
     }
 
     /// The whole response is here: free the thread, then let the client have the rest.
-    fn complete(&mut self, upload: &Upload<'_>) -> Ending {
+    fn complete(&mut self, upload: &mut Upload<'_>) -> Ending {
         self.keep(upload);
+        upload.end_stream();
         if let Some(instead) = self.relay.instead.take() {
             return Ending::Instead(instead);
         }

@@ -95,6 +95,7 @@ pub(crate) fn serve(job: &Job<'_>) -> i32 {
             Ending::Again => {}
             Ending::Instead(instead) => return respond::finish(job.request, &instead),
             Ending::Status(status) => {
+                upload.end_stream();
                 if status == 503 {
                     job.request.err_headers_out().set(b"Retry-After", b"1");
                 }

@@ -88,7 +88,8 @@ impl Exchange<'_> {
         let Some(scan) = &mut ahead.scan else {
             let read = self.receive_now(PIECE);
             self.take(read, upload)?;
-            if self.relay.progress == Progress::Wanted && self.withheld {
+            // (The start of the response may have come with the answer.)
+            if self.withheld && self.relay.progress != Progress::Waiting && !self.relay.ended() {
                 upload.put_ahead(&mut self.out);
                 self.withheld = false;
             }

@@ -115,6 +115,16 @@ impl<'r> Upload<'r> {
         self.abort(BodyError::TimedOut, out);
     }
 
+    /// Before an HTTP/2 request ends: mod_http2 resets a stream whose body was not read, and clients then drop the
+    /// response.
+    pub(super) fn end_stream(&mut self) {
+        if let Some(body) = self.body.as_mut().filter(|_| self.request.is_stream()) {
+            // A client that fails now has its response.
+            let _ = body.discard();
+            self.body = None;
+        }
+    }
+
     /// The client failed while it sent the body: the status for it.
     pub(super) fn failed_status(&self) -> Option<i32> {
         self.failed.map(|error| status_of(self.request, error))

@@ -71,6 +71,9 @@ impl<'r> Serving<'r> {
             return 0;
         }
         self.output.queue(bytes);
+        if self.ended {
+            self.end_stream();
+        }
         // httpd reads the rest of the request's body before it writes what is not flushed.
         let flush = flush || self.body.as_ref().is_some_and(|body| !body.ended());
         self.gone = flush && self.output.pass(Then::Flush).is_err();
@@ -87,6 +90,7 @@ impl<'r> Serving<'r> {
             return -1;
         }
         let Ok(file) = file.try_clone_to_owned() else { return -1 };
+        self.end_stream();
         let body = FileBody { file, offset, length, sendfile: self.delivery.sendfile };
         match self.output.pass_file(&body) {
             Ok(()) => self.ended = true,
@@ -104,9 +108,18 @@ impl<'r> Serving<'r> {
             return respond::finish(self.request, instead);
         }
         if !self.ended && !self.gone {
+            self.end_stream();
             let _ = self.output.pass(Then::End);
         }
         0
+    }
+
+    /// mod_http2 resets a stream whose body was not read, and clients then drop the response.
+    fn end_stream(&mut self) {
+        if let Some(body) = self.body.as_mut().filter(|_| self.request.is_stream()) {
+            // A client that fails now has its response.
+            let _ = body.discard();
+        }
     }
 
     /// The engine has no (complete) response.
@@ -117,6 +130,7 @@ impl<'r> Serving<'r> {
             }
             return 0;
         }
+        self.end_stream();
         match (self.failed, failure) {
             (Some(BodyError::TimedOut), _) => 408,
             (Some(BodyError::Refused(status)), _) => status,

@@ -16,6 +16,13 @@ pub(crate) enum BodyError {
     Refused(i32),
 }
 
+/// Bytes asked for at a time when nobody wants them.
+const DISCARD: usize = 64 << 10;
+
+/// Statuses of a client that has left.
+const GONE: [i32; 5] =
+    [sys::APR_EOF as i32, sys::APR_INCOMPLETE as i32, libc::ECONNRESET, libc::ECONNABORTED, libc::EPIPE];
+
 /// Reads the body of a request, once.
 #[derive(Debug)]
 pub(crate) struct Body<'r> {
@@ -89,6 +96,20 @@ impl<'r> Body<'r> {
         Ok(self.ended || out.len() > before)
     }
 
+    /// Reads to the end, and drops it.
+    ///
+    /// # Errors
+    /// As [`Body::read`].
+    pub(crate) fn discard(&mut self) -> Result<(), BodyError> {
+        while !self.ended {
+            if !self.has_buckets() {
+                self.fetch(DISCARD, sys::apr_read_type_e_APR_BLOCK_READ)?;
+            }
+            self.drain(<[u8]>::len)?;
+        }
+        Ok(())
+    }
+
     /// Some of what httpd gave was not taken yet.
     fn has_buckets(&self) -> bool {
         // SAFETY: the brigade is ours, if there is one.
@@ -118,9 +139,12 @@ impl<'r> Body<'r> {
         let aborted = self.request.is_aborted();
         // SAFETY: takes a status code and a default by value.
         let mapped = unsafe { sys::ap_map_http_request_error(status, sys::HTTP_BAD_REQUEST as i32) };
+        // The end before the announced one is a 400 for httpd, and mod_ssl has statuses of its own.
+        let ended = || self.request.client_socket().is_some_and(wsgi_sys::stream::has_ended);
         match mapped {
             408 => BodyError::TimedOut,
-            _ if aborted || status == sys::APR_EOF as i32 || status == libc::ECONNRESET => BodyError::Gone,
+            _ if aborted || GONE.contains(&status) => BodyError::Gone,
+            400 if ended() => BodyError::Gone,
             mapped => BodyError::Refused(mapped),
         }
     }

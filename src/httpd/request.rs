@@ -369,6 +369,11 @@ impl<'r> Request<'r> {
         (fd >= 0).then(|| unsafe { BorrowedFd::borrow_raw(fd) })
     }
 
+    /// The request is one of several on its connection (HTTP/2).
+    pub(crate) fn is_stream(self) -> bool {
+        !self.connection().master.is_null()
+    }
+
     /// The client is gone.
     pub(crate) fn is_aborted(self) -> bool {
         self.connection().aborted != 0

@@ -235,7 +235,8 @@ fn send_file(gil: Gil, exchange: &Exchange<'_>, file: File) -> Result<(), Stop> 
     if !output.may_have_body() {
         return Ok(());
     }
-    if file.length > SMALL as u64 {
+    // httpd cuts ranges out of files only.
+    if file.length > SMALL as u64 || (output.wants_range && file.length > 0) {
         output.count(file.length);
         let part = FilePart { offset: u64::try_from(file.position).unwrap_or(0), length: file.length };
         return Ok(gil.detach(|| output.sink.file(file.fd, part))?);
@@ -314,6 +315,7 @@ mod numbers {
     }
 
     pub const METHOD: usize = find("REQUEST_METHOD");
+    pub const RANGE: usize = find("HTTP_RANGE");
     pub const LENGTH: usize = find("CONTENT_LENGTH");
     pub const ROOT: usize = find("DOCUMENT_ROOT");
     pub const FILENAME: usize = find("SCRIPT_FILENAME");
@@ -328,6 +330,7 @@ fn put(gil: Gil, environ: &Any, interp: &Interp, exchange: &Exchange<'_>, key: K
     let number = usize::from(number);
     match number {
         numbers::METHOD if value == b"HEAD" => exchange.output.borrow_mut().is_head = true,
+        numbers::RANGE => exchange.output.borrow_mut().wants_range = true,
         numbers::LENGTH => exchange.input.borrow_mut().expect(value),
         _ => {}
     }

@@ -197,8 +197,11 @@ thread_local! {
     static THREAD_ID: Cell<u32> = const { Cell::new(0) };
 }
 
-/// The calling thread's number, from 1.
+/// The calling thread's number, from 1; 0 where a child has one thread.
 fn thread_id() -> u32 {
+    if interp::facts().is_some_and(|facts| !facts.multithread) {
+        return 0;
+    }
     static LAST: AtomicU32 = AtomicU32::new(0);
     THREAD_ID.with(|id| {
         if id.get() == 0 {

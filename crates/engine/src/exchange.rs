@@ -87,6 +87,8 @@ pub struct Exchange<'a> {
     pub thread_id: u32,
     /// Records above this level would not be written.
     log_level: u8,
+    /// The application was told that its client has left, or sends nothing any more.
+    client_left: Cell<bool>,
 }
 
 impl<'a> Exchange<'a> {
@@ -98,7 +100,18 @@ impl<'a> Exchange<'a> {
             pending: RefCell::new(Vec::new()),
             thread_id,
             log_level,
+            client_left: Cell::new(false),
         }
+    }
+
+    /// The application is being told that its client has left.
+    pub fn note_client_left(&self) {
+        self.client_left.set(true);
+    }
+
+    /// The application was told that its client has left, so what it raises now is most likely that.
+    pub fn client_has_left(&self) -> bool {
+        self.client_left.get()
     }
 
     /// Logs a record of this request, behind those that came before it. With `now` false it travels with the response.

@@ -20,6 +20,8 @@ pub struct Input<'a> {
     at: usize,
     ended: bool,
     failed: bool,
+    /// Because of the client, which has left or sends nothing any more.
+    client_left: bool,
     /// What Content-Length leaves to be read.
     expected: Option<u64>,
 }
@@ -27,7 +29,7 @@ pub struct Input<'a> {
 impl<'a> Input<'a> {
     /// A body of which nothing was read.
     pub fn new(body: &'a mut dyn Body) -> Self {
-        Input { body, buffered: Vec::new(), at: 0, ended: false, failed: false, expected: None }
+        Input { body, buffered: Vec::new(), at: 0, ended: false, failed: false, client_left: false, expected: None }
     }
 
     /// Takes the value of CONTENT_LENGTH.
@@ -146,6 +148,7 @@ impl<'a> Input<'a> {
         }
         gil.detach(|| body(self)).map_err(|failure| {
             self.failed = true;
+            self.client_left = failure != InputFailure::Refused;
             let cause = match failure {
                 InputFailure::Gone => "Connection was terminated",
                 InputFailure::TimedOut => "the client sent nothing for the time that Timeout allows",
@@ -183,7 +186,13 @@ impl<'a> Input<'a> {
 /// The input half, unless another thread reads from it.
 fn with_input<T>(exchange: &Exchange<'_>, gil: Gil, body: impl FnOnce(&mut Input<'_>) -> Res<T>) -> Res<T> {
     match exchange.input.try_borrow_mut() {
-        Ok(mut input) => body(&mut input),
+        Ok(mut input) => {
+            let result = body(&mut input);
+            if input.client_left {
+                exchange.note_client_left();
+            }
+            result
+        }
         Err(_) => Err(gil.raise(Kind::Runtime, "another thread is reading from this wsgi.input")),
     }
 }

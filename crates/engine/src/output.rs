@@ -53,12 +53,14 @@ pub struct Output<'a> {
     sent: u64,
     /// The request's method is HEAD.
     pub is_head: bool,
+    /// The client wants a part of the body.
+    pub wants_range: bool,
 }
 
 impl<'a> Output<'a> {
     /// A response that has not been started.
     pub fn new(sink: &'a mut dyn Sink) -> Self {
-        Output { sink, head: None, committed: false, handed: false, sent: 0, is_head: false }
+        Output { sink, head: None, committed: false, handed: false, sent: 0, is_head: false, wants_range: false }
     }
 
     /// Whether status and headers can no more be changed.
@@ -182,7 +184,10 @@ impl Exchange<'_> {
         match self.block(gil, bytes) {
             Ok(()) => Ok(()),
             Err(Stop::Raised) => Err(Raised),
-            Err(Stop::Gone) => Err(gil.raise(Kind::Os, "mod_wsgi client connection closed")),
+            Err(Stop::Gone) => {
+                self.note_client_left();
+                Err(gil.raise(Kind::Os, "mod_wsgi client connection closed"))
+            }
         }
     }
 

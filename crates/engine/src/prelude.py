@@ -175,10 +175,17 @@ def _warn_of_text(name, depth):
     warnings.warn(text, DeprecationWarning, depth)
 
 
+class _Text(io.TextIOWrapper):
+    # What applications see of it. In truth each write reaches the Log object at once, which finds the lines
+    # itself: a flush after each newline would cut lines that are written in several parts.
+    line_buffering = True
+
+
+_Text.__module__, _Text.__name__, _Text.__qualname__ = 'io', 'TextIOWrapper', 'TextIOWrapper'
+
+
 def _text(stream, name):
-    # Not line buffered: each write reaches the Log object at once, and it finds the lines itself. A
-    # flush after each newline would cut lines that are written in several parts.
-    return io.TextIOWrapper(Log(stream, name), encoding='utf-8', errors='replace', newline='\n', write_through=True)
+    return _Text(Log(stream, name), encoding='utf-8', errors='replace', newline='\n', write_through=True)
 
 
 errors = _text(0, '<wsgi.errors>')

@@ -87,6 +87,8 @@ impl Reporter<'_, '_> {
 
     /// Logs what happened, and the exception that made it.
     pub fn exception(&self, gil: Gil, interp: &Interp, what: &str, exception: Exception) {
+        // What follows from a client that has left is no fault of the application.
+        let level = if self.0.is_some_and(Exchange::client_has_left) { INFO } else { ERROR };
         let describe = interp.objects.describe.get(gil);
         let text = describe.call(&[&exception.kind, &exception.value, &exception.traceback]);
         let text = match text {
@@ -102,7 +104,7 @@ impl Reporter<'_, '_> {
                         use 'WSGIApplicationGroup %{GLOBAL}' for this application.";
             record.extend(["\n", cure]);
         }
-        self.record(gil, ERROR, &record);
+        self.record(gil, level, &record);
     }
 }
 
