@@ -196,7 +196,7 @@ def test_a_process_that_dies_after_output_is_visible(httpd, mode, protocol):
     status, body = over.run("/crash/after")
     assert status != 0 and len(body) <= 200_000
     wait_until(lambda: over.run("/hello") == (0, b"Hello, world!\n"), 15, "it serves again")
-    status, body = over.run("/dies/after")
+    status, body = over.run("/dies/after?exit,0")
     assert status != 0 and len(body) <= 200_000
 
 
