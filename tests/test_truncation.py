@@ -109,6 +109,16 @@ def test_an_http_1_0_body_without_length_has_nothing_after_it(site, raw_get):
     assert body == b"x" * 10_000 + b"y" * 10_000
 
 
+@pytest.mark.ours("the original closes the connection as it does after a whole body")
+def test_an_http_1_0_body_without_length_ends_by_a_reset(site):
+    site.log.allow(TRACEBACK)
+    with site.connect() as sock:
+        sock.sendall(b"GET /dies/after?raise,0.05 HTTP/1.0\r\n\r\n")
+        with pytest.raises(ConnectionResetError):
+            while sock.recv(65536):
+                pass
+
+
 @pytest.mark.parametrize("version", ["1.0", "1.1"])
 def test_an_error_before_output_is_a_page_and_complete(site, version):
     site.log.allow(TRACEBACK)
