@@ -178,7 +178,7 @@ def test_the_address_that_mod_remoteip_found(serve):
 
 
 def test_a_request_target_in_absolute_form(site):
-    target = f"http://example.com/environ/x?y=1"
+    target = "http://example.com/environ/x?y=1"
     raw = site.raw(f"GET {target} HTTP/1.1\r\nHost: other\r\nConnection: close\r\n\r\n".encode())
     assert f'"REQUEST_URI": ["str", "{target}"]'.encode() in raw
     assert b'"HTTP_HOST": ["str", "example.com"]' in raw

@@ -142,6 +142,17 @@ def test_an_inflated_body_of_any_size(site, size, chunked):
     assert response.body == content
 
 
+@pytest.mark.parametrize("call", ["i.read()", "i.read(-1)", "i.read(5500)", "i.read(6000)",
+                                  "i.read(100000)", "b''.join(i.readlines())", "i.readline()"])
+def test_content_length_does_not_bound_one_read_of_an_inflated_body(site, call):
+    """As long as there is more, read(n) gives n bytes and read() all of them."""
+    content = os.urandom(3000).hex().encode()
+    told = results(site, [f"len({call})", "len(i.read())"], gzip.compress(content), "/input/inflated",
+                   headers=GZIPPED)
+    first = 5500 if "5500" in call else 6000
+    assert told == [str(first), str(6000 - first)]
+
+
 def test_what_environ_says_of_an_inflated_body(site):
     packed = gzip.compress(LINES)
     env = site.post("/environ/inflated", packed, headers=GZIPPED).json()

@@ -138,6 +138,13 @@ def test_repeated_headers_stay_what_they_are(site, mode, ours):
     assert response.all("Link") == (["</a>, </b>"] if joined else ["</a>", "</b>"])
 
 
+@pytest.mark.parametrize("size", [7_000, 30_000])
+def test_a_long_header_of_a_response(site, size):
+    """Both modes carry what httpd and the client can; header-buffer-size limits the original."""
+    response = site.get(f"/long_header?{size}")
+    assert (response.status, response.header("X-Long")) == (200, "y" * size)
+
+
 def test_headers_that_belong_to_httpd(site):
     response = site.get(made(headers=[TEXT, ("Date", "never"), ("Server", "mine")]))
     assert response.all("Date") != ["never"] and len(response.all("Date")) == 1

@@ -1,9 +1,11 @@
 """TLS and HTTP/2 (over TLS and in clear text), with curl: the same answers, the same endings."""
 
 import hashlib
+import http.client
 import json
 import os
 import signal
+import ssl
 import subprocess
 import threading
 import time
@@ -165,6 +167,31 @@ def test_an_upload_and_a_download_at_once(over, mode, ours):
         sender.join()
 
 
+@pytest.mark.parametrize("around", [16_384, 65_536, 1_048_576, 2_097_152])
+def test_uploads_around_the_sizes_of_buffers(over, around):
+    """What TLS or HTTP/2 has already taken from the socket must not be waited for there."""
+    if over.protocol != "https":
+        pytest.skip("one protocol shows it")
+    connection = http.client.HTTPSConnection(
+        "127.0.0.1", over.server.tls, context=ssl._create_unverified_context(), timeout=10)
+    for more in (-8193, -8192, -1, 0, 1, 100, 8191, 8192, 8193, 16_383, 16_384, 16_385, 40_000):
+        content = os.urandom(around + more)
+        connection.request("POST", "/echo", content)
+        assert connection.getresponse().read() == content
+    connection.close()
+
+
+@pytest.mark.ours("the original takes the whole body before it sends any of the response")
+def test_100_mb_in_both_directions(over):
+    path = over.server.root / "upload"
+    path.write_bytes(b"u" * 100_000_000)
+    url, mark = over.mark("echo")
+    shown = over.get(url, "-T", path, "-X", "POST", "-o", over.server.root / "answer", "-w",
+                     "%{http_code} %{size_download}")
+    assert shown == b"200 100000000"
+    told(mark, "echoed all")
+
+
 # -- endings ---------------------------------------------------------------------------------------
 
 
@@ -196,7 +223,7 @@ def test_a_process_that_dies_after_output_is_visible(httpd, mode, protocol):
     status, body = over.run("/crash/after")
     assert status != 0 and len(body) <= 200_000
     wait_until(lambda: over.run("/hello") == (0, b"Hello, world!\n"), 15, "it serves again")
-    status, body = over.run("/dies/after")
+    status, body = over.run("/dies/after?exit,0")
     assert status != 0 and len(body) <= 200_000
 
 
