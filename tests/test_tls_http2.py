@@ -205,7 +205,8 @@ def test_an_application_that_fails_after_output_is_visibly_cut_off(over, visible
     over.log.expect("raised after output")
     over.log.allow(TRACEBACK)
     status, body = over.run("/failing/after")
-    assert status != 0 and b"x" * 100 == body
+    # The reset of an HTTP/2 stream may overtake what came before it.
+    assert status != 0 and (b"x" * 100).startswith(body) and (body or over.protocol != "https")
 
 
 def test_the_next_request_after_a_truncated_one(over, visible):

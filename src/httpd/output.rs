@@ -124,8 +124,31 @@ impl<'r> Output<'r> {
             sys::ap_bucket_error_create(sys::HTTP_BAD_GATEWAY as i32, std::ptr::null(), (*request).pool, allocator)
         };
         self.append(error);
-        let _ = self.pass(Then::End);
+        // SAFETY: the allocator is the connection's.
+        self.append(unsafe { sys::apr_bucket_eos_create(allocator) });
+        let brigade = self.brigade();
+        // SAFETY: the filter is of the request, the brigade ours. What the filters say makes no difference any more.
+        unsafe {
+            sys::ap_pass_brigade(self.protocol_filter(), brigade);
+            sys::apr_brigade_cleanup(brigade.cast());
+        }
         self.reset_if_unmarked();
+    }
+
+    /// The first filter that works on the protocol. Those before it, which work on content, are not to complete
+    /// what has no end (the trailer of a gzip stream).
+    fn protocol_filter(&self) -> *mut sys::ap_filter_t {
+        // SAFETY: the request is valid.
+        let mut filter = unsafe { (*self.request.raw()).output_filters };
+        while !filter.is_null() {
+            // SAFETY: a filter in the chain of the request, and its registration.
+            let (kind, next) = unsafe { ((*(*filter).frec).ftype, (*filter).next) };
+            if kind >= sys::ap_filter_type_AP_FTYPE_PROTOCOL {
+                break;
+            }
+            filter = next;
+        }
+        filter
     }
 
     /// A response that only the end of the connection delimits (HTTP/1.0) shows no end at all: make TCP
@@ -137,8 +160,12 @@ impl<'r> Output<'r> {
         if protocol >= 1001 || chunked != 0 || self.request.headers_out().get(c"Content-Length").is_some() {
             return;
         }
-        // SAFETY: the connection is valid; the socket is the one it was accepted with, or NULL.
-        unsafe { sys::wsgi_reset_on_close((*request).connection) };
+        // SAFETY: the connection is valid; the socket is the one it was accepted with, or NULL. An aborted connection
+        // is closed at once, without a shutdown before, which would look like an end.
+        unsafe {
+            sys::wsgi_reset_on_close((*request).connection);
+            (*(*request).connection).aborted = 1;
+        }
     }
 }
 
