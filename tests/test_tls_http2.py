@@ -165,6 +165,7 @@ def test_an_upload_and_a_download_at_once(over, mode, ours):
         assert read_exactly(client.stdout, 1_000_000) == b"x" * 1_000_000
         client.kill()
         sender.join()
+    told(mark, "closed")
 
 
 @pytest.mark.parametrize("around", [16_384, 65_536, 1_048_576, 2_097_152])
