@@ -134,7 +134,7 @@ fn serve(request: Request<'_>, live: &'static Live) -> Result<i32, Rejection> {
     let same_name = |one, other| live.same_name(one, other);
     let delivery = Delivery {
         error_override: settings.error_override,
-        sendfile: settings.enable_sendfile != Some(false) && request.allows_sendfile(),
+        sendfile: settings.enable_sendfile && request.allows_sendfile(),
     };
     match route::admit(global, &names.process_group, key, settings.restrict_process, same_name)? {
         Target::Embedded => with_payload(request, live, &settings, &names, None, |payload| {

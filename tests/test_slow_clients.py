@@ -240,6 +240,8 @@ def application(environ, start_response):
     httpd.log.allow("shorter|Exception|Traceback|File|Error|declared a Content-Length")
     httpd.start(f"{mode_directives(mode)}WSGIScriptAlias / {script}")
     client, = slow_gets(httpd, "/", 1)
+    children = {child.pid for child in httpd.children()}
     os.truncate(path, 0)
     body, complete = client.rest()
     assert not complete and len(body) < 50_000_000
+    assert children <= {child.pid for child in httpd.children()}

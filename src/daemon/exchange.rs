@@ -29,6 +29,9 @@ use crate::httpd::output::Then;
 /// How often a client without a socket of its own (an HTTP/2 stream) is asked whether it is still there.
 const STREAM_SLICE: Duration = Duration::from_millis(250);
 
+/// So many bytes are written at once: what filters keep they would have to copy.
+const LARGE: usize = 64 << 10;
+
 /// Room for what is read at a time, bytes.
 const READ: usize = 256 << 10;
 
@@ -310,6 +313,7 @@ impl<'j> Exchange<'j> {
         // The bytes are about to be overwritten; filters may keep what is not worth a packet.
         match self.relay.queued {
             true if self.relay.whole => self.relay.hold(),
+            true if taken >= LARGE => self.pass(Then::Flush, taken),
             true => self.pass(Then::More, taken),
             false => {}
         }

@@ -60,15 +60,20 @@ impl<'r> Output<'r> {
 
     /// Queues bytes, which stay where they are until the next [`Output::pass`] returns.
     pub(crate) fn queue(&mut self, bytes: &[u8]) {
-        if bytes.is_empty() {
-            return;
+        if !bytes.is_empty() {
+            // SAFETY: the bytes are valid, and the caller keeps them.
+            unsafe { self.queue_memory(bytes.as_ptr(), bytes.len()) };
         }
+    }
+
+    /// As [`Output::queue`], for memory that is no slice.
+    ///
+    /// # Safety
+    /// Until the next pass has returned, whatever the filters do with the `len` bytes at `start` is allowed.
+    pub(super) unsafe fn queue_memory(&mut self, start: *const u8, len: usize) {
         let allocator = self.allocator();
-        // SAFETY: a transient bucket's bytes are copied by any filter that keeps them beyond the pass; the
-        // caller keeps them until then.
-        let bucket = unsafe {
-            sys::apr_bucket_transient_create(bytes.as_ptr().cast(), bytes.len() as sys::apr_size_t, allocator)
-        };
+        // SAFETY: a transient bucket's bytes are copied by any filter that keeps them beyond the pass.
+        let bucket = unsafe { sys::apr_bucket_transient_create(start.cast(), len as sys::apr_size_t, allocator) };
         self.append(bucket);
     }
 

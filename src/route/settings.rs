@@ -34,8 +34,8 @@ pub struct Settings<'a> {
     pub trusted_proxy_headers: Option<&'a [Text]>,
     /// `WSGITrustedProxies`.
     pub trusted_proxies: Option<&'a [Subnet]>,
-    /// `WSGIEnableSendfile`, where it is given.
-    pub enable_sendfile: Option<bool>,
+    /// `WSGIEnableSendfile`.
+    pub enable_sendfile: bool,
     /// `WSGIPassApacheRequest`.
     pub pass_apache_request: bool,
     /// `WSGIDispatchScript`.
@@ -97,7 +97,7 @@ impl<'a> Settings<'a> {
             ignore_activity: switch(given!(layers, ignore_activity), false),
             trusted_proxy_headers: given!(layers, trusted_proxy_headers).map(|list| &list[..]),
             trusted_proxies: given!(layers, trusted_proxies).map(|list| &list[..]),
-            enable_sendfile: given!(layers, enable_sendfile).copied(),
+            enable_sendfile: switch(given!(layers, enable_sendfile), false),
             pass_apache_request: switch(given!(layers, pass_apache_request), false),
             dispatch_script: given!(layers, dispatch_script),
             handler_script: script,

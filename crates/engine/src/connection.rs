@@ -14,7 +14,7 @@ use crate::exchange::{Body, Gone, Outcome, Sink};
 use crate::sys;
 
 /// Longest payload of a Data frame.
-const MAX_DATA: usize = 256 << 10;
+const MAX_DATA: usize = 1 << 20;
 
 /// Body frames that nobody has read yet.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]

@@ -6,7 +6,7 @@
 pub mod clock;
 pub mod fd;
 mod futex;
-mod memory;
+pub mod memory;
 pub mod poll;
 pub mod process;
 pub mod scoreboard;

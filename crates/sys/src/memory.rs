@@ -1,4 +1,5 @@
-//! Anonymous shared memory as a slice of atomic words. Called by the scoreboard.
+//! Mappings: anonymous shared memory as a slice of atomic words, for the scoreboard; windows on files whose bytes
+//! only the kernel may touch, for children that send files.
 
 use std::ffi::CStr;
 use std::io;
@@ -67,5 +68,43 @@ impl Drop for Mapping {
     fn drop(&mut self) {
         // SAFETY: start and size are those of the mapping, and no borrow of it can outlive self.
         unsafe { libc::munmap(self.start.as_ptr().cast(), self.words * size_of::<AtomicU32>()) };
+    }
+}
+
+/// Some of a file, mapped for reading. The file may become shorter at any time: reading the memory behind its end
+/// kills the process, but a system call that is given it fails. So the address is for system calls only.
+#[derive(Debug)]
+pub struct Window {
+    start: NonNull<u8>,
+    length: usize,
+}
+
+impl Window {
+    /// Maps `length` bytes from `offset`, which is a multiple of the page size.
+    ///
+    /// # Errors
+    /// What mmap says.
+    pub fn on(file: BorrowedFd<'_>, offset: u64, length: usize) -> io::Result<Window> {
+        let offset = libc::off_t::try_from(offset).map_err(|_| io::ErrorKind::InvalidInput)?;
+        let (access, fd) = (libc::PROT_READ, file.as_raw_fd());
+        // SAFETY: a fresh mapping at an address of the kernel's choice touches no memory of ours.
+        let start = unsafe { libc::mmap(ptr::null_mut(), length, access, libc::MAP_SHARED, fd, offset) };
+        if start == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        let start = NonNull::new(start.cast()).ok_or(io::ErrorKind::InvalidData)?;
+        Ok(Window { start, length })
+    }
+
+    /// Where it begins.
+    pub fn start(&self) -> *const u8 {
+        self.start.as_ptr()
+    }
+}
+
+impl Drop for Window {
+    fn drop(&mut self) {
+        // SAFETY: start and length are those of the mapping.
+        unsafe { libc::munmap(self.start.as_ptr().cast(), self.length) };
     }
 }
