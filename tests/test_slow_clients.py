@@ -229,6 +229,19 @@ def test_slow_http2_clients_hold_no_request_thread(httpd):
     assert told == [f"2 {SIZE}"] * 4
 
 
+@pytest.mark.parametrize("headers, body", [
+    ({}, (b"0123456789abcdef" * SIZE)[:SIZE]), ({"Range": "bytes=16-31"}, b"0123456789abcdef"),
+])
+def test_sendfile_sends_the_same(httpd, mode, ours, headers, body):
+    httpd.start(f"{mode_directives(mode)}EnableSendfile On\nWSGIEnableSendfile On\n{aliases(httpd)}")
+    if not ours and mode == "daemon" and headers:
+        headers, body = {}, (b"0123456789abcdef" * SIZE)[:SIZE]
+    for _ in range(2):
+        assert httpd.get(FILE, headers=headers).body == body
+    client, = slow_gets(httpd, FILE, 1)
+    assert client.rest()[1]
+
+
 def test_a_file_that_becomes_shorter_is_visibly_truncated(httpd, mode):
     """The client has the first part; the rest is gone before it is sent."""
     path = httpd.write("shrinking", "x" * 50_000_000)

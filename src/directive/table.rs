@@ -241,7 +241,7 @@ directives! {
         "header ...", "none", c"Lists the request headers by which a proxy tells about its client.";
     TrustedProxies c"WSGITrustedProxies" FILE Kind::Subnets, InnerCollected EFFECT,
         "address[/bits] ...", "any", c"Lists the addresses of proxies whose headers are believed.";
-    EnableSendfile c"WSGIEnableSendfile" FILE Kind::Switch, Inner LATER,
+    EnableSendfile c"WSGIEnableSendfile" FILE Kind::Switch, Inner EFFECT,
         "On|Off", "Off", c"Lets wsgi.file_wrapper use sendfile.";
     PassApacheRequest c"WSGIPassApacheRequest" SVD Kind::Switch, Inner EFFECT,
         "On|Off", "Off", c"Passes httpd's request record to applications in embedded mode.";
