@@ -5,17 +5,21 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use wsgi_sys::memory::Area;
 use wsgi_sys::poll::{PollFd, poll};
 use wsgi_sys::scoreboard::Lease;
 use wsgi_sys::socket::{self, Kind};
 use wsgi_sys::stream;
 use wsgi_wire::control::Connect;
-use wsgi_wire::{PROTOCOL, frame};
+use wsgi_wire::{AREA, PROTOCOL, frame};
 
 use super::Job;
 
 /// Asked of the system for what each end may have under way, bytes.
 const SOCKET_BUFFER: usize = 1 << 20;
+
+/// Idle connections to one process that may keep the memory of their areas.
+const AREAS: usize = 4;
 
 /// A connection, and whether its greeting has been sent.
 #[derive(Debug)]
@@ -24,6 +28,12 @@ pub(super) struct Connection {
     pub(super) socket: OwnedFd,
     /// The greeting goes out with the first request.
     pub(super) greeted: bool,
+    /// Where the process puts bodies of middling size.
+    pub(super) area: Option<Area>,
+    /// The area's descriptor, until the process has it.
+    pub(super) area_file: Option<OwnedFd>,
+    /// The area has been written to, and takes memory.
+    pub(super) area_used: bool,
     epoch: u32,
 }
 
@@ -58,8 +68,11 @@ impl Connections {
 
     /// Keeps a connection that is between two exchanges.
     pub(super) fn keep(&self, lease: &Lease, connection: Connection) {
-        if let Some(slot) = self.0.get(lease.slot as usize) {
-            slot.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
+        let Some(slot) = self.0.get(lease.slot as usize) else { return };
+        let mut idle = slot.lock().unwrap_or_else(PoisonError::into_inner);
+        let areas = if connection.area_used { idle.iter().filter(|kept| kept.area_used).count() } else { 0 };
+        if areas < AREAS {
+            idle.push(connection);
         }
     }
 
@@ -85,7 +98,9 @@ pub(super) fn connect(job: &Job<'_>, lease: &Lease) -> io::Result<Connection> {
     let limit = Duration::from_secs(job.options.connect_timeout.into());
     send(dispatch, &message, theirs, Instant::now() + limit)?;
     stream::set_patience(ours.as_fd(), job.socket_timeout())?;
-    Ok(Connection { socket: ours, greeted: false, epoch: lease.epoch })
+    // Without an area everything goes through the socket.
+    let (area_file, area) = Area::create(c"wsgi-area", AREA).ok().unzip();
+    Ok(Connection { socket: ours, greeted: false, area, area_file, area_used: false, epoch: lease.epoch })
 }
 
 /// Sends one message, waiting for room until `deadline`. A supervisor that is being replaced leaves the

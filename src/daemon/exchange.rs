@@ -7,12 +7,13 @@
 
 use std::cell::Cell;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use wsgi_sys::poll::{PollFd, poll};
-use wsgi_sys::stream;
+use wsgi_sys::{socket, stream};
+use wsgi_wire::bytes::DecodeError;
 use wsgi_wire::frame::{self, InputFailure, Tag};
 use wsgi_wire::request;
 use wsgi_wire::response::{Failure, FilePart};
@@ -108,7 +109,9 @@ impl<'j> Exchange<'j> {
             match self.relay.progress {
                 Progress::Stale => return Err(Lost::Stale),
                 Progress::Failed(kind) if !self.relay.client_gone => return self.failed(kind, upload),
-                Progress::Complete | Progress::File(_) | Progress::Failed(_) => return Ok(self.complete(upload)),
+                Progress::Complete | Progress::File(_) | Progress::Shared(_) | Progress::Failed(_) => {
+                    return self.complete(upload);
+                }
                 Progress::Waiting | Progress::Wanted | Progress::Body => self.receive(upload)?,
             }
         }
@@ -139,7 +142,7 @@ impl<'j> Exchange<'j> {
     pub(super) fn write(&mut self, upload: &Upload<'_>) -> Result<(), Lost> {
         while !self.all_written() {
             let Some(socket) = self.line.as_ref().and_then(Line::socket) else { break };
-            match stream::send_now(socket, &self.out[self.written..]) {
+            match self.send_some(socket) {
                 Ok(count) => self.written += count,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -159,9 +162,21 @@ impl<'j> Exchange<'j> {
                 Err(error) => return Err(Lost::Broken(error)),
             }
         }
+        if let Some(connection) = self.line.as_mut().and_then(Line::connection) {
+            connection.area_file = None;
+        }
         self.out.clear();
         self.written = 0;
         Ok(())
+    }
+
+    /// Sends what fits; with the greeting goes the area's descriptor.
+    fn send_some(&self, socket: BorrowedFd<'_>) -> io::Result<usize> {
+        let area = self.line.as_ref().and_then(Line::area_file);
+        match area.filter(|_| self.written == 0) {
+            Some(area) => socket::send_with_fds(socket, &self.out, &[area]),
+            None => stream::send_now(socket, &self.out[self.written..]),
+        }
     }
 
     /// Reads what is there behind what is kept, at most `most` bytes.
@@ -172,7 +187,7 @@ impl<'j> Exchange<'j> {
     fn receive_by(
         &mut self,
         most: usize,
-        receive: fn(std::os::fd::BorrowedFd<'_>, &mut [u8]) -> io::Result<wsgi_sys::socket::Received>,
+        receive: fn(BorrowedFd<'_>, &mut [u8]) -> io::Result<wsgi_sys::socket::Received>,
     ) -> io::Result<usize> {
         let Some(socket) = self.line.as_ref().and_then(Line::socket) else { return Ok(0) };
         let end = self.input.len().min(self.filled + most);
@@ -396,11 +411,14 @@ impl<'j> Exchange<'j> {
     }
 
     /// The whole response is here: free the thread, then let the client have the rest.
-    fn complete(&mut self, upload: &mut Upload<'_>) -> Ending {
+    fn complete(&mut self, upload: &mut Upload<'_>) -> Result<Ending, Lost> {
+        if let Progress::Shared(part) = self.relay.progress {
+            return self.complete_shared(part, upload);
+        }
         self.keep(upload);
         upload.end_stream();
         if let Some(instead) = self.relay.instead.take() {
-            return Ending::Instead(instead);
+            return Ok(Ending::Instead(instead));
         }
         if upload.has_more() {
             // httpd reads the rest of the request's body before it writes what is not flushed.
@@ -410,7 +428,30 @@ impl<'j> Exchange<'j> {
             Progress::File(part) if !self.relay.client_gone => self.send_file(part),
             _ => self.relay.pass_end(),
         }
-        Ending::Served
+        Ok(Ending::Served)
+    }
+
+    /// As [`Exchange::complete`], when the body is in the connection's area: the connection cannot be used before the
+    /// client has all of it.
+    fn complete_shared(&mut self, part: FilePart, upload: &mut Upload<'_>) -> Result<Ending, Lost> {
+        const OUTSIDE: Lost = Lost::Garbage(DecodeError::Invalid("area"));
+        let Some(line) = &mut self.line else { return Err(OUTSIDE) };
+        line.free();
+        upload.end_stream();
+        if self.relay.instead.is_none() {
+            let Some(connection) = line.connection() else { return Err(OUTSIDE) };
+            connection.area_used = true;
+            let Some(area) = &connection.area else { return Err(OUTSIDE) };
+            if !self.relay.output.queue_area(area, part) {
+                return Err(OUTSIDE);
+            }
+            if upload.has_more() {
+                self.relay.pass(Then::Flush);
+            }
+            self.relay.pass_end();
+        }
+        self.keep(upload);
+        Ok(self.relay.instead.take().map_or(Ending::Served, Ending::Instead))
     }
 
     fn send_file(&mut self, part: FilePart) {

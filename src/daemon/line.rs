@@ -15,6 +15,8 @@ use crate::live::Group;
 pub(super) struct Line {
     connection: Option<Connection>,
     lease: Lease,
+    /// The request thread has not been given back.
+    reserved: bool,
     board: Arc<Scoreboard>,
     connections: Arc<Connections>,
     /// How much of a response may be kept for a slow client.
@@ -26,6 +28,7 @@ impl Line {
         Line {
             connection: Some(connection),
             lease,
+            reserved: true,
             board: Arc::clone(&group.board),
             connections: Arc::clone(&group.connections),
             limits: Arc::clone(&group.limits),
@@ -37,9 +40,21 @@ impl Line {
         self.connection.as_mut()
     }
 
+    /// The descriptor of the connection's area, as long as the process has not got it.
+    pub(super) fn area_file(&self) -> Option<BorrowedFd<'_>> {
+        self.connection.as_ref()?.area_file.as_ref().map(AsFd::as_fd)
+    }
+
     /// The connection's socket.
     pub(super) fn socket(&self) -> Option<BorrowedFd<'_>> {
         self.connection.as_ref().map(|connection| connection.socket.as_fd())
+    }
+
+    /// The request thread is through; the connection is needed for a while.
+    pub(super) fn free(&mut self) {
+        if std::mem::take(&mut self.reserved) {
+            self.board.release(self.lease);
+        }
     }
 
     /// The exchange is through: the connection is kept for the next one, if it is `clean`.
@@ -63,6 +78,6 @@ impl Drop for Line {
     fn drop(&mut self) {
         // The process sees the end first: whoever gets the thread next must not find it busy with this.
         self.connection = None;
-        self.board.release(self.lease);
+        self.free();
     }
 }

@@ -24,6 +24,8 @@ pub(super) enum Progress {
     Complete,
     /// As above, but for the rest of the body, which is this part of a file.
     File(FilePart),
+    /// As above, but the rest of the body is this part of the connection's area.
+    Shared(FilePart),
     /// The process says that there is no (complete) response.
     Failed(Failure),
 }
@@ -72,13 +74,16 @@ impl<'r> Relay<'r> {
 
     /// A head has been taken from the process and is on its way to the client.
     pub(super) fn begun(&self) -> bool {
-        let begun = matches!(self.progress, Progress::Body | Progress::Complete | Progress::File(_));
+        let begun = match self.progress {
+            Progress::Body | Progress::Complete | Progress::File(_) | Progress::Shared(_) => true,
+            Progress::Waiting | Progress::Wanted | Progress::Stale | Progress::Failed(_) => false,
+        };
         begun && self.instead.is_none()
     }
 
     /// Nothing more will come in this exchange.
     pub(super) fn ended(&self) -> bool {
-        matches!(self.progress, Progress::Complete | Progress::File(_) | Progress::Failed(_) | Progress::Stale)
+        !matches!(self.progress, Progress::Waiting | Progress::Wanted | Progress::Body)
     }
 
     /// Where in the frames the bytes are that were not taken yet.
@@ -149,6 +154,9 @@ impl<'r> Relay<'r> {
                 self.progress = if header.last { Progress::Complete } else { Progress::Body };
             }
             Tag::File if self.progress == Progress::Body => self.progress = Progress::File(FilePart::decode(payload)?),
+            Tag::Shared if self.progress == Progress::Body => {
+                self.progress = Progress::Shared(FilePart::decode(payload)?);
+            }
             Tag::Continue if self.progress == Progress::Waiting => self.progress = Progress::Wanted,
             Tag::Stale if self.progress == Progress::Waiting => self.progress = Progress::Stale,
             Tag::Failed => {

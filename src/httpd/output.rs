@@ -1,5 +1,8 @@
 //! The response, through httpd's output filters.
 
+use wsgi_sys::memory::Area;
+use wsgi_wire::response::FilePart;
+
 use super::bindings as sys;
 use super::request::Request;
 
@@ -75,6 +78,20 @@ impl<'r> Output<'r> {
         // SAFETY: a transient bucket's bytes are copied by any filter that keeps them beyond the pass.
         let bucket = unsafe { sys::apr_bucket_transient_create(start.cast(), len as sys::apr_size_t, allocator) };
         self.append(bucket);
+    }
+
+    /// Queues a part of an area, which stays until the next pass has returned. False: it is not within the area.
+    pub(crate) fn queue_area(&mut self, area: &Area, part: FilePart) -> bool {
+        let (Ok(offset), Ok(length)) = (usize::try_from(part.offset), usize::try_from(part.length)) else {
+            return false;
+        };
+        let is_within = offset.checked_add(length).is_some_and(|end| end <= area.length());
+        if is_within && length > 0 {
+            // SAFETY: within the area, which stays mapped and cannot become smaller; filters are C code that reads bytes,
+            // and bytes that change meanwhile are a wrong response of that daemon process and nothing more.
+            unsafe { self.queue_memory(area.start().wrapping_add(offset), length) };
+        }
+        is_within
     }
 
     /// Copies what is queued, whose bytes need not stay any longer.

@@ -6,9 +6,10 @@
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
+use wsgi_sys::memory::Area;
 use wsgi_wire::frame::{self, HEADER, InputFailure, LAST, Tag, WHOLE};
 use wsgi_wire::response::{FilePart, LogRecord};
-use wsgi_wire::{MAX_PAYLOAD, PROTOCOL};
+use wsgi_wire::{AREA, MAX_PAYLOAD, PROTOCOL};
 
 use crate::exchange::{Body, Gone, Outcome, Sink};
 use crate::sys;
@@ -35,6 +36,8 @@ pub struct Connection {
     early: Vec<u8>,
     greeted: bool,
     unread: Unread,
+    /// What both ends can reach.
+    area: Option<Area>,
 }
 
 /// What the received bytes call for.
@@ -51,7 +54,22 @@ pub enum Step {
 impl Connection {
     /// A connection on which nothing was received.
     pub fn new(fd: OwnedFd) -> Self {
-        Connection { fd, early: Vec::new(), greeted: false, unread: Unread::default() }
+        Connection { fd, early: Vec::new(), greeted: false, unread: Unread::default(), area: None }
+    }
+
+    /// Receives what is there. The first time an area may come with it.
+    pub fn receive(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.greeted || self.area.is_some() {
+            return sys::recv(self.fd(), buffer);
+        }
+        let got = wsgi_sys::socket::try_recv_with_fds(self.fd.as_fd(), buffer)?;
+        self.area = got.fds.first().and_then(|file| Area::open(file, AREA).ok());
+        Ok(got.len)
+    }
+
+    /// The area, to be put back after an exchange.
+    pub fn area(&mut self) -> &mut Option<Area> {
+        &mut self.area
     }
 
     /// Its descriptor.
@@ -78,7 +96,9 @@ impl Connection {
     pub fn receive_more(&mut self) -> io::Result<usize> {
         let before = self.early.len();
         self.early.resize(before + (64 << 10), 0);
-        let got = sys::recv(self.fd(), &mut self.early[before..]);
+        let mut early = std::mem::take(&mut self.early);
+        let got = self.receive(&mut early[before..]);
+        self.early = early;
         self.early.truncate(before + *got.as_ref().unwrap_or(&0));
         got
     }
@@ -278,14 +298,17 @@ pub struct Outgoing<'c> {
     head_at: Option<usize>,
     /// The rest of the body; it goes out with the end, because no line for the log may follow it.
     file: Option<(OwnedFd, FilePart)>,
+    /// Where the rest of the body may be put, and how much of it was.
+    area: Option<Area>,
+    shared: Option<usize>,
     gone: bool,
 }
 
 impl<'c> Outgoing<'c> {
     /// A response for which nothing was sent. `out` is memory to be used.
-    pub fn new(fd: RawFd, out: &'c mut Vec<u8>) -> Self {
+    pub fn new(fd: RawFd, out: &'c mut Vec<u8>, area: Option<Area>) -> Self {
         out.clear();
-        Outgoing { fd, out, last_at: None, head_at: None, file: None, gone: false }
+        Outgoing { fd, out, last_at: None, head_at: None, file: None, area, shared: None, gone: false }
     }
 
     fn put(&mut self, tag: Tag, payload: &[u8]) {
@@ -315,6 +338,11 @@ impl<'c> Outgoing<'c> {
         self.out.drain(..of_out);
         self.out.extend_from_slice(&bytes[sent - of_out..]);
         Ok(sent == total)
+    }
+
+    /// Gives the area back.
+    pub fn into_area(self) -> Option<Area> {
+        self.area
     }
 
     /// Sends all of `out` with a descriptor beside its first byte.
@@ -379,6 +407,12 @@ impl Sink for Outgoing<'_> {
         Ok(())
     }
 
+    fn share(&mut self, parts: &[&[u8]], total: usize) -> bool {
+        let Some(area) = self.area.as_mut().filter(|area| total <= area.length()) else { return false };
+        self.shared = Some(area.write(parts.iter().copied()));
+        true
+    }
+
     fn confirm(&mut self) {
         self.put(Tag::Continue, &[]);
         // What does not go at once goes with the response; a failure shows up there too.
@@ -403,6 +437,11 @@ impl Sink for Outgoing<'_> {
         if let (Outcome::Complete, Some((file, part))) = (outcome, self.file.take()) {
             frame::put(self.out, Tag::File, true, &part.encode());
             return self.push_with(&file);
+        }
+        if let (Outcome::Complete, Some(length)) = (outcome, self.shared.take()) {
+            let part = FilePart { offset: 0, length: length as u64 };
+            frame::put(self.out, Tag::Shared, true, &part.encode());
+            return self.drain();
         }
         match (outcome, self.last_at.take()) {
             (Outcome::Complete, Some(at)) => self.out[at + 1] |= LAST,
@@ -463,7 +502,7 @@ mod tests {
     fn a_log_record_that_no_frame_takes_is_cut() {
         let (ours, _theirs) = UnixStream::pair().expect("a pair of sockets");
         let mut out = Vec::new();
-        let mut outgoing = Outgoing::new(ours.as_raw_fd(), &mut out);
+        let mut outgoing = Outgoing::new(ours.as_raw_fd(), &mut out, None);
         outgoing.log(3, &vec![b'x'; MAX_PAYLOAD + 1], false);
         let (header, payload, _) = frame::split(&out).expect("valid").expect("whole");
         assert_eq!((header.tag, payload.len()), (Tag::Log, MAX_PAYLOAD));

@@ -62,6 +62,10 @@ pub trait Sink {
     /// Takes the rest of the body, which is a part of a regular file, and sends what was kept before it. Called
     /// without the GIL.
     fn file(&mut self, file: OwnedFd, part: FilePart) -> Result<(), Gone>;
+    /// Takes the rest of the body at once, if all of it fits where the host can reach it. Called without the GIL.
+    fn share(&mut self, _parts: &[&[u8]], _total: usize) -> bool {
+        false
+    }
     /// The host's own record of the request: httpd's `request_rec`, in embedded mode.
     fn record(&self) -> Option<NonNull<c_void>> {
         None

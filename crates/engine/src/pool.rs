@@ -225,7 +225,7 @@ impl RequestThread {
         let mut buffer = std::mem::take(&mut self.buffer);
         let early = connection.early();
         let kept = if early.is_empty() {
-            match sys::recv(connection.fd(), &mut buffer) {
+            match connection.receive(&mut buffer) {
                 Ok(0) => false,
                 Ok(count) => self.go_through(connection, &buffer[..count]),
                 Err(error) => error.kind() == io::ErrorKind::WouldBlock,
@@ -282,9 +282,14 @@ impl RequestThread {
         let number = self.number;
         let out = &mut self.out;
         let result = panic::catch_unwind(AssertUnwindSafe(|| {
+            let area = connection.area().take();
             let mut body = Incoming::new(connection);
-            let mut sink = Outgoing::new(fd, out);
-            exchange(pool, number, payload, &mut body, &mut sink)
+            let mut sink = Outgoing::new(fd, out, area);
+            let kept = exchange(pool, number, payload, &mut body, &mut sink);
+            let area = sink.into_area();
+            drop(body);
+            *connection.area() = area;
+            kept
         }));
         if self.out.capacity() > 8 * BUFFER {
             self.out = Vec::with_capacity(BUFFER);

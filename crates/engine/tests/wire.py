@@ -15,7 +15,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 BOOT = re.search(r'r#"(.*?)"#', open(os.path.join(HERE, '../../wire/src/boot.rs')).read(), re.S).group(1)
 KNOWN = re.findall(r'^    "([^"]+)",$', open(os.path.join(HERE, '../../wire/src/keys.rs')).read(), re.M)
 
-HELLO, REQUEST, BODY, ABORTED, HEAD, DATA, FILE, LOG, FAILED, STALE, CONTINUE = 1, 2, 3, 4, 16, 17, 18, 19, 20, 21, 22
+HELLO, REQUEST, BODY, ABORTED, HEAD, DATA, FILE, LOG, FAILED, STALE, CONTINUE, SHARED = 1, 2, 3, 4, 16, 17, 18, 19, 20, 21, 22, 23
 LAST, WHOLE = 1, 2
 RELOAD, CONFIRM, MAIN = 1, 2, 4
 
@@ -25,7 +25,7 @@ def frame(tag, payload=b'', last=False):
 
 
 def hello():
-    return frame(HELLO, struct.pack('>I', 3))
+    return frame(HELLO, struct.pack('>I', 4))
 
 
 def short(data):
@@ -60,11 +60,11 @@ class Response:
 
 
 class Connection:
-    def __init__(self, sock):
-        self.sock, self.data, self.fds = sock, b'', []
+    def __init__(self, sock, area=None):
+        self.sock, self.data, self.fds, self.area = sock, b'', [], area
         sock.settimeout(20)
         weakref.finalize(self, sock.close)
-        self.sock.sendall(hello())
+        socket.send_fds(sock, [hello()], [] if area is None else [area])
 
     def send(self, data):
         self.sock.sendall(data)
@@ -108,6 +108,9 @@ class Connection:
                 offset, length = struct.unpack('>QQ', payload)
                 found.file = self.fds.pop(0)
                 parts.append(os.pread(found.file, length, offset))
+            elif tag == SHARED:
+                offset, length = struct.unpack('>QQ', payload)
+                parts.append(os.pread(self.area, length, offset))
             elif tag == FAILED:
                 found.failed = payload[0]
             elif tag == STALE:
@@ -127,7 +130,7 @@ class Connection:
 class Daemon:
     """An engine in a process of `python`."""
 
-    def __init__(self, python, engine, ready=True, protocol=3, parent=None, **pool):
+    def __init__(self, python, engine, ready=True, protocol=4, parent=None, **pool):
         config = {'id': 1, 'name': 'test', 'defined_at': 'here:1', 'processes': 1, 'threads': 2, 'multiprocess': False,
                   'python': python, 'python_from': 'test', 'identity': None, 'home': None, 'umask': None, 'display_name': None,
                   'env': [], 'utf8_mode': False, 'python_path': [], 'main_script': None, 'preload': [], 'maximum_requests': 0,
@@ -167,11 +170,11 @@ class Daemon:
             # Without the mark of wsgi_wire::output.
             self.output.append(re.sub('^\x1e\\d', '', line.decode().rstrip('\n')))
 
-    def connect(self):
+    def connect(self, area=None):
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         self.control.sendmsg([b'\x01'], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array('i', [theirs.fileno()]))])
         theirs.close()
-        return Connection(ours)
+        return Connection(ours, area)
 
     def message(self, timeout=5):
         if not select.select([self.control], [], [], timeout)[0]:

@@ -108,3 +108,107 @@ impl Drop for Window {
         unsafe { libc::munmap(self.start.as_ptr().cast(), self.length) };
     }
 }
+
+/// Memory of a fixed size that two processes share: one makes it and only reads, the other writes. Neither can make it
+/// smaller. What is read may change at any time, so it is reached by address and length, and not as a slice.
+#[derive(Debug)]
+pub struct Area {
+    start: NonNull<u8>,
+    length: usize,
+}
+
+// SAFETY: the mapping stays where it is until drop; it is reached through raw addresses and `write` only.
+unsafe impl Send for Area {}
+
+impl Area {
+    /// New memory of `length` bytes to read from, and the descriptor for the process that writes.
+    ///
+    /// # Errors
+    /// What memfd_create, ftruncate, fcntl or mmap say.
+    #[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd"))]
+    pub fn create(name: &CStr, length: usize) -> io::Result<(OwnedFd, Area)> {
+        // SAFETY: `name` is a C string that lives during the call.
+        let raw = unsafe { libc::memfd_create(name.as_ptr(), libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING) };
+        let file = crate::fd::own(crate::fd::cvt(raw)?);
+        let size = libc::off_t::try_from(length).map_err(|_| io::ErrorKind::InvalidInput)?;
+        // SAFETY: takes its arguments by value.
+        crate::fd::cvt(unsafe { libc::ftruncate(file.as_raw_fd(), size) })?;
+        let seals = libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_SEAL;
+        // SAFETY: F_ADD_SEALS takes its argument by value.
+        crate::fd::cvt(unsafe { libc::fcntl(file.as_raw_fd(), libc::F_ADD_SEALS, seals) })?;
+        let area = Area::map(&file, length, libc::PROT_READ)?;
+        Ok((file, area))
+    }
+
+    /// As above, where the system has no such files.
+    #[cfg(not(any(target_os = "linux", target_os = "android", target_os = "freebsd")))]
+    pub fn create(_name: &CStr, _length: usize) -> io::Result<(OwnedFd, Area)> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// The memory behind `file`, to write to. `file` is of `length` bytes, made by [`Area::create`].
+    ///
+    /// # Errors
+    /// What mmap says.
+    pub fn open(file: &OwnedFd, length: usize) -> io::Result<Area> {
+        Area::map(file, length, libc::PROT_READ | libc::PROT_WRITE)
+    }
+
+    fn map(file: &OwnedFd, length: usize, access: libc::c_int) -> io::Result<Area> {
+        // SAFETY: a fresh mapping at an address of the kernel's choice touches no memory of ours.
+        let start = unsafe { libc::mmap(ptr::null_mut(), length, access, libc::MAP_SHARED, file.as_raw_fd(), 0) };
+        if start == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        let start = NonNull::new(start.cast()).ok_or(io::ErrorKind::InvalidData)?;
+        Ok(Area { start, length })
+    }
+
+    /// Where it begins; it is this long as long as `self` is there.
+    pub fn start(&self) -> *const u8 {
+        self.start.as_ptr()
+    }
+
+    /// Its size in bytes.
+    pub fn length(&self) -> usize {
+        self.length
+    }
+
+    /// Writes `parts` one behind the other, as far as there is room; how many bytes. For an area of [`Area::open`].
+    pub fn write<'p>(&mut self, parts: impl Iterator<Item = &'p [u8]>) -> usize {
+        let mut at = 0;
+        for part in parts {
+            let count = part.len().min(self.length - at);
+            // SAFETY: `at` is within the mapping.
+            let to = unsafe { self.start.as_ptr().add(at) };
+            // SAFETY: `at + count` is within the mapping, which is writable; nobody else of this process writes to it.
+            unsafe { ptr::copy_nonoverlapping(part.as_ptr(), to, count) };
+            at += count;
+        }
+        at
+    }
+}
+
+impl Drop for Area {
+    fn drop(&mut self) {
+        // SAFETY: start and length are those of the mapping.
+        unsafe { libc::munmap(self.start.as_ptr().cast(), self.length) };
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_one_end_writes_the_other_reads_and_neither_can_cut() {
+        let (file, read) = Area::create(c"test", 8192).expect("made");
+        let mut write = Area::open(&file, 8192).expect("mapped");
+        assert_eq!(write.write([&b"one "[..], b"two"].into_iter()), 7);
+        // SAFETY: within the area, and nobody writes now.
+        assert_eq!(unsafe { std::slice::from_raw_parts(read.start(), 7) }, b"one two");
+        assert_eq!(write.write([&[1; 9000][..]].into_iter()), 8192);
+        // SAFETY: takes its arguments by value.
+        assert!(unsafe { libc::ftruncate(file.as_raw_fd(), 0) } < 0);
+    }
+}

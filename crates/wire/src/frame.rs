@@ -5,10 +5,11 @@
 //!
 //! ```text
 //! child:   [Hello]  Request  Body* (the last one, or the Request itself, carries LAST) | BodyAborted
-//! daemon:  Log*  Stale | Continue?  Head  Data*  (the last one, or Head itself, carries LAST) | File | Failed
+//! daemon:  Log*  Stale | Continue?  Head  Data*  (the last one, or Head itself, carries LAST) | File | Shared | Failed
 //! ```
 //!
-//! `Hello` opens a connection, once. After LAST (or `Failed`, `Stale`) the child ends the body if it
+//! `Hello` opens a connection, once. Beside its first byte travels the descriptor of the connection's area: memory that
+//! the child made, which cannot become smaller, and to which the daemon process may write between `Request` and `Shared`. After LAST (or `Failed`, `Stale`) the child ends the body if it
 //! has not done so; the daemon process discards what is left of it, and the next exchange may begin.
 
 use crate::MAX_PAYLOAD;
@@ -43,6 +44,8 @@ pub enum Tag {
     /// Daemon: the rest of the body is a part of the regular file whose descriptor travels beside this frame's
     /// first byte; payload is [`crate::response::FilePart`]. Ends the response.
     File = 18,
+    /// Daemon: the rest of the body is in the connection's area; payload is [`crate::response::FilePart`]. Ends the response.
+    Shared = 23,
     /// Daemon: a record for the error log, [`crate::response::LogRecord`]. May come at any time in an exchange.
     Log = 19,
     /// Daemon: the exchange failed; payload is [`crate::response::Failure`]. Ends the exchange.
@@ -69,6 +72,7 @@ impl Tag {
             20 => Tag::Failed,
             21 => Tag::Stale,
             22 => Tag::Continue,
+            23 => Tag::Shared,
             _ => return None,
         })
     }
@@ -184,7 +188,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const TAGS: [Tag; 11] = [
+    const TAGS: [Tag; 12] = [
+        Tag::Shared,
         Tag::Hello,
         Tag::Request,
         Tag::Body,

@@ -22,7 +22,10 @@ pub mod response;
 
 /// Version of everything in this crate. A child, supervisor and engine of different versions refuse
 /// each other, naming both.
-pub const PROTOCOL: u32 = 3;
+pub const PROTOCOL: u32 = 4;
+
+/// Size of a connection's area in bytes: bodies of middling size are handed over there, with a copy less and at once.
+pub const AREA: usize = 1 << 20;
 
 /// The largest payload of a frame, in bytes. An environ or a response head above it is an error.
 pub const MAX_PAYLOAD: usize = 16 << 20;
