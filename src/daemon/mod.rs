@@ -6,6 +6,7 @@
 
 mod connections;
 mod drain;
+mod ending;
 mod exchange;
 mod line;
 mod outcome;

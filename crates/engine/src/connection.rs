@@ -3,19 +3,15 @@
 //! Between exchanges a connection rests in the pool, with what came too early. During one it belongs to
 //! one request thread.
 
-use std::io::{self, IoSlice};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 
 use wsgi_sys::memory::Area;
-use wsgi_wire::frame::{self, HEADER, InputFailure, LAST, Tag, WHOLE};
-use wsgi_wire::response::{FilePart, LogRecord};
-use wsgi_wire::{AREA, MAX_PAYLOAD, PROTOCOL};
+use wsgi_wire::frame::{self, HEADER, InputFailure, Tag};
+use wsgi_wire::{AREA, PROTOCOL};
 
-use crate::exchange::{Body, Gone, Outcome, Sink};
+use crate::exchange::Body;
 use crate::sys;
-
-/// Longest payload of a Data frame.
-const MAX_DATA: usize = 1 << 20;
 
 /// Body frames that nobody has read yet.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -288,171 +284,6 @@ impl Incoming<'_> {
     }
 }
 
-/// The response on a connection: frames are gathered, and sent together.
-pub struct Outgoing<'c> {
-    fd: RawFd,
-    out: &'c mut Vec<u8>,
-    /// Where the last frame that may carry LAST stands in `out`.
-    last_at: Option<usize>,
-    /// Where the head stands in `out`, until any of it is sent.
-    head_at: Option<usize>,
-    /// The rest of the body; it goes out with the end, because no line for the log may follow it.
-    file: Option<(OwnedFd, FilePart)>,
-    /// Where the rest of the body may be put, and how much of it was.
-    area: Option<Area>,
-    shared: Option<usize>,
-    gone: bool,
-}
-
-impl<'c> Outgoing<'c> {
-    /// A response for which nothing was sent. `out` is memory to be used.
-    pub fn new(fd: RawFd, out: &'c mut Vec<u8>, area: Option<Area>) -> Self {
-        out.clear();
-        Outgoing { fd, out, last_at: None, head_at: None, file: None, area, shared: None, gone: false }
-    }
-
-    fn put(&mut self, tag: Tag, payload: &[u8]) {
-        let at = self.out.len();
-        frame::put(self.out, tag, false, payload);
-        self.last_at = matches!(tag, Tag::Head | Tag::Data).then_some(at);
-    }
-
-    /// Sends all of `out` and `bytes`, which no frame header is put before. False when it has to wait; what
-    /// was not sent is then in `out`.
-    fn push(&mut self, bytes: &[u8]) -> Result<bool, Gone> {
-        if self.gone {
-            return Err(Gone);
-        }
-        self.head_at = None;
-        let total = self.out.len() + bytes.len();
-        let sent = match sys::send(self.fd, &[IoSlice::new(self.out), IoSlice::new(bytes)]) {
-            Ok(sent) => sent,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
-            Err(_) => {
-                self.gone = true;
-                return Err(Gone);
-            }
-        };
-        self.last_at = None;
-        let of_out = sent.min(self.out.len());
-        self.out.drain(..of_out);
-        self.out.extend_from_slice(&bytes[sent - of_out..]);
-        Ok(sent == total)
-    }
-
-    /// Gives the area back.
-    pub fn into_area(self) -> Option<Area> {
-        self.area
-    }
-
-    /// Sends all of `out` with a descriptor beside its first byte.
-    fn push_with(&mut self, file: &OwnedFd) -> Result<(), Gone> {
-        while !self.gone && !self.out.is_empty() {
-            // SAFETY: the connection keeps its descriptor open for the time of the exchange.
-            let socket = unsafe { BorrowedFd::borrow_raw(self.fd) };
-            match wsgi_sys::socket::send_with_fds(socket, self.out, &[file.as_fd()]) {
-                Ok(sent) => {
-                    self.out.drain(..sent);
-                    return self.drain();
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => sys::wait_for(self.fd, libc::POLLOUT),
-                Err(_) => self.gone = true,
-            }
-        }
-        Err(Gone)
-    }
-
-    fn drain(&mut self) -> Result<(), Gone> {
-        while !self.out.is_empty() && !self.push(&[])? {
-            sys::wait_for(self.fd, libc::POLLOUT);
-        }
-        Ok(())
-    }
-}
-
-impl Sink for Outgoing<'_> {
-    fn head(&mut self, payload: &[u8]) {
-        // `start_response` has refused longer ones.
-        self.head_at = Some(self.out.len());
-        self.put(Tag::Head, payload);
-    }
-
-    fn keep(&mut self, bytes: &[u8]) {
-        for part in bytes.chunks(MAX_DATA) {
-            self.put(Tag::Data, part);
-        }
-    }
-
-    fn send(&mut self, bytes: &[u8]) -> Result<(), Gone> {
-        for part in bytes.chunks(MAX_DATA) {
-            self.out.extend_from_slice(&frame::header(Tag::Data, false, part.len()));
-            if !self.push(part)? {
-                sys::wait_for(self.fd, libc::POLLOUT);
-                self.drain()?;
-            }
-        }
-        self.drain()
-    }
-
-    fn try_send(&mut self, bytes: &[u8]) -> Option<Result<bool, Gone>> {
-        if bytes.len() > 16 << 10 || self.out.len() > 16 << 10 {
-            return None;
-        }
-        self.out.extend_from_slice(&frame::header(Tag::Data, false, bytes.len()));
-        Some(self.push(bytes))
-    }
-
-    fn file(&mut self, file: OwnedFd, part: FilePart) -> Result<(), Gone> {
-        self.file = Some((file, part));
-        Ok(())
-    }
-
-    fn share(&mut self, parts: &[&[u8]], total: usize) -> bool {
-        let Some(area) = self.area.as_mut().filter(|area| total <= area.length()) else { return false };
-        self.shared = Some(area.write(parts.iter().copied()));
-        true
-    }
-
-    fn confirm(&mut self) {
-        self.put(Tag::Continue, &[]);
-        // What does not go at once goes with the response; a failure shows up there too.
-        let _ = self.push(&[]);
-    }
-
-    fn log(&mut self, level: u8, text: &[u8], now: bool) {
-        let text = &text[..text.len().min(MAX_PAYLOAD - 1)];
-        self.out.extend_from_slice(&frame::header(Tag::Log, false, 1 + text.len()));
-        LogRecord { level, text }.encode(self.out);
-        // Nothing may follow LAST, so a frame before this one can no more carry it.
-        self.last_at = None;
-        if now {
-            let _ = self.push(&[]);
-        }
-    }
-
-    fn end(&mut self, outcome: Outcome) -> Result<(), Gone> {
-        if let (Outcome::Complete, Some(at)) = (outcome, self.head_at.take()) {
-            self.out[at + 1] |= WHOLE;
-        }
-        if let (Outcome::Complete, Some((file, part))) = (outcome, self.file.take()) {
-            frame::put(self.out, Tag::File, true, &part.encode());
-            return self.push_with(&file);
-        }
-        if let (Outcome::Complete, Some(length)) = (outcome, self.shared.take()) {
-            let part = FilePart { offset: 0, length: length as u64 };
-            frame::put(self.out, Tag::Shared, true, &part.encode());
-            return self.drain();
-        }
-        match (outcome, self.last_at.take()) {
-            (Outcome::Complete, Some(at)) => self.out[at + 1] |= LAST,
-            (Outcome::Complete, None) => frame::put(self.out, Tag::Data, true, &[]),
-            (Outcome::Stale, _) => frame::put(self.out, Tag::Stale, false, &[]),
-            (Outcome::Failed(failure), _) => frame::put(self.out, Tag::Failed, false, &[failure as u8]),
-        }
-        self.drain()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::os::unix::net::UnixStream;
@@ -496,16 +327,6 @@ mod tests {
         for piece in 1..100 {
             assert_eq!(requests(piece), [&b"first"[..], b"second", b"third"], "in pieces of {piece}");
         }
-    }
-
-    #[test]
-    fn a_log_record_that_no_frame_takes_is_cut() {
-        let (ours, _theirs) = UnixStream::pair().expect("a pair of sockets");
-        let mut out = Vec::new();
-        let mut outgoing = Outgoing::new(ours.as_raw_fd(), &mut out, None);
-        outgoing.log(3, &vec![b'x'; MAX_PAYLOAD + 1], false);
-        let (header, payload, _) = frame::split(&out).expect("valid").expect("whole");
-        assert_eq!((header.tag, payload.len()), (Tag::Log, MAX_PAYLOAD));
     }
 
     #[test]

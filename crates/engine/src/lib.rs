@@ -17,6 +17,7 @@ mod exchange;
 mod input;
 mod interp;
 mod object;
+mod outgoing;
 mod output;
 mod pool;
 mod py;

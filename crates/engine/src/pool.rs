@@ -18,8 +18,9 @@ use wsgi_wire::response::Failure;
 
 use crate::activity::Activity;
 use crate::adapter::{self, Request};
-use crate::connection::{Connection, Incoming, Outgoing, Step};
+use crate::connection::{Connection, Incoming, Step};
 use crate::exchange::{ERROR, Exchange, Outcome, Sink, process_log};
+use crate::outgoing::Outgoing;
 use crate::sys::{self, Epoll, Event};
 use crate::{interp, threads};
 

@@ -1,0 +1,109 @@
+//! How an exchange ends: the request thread is given back, the client gets the rest of its response.
+
+use wsgi_wire::bytes::DecodeError;
+use wsgi_wire::response::{Failure, FilePart};
+
+use super::exchange::Exchange;
+use super::outcome::{self, Ending, Lost, is_logged};
+use super::relay::Progress;
+use super::upload::Upload;
+use crate::httpd::file::{FileBody, FileError};
+use crate::httpd::output::Then;
+
+impl Exchange<'_> {
+    /// The process says that it has no (complete) response.
+    pub(super) fn failed(&mut self, kind: Failure, upload: &Upload<'_>) -> Result<Ending, Lost> {
+        self.keep(upload);
+        if let Some(status) = upload.failed_status() {
+            return Ok(Ending::Status(status));
+        }
+        let lost = Lost::Failed(kind);
+        // The application has logged its traceback with this request; the client's status follows from it.
+        if is_logged(&lost) { Ok(outcome::after(&lost, false)) } else { Err(lost) }
+    }
+
+    /// The whole response is here: free the thread, then let the client have the rest.
+    pub(super) fn complete(&mut self, upload: &mut Upload<'_>) -> Result<Ending, Lost> {
+        if let Progress::Shared(part) = self.relay.progress {
+            return self.complete_shared(part, upload);
+        }
+        self.keep(upload);
+        upload.end_stream();
+        if let Some(instead) = self.relay.instead.take() {
+            return Ok(Ending::Instead(instead));
+        }
+        if upload.has_more() {
+            // httpd reads the rest of the request's body before it writes what is not flushed.
+            self.relay.pass(Then::Flush);
+        }
+        match self.relay.progress {
+            Progress::File(part) if !self.relay.client_gone => self.send_file(part),
+            _ => self.relay.pass_end(),
+        }
+        Ok(Ending::Served)
+    }
+
+    /// As [`Exchange::complete`], when the body is in the connection's area: the connection cannot be used before the
+    /// client has all of it.
+    fn complete_shared(&mut self, part: FilePart, upload: &mut Upload<'_>) -> Result<Ending, Lost> {
+        const OUTSIDE: Lost = Lost::Garbage(DecodeError::Invalid("area"));
+        let Some(line) = &mut self.line else { return Err(OUTSIDE) };
+        line.free();
+        upload.end_stream();
+        if self.relay.instead.is_none() {
+            let Some(connection) = line.connection() else { return Err(OUTSIDE) };
+            connection.area_used = true;
+            let Some(area) = &connection.area else { return Err(OUTSIDE) };
+            if !self.relay.output.queue_area(area, part) {
+                return Err(OUTSIDE);
+            }
+            if upload.has_more() {
+                self.relay.pass(Then::Flush);
+            }
+            self.relay.pass_end();
+        }
+        self.keep(upload);
+        Ok(self.relay.instead.take().map_or(Ending::Served, Ending::Instead))
+    }
+
+    fn send_file(&mut self, part: FilePart) {
+        let FilePart { offset, length } = part;
+        let file = self.file.take().or_else(|| self.drained.as_ref()?.file());
+        let sent = match file {
+            Some(file) => {
+                let body = FileBody { file, offset, length, sendfile: self.job.delivery.sendfile };
+                self.relay.output.pass_file(&body)
+            }
+            None => Err(FileError::Unfit),
+        };
+        if let Err(error) = sent {
+            if error != FileError::Broken {
+                outcome::report_file(self.job, error);
+                self.relay.cut_short();
+            }
+        }
+    }
+
+    /// Keeps the connection if it is between two exchanges, and gives the request thread back.
+    fn keep(&mut self, upload: &Upload<'_>) {
+        // After a large body some of it may lie unread in the socket, or was never sent: then a reset of this
+        // connection would prove nothing about the next request on it.
+        let clean = self.all_written() && !self.asked && upload.is_clean();
+        if let Some(line) = self.line.take() {
+            line.finish(clean);
+        }
+    }
+
+    /// After a loss.
+    pub(super) fn give_up(&mut self, lost: &Lost, upload: &Upload<'_>) {
+        match lost {
+            // The process still executes the request: its thread is not free yet.
+            Lost::TimedOut(_) => self.let_go(upload.has_more()),
+            _ => {
+                if let Some(line) = self.line.take() {
+                    line.give_up(matches!(lost, Lost::Stale));
+                }
+            }
+        }
+    }
+}
