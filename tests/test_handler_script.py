@@ -38,7 +38,7 @@ Alias /docs {root}/docs
 """
 
 
-pytestmark = pytest.mark.mpms("event")
+pytestmark = pytest.mark.mpms("event", "prefork")
 
 
 @pytest.fixture
@@ -104,6 +104,7 @@ def test_the_process_group_and_authorization_are_options(serve):
     assert env["HTTP_AUTHORIZATION"] == "Basic eDp5"
 
 
+@pytest.mark.mpms("event")  # One child knows of all requests.
 def test_the_script_is_asked_about_the_resource(serve):
     httpd = serve(options={"processes": 1})
     resource = f"{httpd.root}/docs/page.md"
@@ -124,6 +125,7 @@ def test_a_changed_handler_script_is_loaded_again(serve):
     assert httpd.json("/docs/page.md")["text"] == "second"
 
 
+@pytest.mark.mpms("event")  # One child knows of all requests.
 def test_a_changed_resource_loads_nothing_again(serve):
     httpd = serve()
     httpd.get("/docs/page.md")

@@ -6,7 +6,7 @@ import pytest
 
 from conftest import mode_directives
 
-pytestmark = pytest.mark.mpms("event")
+pytestmark = pytest.mark.mpms("event", "prefork")
 
 DIRECTIVES = """
 ErrorDocument 404 /page404.html
@@ -88,6 +88,7 @@ def test_what_is_not_there_is_a_404(redirect):
     assert (response.status, response.text) == (404, "the page for 404\n")
 
 
+@pytest.mark.mpms("event")  # One child knows of all requests.
 def test_a_long_body_is_dropped_and_the_application_runs_to_its_end(redirect, site):
     before = int(site.get("/circle/ended").text)
     assert site.get("/circle/long").text == "static page\n"
