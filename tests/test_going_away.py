@@ -10,7 +10,7 @@ import pytest
 
 from client import read_to_end
 from conftest import aliases, finish, mode_directives
-from httpd import Httpd
+from httpd import APPS, Httpd
 from made import made
 from processes import wait_until
 
@@ -238,3 +238,46 @@ def test_many_clients_that_leave_leave_nothing_behind(narrow):
             leave(sock, ("close", "reset")[number % 2])
         watched.wait_for("closed")
     is_free(narrow)
+
+
+@pytest.mark.ours("the original transfers the body first")
+def test_clients_that_reset_before_their_request_is_taken_cost_no_request_thread(httpd):
+    """Their process was asked whether it takes the request, and waits for a body that will not come."""
+    slow = httpd.write("apps/loads_slowly.wsgi", "import time\ntime.sleep(1)\n" + (APPS / "echo.wsgi").read_text())
+    httpd.log.allow("wsgi")
+    httpd.start("WSGIDaemonProcess app processes=1 threads=2 socket-timeout=10\nWSGIProcessGroup app\n"
+                f"WSGIScriptAliasMatch ^/(loads_slowly)$ {slow.parent}/$1.wsgi\n"
+                f"WSGIScriptAlias /hello {httpd.app('hello')}")
+    assert httpd.get("/hello").status == 200
+    socks = [httpd.connect() for _ in range(2)]
+    for sock in socks:
+        sock.sendall(b"POST /loads_slowly HTTP/1.1\r\nHost: x\r\nContent-Length: 30000\r\n\r\n" + b"b" * 30_000)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        sock.close()
+    for _ in range(4):
+        assert httpd.get("/hello").status == 200
+
+
+@pytest.mark.ours("needs socket-timeout to be short")
+def test_a_process_that_is_slow_to_take_a_request_keeps_no_thread(httpd):
+    slow = httpd.write("apps/loads_slowly.wsgi", "import time\ntime.sleep(3)\n" + (APPS / "echo.wsgi").read_text())
+    httpd.log.allow("wsgi")
+    httpd.start("WSGIDaemonProcess app processes=1 threads=1 socket-timeout=1 queue-timeout=15\nWSGIProcessGroup app\n"
+                f"WSGIScriptAliasMatch ^/(loads_slowly)$ {slow.parent}/$1.wsgi\n"
+                f"WSGIScriptAlias /hello {httpd.app('hello')}")
+    assert httpd.get("/hello").status == 200
+    assert httpd.post("/loads_slowly", b"b" * 30_000).status == 504
+    assert httpd.get("/hello").status == 200
+
+
+@pytest.mark.parametrize("request_", [
+    b"GET /slow_stream?3,0.3 HTTP/1.1\r\nHost: x\r\n\r\n",
+    b"GET /slow_stream?3,0.3 HTTP/1.1\r\nHost: x\r\n\r\nGET /hello HTTP/1.1\r\nHost: x\r\n\r\n",
+])
+def test_a_client_that_only_ends_its_own_side_gets_everything(httpd, mode, request_):
+    httpd.start(f"{mode_directives(mode)}{aliases(httpd)}")
+    with httpd.connect() as sock:
+        sock.sendall(request_)
+        sock.shutdown(socket.SHUT_WR)
+        answer = read_to_end(sock)
+    assert b"part 2\n" in answer and answer.count(b"HTTP/1.1 200") == request_.count(b"GET")

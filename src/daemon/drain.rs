@@ -11,7 +11,7 @@ use std::cell::OnceCell;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use wsgi_sys::poll::{PollFd, poll};
@@ -161,7 +161,7 @@ impl Place {
 /// The thread, as others see it.
 #[derive(Debug)]
 struct Drainer {
-    places: Mutex<Vec<Arc<Place>>>,
+    places: Mutex<Vec<Weak<Place>>>,
     /// Lines that are to be taken at once.
     given: Mutex<Vec<Active>>,
     /// It looks for offers by itself.
@@ -214,7 +214,7 @@ pub(super) fn offer(offer: Offer) -> Result<(), Box<Offer>> {
     let refused = PLACE.with(|place| {
         let place = place.get_or_init(|| {
             let place = Arc::new(Place::default());
-            drainer.places.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&place));
+            drainer.places.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::downgrade(&place));
             place
         });
         let mut offered = place.lock();
@@ -246,6 +246,17 @@ pub(super) fn withdraw() -> Option<Result<Box<Offer>, Arc<Drained>>> {
         Offered::Nothing => None,
         Offered::Waiting(offer) => Some(Ok(offer)),
         Offered::Taken(drained) => Some(Err(drained)),
+    }
+}
+
+/// While it lives, this thread's offer stands; dropped in the middle (a panic), it leaves none behind.
+pub(super) struct Standing;
+
+impl Drop for Standing {
+    fn drop(&mut self) {
+        if let Some(Err(drained)) = withdraw() {
+            drained.abandon();
+        }
     }
 }
 
@@ -337,6 +348,13 @@ impl Active {
         self.drained.end(End::Complete);
     }
 
+    fn leave(&mut self) {
+        if let Some(line) = self.line.take() {
+            line.finish(false);
+        }
+        self.drained.end(End::Lost);
+    }
+
     fn lose(&mut self) {
         if let Some(line) = self.line.take() {
             line.give_up(false);
@@ -382,10 +400,10 @@ struct Loop {
 
 impl Loop {
     fn run(&mut self) {
-        let mut quiet = 0;
+        let mut quiet: u32 = 0;
         loop {
             let offers = self.take_offers();
-            quiet = if offers { 0 } else { quiet + 1 };
+            quiet = if offers { 0 } else { quiet.saturating_add(1) };
             let wait = if quiet < LINGER { Some(PATIENCE) } else { self.sleep_unless_offered() };
             self.wait(wait);
         }
@@ -395,7 +413,7 @@ impl Loop {
     fn sleep_unless_offered(&self) -> Option<Duration> {
         self.drainer.awake.store(false, Ordering::SeqCst);
         let places = self.drainer.places.lock().unwrap_or_else(PoisonError::into_inner);
-        if places.iter().all(|place| place.since.load(Ordering::SeqCst) == 0) {
+        if places.iter().filter_map(Weak::upgrade).all(|place| place.since.load(Ordering::SeqCst) == 0) {
             return None;
         }
         self.drainer.awake.store(true, Ordering::SeqCst);
@@ -408,7 +426,9 @@ impl Loop {
         let now = now_ms();
         let patience = u64::try_from(PATIENCE.as_millis()).unwrap_or(0);
         let mut offers = false;
-        for place in self.drainer.places.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+        let mut places = self.drainer.places.lock().unwrap_or_else(PoisonError::into_inner);
+        places.retain(|place| place.strong_count() > 0);
+        for place in places.iter().filter_map(Weak::upgrade) {
             let since = place.since.load(Ordering::SeqCst);
             offers |= since != 0;
             if since == 0 || now.saturating_sub(since) < patience {
@@ -417,6 +437,8 @@ impl Loop {
             let mut offered = place.lock();
             *offered = match std::mem::take(&mut *offered) {
                 Offered::Waiting(offer) => {
+                    // Under the lock, under which the next offer is made.
+                    place.since.store(0, Ordering::SeqCst);
                     let spool = Spool::new(&offer.line.limits);
                     let (active, drained) = Active::new(*offer, spool);
                     self.active.push(active);
@@ -426,6 +448,7 @@ impl Loop {
                 other => other,
             };
         }
+        drop(places);
         for active in &mut self.active {
             active.tell_if_abandoned(&mut self.buffer);
         }
@@ -453,8 +476,8 @@ impl Loop {
                 active.send();
             }
             if readable && active.told {
-                // The process has closed its end: its request thread is through.
-                active.lose();
+                // The process has closed its end, as it was told: its request thread is through.
+                active.leave();
             } else if readable {
                 active.receive(&mut self.buffer);
             }

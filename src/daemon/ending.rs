@@ -11,9 +11,24 @@ use crate::httpd::file::{FileBody, FileError};
 use crate::httpd::output::Then;
 
 impl Exchange<'_> {
+    /// The process says that the response, of which the client has the beginning, has no end.
+    pub(super) fn break_off(&mut self, upload: &Upload<'_>) -> Ending {
+        self.keep(upload);
+        self.relay.cut_short();
+        Ending::Served
+    }
+
+    /// What takes the place of the response, if its head has decided that.
+    pub(super) fn instead(&mut self) -> Option<Ending> {
+        self.relay.instead.take().map(Ending::Instead)
+    }
+
     /// The process says that it has no (complete) response.
     pub(super) fn failed(&mut self, kind: Failure, upload: &Upload<'_>) -> Result<Ending, Lost> {
         self.keep(upload);
+        if let Some(instead) = self.instead() {
+            return Ok(instead);
+        }
         if let Some(status) = upload.failed_status() {
             return Ok(Ending::Status(status));
         }
@@ -88,7 +103,7 @@ impl Exchange<'_> {
     fn keep(&mut self, upload: &Upload<'_>) {
         // After a large body some of it may lie unread in the socket, or was never sent: then a reset of this
         // connection would prove nothing about the next request on it.
-        let clean = self.all_written() && !self.asked && upload.is_clean();
+        let clean = self.all_written() && !self.asked && !self.has_excess && upload.is_clean();
         if let Some(line) = self.line.take() {
             line.finish(clean);
         }

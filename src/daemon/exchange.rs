@@ -66,6 +66,8 @@ pub(super) struct Exchange<'j> {
     pub(super) withheld: bool,
     /// The request is not through: the line is needed here.
     sending: bool,
+    /// Something came behind the end of the response.
+    pub(super) has_excess: bool,
 }
 
 impl<'j> Exchange<'j> {
@@ -87,6 +89,7 @@ impl<'j> Exchange<'j> {
             asked: false,
             withheld: false,
             sending: false,
+            has_excess: false,
         }
     }
 
@@ -105,6 +108,7 @@ impl<'j> Exchange<'j> {
         loop {
             match self.relay.progress {
                 Progress::Stale => return Err(Lost::Stale),
+                Progress::Failed(_) if self.relay.broke_off => return Ok(self.break_off(upload)),
                 Progress::Failed(kind) if !self.relay.client_gone => return self.failed(kind, upload),
                 Progress::Complete | Progress::File(_) | Progress::Shared(_) | Progress::Failed(_) => {
                     return self.complete(upload);
@@ -239,8 +243,7 @@ impl<'j> Exchange<'j> {
 
     /// As [`Exchange::receive_begun`], of a response that is emptied by `drain`.
     fn receive_drained(&mut self, drained: &Drained) -> io::Result<usize> {
-        let limit = if self.relay.unflushed { self.job.flush_delay() } else { self.job.socket_timeout() };
-        let taken = drained.take(&mut self.input[self.filled..], limit);
+        let taken = self.take_drained(drained);
         if let Some(trouble) = drained.trouble() {
             outcome::warn_of_spool(self.job, &trouble);
         }
@@ -254,7 +257,29 @@ impl<'j> Exchange<'j> {
                 self.relay.pass(Then::Flush);
                 Err(io::ErrorKind::Interrupted.into())
             }
+            Taken::Nothing if self.relay.client_gone => Err(io::ErrorKind::Interrupted.into()),
             Taken::Nothing => Err(io::ErrorKind::TimedOut.into()),
+        }
+    }
+
+    /// Waits for what `drain` has received, and for the client to leave.
+    fn take_drained(&mut self, drained: &Drained) -> Taken {
+        if self.relay.unflushed {
+            return drained.take(&mut self.input[self.filled..], self.job.flush_delay());
+        }
+        let limit = Instant::now() + self.job.socket_timeout();
+        loop {
+            let left = limit.saturating_duration_since(Instant::now());
+            let taken = drained.take(&mut self.input[self.filled..], STREAM_SLICE.min(left));
+            let client = self.job.request.client_socket().map(|client| PollFd::new(client, false, false));
+            let hung_up = client.is_some_and(|client| {
+                let mut fds = [client];
+                poll(&mut fds, Some(Duration::ZERO)).is_ok() && fds[0].hung_up()
+            });
+            self.relay.client_gone |= hung_up || self.job.request.is_aborted();
+            if taken != Taken::Nothing || self.relay.client_gone || Instant::now() >= limit {
+                return taken;
+            }
         }
     }
 
@@ -266,14 +291,9 @@ impl<'j> Exchange<'j> {
         poll(&mut fds, Some(limit))?;
         let left = fds.get(1).is_some_and(PollFd::hung_up);
         let readable = fds[0].readable();
-        // httpd knows of HTTP/2 streams that were reset. A client that has sent its end and kept the connection for
-        // another request will not send one: it has left. (One that asked for the end may only have half-closed.)
-        self.relay.client_gone |= left || self.job.request.is_aborted() || self.client_has_ended();
+        // httpd knows of HTTP/2 streams that were reset. A client that only has sent its end may still be reading.
+        self.relay.client_gone |= left || self.job.request.is_aborted();
         Ok(readable && !self.relay.client_gone)
-    }
-
-    fn client_has_ended(&self) -> bool {
-        self.job.request.is_kept_alive() && self.job.request.client_socket().is_some_and(stream::has_ended)
     }
 
     /// Makes of a read what it means.
@@ -323,11 +343,9 @@ impl<'j> Exchange<'j> {
             return Ok(());
         }
         // The bytes are about to be overwritten; filters may keep what is not worth a packet.
-        match self.relay.queued {
-            true if self.relay.whole => self.relay.hold(),
-            true if taken >= LARGE => self.pass(Then::Flush, taken),
-            true => self.pass(Then::More, taken),
-            false => {}
+        if self.relay.queued && !self.relay.hold(taken) {
+            let then = if taken >= LARGE { Then::Flush } else { Then::More };
+            self.pass(then, taken);
         }
         self.put_back(taken);
         Ok(())
@@ -335,12 +353,14 @@ impl<'j> Exchange<'j> {
 
     /// Hands what was read to the relay; how much of it was taken.
     pub(super) fn decode(&mut self) -> Result<usize, Lost> {
-        self.relay.take(&self.input[..self.filled]).map_err(|error| {
+        let taken = self.relay.take(&self.input[..self.filled]).map_err(|error| {
             if self.relay.begun() {
                 self.relay.cut_short();
             }
             Lost::Garbage(error)
-        })
+        })?;
+        self.has_excess = self.relay.ended() && taken < self.filled;
+        Ok(taken)
     }
 
     /// Passes what is queued to the client. As that may take as long as the client likes, the line is offered
@@ -353,8 +373,11 @@ impl<'j> Exchange<'j> {
             self.line = Some(offer.line);
             return self.relay.pass(then);
         }
+        let standing = drain::Standing;
         self.relay.pass(then);
-        match drain::withdraw() {
+        let found = drain::withdraw();
+        drop(standing);
+        match found {
             Some(Ok(offer)) => self.line = Some(offer.line),
             Some(Err(drained)) => {
                 self.drained = Some(drained);
@@ -378,9 +401,13 @@ impl<'j> Exchange<'j> {
     /// The client is gone: the process gets an error at its next read or write, and its request thread is free
     /// when it has ended the exchange.
     pub(super) fn abandon(&mut self, upload: &Upload<'_>) {
+        self.let_go(upload.has_more());
+        if self.relay.begun() {
+            // Perhaps it was a filter that failed: what the client has must not look complete.
+            self.relay.output.cut_short();
+        }
         self.relay.client_gone = true;
         self.relay.progress = Progress::Complete;
-        self.let_go(upload.has_more());
     }
 
     pub(super) fn let_go(&mut self, aborts_body: bool) {
@@ -389,7 +416,8 @@ impl<'j> Exchange<'j> {
         }
         let Some(line) = self.line.take() else { return };
         let mut unsent = self.out.split_off(self.written);
-        if aborts_body {
+        // A process that was asked first gets all of the body, or the news that there is none.
+        if aborts_body || self.withheld {
             frame::put(&mut unsent, Tag::BodyAborted, true, &[InputFailure::Gone as u8]);
         }
         let early = self.input[..self.filled].to_vec();
@@ -404,6 +432,10 @@ impl<'j> Exchange<'j> {
 
 impl Drop for Exchange<'_> {
     fn drop(&mut self) {
+        if let Some(drained) = &self.drained {
+            // Nobody takes what is left; after the end that changes nothing.
+            drained.abandon();
+        }
         let (out, input) = (std::mem::take(&mut self.out), std::mem::take(&mut self.input));
         if input.len() == READ {
             BUFFERS.set(Some(Buffers { out, input }));

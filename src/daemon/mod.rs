@@ -135,6 +135,14 @@ fn attempt(job: &Job<'_>, upload: &mut Upload<'_>, deadline: Instant) -> Ending 
         Ok(ending) => ending,
         Err(lost) => {
             exchange.give_up(&lost, upload);
+            if let Some(instead) = exchange.instead() {
+                let text = format!(
+                    "process group \"{}\": {lost}; the head of its response had come, and the client gets what that decides",
+                    job.name()
+                );
+                job.request.log(Level::Error, &text);
+                return instead;
+            }
             after_loss(job, &lost, upload, exchange.has_begun())
         }
     }

@@ -9,6 +9,9 @@ use crate::httpd::output::{Output, Then};
 use crate::httpd::request::Request;
 use crate::respond::{self, Instead};
 
+/// Most bytes that are held because more is to be passed with them.
+const MAX_HELD: usize = 256 << 10;
+
 /// How far the response is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Progress {
@@ -42,6 +45,10 @@ pub(super) struct Relay<'r> {
     pub(super) queued: bool,
     /// The response is to be passed in one piece with its end.
     pub(super) whole: bool,
+    /// Bytes that were held for that.
+    held: usize,
+    /// The process has broken off a response that was begun.
+    pub(super) broke_off: bool,
     /// Some of the response was passed.
     passed: bool,
     /// Something was passed, or a head was set, since the last flush.
@@ -64,6 +71,8 @@ impl<'r> Relay<'r> {
             data_last: false,
             queued: false,
             whole: false,
+            held: 0,
+            broke_off: false,
             passed: false,
             unflushed: false,
             client_gone: false,
@@ -144,7 +153,7 @@ impl<'r> Relay<'r> {
 
     fn take_frame(&mut self, header: Header, payload: &[u8]) -> Result<(), DecodeError> {
         match header.tag {
-            Tag::Log => {
+            Tag::Log if !header.last => {
                 let record = LogRecord::decode(payload)?;
                 self.request.log_record(record.level.into(), record.text);
             }
@@ -170,15 +179,19 @@ impl<'r> Relay<'r> {
     }
 
     fn progress_failed(&mut self, kind: Failure) {
-        if self.begun() {
-            self.cut_short();
-        }
+        self.broke_off = self.begun();
         self.progress = Progress::Failed(kind);
     }
 
-    /// Keeps what is queued, whose bytes are about to be overwritten.
-    pub(super) fn hold(&mut self) {
-        self.output.set_aside();
+    /// Keeps what is queued, whose bytes (of `taken`) are about to be overwritten, if the response is to be passed in one
+    /// piece. False: it is not, or is longer than an engine of ours says it of.
+    pub(super) fn hold(&mut self, taken: usize) -> bool {
+        self.held += taken;
+        self.whole &= self.held <= MAX_HELD;
+        if self.whole {
+            self.output.set_aside();
+        }
+        self.whole
     }
 
     /// Passes the end of the response. One that came in pieces is not shown to filters as a whole, whether or not

@@ -56,7 +56,10 @@ impl Scan {
         if let Some(header) = frame::decode(&self.head[..self.have])? {
             self.have = 0;
             self.left = header.len;
-            self.last = header.last || matches!(header.tag, Tag::Failed | Tag::Stale);
+            if header.last && !matches!(header.tag, Tag::Head | Tag::Data | Tag::File | Tag::Shared) {
+                return Err(DecodeError::Invalid("flags"));
+            }
+            self.last = header.last || matches!(header.tag, Tag::File | Tag::Shared | Tag::Failed | Tag::Stale);
         }
         Ok(part)
     }

@@ -67,6 +67,7 @@ impl Exchange<'_> {
             let ready = self.wait_for_any(&ahead, upload)?;
             if ready.client_writable {
                 self.give_to_client(&mut ahead)?;
+                moved = Instant::now();
             }
             if (ready.client_left || self.relay.client_gone) && !self.relay.ended() {
                 self.abandon(upload);

@@ -124,6 +124,10 @@ impl<'r> Serving<'r> {
 
     /// The engine has no (complete) response.
     pub(super) fn fail(mut self, failure: Failure) -> i32 {
+        if let Some(instead) = &self.instead {
+            // What came before has decided it.
+            return respond::finish(self.request, instead);
+        }
         if self.begun {
             if !self.gone && !self.ended {
                 self.output.cut_short();

@@ -50,6 +50,17 @@ const BLOCK: usize = 256 << 10;
 const BUCKET: u64 = 1 << 30;
 
 impl FileBody {
+    /// Why it could not be passed on.
+    fn failure(&self) -> FileError {
+        if self.is_there() { FileError::Broken } else { FileError::Shrunk }
+    }
+
+    /// The file with a position of its own, because httpd reads from there: the application may hand out one file
+    /// object several times. Where it cannot be opened again, as it is.
+    fn reopened(&self) -> Option<OwnedFd> {
+        std::fs::File::open(format!("/proc/self/fd/{}", self.file.as_raw_fd())).ok().map(OwnedFd::from)
+    }
+
     fn is_there(&self) -> bool {
         let end = self.offset.checked_add(self.length);
         let size = temporary::regular_size(self.file.as_fd());
@@ -71,14 +82,14 @@ impl Output<'_> {
             self.queue_file(body)?;
         } else if body.sendfile {
             self.queue_file(body)?;
-            self.pass_on(Then::More).map_err(|_| FileError::Broken)?;
+            self.pass_on(Then::More).map_err(|_| body.failure())?;
         } else {
             self.pass_blocks(body)?;
         }
         if !body.is_there() {
             return Err(FileError::Shrunk);
         }
-        self.pass_on(Then::End).map_err(|_| FileError::Broken)
+        self.pass_on(Then::End).map_err(|_| body.failure())
     }
 
     /// Passes the part on, block by block: faster than file buckets, of which httpd reads 8 KB at a time where it may
@@ -108,7 +119,7 @@ impl Output<'_> {
         // SAFETY: `is_only_written`: no filter reads the bytes, and a system call that cannot says so.
         unsafe { self.queue_memory(window.start().wrapping_add(skipped), length) };
         let passed = self.pass_on(Then::Flush);
-        Some(passed.map(|()| length).map_err(|_| if body.is_there() { FileError::Broken } else { FileError::Shrunk }))
+        Some(passed.map(|()| length).map_err(|_| body.failure()))
     }
 
     /// Reads at most `want` bytes from `at` and passes them; how many.
@@ -130,7 +141,8 @@ impl Output<'_> {
         let sendfile = if body.sendfile { sys::APR_FOPEN_SENDFILE_ENABLED as i32 } else { 0 };
         let flags = sys::APR_FOPEN_READ as i32 | sendfile;
         let (mut lent, mut owned) = (ptr::null_mut(), ptr::null_mut());
-        let mut fd = body.file.as_raw_fd();
+        let own = if body.sendfile { None } else { body.reopened() };
+        let mut fd = own.as_ref().unwrap_or(&body.file).as_raw_fd();
         // SAFETY: the places for the answers are valid; httpd closes only the duplicate, which belongs to the pool
         // and moves with its bucket when the rest is written later.
         let status = unsafe {

@@ -379,11 +379,6 @@ impl<'r> Request<'r> {
         self.connection().aborted != 0
     }
 
-    /// The connection will serve another request after this one, if the client wants.
-    pub(crate) fn is_kept_alive(self) -> bool {
-        self.connection().keepalive == sys::ap_conn_keepalive_e_AP_CONN_KEEPALIVE
-    }
-
     /// Where the connection was accepted: address and port.
     pub(crate) fn listener(self) -> (&'r [u8], u16) {
         let address = self.connection().local_addr;

@@ -103,6 +103,8 @@ def file_extent(wrapper):
         filelike = wrapper._filelike
         if wrapper._closed:
             return None
+        if isinstance(filelike, io.BufferedIOBase) and not isinstance(filelike, (io.BufferedReader, io.BufferedRandom)):
+            return None  # What is read is not what is in the file: gzip, lzma ...
         fd = filelike.fileno()
         found = os.fstat(fd)
         position = filelike.tell()
