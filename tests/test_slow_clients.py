@@ -104,10 +104,15 @@ class Slow:
         assert self.sock.recv(1, socket.MSG_PEEK)
         return self
 
-    def rest(self):
-        """Reads all; the body, without the framing of chunks, and whether it looks complete."""
+    def rest(self, pause=0):
+        """Reads all, with a pause after each 64 KB; the body, without the framing of chunks, and whether it looks
+        complete."""
+        answer = b""
         with self.sock:
-            head, _, body = read_to_end(self.sock).partition(b"\r\n\r\n")
+            while pause and (part := self.sock.recv(65536)):
+                answer += part
+                time.sleep(pause)
+            head, _, body = (answer + read_to_end(self.sock)).partition(b"\r\n\r\n")
         complete = ended_cleanly(head.decode(), body)
         return (unchunked(body) if b"chunked" in head else body), complete
 
@@ -188,7 +193,7 @@ def test_a_spool_that_cannot_be_written_is_told_once_and_loses_nothing(daemon, h
     clients = slow_gets(httpd, DOWNLOAD, 2)
     assert quick(httpd) < 5
     for client in clients:
-        assert client.rest() == (CONTENT[:100_000] * 50, True)
+        assert client.rest(pause=0.005) == (CONTENT[:100_000] * 50, True)
     assert len(httpd.log.matching("spool-directory=")) <= len(httpd.children())
 
 
@@ -205,7 +210,7 @@ def test_a_full_disk_loses_nothing(daemon, httpd):
         clients = slow_gets(httpd, DOWNLOAD, 2)
         assert quick(httpd) < 5
         for client in clients:
-            assert client.rest() == (CONTENT[:100_000] * 50, True)
+            assert client.rest(pause=0.005) == (CONTENT[:100_000] * 50, True)
         httpd.stop()
     finally:
         subprocess.run(["umount", "-l", str(disk)], check=True)
