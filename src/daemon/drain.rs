@@ -382,8 +382,12 @@ impl Active {
         let _ = stream::stop_receiving(socket);
         // What it had sent before is still here; perhaps it is through.
         while let Ok(got) = stream::receive_now(socket, buffer) {
-            if got.len == 0 || self.scan.feed(&buffer[..got.len]).is_err() {
+            if got.len == 0 {
                 break;
+            }
+            if self.scan.feed(&buffer[..got.len]).is_err() {
+                // Its end would not be seen.
+                return self.leave();
             }
         }
         self.finish_if_ended();

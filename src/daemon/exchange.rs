@@ -21,6 +21,7 @@ use super::drain::{self, Drained, Offer, Taken};
 use super::line::Line;
 use super::outcome::{self, Ending, Lost};
 use super::relay::{Progress, Relay};
+use super::scan::Scan;
 use super::upload::Upload;
 use crate::httpd::output::Then;
 
@@ -66,6 +67,8 @@ pub(super) struct Exchange<'j> {
     pub(super) withheld: bool,
     /// The request is not through: the line is needed here.
     sending: bool,
+    /// Where the process is in the response, when more was received than the relay has seen.
+    pub(super) scan_ahead: Option<Scan>,
     /// Something came behind the end of the response.
     pub(super) has_excess: bool,
 }
@@ -89,6 +92,7 @@ impl<'j> Exchange<'j> {
             asked: false,
             withheld: false,
             sending: false,
+            scan_ahead: None,
             has_excess: false,
         }
     }
@@ -420,8 +424,11 @@ impl<'j> Exchange<'j> {
         if aborts_body || self.withheld {
             frame::put(&mut unsent, Tag::BodyAborted, true, &[InputFailure::Gone as u8]);
         }
-        let early = self.input[..self.filled].to_vec();
-        drain::discard(Offer { line, scan: self.relay.scan(), early, unsent, clean: false });
+        let (scan, early) = match self.scan_ahead.take() {
+            Some(scan) => (scan, Vec::new()),
+            None => (self.relay.scan(), self.input[..self.filled].to_vec()),
+        };
+        drain::discard(Offer { line, scan, early, unsent, clean: false });
     }
 
     /// The response has been begun.

@@ -56,6 +56,7 @@ impl Exchange<'_> {
         while !self.relay.ended() && (self.withheld || !self.all_written() || upload.has_more()) {
             let before = (self.out.len(), self.filled);
             self.receive_ahead(&mut ahead, upload)?;
+            self.scan_ahead.clone_from(&ahead.scan);
             if self.relay.ended() {
                 break;
             }
@@ -78,6 +79,7 @@ impl Exchange<'_> {
                 self.check_time(moved, upload)?;
             }
         }
+        self.scan_ahead = None;
         self.go_on(ahead, upload)
     }
 
