@@ -9,7 +9,8 @@ use super::options::{OPTIONS, OptionId, OptionKind, OptionRow, OptionValue};
 use super::table::Id;
 use super::usage::Used;
 use super::values::{
-    absolute_path, account, accounts, bad, integer, octal, search_path, shown, switch, variable, word, zero_or,
+    absolute_path, account, accounts, bad, bytes, choice, integer, octal, search_path, shown, switch, variable, word,
+    zero_or,
 };
 use super::words::{OptionWords, Words};
 use super::{DirectiveError, Text};
@@ -72,6 +73,8 @@ fn read_value(row: &OptionRow, value: &[u8]) -> Result<OptionValue, DirectiveErr
     Ok(match row.kind {
         OptionKind::Integer(low, high) => OptionValue::Integer(integer(what, value, low, high, "")?),
         OptionKind::ZeroOr(low, high) => OptionValue::Integer(zero_or(what, value, low, high)?),
+        OptionKind::Bytes => OptionValue::Integer(bytes(what, value)?),
+        OptionKind::Choice(allowed) => OptionValue::Text(choice(what, value, allowed)?),
         OptionKind::Seconds => OptionValue::Integer(integer(what, value, 0, most, " of seconds")?),
         OptionKind::Milliseconds => OptionValue::Integer(integer(what, value, 0, most, " of milliseconds")?),
         OptionKind::FractionalSeconds => OptionValue::Float(super::values::seconds(what, value, false)?),
@@ -90,15 +93,28 @@ fn read_value(row: &OptionRow, value: &[u8]) -> Result<OptionValue, DirectiveErr
 /// What no option can see alone.
 fn check_combinations(name: &Text, given: &Given) -> Outcome {
     let both = |a, b| given.contains_key(&a) && given.contains_key(&b);
+    let number = |id| match given.get(&id) {
+        Some(OptionValue::Integer(value)) => Some(*value),
+        _ => None,
+    };
+    let processes = number(OptionId::Processes);
+    let (least, most) = (number(OptionId::MinProcesses), number(OptionId::MaxProcesses));
     let problem = if both(OptionId::ScriptUser, OptionId::ScriptGroup) {
-        "script-user and script-group exclude each other; give one of them"
+        "script-user and script-group exclude each other; give one of them".to_owned()
+    } else if let Some((low, high)) = disorder(&[least, processes, most]) {
+        format!(
+            "at least {low} and at most {high} processes cannot both hold; give min-processes <= processes <= max-processes"
+        )
     } else {
         return Ok(());
     };
-    Err(DirectiveError::Combination {
-        directive: format!("WSGIDaemonProcess {}", shown(name)),
-        problem: problem.into(),
-    })
+    Err(DirectiveError::Combination { directive: format!("WSGIDaemonProcess {}", shown(name)), problem })
+}
+
+/// Two neighbours, among the numbers that are given, that are not in order.
+fn disorder(numbers: &[Option<i64>]) -> Option<(i64, i64)> {
+    let given: Vec<i64> = numbers.iter().copied().flatten().collect();
+    given.windows(2).find(|pair| pair[0] > pair[1]).map(|pair| (pair[0], pair[1]))
 }
 
 /// The first option, in the order of the table, in which two definitions differ, with both values.
@@ -182,7 +198,8 @@ mod tests {
         for row in &OPTIONS {
             let value = match row.kind {
                 OptionKind::Integer(low, _) | OptionKind::ZeroOr(low, _) => (low + 7).to_string(),
-                OptionKind::Seconds | OptionKind::Milliseconds => "77".into(),
+                OptionKind::Choice(words) => words[1].into(),
+                OptionKind::Bytes | OptionKind::Seconds | OptionKind::Milliseconds => "77".into(),
                 OptionKind::FractionalSeconds => "0.5".into(),
                 OptionKind::Switch => "On".into(),
                 OptionKind::Environment => "A=b".into(),
@@ -237,6 +254,12 @@ mod tests {
                 "a script-user=x script-group=y",
                 "WSGIDaemonProcess a: script-user and script-group exclude each other; give one of them",
             ),
+            (
+                "a processes=2 max-processes=1",
+                "WSGIDaemonProcess a: at least 2 and at most 1 processes cannot both hold; give min-processes <= processes \
+                 <= max-processes",
+            ),
+            ("a reload=never", "WSGIDaemonProcess reload \"never\": must be immediate or rolling"),
         ];
         for (args, expected) in cases {
             assert_eq!(define(&mut GlobalConfig::default(), 1, 0, args).unwrap_err(), expected);

@@ -130,6 +130,20 @@ pub struct ProcessGroup {
     pub python: Option<Text>,
     /// `env`, in order.
     pub env: Vec<(Text, Text)>,
+    /// `env-file`.
+    pub env_file: Option<Text>,
+    /// `maximum-memory` in bytes; 0 is off.
+    pub maximum_memory: u64,
+    /// `min-processes`: `processes` where it is not given.
+    pub min_processes: u32,
+    /// `max-processes`: `processes` where it is not given.
+    pub max_processes: u32,
+    /// `idle-timeout`.
+    pub idle_timeout: u32,
+    /// `warmup`.
+    pub warmup: Option<Text>,
+    /// `reload=rolling`.
+    pub rolling: bool,
 }
 
 /// The values that were given, taken out by type.
@@ -163,6 +177,13 @@ impl Options<'_> {
         }
     }
 
+    /// Fewest, first and most processes. What is not given follows from what is; none of them exceeds the next.
+    fn processes(&self) -> (u32, u32, u32) {
+        let (least, most) = (self.number(OptionId::MinProcesses), self.number(OptionId::MaxProcesses));
+        let first = self.number(OptionId::Processes).or(least).unwrap_or(1);
+        (least.unwrap_or(first), first, most.unwrap_or(first.max(1)))
+    }
+
     /// Seconds, or a count, or bytes, with a default.
     fn or(&self, id: OptionId, default: u32) -> u32 {
         self.number(id).unwrap_or(default)
@@ -174,6 +195,7 @@ impl ProcessGroup {
     pub(super) fn new(name: Text, given: BTreeMap<OptionId, OptionValue>, place: &Place<'_>) -> Self {
         use OptionId as Id;
         let options = Options(&given);
+        let (least, processes, most) = options.processes();
         ProcessGroup {
             defined: place.defined(),
             server: place.server,
@@ -181,8 +203,8 @@ impl ProcessGroup {
                 ServerKey::MAIN => Access::Everywhere,
                 server => Access::Servers(vec![server]),
             },
-            processes: options.or(Id::Processes, 1),
-            multiprocess: given.contains_key(&Id::Processes),
+            processes,
+            multiprocess: given.contains_key(&Id::Processes) || most > 1,
             threads: options.or(Id::Threads, 15),
             user: options.text(Id::User),
             group: options.text(Id::Group),
@@ -238,6 +260,13 @@ impl ProcessGroup {
                 Some(OptionValue::Environment(all)) => all.clone(),
                 _ => Vec::new(),
             },
+            env_file: options.text(Id::EnvFile),
+            maximum_memory: options.number(Id::MaximumMemory).unwrap_or(0),
+            min_processes: least,
+            max_processes: most,
+            idle_timeout: options.or(Id::IdleTimeout, 60),
+            warmup: options.text(Id::Warmup),
+            rolling: options.text(Id::Reload).as_deref() == Some(b"rolling"),
             name,
             given,
         }

@@ -9,6 +9,8 @@ pub enum OptionKind {
     Integer(i64, i64),
     /// Zero, or a whole number from the first to the second.
     ZeroOr(i64, i64),
+    /// Bytes from 0, with K, M or G behind the number for multiples of 1024.
+    Bytes,
     /// Whole seconds from 0.
     Seconds,
     /// Whole milliseconds from 0.
@@ -33,6 +35,8 @@ pub enum OptionKind {
     SearchPath,
     /// `NAME=value`, may be repeated.
     Environment,
+    /// One of these words.
+    Choice(&'static [&'static str]),
 }
 
 /// A value of an option.
@@ -105,8 +109,8 @@ impl OptionId {
 const MANY: i64 = i32::MAX as i64;
 
 use OptionKind::{
-    AbsolutePath, Environment, FractionalSeconds, Group, GroupList, Integer, Milliseconds, Octal, SearchPath, Seconds,
-    Switch, User, Word, ZeroOr,
+    AbsolutePath, Bytes, Choice, Environment, FractionalSeconds, Group, GroupList, Integer, Milliseconds, Octal,
+    SearchPath, Seconds, Switch, User, Word, ZeroOr,
 };
 
 options! {
@@ -156,10 +160,17 @@ options! {
     ResponseSpool "response-spool" Integer(0, i64::MAX), EFFECT, "1073741824", "Bytes of a response, beyond response-buffer, that are kept in a temporary file for a slow client; 0: none.";
     SpoolDirectory "spool-directory" AbsolutePath, EFFECT, "TMPDIR, else /var/tmp", "Where temporary files are made.";
     CpuTimeLimit "cpu-time-limit" Seconds, LATER, "0 (off)", "Seconds of processor time after which a process is replaced.";
-    MemoryLimit "memory-limit" Integer(0, i64::MAX), LATER, "0 (off)", "Bytes of data that a process may have.";
-    VirtualMemoryLimit "virtual-memory-limit" Integer(0, i64::MAX), LATER, "0 (off)", "Bytes of address space that a process may have.";
+    MemoryLimit "memory-limit" Bytes, LATER, "0 (off)", "Bytes of data that a process may have.";
+    VirtualMemoryLimit "virtual-memory-limit" Bytes, LATER, "0 (off)", "Bytes of address space that a process may have.";
     Python "python" AbsolutePath, EFFECT, "bin/python of python-home, else python3", "Python interpreter to execute.";
     Env "env" Environment, EFFECT, "none", "NAME=value: an environment variable of the processes; may be repeated.";
+    EnvFile "env-file" AbsolutePath, LATER, "none", "File of NAME=value lines: environment variables of the processes, which env= overrides; only httpd's parent needs to be able to read it.";
+    MaximumMemory "maximum-memory" Bytes, LATER, "0 (off)", "Resident memory in bytes (or with K, M, G) above which a process is replaced.";
+    MinProcesses "min-processes" Integer(0, 4096), LATER, "processes", "Fewest processes that a group without load shrinks to; 0: none, until a request comes.";
+    MaxProcesses "max-processes" Integer(1, 4096), LATER, "processes", "Most processes that a group under load grows to.";
+    IdleTimeout "idle-timeout" Seconds, LATER, "60", "Seconds for which the group does not need a process before it is ended, where there are more than min-processes.";
+    Warmup "warmup" AbsolutePath, LATER, "none", "Path that a new process is asked for, with everything in place, before it takes requests.";
+    Reload "reload" Choice(&["immediate", "rolling"]), LATER, "immediate", "What follows a changed script: immediate lets requests wait for the new code; rolling lets the old code serve until the new one is ready.";
 }
 
 #[cfg(test)]
@@ -168,7 +179,7 @@ mod tests {
 
     #[test]
     fn the_table_holds_every_option_once_and_in_order() {
-        assert_eq!(OPTIONS.len(), 44 + 6);
+        assert_eq!(OPTIONS.len(), 44 + 13);
         for (index, row) in OPTIONS.iter().enumerate() {
             assert_eq!(row.id as usize, index);
             assert_eq!(OPTIONS.iter().filter(|other| other.name == row.name).count(), 1, "{}", row.name);

@@ -68,6 +68,26 @@ pub(super) fn zero_or(what: &str, given: &[u8], low: i64, high: i64) -> Result<i
     value.ok_or_else(|| bad(what, given, format!("must be 0 or a whole number from {low} to {high}")))
 }
 
+/// Bytes from 0: a whole number, with K, M or G behind it for multiples of 1024.
+pub(super) fn bytes(what: &str, given: &[u8]) -> Result<i64, DirectiveError> {
+    let (digits, shift) = match given.split_last() {
+        Some((b'K' | b'k', digits)) => (digits, 10),
+        Some((b'M' | b'm', digits)) => (digits, 20),
+        Some((b'G' | b'g', digits)) => (digits, 30),
+        _ => (given, 0),
+    };
+    let value = decimal(digits).filter(|value| *value >= 0).and_then(|value: i64| value.checked_mul(1i64 << shift));
+    value.ok_or_else(|| bad(what, given, "must be a number of bytes from 0, such as 536870912, 512M or 2G"))
+}
+
+/// One of the words of `allowed`.
+pub(super) fn choice(what: &str, given: &[u8], allowed: &[&str]) -> Result<Text, DirectiveError> {
+    match allowed.iter().find(|word| word.as_bytes().eq_ignore_ascii_case(given)) {
+        Some(word) => Ok(Text::from(word.as_bytes())),
+        None => Err(bad(what, given, format!("must be {}", allowed.join(" or ")))),
+    }
+}
+
 /// A finite number of seconds, at least or above zero.
 pub(super) fn seconds(what: &str, given: &[u8], zero: bool) -> Result<f64, DirectiveError> {
     let value = number(given).filter(|value| *value > 0.0 || (zero && *value == 0.0));
@@ -174,6 +194,20 @@ mod tests {
         assert_eq!(error.to_string(), "WSGIScriptReloading \"maybe\": must be On or Off");
         assert_eq!(switch_or_auto("X", b"auto"), Ok(HeadMapping::Auto));
         assert!(switch_or_auto("X", b"1").is_err());
+    }
+
+    #[test]
+    fn bytes_take_a_unit() {
+        assert_eq!(bytes("X", b"9000000000"), Ok(9_000_000_000));
+        assert_eq!(bytes("X", b"512M"), Ok(512 << 20));
+        assert_eq!((bytes("X", b"2g"), bytes("X", b"1K"), bytes("X", b"0")), (Ok(2 << 30), Ok(1024), Ok(0)));
+        for given in ["", "M", "-1", "1T", "1.5G", "9223372036854775807K"] {
+            let error = bytes("X", given.as_bytes()).unwrap_err().to_string();
+            assert_eq!(
+                error,
+                format!("X \"{given}\": must be a number of bytes from 0, such as 536870912, 512M or 2G")
+            );
+        }
     }
 
     #[test]

@@ -68,6 +68,11 @@ fn pool(
         name: utf8(&group.name, "name")?,
         defined_at: group.defined.to_string(),
         processes: group.processes,
+        min_processes: group.min_processes,
+        max_processes: group.max_processes,
+        idle_timeout_ms: milliseconds(group.idle_timeout),
+        warmup: optional(group.warmup.as_ref(), "warmup")?,
+        rolling: group.rolling,
         threads: group.threads,
         multiprocess: group.multiprocess,
         python,
@@ -84,9 +89,23 @@ fn pool(
         main_script: sole.map(|sole| utf8(&sole.path, "script")).transpose()?,
         preload: preload(group, preloads)?,
         maximum_requests: group.maximum_requests,
-        inactivity_timeout_ms: u64::from(group.inactivity_timeout) * 1000,
-        shutdown_timeout_ms: u64::from(group.shutdown_timeout) * 1000,
-        graceful_timeout_ms: u64::from(group.graceful_timeout) * 1000,
+        inactivity_timeout_ms: milliseconds(group.inactivity_timeout),
+        restart_interval_ms: milliseconds(group.restart_interval),
+        startup_timeout_ms: milliseconds(group.startup_timeout),
+        deadlock_timeout_ms: milliseconds(group.deadlock_timeout),
+        request_timeout_ms: milliseconds(group.request_timeout),
+        interrupt_timeout_ms: milliseconds(group.interrupt_timeout),
+        eviction_timeout_ms: milliseconds(group.eviction_timeout),
+        cpu_time_limit: group.cpu_time_limit,
+        maximum_memory: group.maximum_memory,
+        memory_limit: group.memory_limit,
+        virtual_memory_limit: group.virtual_memory_limit,
+        cpu_priority: group.cpu_priority,
+        stack_size: group.stack_size,
+        switch_interval_us: group.switch_interval.map(|seconds| (seconds * 1e6) as u64),
+        chroot: optional(group.chroot.as_ref(), "chroot")?,
+        shutdown_timeout_ms: milliseconds(group.shutdown_timeout),
+        graceful_timeout_ms: milliseconds(group.graceful_timeout),
         case_insensitive: global.runtime.case_sensitivity == Some(false),
         log_level: u8::try_from(server.log_level().clamp(0, 15)).unwrap_or(4),
         apache_version: process::version(),
@@ -122,6 +141,10 @@ fn preload(group: &ProcessGroup, preloads: &[Preload]) -> Result<Vec<WirePreload
         Ok(WirePreload { script, group: utf8(&preload.application_group, "application-group")? })
     })
     .collect()
+}
+
+fn milliseconds(seconds: u32) -> u64 {
+    u64::from(seconds) * 1000
 }
 
 /// Path of the interpreter, and what in the configuration chose it.

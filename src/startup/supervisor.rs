@@ -267,12 +267,12 @@ impl Kept {
         for group in groups {
             let (config, backlog) = (&group.config, group.backlog);
             let fits = |kept: &KeptBoard| {
-                kept.name == config.name && kept.board.geometry().holds(config.processes, config.threads, backlog)
+                kept.name == config.name && kept.board.geometry().holds(config.max_processes, config.threads, backlog)
             };
             let kept = match old.iter().position(fits) {
                 Some(at) => old.swap_remove(at),
                 None => {
-                    let geometry = Geometry::for_group(config.processes, config.threads, backlog);
+                    let geometry = Geometry::for_group(config.max_processes, config.threads, backlog);
                     let (memory, board) = Scoreboard::create(geometry)?;
                     self.next_id += 1;
                     KeptBoard { name: config.name.clone(), id: self.next_id, memory, board: Arc::new(board) }

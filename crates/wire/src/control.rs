@@ -37,7 +37,8 @@ pub enum ParentMessage {
     Stop,
 }
 
-/// A child asks for a connection to a daemon process. One descriptor: the process's end.
+/// A child asks for a connection to a daemon process. One descriptor: the process's end. With the slot
+/// [`Connect::WANTED`] and without a descriptor it says that a request waits for a group of which it sees no process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Connect {
     /// [`PoolConfig::id`].
@@ -51,6 +52,9 @@ pub struct Connect {
 impl Connect {
     /// Size on the wire, in bytes.
     pub const SIZE: usize = 16;
+
+    /// No slot: a process is wanted, whichever.
+    pub const WANTED: u32 = u32::MAX;
 
     /// The message's bytes.
     pub fn encode(&self) -> [u8; Self::SIZE] {
@@ -105,9 +109,18 @@ impl ToDaemon {
 pub enum FromDaemon {
     /// The interpreter runs and scripts are loaded: requests may come.
     Ready,
+    /// The interpreter runs, but a script could not be loaded: what it could answer is 500, with the traceback
+    /// in the log. The process stays, and watches the files concerned.
+    Failed,
+    /// One of the files for which it has failed, or which it runs, has changed: it is worth trying again.
+    Changed,
     /// Replace me, then stop me.
     Retire(Cause),
 }
+
+/// The signal that makes a daemon process write the Python stacks of all its threads to its standard error,
+/// even if the GIL is never released, as its number below SIGRTMAX; where nothing is set up for it yet it kills.
+pub const DUMP_SIGNAL_BELOW_MAX: i32 = 3;
 
 /// Why a daemon process asks to be replaced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -121,9 +134,40 @@ pub enum Cause {
     GracefulSignal = 3,
     /// There was no request for `inactivity-timeout`.
     InactivityTimeout = 4,
+    /// It has lived for `restart-interval`.
+    RestartInterval = 5,
+    /// It has used `cpu-time-limit` of processor time.
+    CpuTimeLimit = 6,
+    /// It is larger than `maximum-memory`.
+    MaximumMemory = 7,
+    /// A request has overrun `request-timeout`, and `interrupt-timeout` did not help.
+    RequestTimeout = 8,
+    /// The GIL was held for `deadlock-timeout`.
+    DeadlockTimeout = 9,
+    /// A script was not loaded within `startup-timeout`.
+    StartupTimeout = 10,
+    /// It got SIGUSR1, and `eviction-timeout` is set.
+    EvictionSignal = 11,
+    /// The group did not need it for `idle-timeout`.
+    IdleTimeout = 12,
 }
 
 impl Cause {
+    const ALL: [Cause; 12] = [
+        Cause::ScriptReload,
+        Cause::MaximumRequests,
+        Cause::GracefulSignal,
+        Cause::InactivityTimeout,
+        Cause::RestartInterval,
+        Cause::CpuTimeLimit,
+        Cause::MaximumMemory,
+        Cause::RequestTimeout,
+        Cause::DeadlockTimeout,
+        Cause::StartupTimeout,
+        Cause::EvictionSignal,
+        Cause::IdleTimeout,
+    ];
+
     /// The cause in mod_wsgi's words.
     pub fn name(self) -> &'static str {
         match self {
@@ -131,6 +175,14 @@ impl Cause {
             Cause::MaximumRequests => "maximum_requests",
             Cause::GracefulSignal => "graceful_signal",
             Cause::InactivityTimeout => "inactivity_timeout",
+            Cause::RestartInterval => "restart_interval",
+            Cause::CpuTimeLimit => "cpu_time_limit",
+            Cause::MaximumMemory => "maximum_memory",
+            Cause::RequestTimeout => "request_timeout",
+            Cause::DeadlockTimeout => "deadlock_timeout",
+            Cause::StartupTimeout => "startup_timeout",
+            Cause::EvictionSignal => "eviction_signal",
+            Cause::IdleTimeout => "idle_timeout",
         }
     }
 }
@@ -141,6 +193,8 @@ impl FromDaemon {
         match self {
             FromDaemon::Ready => [1, 0],
             FromDaemon::Retire(cause) => [2, cause as u8],
+            FromDaemon::Failed => [3, 0],
+            FromDaemon::Changed => [4, 0],
         }
     }
 
@@ -151,10 +205,12 @@ impl FromDaemon {
     pub fn decode(message: &[u8]) -> Result<FromDaemon, DecodeError> {
         match message {
             [1, 0] => Ok(FromDaemon::Ready),
-            [2, 1] => Ok(FromDaemon::Retire(Cause::ScriptReload)),
-            [2, 2] => Ok(FromDaemon::Retire(Cause::MaximumRequests)),
-            [2, 3] => Ok(FromDaemon::Retire(Cause::GracefulSignal)),
-            [2, 4] => Ok(FromDaemon::Retire(Cause::InactivityTimeout)),
+            [3, 0] => Ok(FromDaemon::Failed),
+            [4, 0] => Ok(FromDaemon::Changed),
+            [2, byte] => {
+                let known = Cause::ALL.into_iter().find(|cause| *cause as u8 == *byte);
+                known.map(FromDaemon::Retire).ok_or(DecodeError::UnknownTag(*byte))
+            }
             [tag, _] => Err(DecodeError::UnknownTag(*tag)),
             _ => Err(DecodeError::Short(message.len())),
         }
@@ -181,13 +237,8 @@ mod tests {
     fn messages_round_trip() {
         let connect = Connect { pool: 7, slot: 3, epoch: u32::MAX };
         assert_eq!(Connect::decode(&connect.encode()), Ok(connect));
-        for message in [
-            FromDaemon::Ready,
-            FromDaemon::Retire(Cause::ScriptReload),
-            FromDaemon::Retire(Cause::MaximumRequests),
-            FromDaemon::Retire(Cause::GracefulSignal),
-            FromDaemon::Retire(Cause::InactivityTimeout),
-        ] {
+        let retiring = Cause::ALL.map(FromDaemon::Retire);
+        for message in [FromDaemon::Ready, FromDaemon::Failed, FromDaemon::Changed].into_iter().chain(retiring) {
             assert_eq!(FromDaemon::decode(&message.encode()), Ok(message));
         }
         for message in [ToDaemon::Connection, ToDaemon::Stop] {
@@ -201,7 +252,7 @@ mod tests {
             assert!(Connect::decode(&[0; Connect::SIZE][..cut]).is_err());
         }
         assert!(Connect::decode(&[0; Connect::SIZE + 1]).is_err());
-        for message in [&[][..], &[1], &[3, 0], &[2, 9], &[1, 1], &[1, 0, 0]] {
+        for message in [&[][..], &[1], &[5, 0], &[2, 0], &[2, 13], &[1, 1], &[1, 0, 0]] {
             assert!(FromDaemon::decode(message).is_err(), "{message:?}");
         }
         assert!(ToDaemon::decode(&[3]).is_err());

@@ -22,7 +22,7 @@ pub mod response;
 
 /// Version of everything in this crate. A child, supervisor and engine of different versions refuse
 /// each other, naming both.
-pub const PROTOCOL: u32 = 4;
+pub const PROTOCOL: u32 = 5;
 
 /// Size of a connection's area in bytes: bodies of middling size are handed over there, with a copy less and at once.
 pub const AREA: usize = 1 << 20;

@@ -38,8 +38,14 @@ pub struct PoolConfig {
     pub name: String,
     /// Where the configuration defines it, `file:line`.
     pub defined_at: String,
-    /// Daemon processes, at least 1.
+    /// Daemon processes to begin with.
     pub processes: u32,
+    /// Fewest, when there is no load; at most `processes`.
+    pub min_processes: u32,
+    /// Most, under load; at least 1 and `processes`.
+    pub max_processes: u32,
+    /// How long a process that is not needed stays, milliseconds.
+    pub idle_timeout_ms: u64,
     /// Request threads of each.
     pub threads: u32,
     /// `processes` was given: `wsgi.multiprocess` is then true, as in mod_wsgi.
@@ -73,11 +79,43 @@ pub struct PoolConfig {
     pub main_script: Option<String>,
     /// Further scripts to load before the process is ready.
     pub preload: Vec<Preload>,
+    /// A path that each new process is asked for before it is ready.
+    pub warmup: Option<String>,
+    /// Old code serves until the new one is ready (`reload=rolling`).
+    pub rolling: bool,
     /// Requests after which a process is replaced; 0: never.
     pub maximum_requests: u64,
     /// How long a process may be without requests before it is replaced, milliseconds; 0: for ever.
     #[serde(default)]
     pub inactivity_timeout_ms: u64,
+    /// Age at which a process is replaced, milliseconds; 0: never.
+    pub restart_interval_ms: u64,
+    /// How long loading may take, milliseconds; 0: no limit.
+    pub startup_timeout_ms: u64,
+    /// How long the GIL may be held, milliseconds; 0: no limit.
+    pub deadlock_timeout_ms: u64,
+    /// How long a request may take, before it is scaled with the threads, milliseconds; 0: no limit.
+    pub request_timeout_ms: u64,
+    /// How long an interrupted request has to end, milliseconds; 0: none is interrupted.
+    pub interrupt_timeout_ms: u64,
+    /// As `graceful_timeout_ms`, after SIGUSR1; 0: the same.
+    pub eviction_timeout_ms: u64,
+    /// Processor time after which a process is replaced, seconds; 0: no limit.
+    pub cpu_time_limit: u32,
+    /// Resident set above which a process is replaced, bytes; 0: no limit.
+    pub maximum_memory: u64,
+    /// RLIMIT_DATA, bytes; 0: none.
+    pub memory_limit: u64,
+    /// RLIMIT_AS, bytes; 0: none.
+    pub virtual_memory_limit: u64,
+    /// setpriority(2).
+    pub cpu_priority: Option<i32>,
+    /// Stack of each thread, bytes.
+    pub stack_size: Option<u64>,
+    /// sys.setswitchinterval(), microseconds.
+    pub switch_interval_us: Option<u64>,
+    /// Directory that becomes the root.
+    pub chroot: Option<String>,
     /// From the decision to end a process to SIGKILL, milliseconds.
     pub shutdown_timeout_ms: u64,
     /// How long a replaced process may finish its requests, milliseconds; 0: no limit.

@@ -106,7 +106,8 @@ impl Shell {
             let Some(process) = self.processes.get_mut(&id) else { return };
             let event = match process.hear() {
                 Heard::Nothing => return,
-                Heard::Message(FromDaemon::Ready) => Event::Ready { process: id },
+                Heard::Message(FromDaemon::Ready | FromDaemon::Failed) => Event::Ready { process: id },
+                Heard::Message(FromDaemon::Changed) => continue,
                 Heard::Message(FromDaemon::Retire(cause)) => Event::Retire { process: id, cause },
                 Heard::Noise(what) => {
                     process.control = None;
