@@ -25,7 +25,7 @@ def frame(tag, payload=b'', last=False):
 
 
 def hello():
-    return frame(HELLO, struct.pack('>I', 4))
+    return frame(HELLO, struct.pack('>I', 5))
 
 
 def short(data):
@@ -130,11 +130,15 @@ class Connection:
 class Daemon:
     """An engine in a process of `python`."""
 
-    def __init__(self, python, engine, ready=True, protocol=4, parent=None, **pool):
+    def __init__(self, python, engine, ready=True, protocol=5, parent=None, **pool):
         config = {'id': 1, 'name': 'test', 'defined_at': 'here:1', 'processes': 1, 'threads': 2, 'multiprocess': False,
                   'python': python, 'python_from': 'test', 'identity': None, 'home': None, 'umask': None, 'display_name': None,
                   'env': [], 'utf8_mode': False, 'python_path': [], 'main_script': None, 'preload': [], 'maximum_requests': 0,
-                  'shutdown_timeout_ms': 2000, 'graceful_timeout_ms': 0, 'case_insensitive': False, 'log_level': 4,
+                  'shutdown_timeout_ms': 2000, 'graceful_timeout_ms': 0, 'min_processes': 1,
+                  'max_processes': 1, 'idle_timeout_ms': 0, 'rolling': False, 'restart_interval_ms': 0,
+                  'startup_timeout_ms': 0, 'deadlock_timeout_ms': 0, 'request_timeout_ms': 0,
+                  'interrupt_timeout_ms': 0, 'eviction_timeout_ms': 0, 'cpu_time_limit': 0, 'maximum_memory': 0,
+                  'memory_limit': 0, 'virtual_memory_limit': 0, 'case_insensitive': False, 'log_level': 4,
                   'apache_version': [2, 4, 71]}
         config.update(pool)
         self.control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
