@@ -59,6 +59,7 @@ impl Line {
 
     /// The exchange is through: the connection is kept for the next one, if it is `clean`.
     pub(super) fn finish(mut self, clean: bool) {
+        self.board.count_served(&self.lease);
         if let Some(connection) = self.connection.take().filter(|_| clean) {
             self.connections.keep(&self.lease, connection);
         }

@@ -120,6 +120,8 @@ fn attempt(job: &Job<'_>, upload: &mut Upload<'_>, deadline: Instant) -> Ending 
         Ok(lease) => lease,
         Err(refused) => return refuse(job, refused),
     };
+    // Without the query string, which may hold secrets.
+    board.begin(&lease, job.request.method(), job.request.uri());
     let connection = match job.group.connections.take(&lease) {
         Some(connection) => connection,
         None => match connections::connect(job, &lease) {

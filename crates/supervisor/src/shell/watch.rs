@@ -71,7 +71,16 @@ impl Shell {
             _ => Ended::Unknown,
         };
         let (in_flight, diagnosis) = (self.in_flight(id), self.diagnose(id, ended));
+        self.tell_children(id, ended);
         self.events.push_back(Event::Exited { process: id, ended, in_flight, diagnosis });
+    }
+
+    /// Tells the children whose requests it was executing how it ended. They give their leases back then.
+    fn tell_children(&self, id: ProcessId, ended: Ended) {
+        let Some(process) = self.processes.get(&id) else { return };
+        if let Some(entry) = self.pools.get(&process.pool) {
+            entry.board.set_ended(process.slot, process.epoch, &ended.to_string());
+        }
     }
 
     fn diagnose(&self, id: ProcessId, ended: Ended) -> String {
@@ -224,6 +233,7 @@ impl Shell {
         if let Some(process) = self.processes.get_mut(&id) {
             process.watch = None;
             let in_flight = self.in_flight(id);
+            self.tell_children(id, Ended::Unknown);
             let event = Event::Exited { process: id, ended: Ended::Unknown, in_flight, diagnosis: String::new() };
             self.events.push_back(event);
         }

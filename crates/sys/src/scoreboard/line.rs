@@ -155,6 +155,7 @@ impl Scoreboard {
 
     /// Gives a lease back: to the oldest waiter if there is one.
     pub fn release(&self, lease: Lease) {
+        self.forget(lease.index);
         if self.waiting() != 0 && self.state(lease.slot) == State::Ready && self.grant(lease.index) {
             return;
         }

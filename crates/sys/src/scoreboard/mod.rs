@@ -8,10 +8,14 @@
 //! process id of the child, so that what a killed child held can be found and given back
 //! ([`Scoreboard::reclaim_dead`]). When all leases are taken a child waits in line, in a cell of its own (`line`).
 
+mod episode;
 mod line;
 mod reclaim;
+mod record;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod told;
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -19,7 +23,11 @@ use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 
 use crate::memory::Mapping;
 
-const MAGIC: u32 = 0x7753_4232;
+pub use episode::Trouble;
+pub use record::Executing;
+use record::RECORD_WORDS;
+
+const MAGIC: u32 = 0x7753_4233;
 const MAGIC_AT: usize = 0;
 const SLOTS_AT: usize = 1;
 const LEASES_AT: usize = 2;
@@ -28,16 +36,22 @@ const FAULT_AT: usize = 4;
 const USED_AT: usize = 5;
 const CELLS_AT: usize = 6;
 const SUSPECT_AT: usize = 7;
+/// Two words for each [`Trouble`].
+const TROUBLE_AT: usize = 8;
 const TICKET_AT: usize = 16;
 const WAITING_AT: usize = 32;
 const HEADER_WORDS: usize = 48;
 
-const SLOT_WORDS: usize = 16;
+const SLOT_WORDS: usize = 32;
 const STATE: usize = 0;
 const EPOCH: usize = 1;
 const CAPACITY: usize = 2;
 const PID: usize = 3;
 const BUSY: usize = 4;
+const SERVED: usize = 5;
+/// The epoch of the slot's last process whose end is known, and from the second word on how it ended.
+const ENDED: usize = 6;
+const ENDED_TEXT: usize = 7;
 
 const WAITER_WORDS: usize = 4;
 
@@ -69,7 +83,15 @@ impl Geometry {
     }
 
     fn words(&self) -> usize {
-        HEADER_WORDS + self.slots as usize * (SLOT_WORDS + self.leases as usize) + self.waiters as usize * WAITER_WORDS
+        self.records_at() + self.slots as usize * self.leases as usize * RECORD_WORDS
+    }
+
+    /// The records of the leases come last, each in a cache line of its own.
+    fn records_at(&self) -> usize {
+        let before = HEADER_WORDS
+            + self.slots as usize * (SLOT_WORDS + self.leases as usize)
+            + self.waiters as usize * WAITER_WORDS;
+        before.next_multiple_of(RECORD_WORDS)
     }
 }
 
@@ -222,6 +244,7 @@ impl Scoreboard {
         self.slot(slot, CAPACITY).store(capacity.min(self.geometry.leases), SeqCst);
         self.slot(slot, PID).store(pid, SeqCst);
         self.slot(slot, BUSY).store(0, SeqCst);
+        self.slot(slot, SERVED).store(0, SeqCst);
         let epoch = self.slot(slot, EPOCH).fetch_add(1, SeqCst).wrapping_add(1);
         self.word(USED_AT).fetch_max(slot + 1, SeqCst);
         self.slot(slot, STATE).store(State::Starting as u32, SeqCst);
@@ -299,6 +322,7 @@ impl Scoreboard {
     }
 
     fn free(&self, slot: u32, index: u32) {
+        self.forget(index);
         self.less_busy(slot);
         self.lease(index).store(0, SeqCst);
     }

@@ -59,6 +59,7 @@ impl Scoreboard {
     fn free_from(&self, slot: u32, index: u32, pid: u32) -> bool {
         let freed = self.lease(index).compare_exchange(pid, 0, SeqCst, SeqCst).is_ok();
         if freed {
+            self.forget(index);
             self.less_busy(slot);
         }
         freed
