@@ -87,7 +87,7 @@ fn pool(
         python_path: list(group.python_path.as_deref().unwrap_or_default(), "python-path")?,
         layers: layers::of(global, &group.name)?,
         main_script: sole.map(|sole| utf8(&sole.path, "script")).transpose()?,
-        preload: preload(group, preloads)?,
+        preload: preload(&group.name, preloads)?,
         maximum_requests: group.maximum_requests,
         inactivity_timeout_ms: milliseconds(group.inactivity_timeout),
         restart_interval_ms: milliseconds(group.restart_interval),
@@ -134,11 +134,13 @@ fn limits(group: &ProcessGroup) -> Result<Limits, String> {
     Ok(Limits { memory: group.response_buffer as usize, file: group.response_spool, directory })
 }
 
-fn preload(group: &ProcessGroup, preloads: &[Preload]) -> Result<Vec<WirePreload>, String> {
-    let mine = preloads.iter().filter(|preload| preload.process_group == group.name);
+/// The scripts to load in the group `name`; empty is embedded mode.
+pub(super) fn preload(name: &[u8], preloads: &[Preload]) -> Result<Vec<WirePreload>, String> {
+    let mine = preloads.iter().filter(|preload| &*preload.process_group == name);
     mine.map(|preload| {
         let script = utf8(&preload.path, "script")?;
-        Ok(WirePreload { script, group: utf8(&preload.application_group, "application-group")? })
+        let group = utf8(&preload.application_group, "application-group")?;
+        Ok(WirePreload { script, group, serves: preload.served.is_some() })
     })
     .collect()
 }

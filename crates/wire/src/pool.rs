@@ -27,6 +27,9 @@ pub struct Preload {
     pub script: String,
     /// Application group; empty is the main interpreter.
     pub group: String,
+    /// Requests may be for it: a process in which it cannot be loaded has failed.
+    #[serde(default)]
+    pub serves: bool,
 }
 
 /// One process group of one configuration.
@@ -168,6 +171,8 @@ pub struct EmbedConfig {
     pub apache_version: (u32, u32, u32),
     /// httpd is the one process that a terminal started (`httpd -X`): `sys.stdin` and `sys.stdout` stay what they are.
     pub keep_streams: bool,
+    /// Scripts to load when Python has started.
+    pub preload: Vec<Preload>,
     /// Leave out atexit functions and finalisation at the end (`WSGIDestroyInterpreter Off`).
     pub keep_interpreters: bool,
 }
