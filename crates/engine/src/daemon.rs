@@ -17,7 +17,7 @@ use crate::exchange::{self, ERROR, INFO, WARN, process_log};
 use crate::interp::{self, Facts, Interp};
 use crate::pool::Pool;
 use crate::py::Gil;
-use crate::{load, script, sys, threads};
+use crate::{load, script, sys, threads, warmup};
 
 /// Signals that are caught, as long as the process serves.
 const SIGNALS: [i32; 3] = [libc::SIGTERM, libc::SIGINT, libc::SIGUSR1];
@@ -125,6 +125,9 @@ fn start(gil: Gil, control: RawFd) -> Result<Daemon, (Exit, String)> {
         script::announce_changes(Box::new(|script, mtime_us| pool.note_outdated(script, mtime_us)));
     }
     let failed = load::at_start(gil, main, &config);
+    if failed.is_none() {
+        warmup::run(gil, main, &config);
+    }
     // An application may have set handlers of its own while it was loaded.
     SIGNALS.into_iter().for_each(sys::catch);
     gil.detach(|| pool.start(config.threads)).map_err(bootstrap("cannot start the request threads"))?;

@@ -30,3 +30,4 @@ mod sys;
 mod threads;
 mod turn;
 mod types;
+mod warmup;
