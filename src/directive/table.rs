@@ -221,7 +221,7 @@ directives! {
         c"Selects the interpreter that runs the application; %{GLOBAL} is the main interpreter.";
     RestrictProcess c"WSGIRestrictProcess" SVD Kind::Groups, Inner EFFECT,
         "[name ...]", "no restriction", c"Lists the process groups that requests here may use; %{GLOBAL} is embedded mode.";
-    ImportScript c"WSGIImportScript" SV Kind::ImportScript, Collect LATER,
+    ImportScript c"WSGIImportScript" SV Kind::ImportScript, Collect EFFECT,
         "path process-group=NAME application-group=NAME", "none", c"Loads a script when a process starts.";
     DispatchScript c"WSGIDispatchScript" SVD Kind::Script, Inner LATER,
         "path [application-group=NAME]", "none", c"Names a script that chooses the groups and the callable for each request.";

@@ -14,7 +14,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use wsgi_wire::layers::Layer;
-use wsgi_wire::pool::EmbedConfig;
+use wsgi_wire::pool::{EmbedConfig, Preload};
 use wsgi_wire::response::Failure;
 
 use crate::directive::GlobalConfig;
@@ -39,6 +39,7 @@ pub(crate) struct Embedded {
     home: Option<String>,
     path: Vec<String>,
     layers: Vec<Layer>,
+    preload: Vec<Preload>,
     case_insensitive: bool,
     keep_interpreters: bool,
     engine: OnceLock<Result<Engine, String>>,
@@ -47,7 +48,12 @@ pub(crate) struct Embedded {
 
 impl Embedded {
     /// What the configuration says of embedded Python; starts nothing.
-    pub(crate) fn new(global: &GlobalConfig, layers: Vec<Layer>, engine_file: OwnedFd) -> Embedded {
+    pub(crate) fn new(
+        global: &GlobalConfig,
+        layers: Vec<Layer>,
+        preload: Vec<Preload>,
+        engine_file: OwnedFd,
+    ) -> Embedded {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let path = global.interpreter.python_path.as_deref().unwrap_or_default();
         Embedded {
@@ -55,6 +61,7 @@ impl Embedded {
             home: global.runtime.python_home.as_deref().map(text),
             path: path.iter().map(|entry| text(entry)).collect(),
             layers,
+            preload,
             case_insensitive: global.runtime.case_sensitivity == Some(false),
             keep_interpreters: global.runtime.destroy_interpreter == Some(false),
             engine: OnceLock::new(),
@@ -78,6 +85,7 @@ impl Embedded {
             python_home: self.home.clone().filter(|home| !is_venv(home)),
             python_path: self.path.clone(),
             layers: self.layers.clone(),
+            preload: self.preload.clone(),
             multithread: threads > 1,
             multiprocess: processes > 1,
             threads,
@@ -90,6 +98,18 @@ impl Embedded {
         };
         let config = serde_json::to_vec(&config).map_err(|error| error.to_string())?;
         library::start(&library, &self.engine_file, &config)
+    }
+
+    /// Starts Python now, if the configuration has it load scripts in each child.
+    pub(crate) fn preload(&self) {
+        if self.preload.is_empty() {
+            return;
+        }
+        if let Err(why) = self.engine() {
+            self.reported.store(true, Ordering::Relaxed);
+            let text = format!("{why}; WSGIImportScript and preloaded aliases need it in this child");
+            process::log_main(Level::Error as i32, text.as_bytes());
+        }
     }
 
     /// Ends Python before the child's pool is gone.

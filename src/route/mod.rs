@@ -14,6 +14,7 @@ mod owner;
 mod permit;
 mod settings;
 mod sole;
+mod warmup;
 
 use std::borrow::Cow;
 
@@ -24,6 +25,7 @@ pub use owner::{FileOwner, Ownership, check_owner};
 pub use permit::{Target, admit};
 pub use settings::Settings;
 pub use sole::{Preload, Servers, Sole, alone, preloads};
+pub use warmup::warmup_target;
 
 /// A request that is refused: the client gets the status, the log gets the text.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -15,6 +15,8 @@ pub struct Sole {
     pub path: Text,
     /// The callable, where the configuration fixes it before the request.
     pub callable_object: Option<Text>,
+    /// The URL prefix of its alias, if that has one.
+    pub prefix: Option<Text>,
 }
 
 /// For each of [`GlobalConfig::groups`], the script that is alone in it. `is_directory` asks the file system.
@@ -25,7 +27,8 @@ pub fn alone(global: &GlobalConfig, servers: &Servers<'_>, is_directory: &dyn Fn
     if global.dispatches {
         return vec![None; global.groups.len()];
     }
-    let routes = routes(global, servers, is_directory);
+    let mut routes = routes(global, servers, is_directory);
+    routes.extend(imported(global));
     let of_group = |group: &ProcessGroup| {
         // Who has options for an interpreter by its name wants that interpreter, and not the main one in its place.
         let may_be_main = !global.tells_interpreters_apart(&group.name);
@@ -43,6 +46,8 @@ struct Route {
     /// URL and application group, where an alias gives them: two mounts of one script are two applications, but
     /// the same mount in several virtual hosts (http and https, with and without `www`) is one.
     mount: Option<(Text, Option<Text>)>,
+    /// The URL prefix of the alias, if that is none of a regular expression.
+    prefix: Option<Text>,
     /// The callable; `None` when a request decides, or when the script is only imported.
     callable: Option<Text>,
 }
@@ -65,7 +70,7 @@ fn sole<'r>(mut routes: impl Iterator<Item = &'r Route>) -> Option<Sole> {
         }
         callable = callable.filter(|name| route.callable.as_ref() == Some(name));
     }
-    Some(Sole { path, callable_object: callable })
+    Some(Sole { path, callable_object: callable, prefix: first.prefix.clone() })
 }
 
 /// Every route of the configuration.
@@ -79,6 +84,7 @@ fn routes(global: &GlobalConfig, servers: &Servers<'_>, is_directory: &dyn Fn(&[
                 groups: alias.options.process_group.as_ref().map_or_else(|| groups.clone(), fixed),
                 script: (!leads_to_many(alias, is_directory)).then(|| alias.path.clone()),
                 mount: Some((alias.pattern.clone(), alias.options.application_group.clone())),
+                prefix: (alias.target == AliasTarget::Prefix).then(|| alias.pattern.clone()),
                 callable: alias.options.callable_object.clone().or_else(|| callable.clone()),
             });
         }
@@ -88,16 +94,22 @@ fn routes(global: &GlobalConfig, servers: &Servers<'_>, is_directory: &dyn Fn(&[
             groups: script.process_group.as_ref().map_or_else(|| groups.clone(), fixed),
             script: Some(script.path.clone()),
             mount: None,
+            prefix: None,
             callable: Some(Text::from(&b"handle_request"[..])),
         }));
     }
-    routes.extend(global.imports.iter().map(|import| Route {
+    routes
+}
+
+/// The scripts that are only imported. No request is for them, but they may be a group's only one.
+fn imported(global: &GlobalConfig) -> impl Iterator<Item = Route> {
+    global.imports.iter().map(|import| Route {
         groups: Some(vec![import.process_group.clone()]),
         script: Some(import.path.clone()),
         mount: None,
+        prefix: None,
         callable: None,
-    }));
-    routes
+    })
 }
 
 /// Whether what stands in `owner` holds in `server`.
@@ -149,6 +161,17 @@ pub struct Preload {
     pub process_group: Text,
     /// The application group; empty is the main interpreter.
     pub application_group: Text,
+    /// How requests come to it, if they do.
+    pub served: Option<Served>,
+}
+
+/// How requests come to a script.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Served {
+    /// The callable, where the configuration fixes it before the request.
+    pub callable_object: Option<Text>,
+    /// The URL prefix, if one leads to it.
+    pub prefix: Option<Text>,
 }
 
 /// What `WSGIImportScript` and aliases with both groups fixed ask to load; else one sentence for each mistake, with
@@ -160,7 +183,9 @@ pub fn preloads(
     same_name: impl Fn(ServerKey, ServerKey) -> bool,
 ) -> Result<Vec<Preload>, Vec<String>> {
     let (mut found, mut mistakes): (Vec<Preload>, Vec<String>) = (Vec::new(), Vec::new());
-    for (preload, server, place) in asked_for(global, servers, is_directory) {
+    let routes = routes(global, servers, is_directory);
+    for (mut preload, server, place) in asked_for(global, servers, is_directory) {
+        preload.served = served(&routes, &preload);
         match check_preload(global, &preload, server, &same_name) {
             Some(mistake) => mistakes.push(format!("{place}: {mistake}")),
             None if found.contains(&preload) => {}
@@ -169,6 +194,14 @@ pub fn preloads(
     }
     mistakes.dedup();
     if mistakes.is_empty() { Ok(found) } else { Err(mistakes) }
+}
+
+/// How requests come to a script that is loaded at start. The aliases do not tell in which application group.
+fn served(routes: &[Route], preload: &Preload) -> Option<Served> {
+    let leads_there =
+        |route: &&Route| route.script.as_ref() == Some(&preload.path) && route.reaches(&preload.process_group);
+    let route = routes.iter().find(leads_there)?;
+    Some(Served { callable_object: route.callable.clone(), prefix: route.prefix.clone() })
 }
 
 /// Everything to load, with the server and the place that ask for it.
@@ -182,6 +215,7 @@ fn asked_for(
             path: import.path.clone(),
             process_group: import.process_group.clone(),
             application_group: import.application_group.clone(),
+            served: None,
         };
         (preload, import.server, format!("WSGIImportScript at {}", import.defined))
     };
@@ -196,7 +230,7 @@ fn asked_for(
             AliasTarget::Prefix => "WSGIScriptAlias",
             AliasTarget::Regex => "WSGIScriptAliasMatch",
         };
-        let preload = Preload { path: alias.path.clone(), process_group, application_group };
+        let preload = Preload { path: alias.path.clone(), process_group, application_group, served: None };
         Some((preload, alias.server, format!("{directive} at {}", alias.defined)))
     };
     // Virtual hosts hold the main server's aliases as well; each counts once, where it stands.
@@ -344,7 +378,11 @@ mod tests {
         let found = preloads(&site.global, &servers, &|_| false, |_, _| false)?;
         let text = |text: &Text| String::from_utf8_lossy(text).into_owned();
         let line = |load: &Preload| {
-            format!("{} {}|{}", text(&load.path), text(&load.process_group), text(&load.application_group))
+            let place = format!("{} {}|{}", text(&load.path), text(&load.process_group), text(&load.application_group));
+            load.served.as_ref().map_or(place.clone(), |served| {
+                let prefix = served.prefix.as_ref().map_or("?".into(), text);
+                format!("{place} {prefix} {}", served.callable_object.as_ref().map_or("?".into(), text))
+            })
         };
         Ok(found.iter().map(line).collect())
     }
@@ -361,7 +399,24 @@ mod tests {
             "WSGIImportScript /i process-group=%{GLOBAL} application-group=x",
             "WSGIDaemonProcess g",
         ];
-        assert_eq!(loads(&[&main, &[]]).unwrap(), ["/i |x", "/a g|"]);
+        assert_eq!(loads(&[&main, &[]]).unwrap(), ["/i |x", "/a g| / application"]);
+    }
+
+    #[test]
+    fn an_import_script_serves_where_an_alias_leads_to_it() {
+        let main = [
+            "WSGIDaemonProcess g",
+            "WSGIDaemonProcess h",
+            "WSGIProcessGroup g",
+            "WSGICallableObject app",
+            "WSGIScriptAlias /a /a",
+            "WSGIScriptAliasMatch ^/b /b",
+            "WSGIImportScript /a process-group=g application-group=%{GLOBAL}",
+            "WSGIImportScript /b process-group=g application-group=x",
+            "WSGIImportScript /a process-group=h application-group=x",
+            "WSGIImportScript /i process-group=g application-group=x",
+        ];
+        assert_eq!(loads(&[&main]).unwrap(), ["/a g| /a app", "/b g|x ? app", "/a h|x", "/i g|x"]);
     }
 
     #[test]

@@ -93,7 +93,8 @@ fn begin(pconf: Pool<'_>, main: Server<'_>) -> Result<(), Vec<String>> {
         })
         .collect();
     let layers = layers::of(&reading.global, b"").map_err(one)?;
-    let embedded = Embedded::new(&reading.global, layers, engine);
+    let preload = pools::preload(b"", &plan.preloads).map_err(one)?;
+    let embedded = Embedded::new(&reading.global, layers, preload, engine);
     let dispatch = supervisor::dispatch_end(main).map_err(one)?;
     let pid = AtomicU32::new(std::process::id());
     let advice = Advice::default();
@@ -112,6 +113,7 @@ pub(crate) fn child(pchild: Pool<'_>, main: Server<'_>) {
     if let Some(live) = live::get() {
         live.pid.store(std::process::id(), Ordering::Relaxed);
         live.embedded.finish_with(pchild);
+        live.embedded.preload();
     }
 }
 

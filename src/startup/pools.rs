@@ -6,7 +6,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 use wsgi_sys::user;
-use wsgi_wire::pool::{Identity, PoolConfig, Preload as WirePreload};
+use wsgi_wire::pool::{Identity, PoolConfig, Preload as WirePreload, Warmup, WarmupTarget};
 
 use crate::daemon::Limits;
 use crate::directive::{GlobalConfig, ProcessGroup, Text};
@@ -14,7 +14,7 @@ use crate::httpd::log::Level;
 use crate::httpd::process;
 use crate::httpd::server::Server;
 use crate::live;
-use crate::route::{Preload, Sole};
+use crate::route::{Preload, Sole, warmup_target};
 use crate::startup::layers;
 
 /// A process group, ready to be started.
@@ -71,7 +71,7 @@ fn pool(
         min_processes: group.min_processes,
         max_processes: group.max_processes,
         idle_timeout_ms: milliseconds(group.idle_timeout),
-        warmup: optional(group.warmup.as_ref(), "warmup")?,
+        warmup: warmup(server, group, sole, preloads)?,
         rolling: group.rolling,
         threads: group.threads,
         multiprocess: group.multiprocess,
@@ -87,7 +87,7 @@ fn pool(
         python_path: list(group.python_path.as_deref().unwrap_or_default(), "python-path")?,
         layers: layers::of(global, &group.name)?,
         main_script: sole.map(|sole| utf8(&sole.path, "script")).transpose()?,
-        preload: preload(group, preloads)?,
+        preload: preload(&group.name, preloads)?,
         maximum_requests: group.maximum_requests,
         inactivity_timeout_ms: milliseconds(group.inactivity_timeout),
         restart_interval_ms: milliseconds(group.restart_interval),
@@ -134,13 +134,36 @@ fn limits(group: &ProcessGroup) -> Result<Limits, String> {
     Ok(Limits { memory: group.response_buffer as usize, file: group.response_spool, directory })
 }
 
-fn preload(group: &ProcessGroup, preloads: &[Preload]) -> Result<Vec<WirePreload>, String> {
-    let mine = preloads.iter().filter(|preload| preload.process_group == group.name);
+/// The scripts to load in the group `name`; empty is embedded mode.
+pub(super) fn preload(name: &[u8], preloads: &[Preload]) -> Result<Vec<WirePreload>, String> {
+    let mine = preloads.iter().filter(|preload| &*preload.process_group == name);
     mine.map(|preload| {
         let script = utf8(&preload.path, "script")?;
-        Ok(WirePreload { script, group: utf8(&preload.application_group, "application-group")? })
+        let group = utf8(&preload.application_group, "application-group")?;
+        Ok(WirePreload { script, group, serves: preload.served.is_some() })
     })
     .collect()
+}
+
+fn warmup(
+    server: Server<'_>,
+    group: &ProcessGroup,
+    sole: Option<&Sole>,
+    preloads: &[Preload],
+) -> Result<Option<Warmup>, String> {
+    let Some(path) = &group.warmup else { return Ok(None) };
+    let mine: Vec<_> = preloads.iter().filter(|preload| preload.process_group == group.name).collect();
+    let target = warmup_target(sole, &mine).map(|target| {
+        Ok::<_, String>(WarmupTarget {
+            script: utf8(target.script, "script")?,
+            callable: optional(target.callable_object, "callable-object")?.unwrap_or_else(|| "application".to_owned()),
+            group: optional(target.application_group, "application-group")?.unwrap_or_default(),
+            is_main: target.is_main,
+            prefix: optional(target.prefix, "URL prefix")?,
+        })
+    });
+    let host = Some(text(server.name())).filter(|name| !name.is_empty()).unwrap_or_else(|| "localhost".to_owned());
+    Ok(Some(Warmup { path: utf8(path, "warmup")?, host, target: target.transpose()? }))
 }
 
 fn milliseconds(seconds: u32) -> u64 {

@@ -17,7 +17,7 @@ use crate::exchange::{self, ERROR, INFO, WARN, process_log};
 use crate::interp::{self, Facts, Interp};
 use crate::pool::Pool;
 use crate::py::Gil;
-use crate::{script, sys, threads};
+use crate::{load, script, sys, threads, warmup};
 
 /// Signals that are caught, as long as the process serves.
 const SIGNALS: [i32; 3] = [libc::SIGTERM, libc::SIGINT, libc::SIGUSR1];
@@ -121,29 +121,21 @@ fn start(gil: Gil, control: RawFd) -> Result<Daemon, (Exit, String)> {
     threads::adopt_attached(gil, main);
     let pool = Pool::new(control, &config);
     let pool: &'static Pool = Box::leak(Box::new(pool.map_err(bootstrap("cannot make an epoll descriptor"))?));
-    preload(gil, main, &config);
+    if config.rolling {
+        script::announce_changes(Box::new(|script, mtime_us| pool.note_outdated(script, mtime_us)));
+    }
+    let failed = load::at_start(gil, main, &config);
+    if failed.is_none() {
+        warmup::run(gil, main, &config);
+    }
     // An application may have set handlers of its own while it was loaded.
     SIGNALS.into_iter().for_each(sys::catch);
     gil.detach(|| pool.start(config.threads)).map_err(bootstrap("cannot start the request threads"))?;
-    pool.tell(FromDaemon::Ready);
+    pool.tell(if failed.is_some() { FromDaemon::Failed } else { FromDaemon::Ready });
+    if let Some(watch) = failed {
+        load::watch(pool, &config.name, watch);
+    }
     Ok(Daemon { pool, config, parent: parent_pid, control, signals, main })
-}
-
-fn preload(gil: Gil, main: &'static Interp, config: &PoolConfig) {
-    if let Some(script) = &config.main_script {
-        script::preload(gil, main, script);
-    }
-    for entry in &config.preload {
-        if entry.group.is_empty() || config.main_script.as_ref() == Some(&entry.script) {
-            script::preload(gil, main, &entry.script);
-        } else {
-            gil.detach(|| {
-                if let Some(interp) = interp::of_group(entry.group.as_bytes()) {
-                    threads::attach(interp, |gil| script::preload(gil, interp, &entry.script));
-                }
-            });
-        }
-    }
 }
 
 /// What ended the wait for messages.

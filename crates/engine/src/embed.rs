@@ -26,7 +26,7 @@ use wsgi_wire::response::{Failure, FilePart};
 use crate::adapter::{self, Request};
 use crate::exchange::{self, Body, Exchange, Gone, Outcome, Sink};
 use crate::interp::{self, Facts};
-use crate::{python, sys, threads, turn};
+use crate::{load, python, sys, threads, turn};
 
 /// What the child offers, and how its functions are called.
 static HOST: OnceLock<Host> = OnceLock::new();
@@ -114,6 +114,7 @@ fn own_python(config: &EmbedConfig, started: &Sender<Result<(), String>>, finish
     let begun = python::initialise(config).and_then(|gil| {
         let main = interp::start(gil, facts(config))?;
         threads::adopt_current(gil, main);
+        load::into_embedded(main, &config.preload);
         Ok(())
     });
     let is_running = begun.is_ok();

@@ -82,6 +82,7 @@ pub struct Objects {
     pub file_extent: Stored,
     pub load: Stored,
     pub describe: Stored,
+    pub concerned: Stored,
     pub set_group: Stored,
     pub finish: Stored,
     pub threads: Stored,
@@ -163,7 +164,7 @@ pub fn is_free_threaded() -> bool {
 
 /// Sets up the main interpreter; the calling thread is attached to it.
 pub fn start(gil: Gil, facts: Facts) -> Result<&'static Interp, String> {
-    let interp = Interp::build(gil, "", &facts, ptr::null_mut()).map_err(|raised| brief(gil, gil.fetch(raised)))?;
+    let interp = Interp::build(gil, "", &facts, ptr::null_mut()).map_err(|raised| brief(gil, &gil.fetch(raised)))?;
     let main: &'static Interp = Box::leak(Box::new(interp));
     let engine = Engine { facts, main, named: Mutex::default(), made: Condvar::new() };
     ENGINE.set(engine).map_err(|_| "it was started before".to_owned())?;
@@ -231,7 +232,7 @@ fn make(engine: &'static Engine, name: &str) -> Result<&'static Interp, String> 
         }
         // SAFETY: attached to the new interpreter.
         let gil = unsafe { Gil::assume() };
-        let built = Interp::build(gil, name, &engine.facts, state).map_err(|raised| brief(gil, gil.fetch(raised)));
+        let built = Interp::build(gil, name, &engine.facts, state).map_err(|raised| brief(gil, &gil.fetch(raised)));
         let result = built.map(|interp| &*Box::leak(Box::new(interp)));
         // An interpreter that could not be set up is left as it is: it is of no use, and does no harm.
         // SAFETY: both states belong to this thread.
@@ -241,7 +242,7 @@ fn make(engine: &'static Engine, name: &str) -> Result<&'static Interp, String> 
 }
 
 /// An exception as one line.
-pub fn brief(gil: Gil, exception: Exception) -> String {
+pub fn brief(gil: Gil, exception: &Exception) -> String {
     let text = crate::script::text_of(gil, &exception.value);
     format!("{}: {text}", exception.value.type_name(gil))
 }
@@ -265,6 +266,7 @@ impl Interp {
             file_extent: find("file_extent")?.store(),
             load: find("load")?.store(),
             describe: find("describe")?.store(),
+            concerned: find("concerned")?.store(),
             set_group: find("set_group")?.store(),
             finish: find("finish")?.store(),
             threads: find("threads")?.store(),
@@ -431,7 +433,7 @@ pub fn version_before(major: u32, minor: u32) -> bool {
 pub fn run_exit_functions(gil: Gil, interp: &Interp, part: &str) {
     let done = gil.str(part).and_then(|part| interp.objects.finish.get(gil).call(&[&part]));
     if let Err(raised) = done {
-        let text = brief(gil, gil.fetch(raised));
+        let text = brief(gil, &gil.fetch(raised));
         gil.detach(|| process_log(ERROR, text.as_bytes()));
     }
     crate::exchange::flush_all(gil);

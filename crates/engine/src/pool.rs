@@ -5,6 +5,7 @@
 //! there, executes a request with one hold of the GIL, sends the response with one call, and lets the
 //! connection rest again.
 
+use std::collections::HashMap;
 use std::io;
 use std::os::fd::{OwnedFd, RawFd};
 use std::panic::{self, AssertUnwindSafe};
@@ -47,6 +48,8 @@ pub struct Pool {
     main_script: Option<Vec<u8>>,
     control: RawFd,
     retired: AtomicBool,
+    /// Scripts of which old code is served, and their times of change of which the supervisor knows.
+    outdated: Mutex<HashMap<Vec<u8>, Option<i64>>>,
 }
 
 impl Pool {
@@ -66,6 +69,7 @@ impl Pool {
             main_script: config.main_script.as_ref().map(|path| path.as_bytes().to_vec()),
             control,
             retired: AtomicBool::new(false),
+            outdated: Mutex::default(),
         };
         pool.epoll.add_always(pool.wake.fd())?;
         Ok(pool)
@@ -83,6 +87,11 @@ impl Pool {
     /// Connections.
     pub fn connections(&self) -> usize {
         self.connections.load(Ordering::SeqCst)
+    }
+
+    /// Whether the process is ending.
+    pub fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::SeqCst)
     }
 
     /// Request threads that run.
@@ -160,6 +169,17 @@ impl Pool {
     pub fn retire(&self, cause: Cause) {
         if !self.retired.swap(true, Ordering::SeqCst) {
             self.tell(FromDaemon::Retire(cause));
+        }
+    }
+
+    /// Old code of `script` is served, whose file changed at `mtime_us`. The supervisor is told of each change once:
+    /// the process that it starts for one may be broken, and gone when the next one comes.
+    pub fn note_outdated(&self, script: &[u8], mtime_us: Option<i64>) {
+        let mut outdated = self.outdated.lock().unwrap_or_else(PoisonError::into_inner);
+        if outdated.get(script) != Some(&mtime_us) {
+            outdated.insert(script.to_vec(), mtime_us);
+            drop(outdated);
+            self.tell(FromDaemon::Retire(Cause::ScriptReload));
         }
     }
 

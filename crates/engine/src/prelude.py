@@ -324,6 +324,58 @@ def describe(kind, value, tb):
     return text.encode('utf-8', 'replace')
 
 
+def concerned(path, error):
+    """What a failed load of the script `path` depends on: a letter (source, modules, presence) and a path each."""
+    sources, others = {path: None}, {}
+    for it in _chain(error):
+        _add_files_of(it, sources, others)
+    folders = [os.path.dirname(file) for file in sources] + [entry for entry in sys.path if type(entry) is str]
+    modules = [file for file in map(_file_of, list(sys.modules.values())) if type(file) is str and file not in sources]
+    # Packages that were installed change seldom: they stand behind the application's own.
+    modules.sort(key=lambda file: '-packages/' in file)
+    folders += [os.path.dirname(file) for file in modules if '-packages/' not in file]
+    found = {}
+    for letter, paths in (b's', sources), (b'm', folders), (b'p', others), (b's', modules):
+        wanted = (os.path.abspath(path) for path in paths if letter == b'p' or _is_foreign(path))
+        found.update((letter + os.fsencode(path), None) for path in wanted)
+    return list(found)
+
+
+def _file_of(module):
+    try:
+        return module.__file__
+    except Exception:
+        return None
+
+
+def _chain(error):
+    """An exception and those behind it."""
+    seen, todo = {}, [error]
+    while todo:
+        it = todo.pop()
+        if isinstance(it, BaseException) and id(it) not in seen:
+            seen[id(it)] = it
+            todo += [it.__context__, it.__cause__, *getattr(it, 'exceptions', ())]
+    return seen.values()
+
+
+def _add_files_of(error, sources, others):
+    tb = error.__traceback__
+    while tb is not None:
+        sources[tb.tb_frame.f_code.co_filename] = None
+        tb = tb.tb_next
+    into = sources if isinstance(error, SyntaxError) else others if isinstance(error, OSError) else {}
+    names = (getattr(error, 'filename', None), getattr(error, 'filename2', None))
+    into.update((os.fsdecode(name), None) for name in names if name and isinstance(name, (str, bytes, os.PathLike)))
+
+
+def _is_foreign(path):
+    """Not a part of Python itself, nor made up."""
+    library = os.path.dirname(os.__file__)
+    is_own = (path + '/').startswith(library + '/') and '-packages' not in path
+    return not is_own and not path.startswith('<')
+
+
 def finish(part):
     """What Python does at the end of an interpreter: waits for threads that are no daemons, runs atexit functions."""
     if part != 'atexit':

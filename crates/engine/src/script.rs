@@ -1,12 +1,13 @@
 //! Scripts: loading them as modules, noticing that they changed, finding the callable in them.
 
 use std::collections::HashMap;
-use std::sync::{Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
 
 use wsgi_wire::request::{Head, RELOAD};
 use wsgi_wire::response::Failure;
 
 use crate::exchange::{ERROR, Exchange, INFO, Outcome, process_log};
+use crate::files::Concern;
 use crate::interp::{Interp, facts};
 use crate::py::{Any, Exception, Gil, Owned, Res, Stored};
 use crate::sys;
@@ -22,26 +23,50 @@ pub struct Scripts {
 #[derive(Default)]
 struct Slot {
     module: Option<Stored>,
+    /// It could not be loaded when the process started, and is not tried again in this process.
+    broken: Option<Arc<Broken>>,
     /// A thread executes the script; others wait for it.
     loading: bool,
 }
 
+/// A script that could not be loaded when its process started.
+struct Broken {
+    /// What was logged, for the log of each request that fails for it.
+    record: String,
+    /// Modification time of the script before it was read, if it was there.
+    mtime_us: Option<i64>,
+}
+
+/// What there is of a script.
+enum Found {
+    Loaded(Owned),
+    Broken(Arc<Broken>),
+    /// Nothing: the calling thread is to load it, and then to call `put`.
+    Claimed,
+}
+
+impl Slot {
+    fn found(&self, gil: Gil) -> Option<Found> {
+        let loaded = self.module.as_ref().map(|module| Found::Loaded(module.get(gil).new_ref()));
+        loaded.or_else(|| self.broken.clone().map(Found::Broken))
+    }
+}
+
 impl Scripts {
-    /// The loaded module, or nothing when the calling thread is to load it (and then calls `put`).
-    fn take_or_claim(&self, gil: Gil, path: &[u8]) -> Option<Owned> {
+    fn take_or_claim(&self, gil: Gil, path: &[u8]) -> Found {
         loop {
             let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
             if let Some(slot) = all.get_mut(path) {
-                if let Some(module) = &slot.module {
-                    return Some(module.get(gil).new_ref());
+                if let Some(found) = slot.found(gil) {
+                    return found;
                 }
                 if !slot.loading {
                     slot.loading = true;
-                    return None;
+                    return Found::Claimed;
                 }
             } else {
-                all.insert(path.to_vec(), Slot { module: None, loading: true });
-                return None;
+                all.insert(path.to_vec(), Slot { loading: true, ..Slot::default() });
+                return Found::Claimed;
             }
             drop(all);
             gil.detach(|| {
@@ -53,9 +78,9 @@ impl Scripts {
     }
 
     /// Ends the claim of `take_or_claim`.
-    fn put(&self, path: &[u8], module: Option<Stored>) {
+    fn put(&self, path: &[u8], slot: Slot) {
         let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
-        all.insert(path.to_vec(), Slot { module, loading: false });
+        all.insert(path.to_vec(), slot);
         self.loaded.notify_all();
     }
 
@@ -89,23 +114,28 @@ impl Reporter<'_, '_> {
     pub fn exception(&self, gil: Gil, interp: &Interp, what: &str, exception: Exception) {
         // What follows from a client that has left is no fault of the application.
         let level = if self.0.is_some_and(Exchange::client_has_left) { INFO } else { ERROR };
-        let describe = interp.objects.describe.get(gil);
-        let text = describe.call(&[&exception.kind, &exception.value, &exception.traceback]);
-        let text = match text {
-            Ok(text) => String::from_utf8_lossy(text.as_bytes().unwrap_or_default()).into_owned(),
-            Err(raised) => {
-                drop(gil.fetch(raised));
-                crate::interp::brief(gil, exception)
-            }
-        };
-        let mut record = format!("{what}\n{}", text.trim_end_matches('\n'));
-        if !interp.is_main() && refuses_sub_interpreters(&text) {
-            let cure = "A module that the application imports works in the main interpreter only: \
-                        use 'WSGIApplicationGroup %{GLOBAL}' for this application.";
-            record.extend(["\n", cure]);
-        }
-        self.record(gil, level, &record);
+        self.record(gil, level, &record_of(gil, interp, what, &exception));
     }
+}
+
+/// What happened, and the exception that made it, as the lines of a record.
+fn record_of(gil: Gil, interp: &Interp, what: &str, exception: &Exception) -> String {
+    let describe = interp.objects.describe.get(gil);
+    let text = describe.call(&[&exception.kind, &exception.value, &exception.traceback]);
+    let text = match text {
+        Ok(text) => String::from_utf8_lossy(text.as_bytes().unwrap_or_default()).into_owned(),
+        Err(raised) => {
+            drop(gil.fetch(raised));
+            crate::interp::brief(gil, exception)
+        }
+    };
+    let mut record = format!("{what}\n{}", text.trim_end_matches('\n'));
+    if !interp.is_main() && refuses_sub_interpreters(&text) {
+        let cure = "A module that the application imports works in the main interpreter only: \
+                    use 'WSGIApplicationGroup %{GLOBAL}' for this application.";
+        record.extend(["\n", cure]);
+    }
+    record
 }
 
 /// Whether an exception's text is that of an extension module that does not work in sub-interpreters: CPython's
@@ -137,10 +167,16 @@ pub fn module<'r>(
     reporter: Reporter<'_, '_>,
 ) -> Result<Owned, Outcome> {
     loop {
-        let Some(module) = interp.scripts.take_or_claim(gil, head.script) else {
-            return load(gil, interp, head.script, reporter);
+        let module = match interp.scripts.take_or_claim(gil, head.script) {
+            Found::Loaded(module) => module,
+            Found::Broken(broken) => return Err(refuse(gil, head, &broken, reporter)),
+            Found::Claimed => return load(gil, interp, head.script, reporter),
         };
         if head.flags & RELOAD == 0 || !has_changed(gil, interp, &module, head, resource, reporter) {
+            return Ok(module);
+        }
+        if let Some(announce) = ANNOUNCE.get() {
+            announce(head.script, sys::mtime_us(head.script));
             return Ok(module);
         }
         if !facts().is_some_and(|facts| facts.embedded) {
@@ -152,23 +188,48 @@ pub fn module<'r>(
     }
 }
 
+/// Told of a script and its modification time, when a request finds that it changed.
+type Announce = Box<dyn Fn(&[u8], Option<i64>) + Send + Sync>;
+
+/// Set where old code goes on serving until another process has the new one.
+static ANNOUNCE: OnceLock<Announce> = OnceLock::new();
+
+/// From now on a script that changed is announced, and served as it is (`reload=rolling`).
+pub fn announce_changes(to: Announce) {
+    let _ = ANNOUNCE.set(to);
+}
+
+/// How a request ends whose script could not be loaded when the process started: the application is half imported,
+/// so only another process may try again.
+fn refuse(gil: Gil, head: &Head<'_>, broken: &Broken, reporter: Reporter<'_, '_>) -> Outcome {
+    let may_differ = head.flags & RELOAD != 0 && broken.mtime_us != Some(head.mtime_us);
+    if may_differ && sys::mtime_us(head.script) != broken.mtime_us {
+        return Outcome::Stale;
+    }
+    reporter.record(gil, ERROR, &broken.record);
+    Outcome::Failed(Failure::Load)
+}
+
 /// Loads a script that this thread has claimed.
 fn load(gil: Gil, interp: &Interp, path: &[u8], reporter: Reporter<'_, '_>) -> Result<Owned, Outcome> {
-    let result = execute(gil, interp, path);
-    match result {
-        Ok(module) => {
-            interp.scripts.put(path, Some(module.new_ref().store()));
-            Ok(module)
-        }
+    match execute(gil, interp, path) {
+        Ok(module) => Ok(keep(interp, path, module)),
         Err(raised) => {
             let exception = gil.fetch(raised);
-            interp.scripts.put(path, None);
-            let path = String::from_utf8_lossy(path);
-            let what = format!("Target WSGI script '{path}' cannot be loaded as Python module.");
-            reporter.exception(gil, interp, &what, exception);
+            interp.scripts.put(path, Slot::default());
+            reporter.exception(gil, interp, &cannot_load(path), exception);
             Err(Outcome::Failed(Failure::Load))
         }
     }
+}
+
+fn cannot_load(path: &[u8]) -> String {
+    format!("Target WSGI script '{}' cannot be loaded as Python module.", String::from_utf8_lossy(path))
+}
+
+fn keep(interp: &Interp, path: &[u8], module: Owned) -> Owned {
+    interp.scripts.put(path, Slot { module: Some(module.new_ref().store()), ..Slot::default() });
+    module
 }
 
 fn execute(gil: Gil, interp: &Interp, path: &[u8]) -> Res<Owned> {
@@ -227,12 +288,55 @@ pub fn callable(gil: Gil, module: &Any, head: &Head<'_>, reporter: Reporter<'_, 
     }
 }
 
-/// Loads a script before the first request. What fails is logged, and tried again by requests.
-pub fn preload(gil: Gil, interp: &Interp, path: &str) {
+/// Loads a script before the first request. A failure is logged, and for good in this process: what it depends on is
+/// given back.
+///
+/// # Errors
+/// The files and directories that the failure depends on.
+pub fn load_at_start(gil: Gil, interp: &Interp, path: &str) -> Result<(), Vec<Concern>> {
     let path = path.as_bytes();
-    if interp.scripts.take_or_claim(gil, path).is_none() {
-        // Why it failed has been logged.
-        let _ = load(gil, interp, path, Reporter(None));
-    }
+    let Found::Claimed = interp.scripts.take_or_claim(gil, path) else { return Ok(()) };
+    let mtime_us = sys::mtime_us(path);
+    let result = match execute(gil, interp, path) {
+        Ok(module) => {
+            drop(keep(interp, path, module));
+            Ok(())
+        }
+        Err(raised) => {
+            let exception = gil.fetch(raised);
+            let record = record_of(gil, interp, &cannot_load(path), &exception);
+            Reporter(None).record(gil, ERROR, &record);
+            let concerns = concerned(gil, interp, path, &exception);
+            interp.scripts.put(path, Slot { broken: Some(Arc::new(Broken { record, mtime_us })), ..Slot::default() });
+            Err(concerns)
+        }
+    };
     crate::exchange::flush_all(gil);
+    result
+}
+
+fn concerned(gil: Gil, interp: &Interp, path: &[u8], exception: &Exception) -> Vec<Concern> {
+    let found = gil.path(path).and_then(|path| interp.objects.concerned.get(gil).call(&[&path, &exception.value]));
+    let found = found.unwrap_or_else(|raised| {
+        drop(gil.fetch(raised));
+        gil.none()
+    });
+    let items = found.as_list().map_or_else(Vec::new, |list| (0..list.len()).filter_map(|at| list.item(at)).collect());
+    let mut concerns: Vec<_> = items.iter().filter_map(|item| Concern::read(item.as_bytes()?)).collect();
+    if concerns.is_empty() {
+        concerns.extend(Concern::read(&[b"s", path].concat()));
+    }
+    concerns
+}
+
+/// Executes a script that no request runs (`WSGIImportScript`), unless it is loaded already. A failure is logged; false.
+pub fn import(gil: Gil, interp: &Interp, path: &str) -> bool {
+    let path = path.as_bytes();
+    let done = match interp.scripts.take_or_claim(gil, path) {
+        Found::Loaded(_) => true,
+        Found::Broken(_) => false,
+        Found::Claimed => load(gil, interp, path, Reporter(None)).is_ok(),
+    };
+    crate::exchange::flush_all(gil);
+    done
 }

@@ -1,4 +1,4 @@
-//! Runs `test_daemon.py` with each Python of WSGI_TEST_PYTHONS (paths with spaces or colons between; default
+//! Runs each `test_*.py` beside this file with each Python of WSGI_TEST_PYTHONS (paths with spaces or colons between; default
 //! /usr/bin/python3). One that is not installed is left out.
 
 use std::path::{Path, PathBuf};
@@ -17,11 +17,11 @@ fn engine() -> PathBuf {
 #[test]
 fn the_engine_serves_in_a_daemon_process() {
     let pythons = std::env::var("WSGI_TEST_PYTHONS").unwrap_or_else(|_| "/usr/bin/python3".to_owned());
-    let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/test_daemon.py");
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
     let engine = engine();
     for python in pythons.split([' ', ':', ',']).filter(|python| Path::new(python).exists()) {
         let status = Command::new("python3")
-            .args(["-B", "-W", "ignore"])
+            .args(["-B", "-W", "ignore", "-m", "unittest", "discover", "-s"])
             .arg(&tests)
             .env("WSGI_TEST_PYTHON", python)
             .env("WSGI_TEST_ENGINE", &engine)

@@ -193,6 +193,7 @@ fn python_runs_in_this_process() {
         log_level: 7,
         apache_version: (2, 4, 0),
         keep_streams: false,
+        preload: Vec::new(),
         keep_interpreters: false,
     };
     let config = serde_json::to_vec(&config).expect("JSON");

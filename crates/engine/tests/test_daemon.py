@@ -405,16 +405,6 @@ class DaemonTest(unittest.TestCase):
         daemon.control.close()
         self.assertEqual(daemon.process.wait(3), 0)
 
-    def test_preload_failure_is_logged_and_does_not_prevent_readiness(self):
-        script = self.write('bad.wsgi', 'raise RuntimeError("preload")')
-        other = self.write('other.wsgi', 'import mod_wsgi; print("loaded in", mod_wsgi.application_group)')
-        daemon = self.start(main_script=script, preload=[{'script': other, 'group': 'g'}])
-        self.assertEqual(daemon.connect().get(script).failed, 2)
-        daemon.stop()
-        self.assertEqual(daemon.output[0], "Target WSGI script '%s' cannot be loaded as Python module." % script)
-        self.assertIn('RuntimeError: preload', daemon.output)
-        self.assertIn('loaded in g', daemon.output)
-
     def test_service_process(self):
         daemon = self.start(main_script=self.script, threads=0)
         self.assertEqual(daemon.stop(), 0)

@@ -18,6 +18,8 @@ KNOWN = re.findall(r'^    "([^"]+)",$', open(os.path.join(HERE, '../../wire/src/
 HELLO, REQUEST, BODY, ABORTED, HEAD, DATA, FILE, LOG, FAILED, STALE, CONTINUE, SHARED = 1, 2, 3, 4, 16, 17, 18, 19, 20, 21, 22, 23
 LAST, WHOLE = 1, 2
 RELOAD, CONFIRM, MAIN = 1, 2, 4
+# What a daemon process says to its supervisor.
+READY, FAILED_LOAD, CHANGED, RETIRE_SCRIPT = b'\x01\x00', b'\x03\x00', b'\x04\x00', b'\x02\x01'
 
 
 def frame(tag, payload=b'', last=False):
@@ -164,7 +166,8 @@ class Daemon:
         self.control.send(json.dumps(message).encode())
         if ready:
             message = self.control.recv(16)
-            if message != b'\x01\x00':
+            if message != (FAILED_LOAD if ready == 'failed' else READY):
+                self.process.kill()
                 self.process.wait()
                 self.reader.join(2)
                 raise RuntimeError('not ready: %r %r' % (message, self.output))
@@ -184,6 +187,11 @@ class Daemon:
         if not select.select([self.control], [], [], timeout)[0]:
             return None
         return self.control.recv(16)
+
+    def next_message(self):
+        message = self.message(20)
+        assert message is not None, 'nothing was said: %r' % self.output
+        return message
 
     def stop(self, timeout=10):
         self.control.send(b'\x02')

@@ -27,6 +27,35 @@ pub struct Preload {
     pub script: String,
     /// Application group; empty is the main interpreter.
     pub group: String,
+    /// Requests may be for it: a process in which it cannot be loaded has failed.
+    #[serde(default)]
+    pub serves: bool,
+}
+
+/// A request that each new process gets before it is ready.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Warmup {
+    /// Path, with the query behind `?` if there is one.
+    pub path: String,
+    /// `SERVER_NAME` and `Host`.
+    pub host: String,
+    /// The application; `None` when the configuration does not tell which one it is.
+    pub target: Option<WarmupTarget>,
+}
+
+/// The application that a warmup request is for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WarmupTarget {
+    /// File.
+    pub script: String,
+    /// Callable in it.
+    pub callable: String,
+    /// Application group, as far as it is known; empty is the main interpreter.
+    pub group: String,
+    /// It runs in the main interpreter, whatever its group is called.
+    pub is_main: bool,
+    /// URL prefix of the alias that leads to it, if one does.
+    pub prefix: Option<String>,
 }
 
 /// One process group of one configuration.
@@ -79,8 +108,8 @@ pub struct PoolConfig {
     pub main_script: Option<String>,
     /// Further scripts to load before the process is ready.
     pub preload: Vec<Preload>,
-    /// A path that each new process is asked for before it is ready.
-    pub warmup: Option<String>,
+    /// What each new process is asked for before it is ready.
+    pub warmup: Option<Warmup>,
     /// Old code serves until the new one is ready (`reload=rolling`).
     pub rolling: bool,
     /// Requests after which a process is replaced; 0: never.
@@ -168,6 +197,8 @@ pub struct EmbedConfig {
     pub apache_version: (u32, u32, u32),
     /// httpd is the one process that a terminal started (`httpd -X`): `sys.stdin` and `sys.stdout` stay what they are.
     pub keep_streams: bool,
+    /// Scripts to load when Python has started.
+    pub preload: Vec<Preload>,
     /// Leave out atexit functions and finalisation at the end (`WSGIDestroyInterpreter Off`).
     pub keep_interpreters: bool,
 }

@@ -1,0 +1,237 @@
+//! `warmup=/path`: one request of our own in a new process, before it is ready.
+//!
+//! The application is called as for a client, by the same adapter: what it does at its first request (templates,
+//! connections, lazy imports) is done before the first client comes. Its output is dropped, its log lines go to the
+//! log of the process. Whatever it answers, the process then takes requests: the old ones may already be ending.
+
+use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
+
+use wsgi_wire::frame::InputFailure;
+use wsgi_wire::pool::{PoolConfig, Warmup, WarmupTarget};
+use wsgi_wire::request::{self, Encoder, Head};
+use wsgi_wire::response::{self, FilePart};
+
+use crate::adapter::{self, Request};
+use crate::exchange::{Body, ERROR, Exchange, Gone, INFO, Outcome, Sink, WARN, process_log};
+use crate::interp::Interp;
+use crate::load::inside;
+use crate::py::Gil;
+use crate::sys;
+
+/// Calls the application, if the configuration asks for it.
+pub fn run(gil: Gil, main: &'static Interp, config: &PoolConfig) {
+    let Some(warmup) = &config.warmup else { return };
+    let (name, path) = (&config.name, &warmup.path);
+    let Some(target) = &warmup.target else {
+        let text = format!(
+            "process group '{name}': warmup={path} needs to know its application: there must be one alias to a script \
+             of this group, or one with both process-group= and application-group=; it is left out"
+        );
+        return gil.detach(|| process_log(WARN, text.as_bytes()));
+    };
+    let begin = Instant::now();
+    let group = if target.is_main { "" } else { &target.group };
+    let called = inside(gil, main, group, |gil, interp| call(gil, interp, config, warmup, target));
+    let Some((outcome, status)) = called else { return };
+    let seconds = begin.elapsed().as_secs_f64();
+    let (level, text) = verdict(outcome, status);
+    let text = format!("process group '{name}': warmup={path} {text} after {seconds:.3} s");
+    gil.detach(|| process_log(level, text.as_bytes()));
+}
+
+/// How to log it.
+fn verdict(outcome: Outcome, status: Option<u16>) -> (u8, String) {
+    const ANYWAY: &str = "(the process takes requests all the same)";
+    match (outcome, status) {
+        (Outcome::Complete, Some(status @ ..500)) => (INFO, format!("was answered with {status}")),
+        (Outcome::Complete, Some(status)) => (ERROR, format!("was answered with {status} {ANYWAY}")),
+        _ => (ERROR, format!("failed {ANYWAY}")),
+    }
+}
+
+fn call(
+    gil: Gil,
+    interp: &Interp,
+    config: &PoolConfig,
+    warmup: &Warmup,
+    target: &WarmupTarget,
+) -> (Outcome, Option<u16>) {
+    let payload = request(config, warmup, target);
+    let Ok((head, variables)) = request::decode(&payload) else { return (Outcome::Stale, None) };
+    let (mut body, mut sink) = (Nothing, Swallow { status: None });
+    let exchange = Exchange::new(&mut body, &mut sink, 0, config.log_level);
+    let outcome = adapter::run(gil, interp, &exchange, Request { head, variables, taken_us: sys::now_us() });
+    while exchange.has_reader() {
+        gil.detach(|| std::thread::sleep(Duration::from_millis(1)));
+    }
+    // Nothing waits for this end, and `Swallow` has no client that could be gone.
+    let _ = gil.detach(|| exchange.end(outcome));
+    drop(exchange);
+    (outcome, sink.status)
+}
+
+/// The request as an httpd child would send it.
+fn request(config: &PoolConfig, warmup: &Warmup, target: &WarmupTarget) -> Vec<u8> {
+    let now = sys::now_us();
+    let head = Head {
+        flags: 0,
+        log_level: config.log_level,
+        mtime_us: 0,
+        request_start_us: now,
+        queue_start_us: now,
+        script: target.script.as_bytes(),
+        callable: target.callable.as_bytes(),
+        group: target.group.as_bytes(),
+    };
+    let (path, query) = warmup.path.split_once('?').unwrap_or((&warmup.path, ""));
+    let (script_name, path_info) = mounted(path, target.prefix.as_deref().unwrap_or("/"));
+    let path_info = decoded(path_info);
+    let uri = match path.strip_prefix(script_name) {
+        Some(_) => warmup.path.clone(),
+        None => format!("{script_name}{}", warmup.path),
+    };
+    let (major, minor, patch) = config.apache_version;
+    let software = format!("Apache/{major}.{minor}.{patch}");
+    let pid = std::process::id().to_string();
+    let mut payload = Vec::new();
+    let mut encoder = Encoder::new(&mut payload, &head);
+    let variables: [(&str, &[u8]); 24] = [
+        ("REQUEST_METHOD", b"GET"),
+        ("REQUEST_SCHEME", b"http"),
+        ("REQUEST_URI", uri.as_bytes()),
+        ("SCRIPT_NAME", script_name.as_bytes()),
+        ("PATH_INFO", &path_info),
+        ("QUERY_STRING", query.as_bytes()),
+        ("SCRIPT_FILENAME", target.script.as_bytes()),
+        ("SERVER_NAME", warmup.host.as_bytes()),
+        ("SERVER_PORT", b"80"),
+        ("SERVER_ADDR", b"127.0.0.1"),
+        ("SERVER_PROTOCOL", b"HTTP/1.1"),
+        ("SERVER_SOFTWARE", software.as_bytes()),
+        ("REMOTE_ADDR", b"127.0.0.1"),
+        ("REMOTE_PORT", b"0"),
+        ("HTTP_HOST", warmup.host.as_bytes()),
+        ("HTTP_USER_AGENT", b"mod_wsgi (warmup)"),
+        ("wsgi.url_scheme", b"http"),
+        ("mod_wsgi.request_handler", b"wsgi-script"),
+        ("mod_wsgi.script_name", script_name.as_bytes()),
+        ("mod_wsgi.path_info", &path_info),
+        ("mod_wsgi.listener_host", b""),
+        ("mod_wsgi.listener_port", b"80"),
+        ("mod_wsgi.server_pid", pid.as_bytes()),
+        ("mod_wsgi.request_id", b"warmup"),
+    ];
+    variables.iter().for_each(|(name, value)| encoder.put(name.as_bytes(), value));
+    encoder.finish();
+    payload
+}
+
+/// SCRIPT_NAME and PATH_INFO. A path outside of the alias is taken as one inside of the application.
+fn mounted<'p>(path: &'p str, prefix: &'p str) -> (&'p str, &'p str) {
+    let prefix = prefix.trim_end_matches('/');
+    match path.strip_prefix(prefix) {
+        Some(rest) if rest.is_empty() || rest.starts_with('/') => (prefix, rest),
+        _ => (prefix, path),
+    }
+}
+
+/// The path without its `%XX`. What is no number stays.
+fn decoded(path: &str) -> Vec<u8> {
+    let hex = |at: usize| path.get(at + 1..at + 3).and_then(|digits| u8::from_str_radix(digits, 16).ok());
+    let (mut out, mut at) = (Vec::with_capacity(path.len()), 0);
+    while let Some(byte) = path.as_bytes().get(at) {
+        match hex(at).filter(|_| *byte == b'%') {
+            Some(decoded) => {
+                out.push(decoded);
+                at += 3;
+            }
+            None => {
+                out.push(*byte);
+                at += 1;
+            }
+        }
+    }
+    out
+}
+
+/// No body.
+struct Nothing;
+
+impl Body for Nothing {
+    fn read(&mut self, _buf: &mut [u8]) -> Result<usize, InputFailure> {
+        Ok(0)
+    }
+}
+
+/// Drops everything but the status.
+struct Swallow {
+    status: Option<u16>,
+}
+
+impl Sink for Swallow {
+    fn head(&mut self, payload: &[u8]) {
+        self.status = response::Head::decode(payload).ok().map(|head| head.status);
+    }
+
+    fn keep(&mut self, _bytes: &[u8]) {}
+
+    fn send(&mut self, _bytes: &[u8]) -> Result<(), Gone> {
+        Ok(())
+    }
+
+    fn try_send(&mut self, _bytes: &[u8]) -> Option<Result<bool, Gone>> {
+        Some(Ok(true))
+    }
+
+    fn file(&mut self, _file: OwnedFd, _part: FilePart) -> Result<(), Gone> {
+        Ok(())
+    }
+
+    fn confirm(&mut self) {}
+
+    fn log(&mut self, level: u8, text: &[u8], _now: bool) {
+        process_log(level, text);
+    }
+
+    fn end(&mut self, _outcome: Outcome) -> Result<(), Gone> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_one_of_the_site_or_of_the_application() {
+        assert_eq!(mounted("/health", "/"), ("", "/health"));
+        assert_eq!(mounted("/app/health", "/app"), ("/app", "/health"));
+        assert_eq!(mounted("/app", "/app/"), ("/app", ""));
+        assert_eq!(mounted("/health", "/app"), ("/app", "/health"));
+        assert_eq!(mounted("/application", "/app"), ("/app", "/application"));
+    }
+
+    #[test]
+    fn escapes_are_decoded() {
+        let cases = [("/caf%C3%A9", "/caf\u{e9}"), ("/100%", "/100%"), ("/%zz%2", "/%zz%2"), ("/%20", "/ ")];
+        for (path, expected) in cases {
+            assert_eq!(decoded(path), expected.as_bytes(), "{path}");
+        }
+    }
+
+    #[test]
+    fn only_failures_are_errors() {
+        use wsgi_wire::response::Failure;
+        let levels = [
+            (Outcome::Complete, Some(200), INFO),
+            (Outcome::Complete, Some(404), INFO),
+            (Outcome::Complete, Some(500), ERROR),
+            (Outcome::Failed(Failure::Application), Some(200), ERROR),
+            (Outcome::Failed(Failure::Load), None, ERROR),
+        ];
+        for (outcome, status, level) in levels {
+            assert_eq!(verdict(outcome, status).0, level, "{outcome:?} {status:?}");
+        }
+    }
+}
