@@ -115,6 +115,14 @@ pub(crate) fn child(pchild: Pool<'_>, main: Server<'_>) {
     }
 }
 
+/// This child is told to end at once (`stop`, `restart`): its requests are given up, because httpd would wait for
+/// them, and kill the child after 10 s. Safe in a signal handler: it only reads pointers and stores flags.
+pub(crate) fn child_stops() {
+    if let Some(live) = live::get() {
+        live.groups.iter().for_each(|group| group.board.close());
+    }
+}
+
 pub(crate) use pools::{check_names, default_python, python_of};
 
 /// A scoreboard that parent and children share.

@@ -3,6 +3,7 @@
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
+use wsgi_sys::fd;
 use wsgi_sys::process::{exists, pidfd_open};
 use wsgi_sys::scoreboard::Scoreboard;
 use wsgi_sys::socket::{self, Received};
@@ -58,6 +59,8 @@ impl Shell {
         match message {
             ParentMessage::Begin { protocol, parent_pid, log_level } => {
                 if let Some(log) = fds.next() {
+                    // The old file must not be held open when it is rotated.
+                    let _ = fd::replace_output(log.as_fd());
                     self.log = Log::new(log, log_level);
                 }
                 if let Some(engine) = fds.next() {
