@@ -34,6 +34,9 @@ def application(environ, start_response):
     return [json.dumps({"pid": os.getpid(), "mode": os.environ.get("MODE", "")}).encode()]
 """
 
+# With a single child that still has a request, httpd itself takes a second to make the next one.
+CHILDREN = "ServerLimit 16\nStartServers 4\nMinSpareThreads 75\nMaxSpareThreads 400\nMaxRequestWorkers 400"
+
 pytestmark = pytest.mark.timeout(240)
 
 
@@ -76,6 +79,7 @@ def test_nobody_waits_for_the_import_of_a_new_process(httpd):
     """Three gracefuls, each to its end; a request that is older than all of them."""
     script = httpd.write("apps/slow_to_import.wsgi", SLOW_TO_IMPORT)
     httpd.start(f"""
+{CHILDREN if httpd.mpm == "event" else ""}
 WSGIDaemonProcess app processes=2 threads=8 graceful-timeout=120
 WSGIScriptAlias /held {httpd.app("held")} process-group=app
 WSGIScriptAlias / {script} process-group=app application-group=%{{GLOBAL}}

@@ -78,7 +78,8 @@ fn begin(pconf: Pool<'_>, main: Server<'_>) -> Result<(), Vec<String>> {
     }
     process::add_banner(pconf, concat!("mod_wsgi/", env!("CARGO_PKG_VERSION")));
     let engine = companions::open_engine().map_err(one)?;
-    let boards = supervisor::apply(main, pconf, &pools, &engine).map_err(one)?;
+    let (boards, presence) = supervisor::apply(main, pconf, &pools, &engine).map_err(one)?;
+    pconf.own(presence);
     let groups = pools
         .into_iter()
         .zip(boards)
