@@ -5,6 +5,7 @@
 #include "http_request.h"
 #include "http_ssl.h"
 #include "http_core.h"
+#include "mpm_common.h"
 #include "apr_buckets.h"
 #include "apr_portable.h"
 
@@ -103,4 +104,14 @@ int wsgi_client_fd(conn_rec *c)
 core_dir_config *wsgi_core_dir_config(request_rec *r)
 {
     return ap_get_core_module_config(r->per_dir_config);
+}
+
+/* The hook came with httpd 2.4.49. */
+void wsgi_hook_child_stopping(void (*call)(apr_pool_t *pchild, int graceful))
+{
+#if AP_MODULE_MAGIC_AT_LEAST(20120211, 110)
+    ap_hook_child_stopping(call, NULL, NULL, APR_HOOK_MIDDLE);
+#else
+    (void) call;
+#endif
 }

@@ -18,13 +18,16 @@ use super::Job;
 /// Asked of the system for what each end may have under way, bytes.
 const SOCKET_BUFFER: usize = 1 << 20;
 
+/// How often a thread that waits for a response looks whether this child is to end.
+pub(super) const SLICE: Duration = Duration::from_millis(500);
+
 /// Idle connections to one process that may keep the memory of their areas.
 const AREAS: usize = 4;
 
 /// A connection, and whether its greeting has been sent.
 #[derive(Debug)]
 pub(super) struct Connection {
-    /// A stream socket in blocking mode whose patience is `socket-timeout`.
+    /// A stream socket in blocking mode whose patience is [`SLICE`].
     pub(super) socket: OwnedFd,
     /// The greeting goes out with the first request.
     pub(super) greeted: bool,
@@ -97,7 +100,7 @@ pub(super) fn connect(job: &Job<'_>, lease: &Lease) -> io::Result<Connection> {
     let message = Connect { pool: job.group.id, slot: lease.slot, epoch: lease.epoch }.encode();
     let limit = Duration::from_secs(job.options.connect_timeout.into());
     send(dispatch, &message, theirs, Instant::now() + limit)?;
-    stream::set_patience(ours.as_fd(), job.socket_timeout())?;
+    stream::set_patience(ours.as_fd(), SLICE)?;
     // Without an area everything goes through the socket.
     let (area_file, area) = Area::create(c"wsgi-area", AREA).ok().unzip();
     Ok(Connection { socket: ours, greeted: false, area, area_file, area_used: false, epoch: lease.epoch })

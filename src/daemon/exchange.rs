@@ -17,6 +17,7 @@ use wsgi_wire::frame::{self, InputFailure, Tag};
 use wsgi_wire::request;
 
 use super::Job;
+use super::connections;
 use super::drain::{self, Drained, Offer, Taken};
 use super::line::Line;
 use super::outcome::{self, Ending, Lost};
@@ -209,16 +210,31 @@ impl<'j> Exchange<'j> {
         let read = match self.drained.clone() {
             Some(drained) => self.receive_drained(&drained),
             None if self.relay.begun() => self.receive_begun(),
-            None => match self.receive_by(READ, stream::receive_waiting) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(io::ErrorKind::TimedOut.into()),
-                other => other,
-            },
+            None => self.receive_first(),
         };
+        if self.job.group.board.is_closed() && !self.relay.begun() && read.is_err() {
+            return Err(Lost::Stopping);
+        }
         self.take(read, upload)?;
         if self.relay.client_gone && !self.relay.ended() {
             self.abandon(upload);
         }
         Ok(())
+    }
+
+    /// The start of a response, which may take as long as `socket-timeout` or until this child is to end.
+    fn receive_first(&mut self) -> io::Result<usize> {
+        let mut left = self.job.socket_timeout();
+        loop {
+            match self.receive_by(READ, stream::receive_waiting) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                other => return other,
+            }
+            left = left.saturating_sub(connections::SLICE);
+            if left.is_zero() || self.job.group.board.is_closed() {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+        }
     }
 
     /// More of a response that has begun. When it pauses, the client gets what is here of it.
@@ -280,7 +296,7 @@ impl<'j> Exchange<'j> {
                 let mut fds = [client];
                 poll(&mut fds, Some(Duration::ZERO)).is_ok() && fds[0].hung_up()
             });
-            self.relay.client_gone |= hung_up || self.job.request.is_aborted();
+            self.relay.client_gone |= hung_up || self.job.is_given_up();
             if taken != Taken::Nothing || self.relay.client_gone || Instant::now() >= limit {
                 return taken;
             }
@@ -296,7 +312,7 @@ impl<'j> Exchange<'j> {
         let left = fds.get(1).is_some_and(PollFd::hung_up);
         let readable = fds[0].readable();
         // httpd knows of HTTP/2 streams that were reset. A client that only has sent its end may still be reading.
-        self.relay.client_gone |= left || self.job.request.is_aborted();
+        self.relay.client_gone |= left || self.job.is_given_up();
         Ok(readable && !self.relay.client_gone)
     }
 

@@ -77,6 +77,11 @@ impl Job<'_> {
         Instant::now() + limit
     }
 
+    /// httpd has noticed that the client left, or closes all connections because this child is to end.
+    fn is_given_up(&self) -> bool {
+        self.request.is_aborted() || self.group.board.is_closed()
+    }
+
     fn name(&self) -> String {
         String::from_utf8_lossy(&self.options.name).into_owned()
     }
@@ -153,6 +158,9 @@ fn attempt(job: &Job<'_>, upload: &mut Upload<'_>, deadline: Instant) -> Ending 
 /// `begun`: the client has the head of a response that now breaks off. It must get nothing after it, no error
 /// page either.
 fn after_loss(job: &Job<'_>, lost: &Lost, upload: &Upload<'_>, begun: bool) -> Ending {
+    if matches!(lost, Lost::Stopping) {
+        return given_up(job);
+    }
     let ending = if begun { Ending::Served } else { outcome::after(lost, upload.can_repeat()) };
     let name = job.name();
     match ending {
@@ -194,6 +202,7 @@ fn refuse(job: &Job<'_>, refused: Refused) -> Ending {
                 ),
             )
         }
+        Refused::Closed => return given_up(job),
         Refused::Unavailable => (
             503,
             format!(
@@ -205,4 +214,11 @@ fn refuse(job: &Job<'_>, refused: Refused) -> Ending {
     };
     job.request.log(Level::Error, &text);
     Ending::Status(status)
+}
+
+/// httpd stops or restarts, and has closed the client's connection already: nobody sees the status.
+fn given_up(job: &Job<'_>) -> Ending {
+    let text = format!("process group \"{}\": httpd stops or restarts; the request is given up", job.name());
+    job.request.log(Level::Info, &text);
+    Ending::Status(503)
 }

@@ -57,6 +57,8 @@ pub(super) enum Lost {
     Failed(Failure),
     /// The connection broke otherwise.
     Broken(io::Error),
+    /// This child is told to end at once.
+    Stopping,
 }
 
 impl fmt::Display for Lost {
@@ -78,6 +80,7 @@ impl fmt::Display for Lost {
             Lost::Failed(Failure::Timeout) => write!(f, "RequestTimeout ended the request"),
             Lost::Failed(_) => write!(f, "the application raised an exception before its response"),
             Lost::Broken(error) => write!(f, "the connection to the daemon process broke: {error}"),
+            Lost::Stopping => write!(f, "httpd stops or restarts"),
         }
     }
 }
@@ -86,7 +89,7 @@ impl fmt::Display for Lost {
 pub(super) fn after(lost: &Lost, can_repeat: bool) -> Ending {
     match lost {
         Lost::Unread | Lost::Stale if can_repeat => Ending::Again,
-        Lost::Unread | Lost::Stale => Ending::Status(503),
+        Lost::Unread | Lost::Stale | Lost::Stopping => Ending::Status(503),
         Lost::Closed | Lost::Garbage(_) | Lost::Broken(_) => Ending::Status(502),
         Lost::TimedOut(_) | Lost::Failed(Failure::Timeout) => Ending::Status(504),
         Lost::Failed(_) => Ending::Status(500),

@@ -173,7 +173,7 @@ impl Exchange<'_> {
         let of_client = client.and(fds.last());
         Ok(Readiness {
             client_writable: has_more && of_client.is_none_or(PollFd::writable),
-            client_left: of_client.is_some_and(PollFd::hung_up) || self.job.request.is_aborted(),
+            client_left: of_client.is_some_and(PollFd::hung_up) || self.job.is_given_up(),
             idle: count == 0,
         })
     }

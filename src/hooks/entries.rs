@@ -25,6 +25,7 @@ pub(super) unsafe extern "C" fn register_hooks(_p: *mut sys::apr_pool_t) {
         sys::ap_hook_post_config(Some(post_config), ptr::null(), ptr::null(), MIDDLE);
         sys::ap_hook_monitor(Some(monitor), ptr::null(), ptr::null(), MIDDLE);
         sys::ap_hook_child_init(Some(child_init), ptr::null(), ptr::null(), MIDDLE);
+        sys::wsgi_hook_child_stopping(Some(child_stopping));
         sys::ap_hook_translate_name(Some(translate_name), AFTER.0.as_ptr(), BEFORE.0.as_ptr(), MIDDLE);
         sys::ap_hook_fixups(Some(fixups), ptr::null(), ptr::null(), FIRST);
         sys::ap_hook_log_transaction(Some(log_transaction), ptr::null(), ptr::null(), MIDDLE);
@@ -106,6 +107,14 @@ unsafe extern "C" fn child_init(pchild: *mut sys::apr_pool_t, s: *mut sys::serve
     // SAFETY: the contract above.
     let (pool, server) = unsafe { (Pool::from_raw(pchild), Server::from_raw(s)) };
     guard((), |panic| server.log(Level::Crit, panic), || startup::child(pool, server));
+}
+
+/// # Safety
+/// httpd calls it in a child, under prefork even in a signal handler.
+unsafe extern "C" fn child_stopping(_pchild: *mut sys::apr_pool_t, graceful: c_int) {
+    if graceful == 0 {
+        startup::child_stops();
+    }
 }
 
 /// # Safety

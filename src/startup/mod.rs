@@ -78,7 +78,8 @@ fn begin(pconf: Pool<'_>, main: Server<'_>) -> Result<(), Vec<String>> {
     }
     process::add_banner(pconf, concat!("mod_wsgi/", env!("CARGO_PKG_VERSION")));
     let engine = companions::open_engine().map_err(one)?;
-    let boards = supervisor::apply(main, pconf, &pools, &engine).map_err(one)?;
+    let (boards, presence) = supervisor::apply(main, pconf, &pools, &engine).map_err(one)?;
+    pconf.own(presence);
     let groups = pools
         .into_iter()
         .zip(boards)
@@ -114,6 +115,14 @@ pub(crate) fn child(pchild: Pool<'_>, main: Server<'_>) {
         live.pid.store(std::process::id(), Ordering::Relaxed);
         live.embedded.finish_with(pchild);
         live.embedded.preload();
+    }
+}
+
+/// This child is told to end at once (`stop`, `restart`): its requests are given up, because httpd would wait for
+/// them, and kill the child after 10 s. Safe in a signal handler: it only reads pointers and stores flags.
+pub(crate) fn child_stops() {
+    if let Some(live) = live::get() {
+        live.groups.iter().for_each(|group| group.board.close());
     }
 }
 

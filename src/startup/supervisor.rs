@@ -86,7 +86,8 @@ fn kept(main: Server<'_>) -> Option<&'static mut Kept> {
     process::kept::<Kept>(main, KEY)
 }
 
-/// Tells the supervisor the configuration, starting it if there is none. Returns each group's scoreboard.
+/// Tells the supervisor the configuration, starting it if there is none. Returns each group's scoreboard, and
+/// what children hold as long as they live: the supervisor sees from it when the last one of them is gone.
 ///
 /// # Errors
 /// A sentence; httpd must not start then.
@@ -95,10 +96,10 @@ pub(super) fn apply(
     pconf: Pool<'_>,
     groups: &[Group],
     engine: &OwnedFd,
-) -> Result<Vec<Board>, String> {
+) -> Result<(Vec<Board>, Option<OwnedFd>), String> {
     let note = process::kept::<Note>(main, NOTE_KEY);
     if groups.is_empty() && kept(main).is_none() && note.is_none() {
-        return Ok(Vec::new());
+        return Ok((Vec::new(), None));
     }
     let kept = match kept(main) {
         Some(kept) => kept,
@@ -123,14 +124,15 @@ pub(super) fn apply(
     kept.engine = Some(engine.try_clone().map_err(|error| error.to_string())?);
     kept.patience_ms = groups.iter().map(|group| group.config.shutdown_timeout_ms).max().unwrap_or(0);
     let boards = kept.boards_for(groups).map_err(|error| format!("no shared memory for a scoreboard: {error}"))?;
-    kept.said = say(main, kept, groups)?;
+    let (children, presence) = wsgi_sys::fd::pipe().map_err(|error| error.to_string())?;
+    kept.said = say(main, kept, groups, children)?;
     if !groups.is_empty() && (kept.pid == 0 || kept.tell_all().is_err()) {
         kept.start_patiently(main)?;
     }
     kept.note(main);
     kept.watch_all(pconf);
     process::at_cleanup(pconf, end);
-    Ok(boards)
+    Ok((boards, Some(presence)))
 }
 
 /// The supervisor that another version of this module has left in this httpd.
@@ -332,7 +334,7 @@ impl Kept {
 }
 
 /// The messages of this configuration.
-fn say(main: Server<'_>, kept: &Kept, groups: &[Group]) -> Result<Vec<Said>, String> {
+fn say(main: Server<'_>, kept: &Kept, groups: &[Group], children: OwnedFd) -> Result<Vec<Said>, String> {
     let (log, message) = begin(main)?;
     let mut all = vec![Said { message, fds: vec![log] }];
     for (group, board) in groups.iter().zip(&kept.boards) {
@@ -343,7 +345,7 @@ fn say(main: Server<'_>, kept: &Kept, groups: &[Group]) -> Result<Vec<Said>, Str
             fds: vec![memory, error_log(group.log)?],
         });
     }
-    all.push(Said { message: encode(&ParentMessage::Commit)?, fds: Vec::new() });
+    all.push(Said { message: encode(&ParentMessage::Commit)?, fds: vec![children] });
     Ok(all)
 }
 

@@ -40,6 +40,15 @@ pub fn duplicate(fd: BorrowedFd<'_>, least: RawFd) -> io::Result<OwnedFd> {
     Ok(own(new))
 }
 
+/// Makes standard output and standard error copies of `fd`.
+pub fn replace_output(fd: BorrowedFd<'_>) -> io::Result<()> {
+    for number in [1, 2] {
+        // SAFETY: takes its arguments by value; nothing owns the numbers of the standard streams.
+        cvt(unsafe { libc::dup2(fd.as_raw_fd(), number) })?;
+    }
+    Ok(())
+}
+
 /// A pipe: reading end, writing end.
 pub fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     let mut ends = [0; 2];

@@ -29,9 +29,9 @@ pub enum ParentMessage {
     },
     /// A process group of the configuration. Two descriptors: its scoreboard, its error log.
     Pool(Box<PoolConfig>),
-    /// The configuration is complete. A pool that it does not name serves on until the pool of the same name
-    /// that takes its place is ready, and a little longer for children of the old configuration; then it is
-    /// drained. A configuration without any pool lets the supervisor end when all of them are drained.
+    /// The configuration is complete. One descriptor: the reading end of a pipe whose writing end the children of
+    /// this configuration hold. A pool that the configuration does not name serves on until the pool of the same
+    /// name that takes its place is ready, and until all children that know it are gone; then it is drained. A configuration without any pool lets the supervisor end when all of them are drained.
     Commit,
     /// Stop everything: drain up to each pool's shutdown timeout, then exit. End of file means the same.
     Stop,

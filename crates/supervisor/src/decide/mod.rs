@@ -7,7 +7,8 @@
 //! configuration is an old one or when it asked to be replaced.
 //!
 //! A pool that the configuration does not name any more serves on until the pool of its name that follows
-//! it, if there is one, is ready, and a little longer for children of the old configuration; then it drains.
+//! it, if there is one, is ready, and until the children of the old configuration are gone, but for a little while at
+//! least; then it drains.
 
 #[cfg(test)]
 mod histories;
@@ -88,6 +89,8 @@ pub enum Event {
     InFlight { process: ProcessId, count: u32 },
     /// How many requests wait for a pool that is leaving.
     Waiting { pool: PoolId, count: u32 },
+    /// Whether children of a configuration that names the pool are left.
+    Held { pool: PoolId, held: bool },
     /// The process has ended. `diagnosis` is the cause as far as one can be read from what it wrote.
     Exited { process: ProcessId, ended: Ended, in_flight: u32, diagnosis: String },
     /// Time has passed.
@@ -221,6 +224,11 @@ pub fn decide(state: &mut State, event: Event, now: Millis) -> Vec<Action> {
         Event::Waiting { pool, count } => {
             if let Some(found) = state.pools.get_mut(&pool) {
                 found.waiting(count);
+            }
+        }
+        Event::Held { pool, held } => {
+            if let Some(found) = state.pools.get_mut(&pool) {
+                found.hold(held);
             }
         }
         Event::Stop { why } => stop(state, why, now, &mut actions),

@@ -30,6 +30,8 @@ pub struct Pool {
     unnamed: bool,
     /// When it may end, once that is known.
     let_go_at: Option<Millis>,
+    /// Children that may still send it requests are left.
+    held: bool,
     /// Requests that wait for one of its request threads, when they were last counted.
     waiting: u32,
     /// It takes no more requests, or everything is being stopped.
@@ -86,7 +88,7 @@ impl Pool {
 
     /// It is about to end: requests that wait for it are counted.
     pub fn is_leaving(&self) -> bool {
-        self.unnamed && !self.over && self.let_go_at.is_some()
+        self.unnamed && !self.over && !self.held && self.let_go_at.is_some()
     }
 
     /// In no configuration any more.
@@ -162,15 +164,20 @@ impl Pool {
         self.waiting = count;
     }
 
+    /// Children that may still send it requests are left, or are not.
+    pub(super) fn hold(&mut self, held: bool) {
+        self.held = held;
+    }
+
     /// Ends a pool that is in no configuration any more, some time after it is not `awaited` that a
-    /// successor is ready, and not while requests wait for it (but for graceful-timeout at most).
+    /// successor is ready, not while old children are left, and not while requests wait for it (but for graceful-timeout at most).
     pub(super) fn let_go(&mut self, awaited: bool, now: Millis, out: &mut Out<'_>) {
         if !self.unnamed || self.over || (awaited && self.let_go_at.is_none()) {
             return;
         }
         let at = *self.let_go_at.get_or_insert(now + LINGER);
         let limit = self.rules.graceful_timeout;
-        if now >= at && (self.waiting == 0 || (limit > 0 && now >= at + limit)) {
+        if !self.held && now >= at && (self.waiting == 0 || (limit > 0 && now >= at + limit)) {
             self.remove(now, out);
         }
     }
@@ -274,6 +281,7 @@ impl Pool {
             Event::Configured { .. }
             | Event::Adopted { .. }
             | Event::Waiting { .. }
+            | Event::Held { .. }
             | Event::Tick
             | Event::Stop { .. } => {}
         }

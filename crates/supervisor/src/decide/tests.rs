@@ -439,3 +439,18 @@ fn with_few_slots_a_graceful_restart_moves_in_steps() {
     world.ready(rest[0]);
     assert!(world.has(&Action::MarkDraining { process: old[1] }));
 }
+
+#[test]
+fn a_pool_without_a_name_serves_as_long_as_there_are_children_that_know_it() {
+    let mut world = World::default();
+    let old = world.configure(1);
+    world.ready(old[0]);
+    world.event(Event::Configured { pools: vec![] });
+    world.event(Event::Held { pool: POOL, held: true });
+    for hour in 1..10 {
+        world.at(hour * 3_600_000);
+        assert!(world.last.is_empty() && world.state.leaving().is_empty() && world.state.deadline().is_none());
+    }
+    world.event(Event::Held { pool: POOL, held: false });
+    assert!(world.has(&Action::MarkDraining { process: old[0] }));
+}

@@ -33,6 +33,12 @@ struct PoolEntry {
     log: Log,
 }
 
+/// The children of one configuration: httpd's parent and they hold the writing end of a pipe.
+struct Holder {
+    pipe: OwnedFd,
+    pools: Vec<PoolId>,
+}
+
 /// The descriptors that the supervisor starts with.
 #[derive(Debug)]
 pub struct Given {
@@ -62,6 +68,8 @@ pub struct Shell {
     signals: OwnedFd,
     log: Log,
     pending: Option<parent::Pending>,
+    /// Configurations of which children are left, by number.
+    holders: BTreeMap<u64, Holder>,
     parent_pid: i32,
     /// Readable when httpd's parent has ended.
     parent_watch: Option<OwnedFd>,
@@ -78,6 +86,8 @@ enum Source {
     Parent,
     ParentWatch,
     Children,
+    /// The children of a configuration are gone.
+    Holder(u64),
     Executed(ProcessId),
     Control(ProcessId),
     Output(ProcessId),
@@ -104,6 +114,7 @@ impl Shell {
             signals,
             log: Log::new(errors, crate::decide::level::INFO),
             pending: None,
+            holders: BTreeMap::new(),
             parent_pid: 0,
             parent_watch: None,
             first_ppid: std::os::unix::process::parent_id(),
@@ -138,6 +149,7 @@ impl Shell {
         all.extend(self.children.as_ref().map(|fd| (Source::Children, fd.as_fd(), false)));
         all.extend(self.parent.as_ref().map(|fd| (Source::Parent, fd.as_fd(), false)));
         all.extend(self.parent_watch.as_ref().map(|fd| (Source::ParentWatch, fd.as_fd(), false)));
+        all.extend(self.holders.iter().map(|(number, it)| (Source::Holder(*number), it.pipe.as_fd(), false)));
         for (id, process) in &self.processes {
             all.extend(process.spawned.as_ref().map(|spawned| (Source::Executed(*id), spawned.report(), false)));
             let waiting = process.has_waiting();
@@ -186,6 +198,10 @@ impl Shell {
             Source::Parent => self.hear_parent(),
             Source::ParentWatch => self.parent_is_gone("httpd's parent process has ended"),
             Source::Children => self.hear_children(),
+            Source::Holder(number) => {
+                self.holders.remove(&number);
+                self.tell_who_is_held();
+            }
             Source::Executed(id) => self.executed(id),
             Source::Control(id) => {
                 if writable {

@@ -3,13 +3,14 @@
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
+use wsgi_sys::fd;
 use wsgi_sys::process::{exists, pidfd_open};
 use wsgi_sys::scoreboard::Scoreboard;
 use wsgi_sys::socket::{self, Received};
 use wsgi_wire::control::{MAX_MESSAGE, ParentMessage};
 use wsgi_wire::pool::PoolConfig;
 
-use super::{PoolEntry, Shell};
+use super::{Holder, PoolEntry, Shell};
 use crate::decide::{Event, PoolId, Rules, level};
 use crate::log::Log;
 
@@ -58,6 +59,8 @@ impl Shell {
         match message {
             ParentMessage::Begin { protocol, parent_pid, log_level } => {
                 if let Some(log) = fds.next() {
+                    // The old file must not be held open when it is rotated.
+                    let _ = fd::replace_output(log.as_fd());
                     self.log = Log::new(log, log_level);
                 }
                 if let Some(engine) = fds.next() {
@@ -69,7 +72,7 @@ impl Shell {
                 (Some(pending), Some(board), Some(log)) => pending.pools.push((*config, board, log)),
                 _ => self.refuse("a process group came without its descriptors"),
             },
-            ParentMessage::Commit => self.commit(),
+            ParentMessage::Commit => self.commit(fds.next()),
             ParentMessage::Stop => self.stop("httpd stops"),
         }
     }
@@ -97,7 +100,7 @@ impl Shell {
         }
     }
 
-    fn commit(&mut self) {
+    fn commit(&mut self, children: Option<OwnedFd>) {
         let Some(Pending { pools }) = self.pending.take() else { return };
         if self.state.stopping() {
             return;
@@ -120,8 +123,20 @@ impl Shell {
             }
             named.push((id, rules));
         }
+        if let Some(pipe) = children {
+            let number = self.holders.last_key_value().map_or(0, |(last, _)| last + 1);
+            self.holders.insert(number, Holder { pipe, pools: named.iter().map(|(id, _)| *id).collect() });
+        }
         self.events.push_back(Event::Configured { pools: named });
+        self.tell_who_is_held();
         found.into_iter().for_each(|pool| self.take_over(pool));
+    }
+
+    pub(super) fn tell_who_is_held(&mut self) {
+        for pool in self.pools.keys() {
+            let held = self.holders.values().any(|holder| holder.pools.contains(pool));
+            self.events.push_back(Event::Held { pool: *pool, held });
+        }
     }
 
     /// Returns whether the pool is new here.

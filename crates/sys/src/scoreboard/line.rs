@@ -71,6 +71,9 @@ impl Scoreboard {
                 return Ok(lease);
             }
         }
+        if self.is_closed() {
+            return Err(Refused::Closed);
+        }
         if self.unavailable() {
             return Err(Refused::Unavailable);
         }
@@ -114,7 +117,9 @@ impl Scoreboard {
                 }
             }
             let left = deadline.map_or(BACKSTOP, |deadline| deadline.saturating_duration_since(Instant::now()));
-            let gave_up = if self.unavailable() {
+            let gave_up = if self.is_closed() {
+                Some(Refused::Closed)
+            } else if self.unavailable() {
                 Some(Refused::Unavailable)
             } else if left.is_zero() {
                 Some(Refused::TimedOut)

@@ -19,7 +19,7 @@ mod told;
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::SeqCst};
 
 use crate::memory::Mapping;
 
@@ -140,6 +140,8 @@ pub enum Refused {
     TimedOut,
     /// No process is ready and the last attempt to start one failed.
     Unavailable,
+    /// This child ends ([`Scoreboard::close`]).
+    Closed,
 }
 
 /// A mapped scoreboard.
@@ -147,6 +149,8 @@ pub enum Refused {
 pub struct Scoreboard {
     map: Mapping,
     geometry: Geometry,
+    /// Of this process alone.
+    closed: AtomicBool,
 }
 
 impl Scoreboard {
@@ -156,7 +160,7 @@ impl Scoreboard {
     /// As memfd_create, ftruncate or mmap give them.
     pub fn create(geometry: Geometry) -> io::Result<(OwnedFd, Scoreboard)> {
         let (fd, map) = Mapping::create(c"wsgi-scoreboard", geometry.words())?;
-        let board = Scoreboard { map, geometry };
+        let board = Scoreboard { map, geometry, closed: AtomicBool::new(false) };
         for (at, value) in [(SLOTS_AT, geometry.slots), (LEASES_AT, geometry.leases), (WAITERS_AT, geometry.waiters)] {
             board.word(at).store(value, SeqCst);
         }
@@ -176,7 +180,7 @@ impl Scoreboard {
         if read(MAGIC_AT) != MAGIC || geometry.words() > words.len() {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "not a scoreboard of this version"));
         }
-        Ok(Scoreboard { map, geometry })
+        Ok(Scoreboard { map, geometry, closed: AtomicBool::new(false) })
     }
 
     /// Its sizes.
@@ -280,6 +284,17 @@ impl Scoreboard {
         if fault {
             self.wake_all();
         }
+    }
+
+    /// This process is about to end: nobody in it waits any more. What others do is not affected. Safe in a
+    /// signal handler.
+    pub fn close(&self) {
+        self.closed.store(true, SeqCst);
+    }
+
+    /// Whether [`Scoreboard::close`] was called in this process.
+    pub fn is_closed(&self) -> bool {
+        self.closed.load(SeqCst)
     }
 
     /// No process is ready, and the last attempt to start one failed.
