@@ -31,6 +31,11 @@ void wsgi_log_error(const server_rec *s, int level, const char *text, apr_size_t
     ap_log_error(APLOG_MARK, level, 0, s, "%.*s", (int) len, text);
 }
 
+void wsgi_log_startup(int level, const char *text, apr_size_t len)
+{
+    ap_log_error(APLOG_MARK, level | APLOG_STARTUP, 0, NULL, "%.*s", (int) len, text);
+}
+
 apr_bucket *wsgi_brigade_first(apr_bucket_brigade *bb)
 {
     apr_bucket *b = APR_BRIGADE_FIRST(bb);

@@ -8,6 +8,7 @@
 #include "apr_buckets.h"
 
 void wsgi_log_rerror(const request_rec *r, int level, const char *text, apr_size_t len);
+void wsgi_log_startup(int level, const char *text, apr_size_t len);
 void wsgi_log_error(const server_rec *s, int level, const char *text, apr_size_t len);
 
 apr_bucket *wsgi_brigade_first(apr_bucket_brigade *bb);

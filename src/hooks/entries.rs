@@ -22,6 +22,7 @@ pub(super) unsafe extern "C" fn register_hooks(_p: *mut sys::apr_pool_t) {
     unsafe {
         sys::ap_hook_pre_config(Some(pre_config), ptr::null(), ptr::null(), MIDDLE);
         sys::ap_hook_check_config(Some(check_config), ptr::null(), ptr::null(), MIDDLE);
+        sys::ap_hook_test_config(Some(test_config), ptr::null(), ptr::null(), MIDDLE);
         sys::ap_hook_post_config(Some(post_config), ptr::null(), ptr::null(), MIDDLE);
         sys::ap_hook_monitor(Some(monitor), ptr::null(), ptr::null(), MIDDLE);
         sys::ap_hook_child_init(Some(child_init), ptr::null(), ptr::null(), MIDDLE);
@@ -77,6 +78,14 @@ unsafe extern "C" fn check_config(
     // SAFETY: the contract above.
     let server = unsafe { Server::from_raw(s) };
     guard(FAILED, |panic| server.log(Level::Crit, panic), || if startup::check(server) { 0 } else { FAILED })
+}
+
+/// # Safety
+/// httpd passes its pool and the main server.
+unsafe extern "C" fn test_config(_pconf: *mut sys::apr_pool_t, s: *mut sys::server_rec) {
+    // SAFETY: the contract above.
+    let server = unsafe { Server::from_raw(s) };
+    guard((), |panic| server.log(Level::Crit, panic), || startup::examine(server));
 }
 
 /// # Safety

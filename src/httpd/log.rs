@@ -75,6 +75,14 @@ impl Server<'_> {
     }
 }
 
+/// Writes a line to standard error as httpd writes those of `-t`: without time and place.
+pub(crate) fn say_at_startup(level: Level, text: &str) {
+    for piece in pieces(text.as_bytes(), LONGEST) {
+        // SAFETY: the text is valid for the call.
+        unsafe { sys::wsgi_log_startup(level as i32, piece.as_ptr().cast(), piece.len() as sys::apr_size_t) };
+    }
+}
+
 /// Held while the lines of a record are written.
 static RECORD: Mutex<()> = Mutex::new(());
 

@@ -17,6 +17,13 @@ pub(crate) fn is_rehearsal() -> bool {
     state() == sys::AP_SQ_MS_CREATE_PRE_CONFIG as c_int
 }
 
+/// The configuration is only tested (`-t`), and not dumped in some way.
+pub(crate) fn is_test() -> bool {
+    // SAFETY: takes its argument by value.
+    let mode = unsafe { sys::ap_state_query(sys::AP_SQ_RUN_MODE as c_int) };
+    mode == sys::AP_SQ_RM_CONFIG_TEST as c_int
+}
+
 /// httpd's parent is about to end.
 pub(crate) fn is_exiting() -> bool {
     state() == sys::AP_SQ_MS_EXITING as c_int
@@ -196,10 +203,15 @@ pub(crate) fn environment() -> Vec<CString> {
     std::env::vars_os().filter_map(pair).collect()
 }
 
+/// Whether httpd was started with `-D` and this name.
+pub(crate) fn is_defined(name: &std::ffi::CStr) -> bool {
+    // SAFETY: looks the C string up in a list that is complete before any hook runs.
+    unsafe { sys::ap_exists_config_define(name.as_ptr()) != 0 }
+}
+
 /// Whether this is the only process, started by somebody who looks at it: `httpd -X` or `-DONE_PROCESS`.
 pub(crate) fn is_single() -> bool {
-    // SAFETY: looks the C strings up in a list that is complete before any hook runs.
-    [c"DEBUG", c"ONE_PROCESS"].iter().any(|name| unsafe { sys::ap_exists_config_define(name.as_ptr()) } != 0)
+    [c"DEBUG", c"ONE_PROCESS"].into_iter().any(is_defined)
 }
 
 /// The module's log level of the main server.

@@ -10,6 +10,7 @@
 mod alias;
 mod check;
 mod expand;
+mod mounts;
 mod owner;
 mod permit;
 mod settings;
@@ -21,6 +22,7 @@ use std::borrow::Cow;
 pub use alias::{AliasMatch, Captures, MAX_CAPTURES, match_alias, match_prefix, substitute};
 pub use check::{AcceptPathInfo, BodyLength, FileKind, HandlerFacts, check_request};
 pub use expand::{Facts, Lookup, expand_auth_group, expand_callable, expand_group};
+pub use mounts::{Mount, mounts, oddity};
 pub use owner::{FileOwner, Ownership, check_owner};
 pub use permit::{Target, admit};
 pub use settings::Settings;

@@ -5,6 +5,7 @@
 //! pass, and each restart, starts anything.
 
 mod companions;
+mod doctor;
 mod layers;
 mod pools;
 mod supervisor;
@@ -40,6 +41,17 @@ pub(crate) fn check(main: Server<'_>) -> bool {
             false
         }
     }
+}
+
+/// `apachectl configtest`: looks at what the configuration names, as its users. What it finds are warnings.
+pub(crate) fn examine(main: Server<'_>) {
+    if !process::is_test() {
+        return;
+    }
+    let Some(reading) = live::reading() else { return };
+    // Errors have been told by `check`.
+    let Ok(pools) = plan(main).and_then(|plan| pools::build(main, &plan.sole, &plan.preloads)) else { return };
+    doctor::examine(main, &reading.global, pools);
 }
 
 fn plan(main: Server<'_>) -> Result<Plan, Vec<String>> {

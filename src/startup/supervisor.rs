@@ -168,8 +168,15 @@ fn new() -> io::Result<Kept> {
     })
 }
 
-/// The identity that is enough for all groups; `None` when they need several, and so root.
+/// The identity that is enough for all groups; `None` when they need several, or what only root may do, and so root.
 fn least_ids(groups: &[Group]) -> Option<Ids> {
+    let needs_root = |group: &Group| {
+        let config = &group.config;
+        config.chroot.is_some() || config.cpu_priority.is_some_and(|priority| priority < 0)
+    };
+    if groups.iter().any(needs_root) {
+        return None;
+    }
     let mut all = groups.iter().map(|group| group.config.identity.as_ref());
     let first = all.next()??;
     let same = all.all(|other| {
@@ -313,8 +320,8 @@ impl Kept {
             descriptors,
             session: true,
             ids: self.ids.clone(),
-            umask: None,
             directory: Some(c"/".into()),
+            ..Program::default()
         };
         self.pid = spawn(&program).and_then(wsgi_sys::process::Spawned::wait_executed).map_err(failed)?;
         self.control = Some(ours);

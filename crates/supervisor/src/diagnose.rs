@@ -1,9 +1,11 @@
 //! Why a daemon process could not start, in words that say what to change: a walk along the path as the
 //! pool's user would take it, a look at the virtual environment, and the well-known last words of Python.
+//! The doctor asks the same questions before anything is started.
 
-use std::fs::{self, Metadata};
-use std::os::unix::fs::MetadataExt;
-use std::path::{Component, Path, PathBuf};
+mod venv;
+mod walk;
+
+use std::path::{Path, PathBuf};
 
 use wsgi_sys::process::{Ids, Step};
 use wsgi_wire::control::Exit;
@@ -11,125 +13,35 @@ use wsgi_wire::pool::PoolConfig;
 
 use crate::decide::Ended;
 
-/// Most links that are followed, as in the kernel.
-const MAX_LINKS: u32 = 40;
+pub use venv::{base_is_gone, version_differs};
+pub use walk::{Right, Walker, quoted};
 
-/// A right to a file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Right {
-    /// Reading.
-    Read = 4,
-    /// Executing; of a directory: reaching what is in it.
-    Execute = 1,
+/// What is wrong, as a clause, and what ends it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// What is wrong.
+    pub what: String,
+    /// A command for a shell.
+    pub mend: Option<String>,
 }
 
-/// Whether the mode bits give `ids` the right. Access control lists are not looked at.
-fn allows(found: &Metadata, ids: &Ids, right: Right) -> bool {
-    let shift = if found.uid() == ids.uid {
-        6
-    } else if found.gid() == ids.gid || ids.groups.contains(&found.gid()) {
-        3
-    } else {
-        0
-    };
-    (found.mode() >> shift) & (right as u32) != 0
-}
-
-fn owner(found: &Metadata) -> String {
-    format!("owner {}, group {}, mode {:04o}", found.uid(), found.gid(), found.mode() & 0o7777)
-}
-
-/// Walks `path` as `ids` would; says what stops at which component. `user` is the name for the message.
-pub fn walk(path: &Path, ids: &Ids, user: &str, right: Right) -> Result<(), String> {
-    let mut links = 0;
-    let mut at = PathBuf::from("/");
-    let mut left: Vec<PathBuf> = parts(path);
-    while let Some(part) = left.pop() {
-        let here = fs::symlink_metadata(&at).map_err(|error| format!("{}: {error}", at.display()))?;
-        if !here.is_dir() {
-            return Err(format!("{} is not a directory", at.display()));
-        }
-        if !allows(&here, ids, Right::Execute) {
-            let place = at.display();
-            return Err(format!("user \"{user}\" may not enter the directory {place} ({})", owner(&here)));
-        }
-        if part.as_os_str() == ".." {
-            at.pop();
-            continue;
-        }
-        let next = at.join(part);
-        let found = fs::symlink_metadata(&next).map_err(|error| missing(&next, path, &error))?;
-        if !found.is_symlink() {
-            at = next;
-            continue;
-        }
-        links += 1;
-        if links > MAX_LINKS {
-            return Err(format!("{} leads through too many symbolic links", path.display()));
-        }
-        let target = fs::read_link(&next).map_err(|error| format!("{}: {error}", next.display()))?;
-        if !at.join(&target).exists()
-            && fs::metadata(&next).is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)
-        {
-            let (next, target) = (next.display(), target.display());
-            return Err(format!("{next} is a symbolic link to {target}, which does not exist{}", base_gone(path)));
-        }
-        if target.is_absolute() {
-            at = PathBuf::from("/");
-        }
-        left.extend(parts(&target));
+impl Problem {
+    /// A problem that no single command ends.
+    pub fn new(what: impl Into<String>) -> Problem {
+        Problem { what: what.into(), mend: None }
     }
-    let found = fs::symlink_metadata(&at).map_err(|error| missing(&at, path, &error))?;
-    if found.is_dir() && right == Right::Execute {
-        return Err(format!("{} is a directory, not a program", at.display()));
-    }
-    if !allows(&found, ids, right) {
-        let (verb, place) = (if right == Right::Read { "read" } else { "execute" }, at.display());
-        return Err(format!("user \"{user}\" may not {verb} {place} ({})", owner(&found)));
-    }
-    Ok(())
-}
 
-/// The components, last one first.
-fn parts(path: &Path) -> Vec<PathBuf> {
-    let normal = path.components().filter_map(|part| match part {
-        Component::Normal(name) => Some(PathBuf::from(name)),
-        Component::ParentDir => Some(PathBuf::from("..")),
-        Component::RootDir | Component::CurDir | Component::Prefix(_) => None,
-    });
-    let mut parts: Vec<PathBuf> = normal.collect();
-    parts.reverse();
-    parts
-}
-
-fn missing(at: &Path, whole: &Path, error: &std::io::Error) -> String {
-    let tried = if at == whole { String::new() } else { format!(", on the way to {}", whole.display()) };
-    match error.kind() {
-        std::io::ErrorKind::NotFound => format!("{} does not exist{tried}", at.display()),
-        _ => format!("{}: {error}{tried}", at.display()),
+    /// A problem that `mend` ends.
+    pub fn with(what: impl Into<String>, mend: impl Into<String>) -> Problem {
+        Problem { what: what.into(), mend: Some(mend.into()) }
     }
 }
 
-fn base_gone(path: &Path) -> &'static str {
-    match path.parent().and_then(Path::parent).map(|root| root.join("pyvenv.cfg").exists()) {
-        Some(true) => {
-            "; the Python that this virtual environment was made from is gone (removed or upgraded): make the environment anew"
-        }
-        _ => "",
+impl std::fmt::Display for Problem {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str(&self.what)?;
+        self.mend.as_ref().map_or(Ok(()), |mend| write!(out, "; to mend it: {mend}"))
     }
-}
-
-/// What is wrong with the virtual environment around `python`, if it is in one and something is.
-fn environment(python: &Path) -> Option<String> {
-    let file = python.parent()?.parent()?.join("pyvenv.cfg");
-    let text = fs::read_to_string(&file).ok()?;
-    let home = text.lines().find_map(|line| line.split_once('=').filter(|(key, _)| key.trim() == "home"))?.1.trim();
-    (!Path::new(home).is_dir()).then(|| {
-        format!(
-            "{} names home = {home}, which does not exist: the Python that this virtual environment was made from is gone; make the environment anew",
-            file.display()
-        )
-    })
 }
 
 /// The identity that a pool's processes have.
@@ -145,33 +57,73 @@ pub fn identity(config: &PoolConfig) -> (Ids, String) {
     }
 }
 
+/// Who walks, seen from outside of the pool's root directory.
+pub fn walker(config: &PoolConfig) -> Walker {
+    let (ids, user) = identity(config);
+    Walker { root: config.chroot.as_ref().map_or_else(|| PathBuf::from("/"), PathBuf::from), ids, user }
+}
+
 /// Why a step between fork and exec failed.
 pub fn step(config: &PoolConfig, step: Step, error: &std::io::Error) -> String {
-    let (ids, user) = identity(config);
+    let walker = walker(config);
     match step {
-        Step::Exec => {
-            let python = Path::new(&config.python);
-            let wrong = walk(python, &ids, &user, Right::Execute);
-            wrong.err().unwrap_or_else(|| no_exec(python, error))
-        }
+        Step::Exec => match walker.walk(Path::new(&config.python), Right::Execute) {
+            Err(problem) => problem.to_string(),
+            Ok(()) => no_exec(config, error),
+        },
         Step::Directory => {
             let (home, option) = working_directory(config);
-            let wrong = walk(Path::new(&home), &ids, &user, Right::Read).err();
-            let why = wrong.unwrap_or_else(|| error.to_string());
+            let wrong = walker.walk(Path::new(&home), Right::Enter).err();
+            let why = wrong.map_or_else(|| error.to_string(), |problem| problem.to_string());
             format!("cannot change to the directory {home} ({option}): {why}")
         }
         Step::User | Step::Group | Step::Groups => {
-            format!("cannot become user \"{user}\" ({}): {error}", step.name())
+            format!("cannot become user \"{}\" ({}): {error}", walker.user, step.name())
         }
-        Step::Session | Step::Descriptors => format!("{}: {error}", step.name()),
+        Step::Chroot => {
+            let root = config.chroot.as_deref().unwrap_or_default();
+            format!("cannot make {root} the root directory (chroot=): {error}")
+        }
+        _ => format!("{}: {error}", step.name()),
     }
 }
 
-fn no_exec(python: &Path, error: &std::io::Error) -> String {
+/// That the process `pid` starts without what an option asks for.
+pub fn went_without(config: &PoolConfig, pid: i32, step: Step, error: &std::io::Error) -> String {
+    let option = match step {
+        Step::Priority => format!("cpu-priority={}", config.cpu_priority.unwrap_or(0)),
+        Step::CpuLimit => format!("cpu-time-limit={}", config.cpu_time_limit),
+        Step::DataLimit => format!("memory-limit={}", config.memory_limit),
+        Step::AddressSpaceLimit => format!("virtual-memory-limit={}", config.virtual_memory_limit),
+        _ => step.name().to_owned(),
+    };
+    let why = match (step, error.raw_os_error()) {
+        (Step::Priority, Some(libc::EACCES | libc::EPERM)) => {
+            "; only root may raise the priority, and httpd was not started as root (or SELinux forbids it)"
+        }
+        (Step::Priority, _) => "",
+        (_, Some(libc::EPERM)) => {
+            "; it is above the hard limit that httpd itself has (ulimit -H), which only root may raise"
+        }
+        (_, Some(libc::EACCES)) => "; SELinux forbids it until: setsebool -P httpd_setrlimit on",
+        _ => "",
+    };
+    let (name, place, call) = (&config.name, &config.defined_at, step.name());
+    format!(
+        "process group \"{name}\" (defined at {place}): process {pid} runs without {option}: {call} failed: {error}{why}"
+    )
+}
+
+/// Why a program that may be executed cannot be.
+pub fn no_exec(config: &PoolConfig, error: &std::io::Error) -> String {
+    let python = Path::new(&config.python);
     match error.raw_os_error() {
         Some(libc::ENOEXEC) => "the file is not a program for this machine".to_owned(),
         Some(libc::ENOENT) => {
-            format!("{} is there, but the loader or interpreter that it names is not", python.display())
+            let inside = config.chroot.as_ref().map_or(String::new(), |root| {
+                format!(": the root directory is {root} (chroot=), and all that Python needs must lie in it")
+            });
+            format!("{} is there, but the loader or interpreter that it names is not{inside}", python.display())
         }
         Some(libc::EACCES) => format!(
             "{error}, though the file modes allow it: look at mount options (noexec), access control lists, SELinux or AppArmor"
@@ -222,16 +174,36 @@ pub fn early_exit(config: &PoolConfig, ended: Ended, said: &[String], last: &str
         };
         return format!("{what} ({ended}); it wrote:\n{}\n-- end of its output", said.join("\n"));
     }
+    let limit = memory_limit(config);
+    if let Some(limit) = limit.as_ref().filter(|_| is_short_of_memory(ended, said)) {
+        return format!("{stop} ({ended}): {limit}");
+    }
     if let Some((_, hint)) = KNOWN.iter().find(|(words, _)| said.iter().any(|line| line.contains(words))) {
         return format!("{stop} ({ended}): {hint}");
     }
-    if let Some(wrong) = environment(Path::new(&config.python)) {
+    let base = config.chroot.is_none().then(|| base_is_gone(Path::new(&config.python))).flatten();
+    if let Some(wrong) = base {
         return format!("{stop} ({ended}): {wrong}");
     }
+    let perhaps = limit.map_or_else(String::new, |limit| format!(" ({limit})"));
     match last {
-        "" => format!("{stop} ({ended}) and wrote nothing"),
-        last => format!("{stop} ({ended}); its last words: {last}"),
+        "" => format!("{stop} ({ended}) and wrote nothing{perhaps}"),
+        last => format!("{stop} ({ended}); its last words: {last}{perhaps}"),
     }
+}
+
+/// The limit of memory that may have been met.
+fn memory_limit(config: &PoolConfig) -> Option<String> {
+    let limits = [("memory-limit", config.memory_limit), ("virtual-memory-limit", config.virtual_memory_limit)];
+    let (option, limit) = limits.into_iter().filter(|(_, limit)| *limit > 0).min_by_key(|(_, limit)| *limit)?;
+    Some(format!("{option}={limit} bytes may be too little for Python and the application"))
+}
+
+/// Whether an end looks like one for lack of memory.
+fn is_short_of_memory(ended: Ended, said: &[String]) -> bool {
+    const WORDS: [&str; 4] = ["MemoryError", "memory allocation", "Cannot allocate memory", "failed to map segment"];
+    matches!(ended, Ended::Signal(libc::SIGSEGV | libc::SIGABRT | libc::SIGKILL | libc::SIGBUS))
+        || said.iter().any(|line| WORDS.iter().any(|words| line.contains(words)))
 }
 
 #[cfg(test)]

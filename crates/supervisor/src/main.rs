@@ -4,10 +4,13 @@
 //! 0 is /dev/null; 1 and 2 are the error log; 3 the control socket; 4 the receiving end of the socket on
 //! which httpd's children send connections; 5 the engine's file. It ends when the parent says so, closes
 //! the socket or dies, and leaves no process behind.
+//!
+//! With the argument `--doctor` it is something else: it looks at process groups before they are started ([`doctor`]).
 #![forbid(unsafe_code)]
 
 mod decide;
 mod diagnose;
+mod doctor;
 #[cfg(test)]
 mod example;
 mod lines;
@@ -38,6 +41,9 @@ fn prepare() -> io::Result<shell::Given> {
 }
 
 fn main() -> ExitCode {
+    if std::env::args_os().nth(1).is_some_and(|argument| argument == wsgi_wire::doctor::DOCTOR) {
+        return doctor::main();
+    }
     match prepare() {
         Ok(given) => {
             shell::Shell::new(given).run();

@@ -76,9 +76,8 @@ fn the_parent_s_death_is_seen_though_its_socket_stays_open() {
         environment: Vec::new(),
         descriptors: Vec::new(),
         session: true,
-        ids: None,
-        umask: None,
         directory: None,
+        ..Program::default()
     };
     httpd.parent_pid = spawn(&program).and_then(wsgi_sys::process::Spawned::wait_executed).expect("sleep");
     httpd.configure();

@@ -3,6 +3,7 @@
 //! One file a subject. Everything is safe to call from outside; each unsafe block says why it is.
 //! Callers: the httpd module, the supervisor, the engine.
 
+pub mod access;
 pub mod clock;
 pub mod fd;
 mod futex;

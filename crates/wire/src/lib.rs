@@ -11,6 +11,7 @@
 pub mod boot;
 pub mod bytes;
 pub mod control;
+pub mod doctor;
 pub mod frame;
 pub mod host;
 pub mod keys;

@@ -157,6 +157,28 @@ pub struct PoolConfig {
     pub apache_version: (u32, u32, u32),
 }
 
+impl PoolConfig {
+    /// A path of the host as the group's processes know it: below `chroot`, or as it is. `None`: it lies outside.
+    pub fn inside<'p>(&self, path: &'p [u8]) -> Option<&'p [u8]> {
+        match &self.chroot {
+            Some(root) => inside(root.as_bytes(), path),
+            None => Some(path),
+        }
+    }
+}
+
+/// What `path` is called inside of the root directory `root`; `None` when it lies outside. Both are absolute; links
+/// are not looked at, as mod_wsgi does not.
+pub fn inside<'p>(root: &[u8], path: &'p [u8]) -> Option<&'p [u8]> {
+    let end = root.iter().rposition(|byte| *byte != b'/').map_or(0, |last| last + 1);
+    let rest = path.strip_prefix(&root[..end])?;
+    match rest.first() {
+        Some(b'/') => Some(rest),
+        None => Some(b"/"),
+        Some(_) => None,
+    }
+}
+
 /// First message on a daemon process's control socket.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DaemonConfig {
@@ -201,4 +223,24 @@ pub struct EmbedConfig {
     pub preload: Vec<Preload>,
     /// Leave out atexit functions and finalisation at the end (`WSGIDestroyInterpreter Off`).
     pub keep_interpreters: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_inside_of_a_root_lose_it() {
+        let cases: &[(&str, &str, Option<&str>)] = &[
+            ("/srv/jail", "/srv/jail/app/x.wsgi", Some("/app/x.wsgi")),
+            ("/srv/jail/", "/srv/jail/app", Some("/app")),
+            ("/srv/jail", "/srv/jail", Some("/")),
+            ("/srv/jail", "/srv/jailed/x", None),
+            ("/srv/jail", "/srv", None),
+            ("/", "/srv/x", Some("/srv/x")),
+        ];
+        for (root, path, expected) in cases {
+            assert_eq!(inside(root.as_bytes(), path.as_bytes()), expected.map(str::as_bytes), "{root} {path}");
+        }
+    }
 }

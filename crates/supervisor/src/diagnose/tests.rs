@@ -1,7 +1,8 @@
 //! Tests of the walk and of the known last words, in a directory tree made for each test.
 
 use super::*;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 
 struct Tree(PathBuf);
 
@@ -28,9 +29,16 @@ impl Tree {
         self.mode(name, mode);
     }
 
+    fn walker(groups: Vec<u32>) -> Walker {
+        let ids = Ids { uid: 4_000_000, gid: 4_000_000, groups };
+        Walker { root: PathBuf::from("/"), ids, user: "web".to_owned() }
+    }
+
     fn walk(&self, name: &str) -> String {
-        let stranger = Ids { uid: 4_000_000, gid: 4_000_000, groups: Vec::new() };
-        walk(&self.path(name), &stranger, "web", Right::Execute).err().unwrap_or_default()
+        Self::walker(Vec::new())
+            .walk(&self.path(name), Right::Execute)
+            .err()
+            .map_or_else(String::new, |it| it.to_string())
     }
 }
 
@@ -60,7 +68,7 @@ fn the_first_obstacle_is_named() {
     tree.mode("venv", 0o750);
     let said = tree.walk("venv/bin/python");
     assert!(said.starts_with(&format!("user \"web\" may not enter the directory {} (owner", at("venv"))), "{said}");
-    assert!(said.ends_with("mode 0750)"), "{said}");
+    assert!(said.ends_with(&format!("mode 0750); to mend it: chmod o+x {}", at("venv"))), "{said}");
 }
 
 #[test]
@@ -68,9 +76,85 @@ fn a_group_s_rights_count() {
     let tree = Tree::new("group");
     tree.mode("venv/bin/python", 0o710);
     let gid = fs::metadata(tree.path("venv/bin/python")).expect("stat").gid();
-    let ids = Ids { uid: 4_000_000, gid: 4_000_000, groups: vec![gid] };
-    assert_eq!(walk(&tree.path("venv/bin/python"), &ids, "web", Right::Execute), Ok(()));
-    assert!(walk(&tree.path("venv/bin/python"), &ids, "web", Right::Read).is_err());
+    let walker = Tree::walker(vec![gid]);
+    assert_eq!(walker.walk(&tree.path("venv/bin/python"), Right::Execute), Ok(()));
+    let problem = walker.walk(&tree.path("venv/bin/python"), Right::Read).expect_err("no right to read");
+    assert!(problem.mend.expect("a command").starts_with("chmod g+r /"));
+}
+
+#[test]
+fn directories_and_files_are_told_apart() {
+    let tree = Tree::new("kinds");
+    let walker = Tree::walker(Vec::new());
+    let what = |name: &str, right| walker.walk(&tree.path(name), right).map_err(|problem| problem.what);
+    let at = |name: &str| tree.path(name).display().to_string();
+    assert_eq!(what("venv", Right::Enter), Ok(()));
+    assert_eq!(what("venv", Right::Read), Err(format!("{} is a directory, not a file", at("venv"))));
+    assert_eq!(what("venv/bin/python", Right::Enter), Err(format!("{} is not a directory", at("venv/bin/python"))));
+    tree.mode("venv", 0o711);
+    assert_eq!(what("venv", Right::Enter), Ok(()));
+    assert!(what("venv", Right::List).expect_err("no right to read").contains("may not read the directory"));
+}
+
+#[test]
+fn paths_begin_at_the_root_directory_of_the_pool() {
+    let tree = Tree::new("root");
+    symlink("/venv/bin/python", tree.path("py")).expect("link");
+    symlink("/no/such", tree.path("lost")).expect("link");
+    let walker = Walker { root: tree.0.clone(), ..Tree::walker(Vec::new()) };
+    assert_eq!(walker.walk(Path::new("/py"), Right::Execute), Ok(()));
+    assert_eq!(walker.walk(Path::new("/../../venv/../py"), Right::Execute), Ok(()));
+    let root = tree.0.display();
+    let problem = walker.walk(Path::new("/usr/bin/python"), Right::Execute).expect_err("not in there");
+    assert_eq!(problem.what, format!("/usr in {root} does not exist, on the way to /usr/bin/python"));
+    let problem = walker.walk(Path::new("/lost"), Right::Execute).expect_err("dangling");
+    assert_eq!(problem.what, format!("/lost in {root} is a symbolic link to /no/such, which does not exist"));
+}
+
+#[test]
+fn a_command_takes_a_path_for_one_word() {
+    assert_eq!(quoted(Path::new("/srv/x_1.2-3")), "/srv/x_1.2-3");
+    assert_eq!(quoted(Path::new("/srv/my site")), "'/srv/my site'");
+    assert_eq!(quoted(Path::new("/srv/it's")), "'/srv/it'\\''s'");
+}
+
+#[test]
+fn a_virtual_environment_remembers_its_python() {
+    let tree = Tree::new("version");
+    let python = tree.path("venv/bin/python");
+    assert_eq!(version_differs(&python, (3, 11)), None);
+    fs::write(tree.path("venv/pyvenv.cfg"), "home = /usr/bin\nversion = 3.9.2\n").expect("file");
+    assert_eq!(version_differs(&python, (3, 9)), None);
+    let problem = version_differs(&python, (3, 13)).expect("another one");
+    assert!(problem.what.contains("was made by Python 3.9.2, and its Python is 3.13 now"), "{problem}");
+    fs::write(tree.path("venv/pyvenv.cfg"), "version_info = 3.12.0.final.0\n").expect("file");
+    assert!(version_differs(&python, (3, 13)).is_some() && version_differs(&python, (3, 12)).is_none());
+    assert_eq!(base_is_gone(&python), None);
+}
+
+#[test]
+fn what_a_process_goes_without_is_told_with_option_and_cause() {
+    let mut config = crate::example::pool();
+    (config.cpu_priority, config.memory_limit) = (Some(-5), 4096);
+    let text = |step, errno| went_without(&config, 12, step, &std::io::Error::from_raw_os_error(errno));
+    let told = text(Step::Priority, libc::EACCES);
+    assert!(
+        told.starts_with("process group \"site\" (defined at httpd.conf:3): process 12 runs without cpu-priority=-5"),
+        "{told}"
+    );
+    assert!(told.contains("only root may raise the priority"), "{told}");
+    assert!(text(Step::DataLimit, libc::EPERM).contains("without memory-limit=4096: setrlimit(RLIMIT_DATA) failed"));
+    assert!(text(Step::DataLimit, libc::EACCES).contains("httpd_setrlimit"));
+}
+
+#[test]
+fn a_memory_limit_is_suspected() {
+    let mut config = crate::example::pool();
+    config.virtual_memory_limit = 1 << 20;
+    let text = early_exit(&config, Ended::Signal(11), &[], "");
+    assert!(text.contains("virtual-memory-limit=1048576 bytes may be too little"), "{text}");
+    let said = ["MemoryError".to_owned()];
+    assert!(early_exit(&config, Ended::Status(1), &said, "MemoryError").contains("may be too little"));
 }
 
 #[test]
@@ -86,7 +170,7 @@ fn links_are_followed_and_dangling_ones_named() {
         format!("{old} is a symbolic link to /no/such/python3.9, which does not exist")
     );
     fs::write(tree.path("venv/pyvenv.cfg"), "home = /no/such\n").expect("file");
-    assert!(tree.walk("venv/bin/old").ends_with("make the environment anew"));
+    assert!(tree.walk("venv/bin/old").contains("; to mend it: python3 -m venv --clear "));
     symlink("loop", tree.path("venv/bin/loop")).expect("link");
     assert!(tree.walk("venv/bin/loop").contains("too many symbolic links"), "{}", tree.walk("venv/bin/loop"));
 }

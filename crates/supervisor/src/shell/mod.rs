@@ -5,7 +5,7 @@ mod actions;
 mod inherited;
 mod parent;
 mod process;
-mod start;
+pub(crate) mod start;
 mod watch;
 
 use std::collections::{BTreeMap, VecDeque};

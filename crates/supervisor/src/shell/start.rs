@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
-use wsgi_sys::process::{Ids, Program, Spawned, spawn};
+use wsgi_sys::process::{Ids, Limit, Program, Resource, Spawned, spawn};
 use wsgi_sys::socket::{self, Kind};
 use wsgi_sys::{fd, user};
 use wsgi_wire::boot::BOOT;
@@ -37,7 +37,7 @@ pub fn start(config: &PoolConfig, parent_pid: i32, engine: BorrowedFd<'_>) -> Re
     let null = File::open("/dev/null").map_err(|error| format!("/dev/null: {error}"))?;
     let program = Program {
         path: text(&config.python, "the path of Python")?,
-        arguments: arguments(config)?,
+        arguments: arguments(config, BOOT)?,
         environment: environment(config)?,
         descriptors: vec![
             (0, null.as_fd()),
@@ -47,6 +47,9 @@ pub fn start(config: &PoolConfig, parent_pid: i32, engine: BorrowedFd<'_>) -> Re
             (4, engine),
         ],
         session: true,
+        priority: config.cpu_priority.filter(|priority| *priority != 0),
+        limits: limits(config),
+        chroot: config.chroot.as_deref().map(|root| text(root, "chroot=")).transpose()?,
         ids,
         umask: config.umask,
         directory: Some(text(&diagnose::working_directory(config).0, "home=")?),
@@ -106,23 +109,41 @@ fn greet(config: &PoolConfig, parent_pid: i32, control: BorrowedFd<'_>) -> Resul
         .map_err(|error| format!("its configuration of {} bytes cannot be handed over: {error}", bytes.len()))
 }
 
-fn text(value: &str, what: &str) -> Result<CString, String> {
+pub(crate) fn text(value: &str, what: &str) -> Result<CString, String> {
     CString::new(value).map_err(|_| format!("{what} holds a NUL byte"))
 }
 
-/// `python [-X utf8] -c BOOT`. The name is the real path: Python finds its environment by it.
-fn arguments(config: &PoolConfig) -> Result<Vec<CString>, String> {
+/// `python [-X utf8] -c CODE`. The name is the real path: Python finds its environment by it.
+pub(crate) fn arguments(config: &PoolConfig, code: &str) -> Result<Vec<CString>, String> {
     let mut arguments = vec![text(&config.python, "the path of Python")?];
     if config.utf8_mode {
         arguments.extend([c"-X".to_owned(), c"utf8".to_owned()]);
     }
     arguments.push(c"-c".to_owned());
-    arguments.push(text(BOOT, "the boot code")?);
+    arguments.push(text(code, "the code")?);
     Ok(arguments)
 }
 
+/// `cpu-time-limit`, `memory-limit`, `virtual-memory-limit`.
+///
+/// The engine has the process replaced at the soft limit of processor time. The hard one, at which the kernel kills,
+/// leaves it `shutdown-timeout` to end by itself, as in mod_wsgi.
+pub(crate) fn limits(config: &PoolConfig) -> Vec<Limit> {
+    let cpu = u64::from(config.cpu_time_limit);
+    let shutdown = config.shutdown_timeout_ms.div_ceil(1000);
+    let all = [
+        (cpu, Limit { of: Resource::Cpu, soft: cpu, hard: cpu + 1 + shutdown }),
+        (config.memory_limit, Limit { of: Resource::Data, soft: config.memory_limit, hard: config.memory_limit }),
+        (
+            config.virtual_memory_limit,
+            Limit { of: Resource::AddressSpace, soft: config.virtual_memory_limit, hard: config.virtual_memory_limit },
+        ),
+    ];
+    all.into_iter().filter(|(value, _)| *value > 0).map(|(_, limit)| limit).collect()
+}
+
 /// The configured environment; HOME, USER and LOGNAME are the user's unless it sets them.
-fn environment(config: &PoolConfig) -> Result<Vec<CString>, String> {
+pub(crate) fn environment(config: &PoolConfig) -> Result<Vec<CString>, String> {
     let mut variables = config.env.clone();
     if let Some(identity) = &config.identity {
         for (name, value) in [("HOME", &identity.home), ("USER", &identity.name), ("LOGNAME", &identity.name)] {
@@ -151,6 +172,15 @@ mod tests {
         assert_eq!(got, ["LANG=C.UTF-8", "HOME=/mine", "USER=web", "LOGNAME=web"]);
         config.env.push(("BAD".to_owned(), "\0".to_owned()));
         assert_eq!(environment(&config), Err("env=BAD holds a NUL byte".to_owned()));
+    }
+
+    #[test]
+    fn limits_are_those_that_are_given() {
+        let mut config = crate::example::pool();
+        assert_eq!(limits(&config), []);
+        (config.cpu_time_limit, config.shutdown_timeout_ms, config.memory_limit) = (60, 5_000, 1 << 30);
+        let cpu = Limit { of: Resource::Cpu, soft: 60, hard: 66 };
+        assert_eq!(limits(&config), [cpu, Limit { of: Resource::Data, soft: 1 << 30, hard: 1 << 30 }]);
     }
 
     #[test]

@@ -100,6 +100,15 @@ impl Shell {
         let Some(spawned) = &process.spawned else { return };
         match spawned.outcome() {
             Outcome::Pending => {}
+            Outcome::WentWithout(step, error) => {
+                let (pool, pid) = (process.pool, process.pid);
+                if let Some(entry) = self.pools.get(&pool) {
+                    let text = diagnose::went_without(&entry.config, pid, step, &error);
+                    entry.log.line(level::WARNING, i32::try_from(std::process::id()).unwrap_or(0), text.as_bytes());
+                }
+                // There are as many of these at most as there are such steps.
+                self.executed(id);
+            }
             Outcome::Executed => process.spawned = None,
             Outcome::Failed(step, error) => {
                 process.spawned = None;

@@ -87,9 +87,8 @@ impl Httpd {
             environment: Vec::new(),
             descriptors,
             session: true,
-            ids: None,
-            umask: None,
             directory: None,
+            ..Program::default()
         };
         self.supervisor = spawn(&program).and_then(wsgi_sys::process::Spawned::wait_executed).expect("supervisor");
         self.control = Some(control);

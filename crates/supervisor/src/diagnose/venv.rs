@@ -1,0 +1,70 @@
+//! Virtual environments: whether the Python that they were made from is still there, and still the same.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::{Problem, quoted};
+
+/// The root of the virtual environment that `python` belongs to.
+fn root_of(python: &Path) -> Option<PathBuf> {
+    let root = python.parent()?.parent()?;
+    root.join("pyvenv.cfg").exists().then(|| root.to_path_buf())
+}
+
+/// The value of `key` in a pyvenv.cfg.
+fn value<'t>(text: &'t str, key: &str) -> Option<&'t str> {
+    let pairs = text.lines().filter_map(|line| line.split_once('='));
+    pairs.into_iter().find(|(name, _)| name.trim().eq_ignore_ascii_case(key)).map(|(_, value)| value.trim())
+}
+
+/// The command that makes the environment at `root` anew.
+fn anew(root: &Path) -> String {
+    format!("python3 -m venv --clear {}, and install its packages again", quoted(root))
+}
+
+/// That the link `at` on the way to `path` leads to `target`, which is not there.
+pub(super) fn dangling(path: &Path, at: &str, target: &Path) -> Problem {
+    let what = format!("{at} is a symbolic link to {}, which does not exist", target.display());
+    match root_of(path) {
+        Some(root) => Problem::with(
+            format!("{what}; the Python that this virtual environment was made from is gone (removed or upgraded)"),
+            anew(&root),
+        ),
+        None => Problem::new(what),
+    }
+}
+
+/// That the virtual environment of `python` names a base that is not there.
+pub fn base_is_gone(python: &Path) -> Option<Problem> {
+    let root = root_of(python)?;
+    let file = root.join("pyvenv.cfg");
+    let text = fs::read_to_string(&file).ok()?;
+    let home = value(&text, "home")?;
+    (!Path::new(home).is_dir()).then(|| {
+        let what = format!(
+            "{} names home = {home}, which does not exist: the Python that this virtual environment was made from is gone",
+            file.display()
+        );
+        Problem::with(what, anew(&root))
+    })
+}
+
+/// That the virtual environment of `python` was made by another version than the one that runs there now, so that
+/// Python does not see its packages.
+pub fn version_differs(python: &Path, running: (u32, u32)) -> Option<Problem> {
+    let root = root_of(python)?;
+    let text = fs::read_to_string(root.join("pyvenv.cfg")).ok()?;
+    let made = value(&text, "version").or_else(|| value(&text, "version_info"))?;
+    let mut numbers = made.split('.').map(str::parse::<u32>);
+    let (Some(Ok(major)), Some(Ok(minor))) = (numbers.next(), numbers.next()) else { return None };
+    ((major, minor) != running).then(|| {
+        let what = format!(
+            "the virtual environment {} was made by Python {made}, and its Python is {}.{} now, which does not see the \
+             packages that were installed before",
+            root.display(),
+            running.0,
+            running.1
+        );
+        Problem::with(what, anew(&root))
+    })
+}

@@ -1,0 +1,216 @@
+//! A walk along a path as some user would take it, by mode bits alone.
+
+use std::fs::{self, Metadata};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Component, Path, PathBuf};
+
+use wsgi_sys::process::Ids;
+
+use super::{Problem, venv};
+
+/// Most links that are followed, as in the kernel.
+const MAX_LINKS: u32 = 40;
+
+/// What is to be done with a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Right {
+    /// Reading a file.
+    Read,
+    /// Executing a program.
+    Execute,
+    /// Changing to a directory, and reaching what is in it.
+    Enter,
+    /// Listing and reaching what is in a directory.
+    List,
+}
+
+impl Right {
+    fn bits(self) -> u32 {
+        match self {
+            Right::Read => 4,
+            Right::Execute | Right::Enter => 1,
+            Right::List => 5,
+        }
+    }
+
+    fn letters(self) -> &'static str {
+        match self {
+            Right::Read => "r",
+            Right::Execute | Right::List => "rx",
+            Right::Enter => "x",
+        }
+    }
+
+    fn verb(self) -> &'static str {
+        match self {
+            Right::Read => "read",
+            Right::Execute => "execute",
+            Right::Enter => "enter the directory",
+            Right::List => "read the directory",
+        }
+    }
+
+    fn of_directory(self) -> bool {
+        matches!(self, Right::Enter | Right::List)
+    }
+}
+
+/// Who walks.
+#[derive(Debug, Clone)]
+pub struct Walker {
+    /// The root directory of paths and links.
+    pub root: PathBuf,
+    /// Whose rights count.
+    pub ids: Ids,
+    /// The name for messages.
+    pub user: String,
+}
+
+/// Whom of owner, group and others the mode bits of a file mean when they mean `ids`: letter, and their shift.
+fn class(found: &Metadata, ids: &Ids) -> (char, u32) {
+    if found.uid() == ids.uid {
+        ('u', 6)
+    } else if found.gid() == ids.gid || ids.groups.contains(&found.gid()) {
+        ('g', 3)
+    } else {
+        ('o', 0)
+    }
+}
+
+/// Whether the mode bits give `ids` the right. Access control lists are not looked at.
+fn allows(found: &Metadata, ids: &Ids, right: Right) -> bool {
+    let (_, shift) = class(found, ids);
+    (found.mode() >> shift) & right.bits() == right.bits()
+}
+
+fn owner(found: &Metadata) -> String {
+    format!("owner {}, group {}, mode {:04o}", found.uid(), found.gid(), found.mode() & 0o7777)
+}
+
+impl Walker {
+    /// Walks `path`; says what stops at which component.
+    pub fn walk(&self, path: &Path, right: Right) -> Result<(), Problem> {
+        let mut links = 0;
+        let mut at = self.root.clone();
+        let mut left: Vec<PathBuf> = parts(path);
+        while let Some(part) = left.pop() {
+            self.enter(&at)?;
+            if part.as_os_str() == ".." {
+                if at != self.root {
+                    at.pop();
+                }
+                continue;
+            }
+            let next = at.join(part);
+            let found = fs::symlink_metadata(&next).map_err(|error| self.missing(&next, path, &error))?;
+            if !found.is_symlink() {
+                at = next;
+                continue;
+            }
+            links += 1;
+            if links > MAX_LINKS {
+                return Err(Problem::new(format!("{} leads through too many symbolic links", path.display())));
+            }
+            let target =
+                fs::read_link(&next).map_err(|error| Problem::new(format!("{}: {error}", self.shown(&next))))?;
+            if self.dangles(&at, &target) {
+                return Err(venv::dangling(&self.outside(path), &self.shown(&next), &target));
+            }
+            if target.is_absolute() {
+                at = self.root.clone();
+            }
+            left.extend(parts(&target));
+        }
+        self.arrive(&at, path, right)
+    }
+
+    /// The right to go through the directory `at`.
+    fn enter(&self, at: &Path) -> Result<(), Problem> {
+        let shown = self.shown(at);
+        let here = fs::symlink_metadata(at).map_err(|error| Problem::new(format!("{shown}: {error}")))?;
+        if !here.is_dir() {
+            return Err(Problem::new(format!("{shown} is not a directory")));
+        }
+        if allows(&here, &self.ids, Right::Enter) {
+            return Ok(());
+        }
+        Err(self.closed(at, &here, Right::Enter))
+    }
+
+    /// The right to the end of the path.
+    fn arrive(&self, at: &Path, path: &Path, right: Right) -> Result<(), Problem> {
+        let found = fs::symlink_metadata(at).map_err(|error| self.missing(at, path, &error))?;
+        let shown = self.shown(at);
+        match (found.is_dir(), right) {
+            (true, Right::Execute) => return Err(Problem::new(format!("{shown} is a directory, not a program"))),
+            (true, Right::Read) => return Err(Problem::new(format!("{shown} is a directory, not a file"))),
+            (false, right) if right.of_directory() => return Err(Problem::new(format!("{shown} is not a directory"))),
+            _ => {}
+        }
+        if allows(&found, &self.ids, right) { Ok(()) } else { Err(self.closed(at, &found, right)) }
+    }
+
+    /// The mode bits do not give the right.
+    fn closed(&self, at: &Path, found: &Metadata, right: Right) -> Problem {
+        let (class, _) = class(found, &self.ids);
+        let (user, verb, shown, owner) = (&self.user, right.verb(), self.shown(at), owner(found));
+        let what = format!("user \"{user}\" may not {verb} {shown} ({owner})");
+        if at == Path::new("/root") {
+            let why = "it is root's own and best stays closed: what others need belongs elsewhere, in /srv or /opt";
+            return Problem::new(format!("{what}; {why}"));
+        }
+        Problem::with(what, format!("chmod {class}+{} {}", right.letters(), quoted(at)))
+    }
+
+    fn missing(&self, at: &Path, whole: &Path, error: &std::io::Error) -> Problem {
+        let shown = self.shown(at);
+        let tried = if self.shown(at) == whole.display().to_string() {
+            String::new()
+        } else {
+            format!(", on the way to {}", whole.display())
+        };
+        match error.kind() {
+            std::io::ErrorKind::NotFound => Problem::new(format!("{shown} does not exist{tried}")),
+            _ => Problem::new(format!("{shown}: {error}{tried}")),
+        }
+    }
+
+    /// Whether a link in the directory `at` leads nowhere.
+    fn dangles(&self, at: &Path, target: &Path) -> bool {
+        let place = if target.is_absolute() { self.outside(target) } else { at.join(target) };
+        // What a link to a link leads to is seen by the walk itself.
+        fs::symlink_metadata(place).is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)
+    }
+
+    /// Where an absolute path of this root lies.
+    fn outside(&self, path: &Path) -> PathBuf {
+        path.strip_prefix("/").map_or_else(|_| path.to_path_buf(), |inside| self.root.join(inside))
+    }
+
+    /// A path as the user of this root knows it.
+    fn shown(&self, at: &Path) -> String {
+        match at.strip_prefix(&self.root) {
+            Ok(inside) if self.root != Path::new("/") => format!("/{} in {}", inside.display(), self.root.display()),
+            _ => at.display().to_string(),
+        }
+    }
+}
+
+/// The components, last one first.
+fn parts(path: &Path) -> Vec<PathBuf> {
+    let normal = path.components().filter_map(|part| match part {
+        Component::Normal(name) => Some(PathBuf::from(name)),
+        Component::ParentDir => Some(PathBuf::from("..")),
+        Component::RootDir | Component::CurDir | Component::Prefix(_) => None,
+    });
+    let mut parts: Vec<PathBuf> = normal.collect();
+    parts.reverse();
+    parts
+}
+
+/// A path as a shell takes it for one word.
+pub fn quoted(path: &Path) -> String {
+    let text = path.display().to_string();
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+@%,:".contains(c);
+    if !text.is_empty() && text.chars().all(plain) { text } else { format!("'{}'", text.replace('\'', "'\\''")) }
+}

@@ -1,0 +1,163 @@
+//! Lets an interpreter start as a daemon process would, up to where it would serve.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
+use std::time::{Duration, Instant};
+
+use wsgi_sys::poll::{PollFd, poll};
+use wsgi_sys::process::{Outcome, Program, Spawned, spawn, wait};
+use wsgi_sys::{fd, signal};
+use wsgi_wire::boot::{PROBE, WELL};
+use wsgi_wire::pool::PoolConfig;
+
+use crate::decide::Ended;
+use crate::diagnose::{self, Problem};
+use crate::shell::start;
+
+/// Most that is read of an interpreter's output, in bytes.
+const MAX_OUTPUT: usize = 64 << 10;
+/// Lines of it that are looked at.
+const MAX_LINES: usize = 20;
+
+/// What an interpreter that is well says.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// Version and prefix: `3.12.1 /srv/venv`.
+    pub text: String,
+}
+
+impl Answer {
+    /// Major and minor number.
+    pub fn version(&self) -> (u32, u32) {
+        let mut numbers = self.text.split(['.', ' ']).map(|part| part.parse().unwrap_or(0));
+        (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
+    }
+}
+
+/// Asks. This process is the pool's user already.
+pub fn ask(config: &PoolConfig, engine: BorrowedFd<'_>, time: Duration) -> Result<Answer, Problem> {
+    let deadline = Instant::now() + time;
+    let (spawned, output) = begin(config, engine).map_err(Problem::new)?;
+    let (text, timely) = read(&output, deadline);
+    if let Some(error) = failed_step(config, &spawned) {
+        let _ = wait(spawned.pid);
+        return Err(Problem::new(error));
+    }
+    if !timely {
+        let seconds = time.as_secs_f64();
+        let said = text.lines().rfind(|line| !line.trim().is_empty());
+        let said = said.map_or_else(|| "it wrote nothing".to_owned(), |line| format!("its last words: {line}"));
+        return Err(Problem::new(format!("it has not answered within {seconds} s; {said}")));
+    }
+    let ended = wait(spawned.pid).map_or(Ended::Unknown, ending);
+    judge(config, ended, &text)
+}
+
+fn ending(status: ExitStatus) -> Ended {
+    let code = status.code().map(Ended::Status);
+    code.or_else(|| status.signal().map(Ended::Signal)).unwrap_or(Ended::Unknown)
+}
+
+fn begin(config: &PoolConfig, engine: BorrowedFd<'_>) -> Result<(Spawned, OwnedFd), String> {
+    let failed = |error: io::Error| error.to_string();
+    let (output, writer) = fd::pipe().map_err(failed)?;
+    fd::set_nonblocking(output.as_fd(), true).map_err(failed)?;
+    let null = File::open("/dev/null").ok();
+    let null = null.as_ref().map_or(writer.as_fd(), File::as_fd);
+    let _ = signal::unblock_all();
+    let program = Program {
+        path: start::text(&config.python, "the path of Python")?,
+        arguments: start::arguments(config, PROBE)?,
+        environment: start::environment(config)?,
+        descriptors: vec![(0, null), (1, writer.as_fd()), (2, writer.as_fd()), (4, engine)],
+        limits: start::limits(config),
+        umask: config.umask,
+        ..Program::default()
+    };
+    Ok((spawn(&program).map_err(failed)?, output))
+}
+
+/// Why it was not executed.
+fn failed_step(config: &PoolConfig, spawned: &Spawned) -> Option<String> {
+    loop {
+        match spawned.outcome() {
+            Outcome::WentWithout(..) => {}
+            Outcome::Failed(_, error) => return Some(diagnose::no_exec(config, &error)),
+            Outcome::Executed | Outcome::Pending => return None,
+        }
+    }
+}
+
+/// The output up to its end, and whether that came in time.
+fn read(output: &OwnedFd, deadline: Instant) -> (String, bool) {
+    let mut text = Vec::new();
+    let mut buffer = [0; 4096];
+    let timely = loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            break false;
+        }
+        let mut fds = [PollFd::new(output.as_fd(), true, false)];
+        let _ = poll(&mut fds, Some(left));
+        match fd::read(output.as_fd(), &mut buffer) {
+            Ok(0) => break true,
+            Ok(len) if text.len() < MAX_OUTPUT => text.extend_from_slice(&buffer[..len]),
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(_) => break true,
+        }
+    };
+    (String::from_utf8_lossy(&text).into_owned(), timely)
+}
+
+/// What the end and the output of an interpreter mean.
+fn judge(config: &PoolConfig, ended: Ended, text: &str) -> Result<Answer, Problem> {
+    let answer = text.lines().find_map(|line| line.strip_prefix(WELL));
+    match (answer, ended) {
+        (Some(answer), Ended::Status(0)) => return Ok(Answer { text: answer.to_owned() }),
+        (Some(_), _) => return Err(Problem::new(format!("it loads the engine, but does not end well: {ended}"))),
+        (None, Ended::Status(0)) => {
+            return Err(Problem::new("it ends without an error, but did not do what it was told: is it a Python?"));
+        }
+        _ => {}
+    }
+    let lines: Vec<String> = text.lines().filter(|line| !line.trim().is_empty()).map(str::to_owned).collect();
+    let last = lines.last().map_or("", String::as_str);
+    let said = &lines[..lines.len().min(MAX_LINES)];
+    let why = diagnose::early_exit(config, ended, said, last);
+    Err(Problem::new(why.lines().collect::<Vec<_>>().join(" | ")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn judged(ended: Ended, text: &str) -> String {
+        match judge(&crate::example::pool(), ended, text) {
+            Ok(answer) => format!("well: {} {:?}", answer.text, answer.version()),
+            Err(problem) => problem.what,
+        }
+    }
+
+    #[test]
+    fn ends_and_outputs_are_understood() {
+        let well = "noise\nmod_wsgi-doctor: 3.12.1 /srv/my venv\n";
+        assert_eq!(judged(Ended::Status(0), well), "well: 3.12.1 /srv/my venv (3, 12)");
+        assert_eq!(judged(Ended::Signal(11), well), "it loads the engine, but does not end well: killed by SIGSEGV");
+        assert!(judged(Ended::Status(0), "hello").contains("is it a Python?"));
+        let old = "mod_wsgi needs CPython 3.10 or later with the GIL; /usr/bin/python2 is Python 2.7";
+        assert_eq!(
+            judged(Ended::Status(64), old),
+            format!(
+                "the engine does not fit this Python (exited with status 64); it wrote: | {old} | -- end of its output"
+            )
+        );
+        assert!(
+            judged(Ended::Status(1), "ModuleNotFoundError: No module named 'encodings'").contains("standard library")
+        );
+        assert!(judged(Ended::Status(3), "a\n\nboom\n").ends_with("its last words: boom"));
+    }
+}

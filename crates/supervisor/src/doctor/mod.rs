@@ -1,0 +1,162 @@
+//! The doctor: looks at every process group as its user, before anything is started, and says what is wrong
+//! and what mends it. httpd executes it for `apachectl configtest` (`httpd -t`).
+//!
+//! For each patient a fork changes to its user and root directory, asks the kernel what that user may do with
+//! the files concerned, and lets the interpreter load the engine. Nothing waits longer than the examination
+//! allows: what hangs (an interpreter, a network file system) is a finding.
+
+mod interpreter;
+mod patient;
+mod selinux;
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use wsgi_sys::poll::{PollFd, poll};
+use wsgi_sys::process::{Forked, Ids, fork_as, kill, kill_group, try_wait};
+use wsgi_sys::{fd, user};
+use wsgi_wire::doctor::{Examination, Finding, Patient};
+
+/// Patients that are looked at side by side.
+const BESIDE: usize = 8;
+/// Most that is read of one fork's findings, in bytes.
+const MAX_FINDINGS: usize = 256 << 10;
+
+/// Reads the examination from standard input, writes findings to standard output. Descriptor 5 is the engine.
+pub fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("mod_wsgi's doctor: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> io::Result<()> {
+    let engine = fd::inherited(5)?;
+    fd::close_from(6);
+    let mut text = Vec::new();
+    io::stdin().read_to_end(&mut text)?;
+    let all: Examination = serde_json::from_slice(&text)?;
+    if all.protocol != wsgi_wire::PROTOCOL {
+        let (ours, theirs) = (wsgi_wire::PROTOCOL, all.protocol);
+        return Err(io::Error::other(format!(
+            "it speaks version {ours} and the module version {theirs}: files of two versions of mod_wsgi are installed together"
+        )));
+    }
+    let mut out = io::stdout().lock();
+    for finding in examine(&all, engine.as_fd()) {
+        serde_json::to_writer(&mut out, &finding)?;
+        out.write_all(b"\n")?;
+    }
+    out.flush()
+}
+
+/// A fork at work.
+struct Working {
+    patient: usize,
+    fork: Forked,
+    text: Vec<u8>,
+    ended: bool,
+}
+
+/// All findings, in the order of the patients.
+fn examine(all: &Examination, engine: BorrowedFd<'_>) -> Vec<Finding> {
+    let deadline = Instant::now() + Duration::from_millis(all.limit_ms);
+    let (mut next, mut working, mut found) = (0, Vec::<Working>::new(), Vec::new());
+    while (next < all.patients.len() || !working.is_empty()) && Instant::now() < deadline {
+        while next < all.patients.len() && working.len() < BESIDE {
+            match begin(all, next, engine) {
+                Ok(fork) => working.push(Working { patient: next, fork, text: Vec::new(), ended: false }),
+                Err(error) => found.push(unexamined(next, format!("it could not be examined: {error}"))),
+            }
+            next += 1;
+        }
+        wait(&mut working, deadline.saturating_duration_since(Instant::now()));
+        let (ended, rest): (Vec<Working>, Vec<Working>) = working.into_iter().partition(|it| it.ended);
+        working = rest;
+        for it in ended {
+            found.extend(findings(&it));
+            // With it goes all that its interpreter has started.
+            end(&it.fork);
+        }
+    }
+    let late = || format!("it could not be examined within {} s", all.limit_ms / 1000);
+    for left in &working {
+        found.extend(findings(left));
+        found.push(unexamined(
+            left.patient,
+            format!("{}; is one of its files on a server that does not answer?", late()),
+        ));
+        // Not waited for: what waits for a file server cannot even be killed.
+        let _ = kill_group(left.fork.pid, libc::SIGKILL);
+    }
+    found.extend((next..all.patients.len()).map(|patient| unexamined(patient, late())));
+    found.sort_by_key(|finding| finding.patient);
+    found
+}
+
+fn end(fork: &Forked) {
+    let _ = kill_group(fork.pid, libc::SIGKILL).or_else(|_| kill(fork.pid, libc::SIGKILL));
+    while matches!(try_wait(fork.pid), Ok(None)) {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+fn unexamined(patient: usize, what: String) -> Finding {
+    Finding { patient, what, mend: None, well: false }
+}
+
+/// Forks for one patient.
+fn begin(all: &Examination, index: usize, engine: BorrowedFd<'_>) -> io::Result<Forked> {
+    let patient = &all.patients[index];
+    let time = Duration::from_millis(all.interpreter_ms);
+    let root = patient.pool.as_ref().and_then(|pool| pool.chroot.clone()).map(std::ffi::CString::new).transpose()?;
+    let fork = fork_as(root.as_deref(), ids(patient).as_ref(), |out: File, changed| {
+        let findings = match changed {
+            Ok(()) => patient::examine(patient, engine, time),
+            Err((step, error)) => vec![patient::cannot_become(patient, step, &error)],
+        };
+        let mut out = io::BufWriter::new(out);
+        for (problem, well) in findings {
+            let finding = Finding { patient: index, what: problem.what, mend: problem.mend, well };
+            // A reader that is gone wants nothing.
+            let _ = serde_json::to_writer(&mut out, &finding).map(|()| out.write_all(b"\n"));
+        }
+    })?;
+    fd::set_nonblocking(fork.output.as_fd(), true)?;
+    Ok(fork)
+}
+
+/// The identity to change to: only root can.
+fn ids(patient: &Patient) -> Option<Ids> {
+    let identity = patient.identity.as_ref().filter(|_| user::effective_uid() == 0)?;
+    Some(Ids { uid: identity.uid, gid: identity.gid, groups: identity.groups.clone() })
+}
+
+/// Reads what the forks have written until now, or waits for something.
+fn wait(working: &mut [Working], time: Duration) {
+    let mut fds: Vec<_> = working.iter().map(|it| PollFd::new(it.fork.output.as_fd(), true, false)).collect();
+    let _ = poll(&mut fds, Some(time));
+    let ready: Vec<bool> = fds.iter().map(PollFd::readable).collect();
+    for (it, _) in working.iter_mut().zip(ready).filter(|(_, ready)| *ready) {
+        let mut buffer = [0; 4096];
+        match fd::read(it.fork.output.as_fd(), &mut buffer) {
+            Ok(0) => it.ended = true,
+            Ok(len) => it.text.extend_from_slice(&buffer[..len]),
+            Err(error) => it.ended = error.kind() != io::ErrorKind::WouldBlock,
+        }
+        it.ended |= it.text.len() > MAX_FINDINGS;
+    }
+}
+
+/// What a fork has written. It runs as another user: what is not a finding about its patient does not count.
+fn findings(working: &Working) -> Vec<Finding> {
+    let lines = working.text.split(|byte| *byte == b'\n');
+    let all = lines.filter_map(|line| serde_json::from_slice::<Finding>(line).ok());
+    all.filter(|finding| finding.patient == working.patient).collect()
+}

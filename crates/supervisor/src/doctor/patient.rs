@@ -1,0 +1,156 @@
+//! One patient, seen by a fork that has become its user.
+
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use wsgi_sys::process::{Ids, Step};
+use wsgi_sys::{access, user};
+use wsgi_wire::doctor::{Mount, Patient};
+use wsgi_wire::pool::PoolConfig;
+
+use super::{interpreter, selinux};
+use crate::diagnose::{self, Problem, Right, Walker};
+
+/// A problem, or (true) what a patient runs that is well.
+pub type Said = (Problem, bool);
+
+/// That the fork could not become the patient's user.
+pub fn cannot_become(patient: &Patient, step: Step, error: &io::Error) -> Said {
+    let what = match &patient.pool {
+        Some(config) => diagnose::step(config, step, error),
+        None => format!("cannot become httpd's User ({}): {error}", step.name()),
+    };
+    (Problem::new(what), false)
+}
+
+/// Looks at everything. `time` is what the interpreter has to answer.
+pub fn examine(patient: &Patient, engine: BorrowedFd<'_>, time: Duration) -> Vec<Said> {
+    let walker = walker(patient);
+    let mut problems = Vec::new();
+    let mut well = None;
+    if let Some(config) = &patient.pool {
+        problems.extend(directories(config, &walker));
+        match python(config, &walker, engine, time) {
+            Ok(runs) => well = Some(runs),
+            Err(found) => problems.extend(found),
+        }
+    }
+    problems.extend(patient.scripts.iter().filter_map(|mount| script(mount, &walker, patient.pool.is_some())));
+    let wrong = problems.into_iter().map(|problem| (problem, false));
+    wrong.chain(well.map(|runs| (Problem::new(runs), true))).collect()
+}
+
+/// As the fork is: it has changed its root directory already.
+fn walker(patient: &Patient) -> Walker {
+    let ids = match &patient.identity {
+        Some(found) if found.uid == user::effective_uid() => {
+            Ids { uid: found.uid, gid: found.gid, groups: found.groups.clone() }
+        }
+        _ => Ids {
+            uid: user::effective_uid(),
+            gid: user::effective_gid(),
+            groups: user::current_groups().unwrap_or_default(),
+        },
+    };
+    let known = patient.identity.as_ref().filter(|found| found.uid == ids.uid).map(|found| found.name.clone());
+    let user = known
+        .or_else(|| user::user_by_id(ids.uid).ok().flatten().map(|found| found.name))
+        .unwrap_or_else(|| format!("#{}", ids.uid));
+    Walker { root: PathBuf::from("/"), ids, user }
+}
+
+/// Whether the user may use `path` so: the kernel decides, the walk explains.
+fn look(path: &Path, right: Right, walker: &Walker) -> Result<(), Problem> {
+    let (read, execute) = (matches!(right, Right::Read | Right::List), right != Right::Read);
+    let walked = walker.walk(path, right);
+    match (access::check(path, read, execute), walked) {
+        (Err(_), Err(problem)) => Err(problem),
+        (Err(error), Ok(())) => Err(Problem::new(format!(
+            "user \"{}\" may not use {}, though the file modes allow it ({error}): look at access control lists, mount \
+             options, SELinux or AppArmor",
+            walker.user,
+            path.display()
+        ))),
+        // An access control list allows what the modes do not; but a directory is no file.
+        (Ok(()), Err(problem)) if path.is_dir() != matches!(right, Right::Enter | Right::List) => Err(problem),
+        (Ok(()), _) => Ok(()),
+    }?;
+    selinux::advice(path).map_or(Ok(()), Err)
+}
+
+fn prefixed(what: &str, problem: Problem) -> Problem {
+    Problem { what: format!("{what}: {}", problem.what), mend: problem.mend }
+}
+
+/// The working directory and `python-path`.
+fn directories(config: &PoolConfig, walker: &Walker) -> Vec<Problem> {
+    let (home, option) = diagnose::working_directory(config);
+    let home = (home, format!("the working directory ({option})"), Right::Enter);
+    let path = config.python_path.iter().map(|entry| (entry.clone(), "python-path".to_owned(), Right::List));
+    let wanted = std::iter::once(home).chain(path);
+    let problem = |(path, what, right): (String, String, Right)| {
+        // An archive may stand in sys.path as well.
+        let right = if right == Right::List && Path::new(&path).is_file() { Right::Read } else { right };
+        look(Path::new(&path), right, walker).err().map(|problem| prefixed(&what, problem))
+    };
+    wanted.filter_map(problem).collect()
+}
+
+/// A script. Children of httpd (`!executes`) only need to find it.
+fn script(mount: &Mount, walker: &Walker, executes: bool) -> Option<Problem> {
+    let path = Path::new(&mount.path);
+    let problem = if executes {
+        look(path, Right::Read, walker).err()
+    } else {
+        let found = std::fs::metadata(path).err();
+        found.map(|error| {
+            let directory = path.parent().unwrap_or(path);
+            let closed = look(directory, Right::Enter, walker).err();
+            closed.unwrap_or_else(|| match error.kind() {
+                io::ErrorKind::NotFound => Problem::new(format!("{} does not exist", path.display())),
+                _ => Problem::new(format!("{}: {error}", path.display())),
+            })
+        })
+    };
+    problem.map(|problem| prefixed(&mount.from, problem))
+}
+
+/// What the interpreter is, or what keeps it from running.
+fn python(
+    config: &PoolConfig,
+    walker: &Walker,
+    engine: BorrowedFd<'_>,
+    time: Duration,
+) -> Result<String, Option<Problem>> {
+    let path = Path::new(&config.python);
+    let named = |problem: Problem| {
+        let from = &config.python_from;
+        Some(prefixed(&format!("cannot run {} ({from})", config.python), problem))
+    };
+    look(path, Right::Execute, walker).map_err(|problem| named(missing_environment(path, problem)))?;
+    if let Some(problem) = diagnose::base_is_gone(path) {
+        return Err(named(problem));
+    }
+    let answer = interpreter::ask(config, engine, time).map_err(named)?;
+    match diagnose::version_differs(path, answer.version()) {
+        Some(problem) => Err(Some(problem)),
+        None => Ok(format!("{} ({}) is Python {}", config.python, config.python_from, answer.text)),
+    }
+}
+
+/// A virtual environment that was never made, or has no interpreter, has a command that makes it.
+fn missing_environment(python: &Path, problem: Problem) -> Problem {
+    let root = python.parent().filter(|bin| bin.ends_with("bin")).and_then(Path::parent);
+    let Some(root) = root.filter(|root| !python.exists() && problem.mend.is_none() && *root != Path::new("/usr"))
+    else {
+        return problem;
+    };
+    let lost = problem.what.contains("does not exist");
+    if lost && (!root.exists() || root.join("pyvenv.cfg").exists()) {
+        let mend = format!("python3 -m venv {}", diagnose::quoted(root));
+        return Problem::with(problem.what, mend);
+    }
+    problem
+}

@@ -1,0 +1,51 @@
+//! Looking at things as another user: a fork of this very program that changes root and identity, runs a
+//! function and ends. Caller: the doctor.
+
+use std::ffi::CStr;
+use std::fs::{self, File};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::panic::{self, AssertUnwindSafe};
+
+use super::spawn::{Ids, Step, become_other};
+use crate::fd::{self, cvt};
+
+/// A fork.
+#[derive(Debug)]
+pub struct Forked {
+    /// Process id; it leads a session and process group of its own.
+    pub pid: i32,
+    /// What it writes; at its end when it has ended.
+    pub output: OwnedFd,
+}
+
+/// Forks; the child changes root and identity and runs `body` with the writing end of a pipe and with the
+/// step that failed, if one did. Then it ends, with nothing of the parent's cleaned up.
+///
+/// # Errors
+/// When this process has further threads (locks that they hold would never be free in the child), or when
+/// descriptors or processes are exhausted.
+pub fn fork_as(
+    chroot: Option<&CStr>,
+    ids: Option<&Ids>,
+    body: impl FnOnce(File, Result<(), (Step, io::Error)>),
+) -> io::Result<Forked> {
+    if fs::read_dir("/proc/self/task").is_ok_and(|threads| threads.count() > 1) {
+        return Err(io::Error::other("a process with several threads cannot be forked"));
+    }
+    let (output, writer) = fd::pipe()?;
+    // SAFETY: there is no other thread, so the child may do all that the parent could.
+    let pid = cvt(unsafe { libc::fork() })?;
+    if pid != 0 {
+        return Ok(Forked { pid, output });
+    }
+    drop(output);
+    let run = || {
+        let _ = super::new_session();
+        let changed = become_other(chroot, ids);
+        body(File::from(writer), changed.map_err(|(step, errno)| (step, io::Error::from_raw_os_error(errno))));
+    };
+    let status = i32::from(panic::catch_unwind(AssertUnwindSafe(run)).is_err());
+    // SAFETY: takes its argument by value. Not exit: its handlers belong to the parent.
+    unsafe { libc::_exit(status) }
+}

@@ -1,0 +1,146 @@
+//! Which files the configuration names as scripts, by what, and for which process group: for the doctor, who looks
+//! at them before any request does.
+
+use super::sole::Servers;
+use crate::directive::{Alias, AliasTarget, GlobalConfig, ServerConfig, Text};
+
+/// A script of the configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mount {
+    /// The file, or the directory of files.
+    pub path: Text,
+    /// The directive, its first argument and its place.
+    pub from: String,
+    /// The process group, empty for embedded mode; `None` when a request decides.
+    pub group: Option<Text>,
+    /// It maps URLs to the path (and is no script that is only loaded, or that handles other files).
+    pub maps_urls: bool,
+}
+
+/// Every script, each once where it stands. Targets that a regular expression completes are left out.
+pub fn mounts(global: &GlobalConfig, servers: &Servers<'_>) -> Vec<Mount> {
+    let mut found = Vec::new();
+    for (key, server) in servers {
+        // Virtual hosts hold the main server's aliases as well.
+        let own = server.aliases.iter().filter(|alias| alias.server == *key && !is_completed(alias));
+        found.extend(own.map(|alias| of_alias(global, server, alias)));
+    }
+    found.extend(global.handler_scripts.iter().map(|(_, script)| Mount {
+        path: script.path.clone(),
+        from: format!("WSGIHandlerScript {}", shown(&script.handler)),
+        group: script.process_group.clone().filter(is_fixed),
+        maps_urls: false,
+    }));
+    found.extend(global.imports.iter().map(|import| Mount {
+        path: import.path.clone(),
+        from: format!("WSGIImportScript at {}", import.defined),
+        group: Some(import.process_group.clone()),
+        maps_urls: false,
+    }));
+    found
+}
+
+fn of_alias(global: &GlobalConfig, server: &ServerConfig, alias: &Alias) -> Mount {
+    let directive = match alias.target {
+        AliasTarget::Prefix => "WSGIScriptAlias",
+        AliasTarget::Regex => "WSGIScriptAliasMatch",
+    };
+    let in_directories = global.process_groups.iter().any(|place| place.in_directory) || global.dispatches;
+    let group = match (&alias.options.process_group, &server.request.process_group) {
+        (Some(group), _) => Some(group.clone()),
+        _ if in_directories => None,
+        (None, Some(group)) => Some(group.clone()),
+        (None, None) => Some(Text::from(&b""[..])),
+    };
+    Mount {
+        path: alias.path.clone(),
+        from: format!("{directive} {} at {}", shown(&alias.pattern), alias.defined),
+        group: group.filter(is_fixed),
+        maps_urls: true,
+    }
+}
+
+/// The path has parts of the URL in it.
+fn is_completed(alias: &Alias) -> bool {
+    alias.target == AliasTarget::Regex && alias.path.contains(&b'$')
+}
+
+/// No token that only a request expands.
+fn is_fixed(name: &Text) -> bool {
+    !name.starts_with(b"%{")
+}
+
+fn shown(text: &[u8]) -> String {
+    crate::directive::shown(text)
+}
+
+/// What is odd about an alias that leads to a directory with these file names, as a clause.
+pub fn oddity(path: &str, names: &[String]) -> Option<String> {
+    let path = path.trim_end_matches('/');
+    let scripts: Vec<_> = names.iter().filter(|name| name.ends_with(".wsgi") || name.ends_with(".py")).collect();
+    let project = names.iter().any(|name| ["manage.py", "pyproject.toml", "setup.py"].contains(&name.as_str()));
+    if !scripts.is_empty() && !project {
+        return None;
+    }
+    let example = names.iter().find(|name| name.ends_with("wsgi.py") || name.ends_with(".wsgi"));
+    let example = example.map_or("site.wsgi", String::as_str);
+    Some(format!(
+        "{path} is a directory: each file in it is a script of its own, at a URL with its name, and the URL of the \
+         directory itself gets 403; if one application is meant, name its script, such as {path}/{example}"
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::directive::{Place, ServerKey, TABLE, apply};
+
+    fn told(lines: &[&str]) -> Vec<String> {
+        let (mut global, mut server) = (GlobalConfig::default(), ServerConfig::default());
+        for (at, text) in lines.iter().enumerate() {
+            let in_directory = text.starts_with("  ");
+            let (name, args) = text.trim().split_once(' ').unwrap();
+            let row = TABLE.iter().find(|row| row.name_str() == name).unwrap();
+            let line = u32::try_from(at + 1).unwrap();
+            let place = Place { file: b"c", line, server: ServerKey::MAIN, in_directory, in_htaccess: false };
+            let mut dir = crate::directive::DirConfig::default();
+            apply(row.id, args.as_bytes(), &place, &mut global, &mut server, Some(&mut dir)).unwrap();
+        }
+        let all = mounts(&global, &[(ServerKey::MAIN, &server)]);
+        let text = |mount: &Mount| {
+            let group = mount.group.as_ref().map_or("?".to_owned(), |group| shown(group));
+            format!("{} {} -> {group}", mount.from, shown(&mount.path))
+        };
+        all.iter().map(text).collect()
+    }
+
+    #[test]
+    fn scripts_are_told_with_place_and_group() {
+        assert_eq!(
+            told(&[
+                "WSGIDaemonProcess g",
+                "WSGIProcessGroup g",
+                "WSGIScriptAlias / /a",
+                "WSGIScriptAlias /b /b process-group=h"
+            ]),
+            ["WSGIScriptAlias / at c:3 /a -> g", "WSGIScriptAlias /b at c:4 /b -> h"]
+        );
+        assert_eq!(told(&["WSGIScriptAlias / /a"]), ["WSGIScriptAlias / at c:1 /a -> "]);
+        assert_eq!(told(&["WSGIScriptAlias / /a", "  WSGIProcessGroup g"]), ["WSGIScriptAlias / at c:1 /a -> ?"]);
+        assert_eq!(told(&["WSGIScriptAlias / /a process-group=%{ENV:X}"]), ["WSGIScriptAlias / at c:1 /a -> ?"]);
+        assert!(told(&["WSGIScriptAliasMatch ^/(.*) /srv/$1"]).is_empty());
+        assert_eq!(
+            told(&["WSGIImportScript /i process-group=g application-group=x"]),
+            ["WSGIImportScript at c:1 /i -> g"]
+        );
+    }
+
+    #[test]
+    fn a_directory_of_scripts_is_not_odd_and_a_project_is() {
+        let of = |names: &[&str]| oddity("/srv/x/", &names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>());
+        assert_eq!(of(&["a.wsgi", "b.wsgi"]), None);
+        assert_eq!(of(&["a.py"]), None);
+        assert!(of(&["manage.py", "wsgi.py"]).unwrap().ends_with("such as /srv/x/wsgi.py"));
+        assert!(of(&["index.html"]).unwrap().ends_with("such as /srv/x/site.wsgi"));
+    }
+}

@@ -1,0 +1,241 @@
+//! What `apachectl configtest` says of process groups: the module gathers what to look at, the doctor
+//! (`wsgi-supervisor --doctor`) looks, and each finding becomes a line with the command that mends it.
+//!
+//! Nothing here fails the test: a configuration that works once a directory has been made is a right one, and
+//! distributions refuse to restart httpd when the test fails.
+
+use std::ffi::OsStr;
+use std::fs::{self, File, Metadata};
+use std::io::Read;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use wsgi_sys::poll::{PollFd, poll};
+use wsgi_sys::process::{Program, kill, spawn, try_wait};
+use wsgi_sys::{fd, user};
+use wsgi_wire::doctor::{DOCTOR, Examination, Finding, Mount as WireMount, Patient};
+use wsgi_wire::pool::Identity;
+
+use super::companions;
+use super::pools::Pool;
+use crate::directive::{GlobalConfig, ServerConfig, ServerKey};
+use crate::httpd::log::{Level, say_at_startup};
+use crate::httpd::process;
+use crate::httpd::server::Server;
+use crate::live;
+use crate::route::{self, FileOwner, Mount, Ownership};
+
+/// What an interpreter has to answer, and everything together, in milliseconds.
+const INTERPRETER_MS: u64 = 5_000;
+const LIMIT_MS: u64 = 20_000;
+/// Most that is read of the doctor's answer, in bytes.
+const MAX_ANSWER: usize = 4 << 20;
+/// Shows what is well, too: `httpd -t -D WSGI_DOCTOR`.
+const SHOW_ALL: &std::ffi::CStr = c"WSGI_DOCTOR";
+
+/// Looks at all groups and scripts, and writes what was found to standard error.
+pub(super) fn examine(main: Server<'_>, global: &GlobalConfig, pools: Vec<Pool>) {
+    let servers: Vec<(ServerKey, &ServerConfig)> =
+        main.and_following().filter_map(|server| Some((live::server_key(server), server.config()?))).collect();
+    let mounts = route::mounts(global, &servers);
+    if pools.is_empty() && mounts.is_empty() {
+        return;
+    }
+    let mut lines: Vec<String> = mounts.iter().filter_map(directory).collect();
+    lines.extend(pools.iter().zip(&global.groups).flat_map(|(pool, group)| owners(pool, group, &mounts)));
+    let patients = patients(pools, &mounts);
+    let answered = ask(&patients);
+    let findings = match answered {
+        Ok(findings) => findings,
+        Err(error) => {
+            lines.push(format!("the process groups could not be examined: {error}"));
+            Vec::new()
+        }
+    };
+    let show_all = process::is_defined(SHOW_ALL);
+    lines.extend(told(&patients, &findings, show_all));
+    lines.dedup();
+    for line in &lines {
+        say_at_startup(Level::Warn, &format!("mod_wsgi: {line}"));
+    }
+    if show_all {
+        let wrong = lines.len() - findings.iter().filter(|finding| finding.well).count();
+        let groups = patients.len() - 1;
+        say_at_startup(Level::Warn, &format!("mod_wsgi: {groups} process groups examined, {wrong} findings"));
+    }
+}
+
+/// Whom to look at: each group, and httpd's children last, because scripts must be reachable for both.
+fn patients(pools: Vec<Pool>, mounts: &[Mount]) -> Vec<Patient> {
+    let wire = |mount: &Mount, path: &[u8]| WireMount {
+        path: OsStr::from_bytes(path).to_string_lossy().into_owned(),
+        from: mount.from.clone(),
+    };
+    let mut all: Vec<Patient> = Vec::new();
+    for pool in pools {
+        let mine = mounts.iter().filter(|mount| mount.group.as_deref() == Some(pool.config.name.as_bytes()));
+        let files = mine.filter(|mount| !companions::is_directory(&mount.path));
+        let inside = files.filter_map(|mount| Some(wire(mount, pool.config.inside(&mount.path)?)));
+        let mut scripts: Vec<WireMount> = Vec::new();
+        for mount in inside {
+            // One script may be mounted often; the first place will do.
+            if !scripts.iter().any(|known| known.path == mount.path) {
+                scripts.push(mount);
+            }
+        }
+        all.push(Patient { identity: pool.config.identity.clone(), pool: Some(Box::new(pool.config)), scripts });
+    }
+    let scripts = mounts.iter().filter(|mount| mount.maps_urls).map(|mount| wire(mount, &mount.path)).collect();
+    all.push(Patient { identity: children(), pool: None, scripts });
+    all
+}
+
+/// httpd's `User` and `Group`; `None` when httpd changes to no other user.
+fn children() -> Option<Identity> {
+    if user::effective_uid() != 0 {
+        return None;
+    }
+    let (uid, gid) = process::unprivileged_ids();
+    let found = user::user_by_id(uid).ok().flatten();
+    let name = found.map_or_else(|| format!("#{uid}"), |found| found.name);
+    let groups = user::groups_of(&name, gid).unwrap_or_else(|_| vec![gid]);
+    Some(Identity { uid, gid, groups, name, home: String::new() })
+}
+
+/// Starts the doctor and reads what it finds.
+fn ask(patients: &[Patient]) -> Result<Vec<Finding>, String> {
+    let path = companions::supervisor()?;
+    let engine = companions::open_engine()?;
+    let failed = |error: std::io::Error| format!("{}: {error}", path.display());
+    let program = File::open(&path).map_err(failed)?;
+    let examination = Examination {
+        protocol: wsgi_wire::PROTOCOL,
+        interpreter_ms: INTERPRETER_MS,
+        limit_ms: LIMIT_MS,
+        patients: patients.to_vec(),
+    };
+    let text = serde_json::to_vec(&examination).map_err(|error| error.to_string())?;
+    let input = fd::memfd(c"mod_wsgi-doctor").map_err(failed)?;
+    let mut at = 0;
+    while at < text.len() {
+        at += fd::write_at(input.as_fd(), &text[at..], at as u64).map_err(failed)?;
+    }
+    let (output, writer) = fd::pipe().map_err(failed)?;
+    let program = Program {
+        path: c"/dev/fd/6".into(),
+        arguments: vec![c"wsgi-supervisor".into(), std::ffi::CString::new(DOCTOR).unwrap_or_default()],
+        environment: process::environment(),
+        descriptors: vec![
+            (0, input.as_fd()),
+            (1, writer.as_fd()),
+            (2, process::stderr()),
+            (5, engine.as_fd()),
+            (6, program.as_fd()),
+        ],
+        session: true,
+        directory: Some(c"/".into()),
+        ..Program::default()
+    };
+    let pid = spawn(&program).and_then(wsgi_sys::process::Spawned::wait_executed).map_err(failed)?;
+    drop(writer);
+    // It keeps to the limit itself; this is for one that is stopped.
+    let answer = read(output, Instant::now() + Duration::from_millis(LIMIT_MS + 5_000));
+    end(pid);
+    let text = answer?;
+    let lines = text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+    let found = lines.map(|line| serde_json::from_slice(line).map_err(|error| error.to_string()));
+    found.collect()
+}
+
+fn read(output: OwnedFd, deadline: Instant) -> Result<Vec<u8>, String> {
+    let mut file = File::from(output);
+    let mut text = Vec::new();
+    let mut buffer = [0; 16 << 10];
+    while text.len() < MAX_ANSWER {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err("the doctor does not answer".to_owned());
+        }
+        let mut fds = [PollFd::new(file.as_fd(), true, false)];
+        if !matches!(poll(&mut fds, Some(left)), Ok(1)) {
+            continue;
+        }
+        match file.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(len) => text.extend_from_slice(&buffer[..len]),
+            Err(error) => return Err(error.to_string()),
+        }
+    }
+    Ok(text)
+}
+
+fn end(pid: i32) {
+    let deadline = Instant::now() + Duration::from_secs(1);
+    while matches!(try_wait(pid), Ok(None)) {
+        if Instant::now() > deadline {
+            let _ = kill(pid, libc::SIGKILL);
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// A line for each finding; of what is found for a group and for httpd's children in the same words, one.
+fn told(patients: &[Patient], findings: &[Finding], show_all: bool) -> Vec<String> {
+    let mut seen: Vec<&str> = Vec::new();
+    let mut lines = Vec::new();
+    for finding in findings.iter().filter(|finding| show_all || !finding.well) {
+        let Some(patient) = patients.get(finding.patient) else { continue };
+        if patient.pool.is_none() && seen.contains(&finding.what.as_str()) {
+            continue;
+        }
+        seen.push(&finding.what);
+        lines.push(line(patient, finding));
+    }
+    lines
+}
+
+fn line(patient: &Patient, finding: &Finding) -> String {
+    let user = patient.identity.as_ref().map_or(String::new(), |found| format!(", user {}", found.name));
+    let who = match &patient.pool {
+        Some(pool) => format!("process group \"{}\" ({}{user})", pool.name, pool.defined_at),
+        None => format!("httpd's children ({})", user.trim_start_matches(", ")).replace(" ()", ""),
+    };
+    let mend = finding.mend.as_ref().map_or(String::new(), |mend| format!("; to mend it: {mend}"));
+    let well = if finding.well { "is well: " } else { "" };
+    format!("{who}: {well}{}{mend}", finding.what)
+}
+
+/// What is odd about an alias that leads to a directory.
+fn directory(mount: &Mount) -> Option<String> {
+    if !mount.maps_urls {
+        return None;
+    }
+    let path = Path::new(OsStr::from_bytes(&mount.path));
+    let entries = fs::read_dir(path).ok()?;
+    let names: Vec<String> =
+        entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).take(10_000).collect();
+    route::oddity(&path.display().to_string(), &names).map(|oddity| format!("{}: {oddity}", mount.from))
+}
+
+/// `script-user` and `script-group` of a group.
+fn owners(pool: &Pool, group: &crate::directive::ProcessGroup, mounts: &[Mount]) -> Vec<String> {
+    let user = pool.script_user.zip(group.script_user.as_deref()).map(|(id, name)| Ownership::User(id, name));
+    let of_group = || pool.script_group.zip(group.script_group.as_deref()).map(|(id, name)| Ownership::Group(id, name));
+    let Some(wanted) = user.or_else(of_group) else { return Vec::new() };
+    let owner = |found: Metadata| FileOwner { uid: found.uid(), gid: found.gid(), mode: found.mode() };
+    let mine = mounts.iter().filter(|mount| mount.group.as_ref() == Some(&group.name));
+    let refused = |mount: &Mount| {
+        let path = Path::new(OsStr::from_bytes(&mount.path));
+        let script = path.metadata().ok().filter(Metadata::is_file).map(owner)?;
+        let directory = path.parent().and_then(|parent| parent.metadata().ok()).map(owner);
+        let rejection = route::check_owner(wanted, &mount.path, Some(script), directory).err()?;
+        Some(format!(
+            "process group \"{}\" ({}): {}: {}; requests get 403",
+            pool.config.name, pool.config.defined_at, mount.from, rejection.text
+        ))
+    };
+    mine.filter_map(refused).collect()
+}

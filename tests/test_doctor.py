@@ -1,0 +1,251 @@
+"""The doctor: `apachectl configtest` looks at each process group as its user, and says what mends what is wrong."""
+
+import os
+import re
+import shutil
+import subprocess
+import time
+
+import pytest
+
+import pythons
+from httpd import IS_ROOT, RUN_USER
+
+pytestmark = pytest.mark.ours("the original looks at nothing before it starts")
+needs_root = pytest.mark.skipif(not IS_ROOT, reason="only root can change users")
+
+GROUP = "WSGIDaemonProcess app threads=2 python={python} {options}\nWSGIScriptAlias / \"{script}\" process-group=app\n"
+
+
+def findings(httpd, options="", script=None, python=pythons.SYSTEM_PYTHON, extra=""):
+    """What the doctor says of one group; the test of the configuration itself always succeeds."""
+    script = script or httpd.app("hello")
+    text = GROUP.format(python=python, options=options, script=script) + extra
+    if "python-home" in options:
+        text = text.replace(f"python={python} ", "")
+    assert httpd.configtest(text), httpd.control_output
+    assert httpd.control_output.rstrip().endswith("Syntax OK")
+    return [line for line in httpd.control_output.splitlines() if line.startswith("mod_wsgi: ")]
+
+
+def command(line):
+    """The command that a finding names."""
+    return re.search(r"; to mend it: (.*)$", line)[1]
+
+
+def line_number(httpd, text):
+    lines = httpd.conf_file.read_text().splitlines()
+    return next(n for n, line in enumerate(lines, 1) if line.startswith(text))
+
+
+# -- healthy groups --------------------------------------------------------------------------------
+
+
+def test_of_a_healthy_group_nothing_is_said(httpd):
+    assert findings(httpd) == []
+
+
+def test_a_healthy_group_is_described_when_asked(httpd):
+    findings(httpd, f"python-home={pythons.venv('plain')}")
+    assert httpd.control("-t", "-D", "WSGI_DOCTOR") == 0
+    version = pythons.version_of(pythons.SYSTEM_PYTHON)
+    assert re.search(rf'process group "app" .*is well: .*venv-plain.* is Python {version}\.',
+                     httpd.control_output)
+    assert "1 process groups examined, 0 findings" in httpd.control_output
+
+
+def test_the_user_of_the_group_is_named(httpd):
+    findings(httpd, "python-path=/no/such/lib")
+    place = f"{httpd.conf_file}:{line_number(httpd, 'WSGIDaemonProcess')}"
+    user = f", user {RUN_USER}" if IS_ROOT else ""
+    assert f'process group "app" ({place}{user}): python-path: /no does not exist' in httpd.control_output
+
+
+def test_dumps_of_the_configuration_examine_nothing(httpd):
+    findings(httpd, "python-path=/no/such/lib")
+    assert httpd.control("-S") == 0
+    assert "mod_wsgi: " not in httpd.control_output
+
+
+# -- interpreters ----------------------------------------------------------------------------------
+
+
+def executable(httpd, name, text):
+    path = httpd.write(name, text)
+    path.chmod(0o755)
+    return path
+
+
+def test_a_python_that_does_not_exist(httpd):
+    [line] = findings(httpd, python=f"{httpd.root}/no/python")
+    assert f"{httpd.root}/no does not exist, on the way to {httpd.root}/no/python" in line
+
+
+def test_a_virtual_environment_that_was_never_made(httpd):
+    home = httpd.root / "venv"
+    [line] = findings(httpd, f"python-home={home}")
+    assert command(line) == f"python3 -m venv {home}"
+    subprocess.run([pythons.SYSTEM_PYTHON, *command(line).split()[1:], "--without-pip"], check=True)
+    assert findings(httpd, f"python-home={home}") == []
+
+
+@pytest.fixture
+def venv(httpd):
+    home = httpd.root / "venv"
+    pythons.build_venv(home, (), pythons.SYSTEM_PYTHON)
+    return home
+
+
+def change(venv, key, value):
+    config = venv / "pyvenv.cfg"
+    config.write_text(re.sub(rf"(?m)^{key} = .*$", f"{key} = {value}", config.read_text()))
+
+
+def test_a_virtual_environment_whose_python_is_gone(httpd, venv):
+    change(venv, "home", "/no/such/bin")
+    [line] = findings(httpd, f"python-home={venv}")
+    assert f"{venv}/pyvenv.cfg names home = /no/such/bin, which does not exist" in line
+    assert command(line).startswith(f"python3 -m venv --clear {venv}")
+
+
+def test_a_virtual_environment_with_a_dangling_link(httpd, venv):
+    for link in venv.glob("bin/python*"):
+        link.unlink()
+        link.symlink_to("/no/such/python3.9")
+    [line] = findings(httpd, f"python-home={venv}")
+    assert f"{venv}/bin/python3 is a symbolic link to /no/such/python3.9, which does not exist" in line
+    assert command(line).startswith(f"python3 -m venv --clear {venv}")
+
+
+def test_a_virtual_environment_of_an_older_python(httpd, venv):
+    change(venv, "version", "3.7.3")
+    [line] = findings(httpd, f"python-home={venv}")
+    assert "was made by Python 3.7.3" in line and "does not see the packages" in line
+
+
+@pytest.mark.parametrize("text, said", [
+    ("#!/bin/sh\necho broken on purpose >&2\nexit 3\n", "exited with status 3); its last words: broken on purpose"),
+    ("#!/bin/sh\nkill -SEGV $$\n", "killed by SIGSEGV"),
+    ("#!/bin/sh\nexit 0\n", "is it a Python?"),
+    ("#!/no/such/interpreter\n", "the loader or interpreter that it names is not"),
+    ("\x7fELF nonsense", "not a program for this machine"),
+    ("#!/bin/sh\necho 'mod_wsgi needs CPython 3.10 or later' >&2\nexit 64\n", "does not fit this Python"),
+    ("#!/bin/sh\necho \"ModuleNotFoundError: No module named 'encodings'\" >&2\nexit 1\n",
+     "does not find its standard library"),
+])
+def test_a_python_that_does_not_run(httpd, text, said):
+    [line] = findings(httpd, python=executable(httpd, "python", text))
+    assert f"cannot run {httpd.root}/python" in line and said in line
+
+
+def test_a_python_that_hangs_is_a_finding_and_is_ended(httpd):
+    python = executable(httpd, "python", "#!/bin/sh\necho waiting >&2\nsleep 1000 & wait\n")
+    extra = "".join(f"WSGIDaemonProcess g{n} threads=1 python={python}\n" for n in range(3))
+    begun = time.monotonic()
+    lines = findings(httpd, python=python, extra=extra)
+    assert time.monotonic() - begun < 19, "the groups are looked at side by side"
+    assert len(lines) == 4
+    assert all("it has not answered within 5 s; its last words: waiting" in line for line in lines)
+    # What it has started is gone as well: Httpd.close looks for it.
+
+
+def test_a_python_that_may_not_be_executed(httpd):
+    python = httpd.root / "python"
+    shutil.copy(os.path.realpath(pythons.SYSTEM_PYTHON), python)
+    python.chmod(0o644)
+    [line] = findings(httpd, python=python)
+    assert "may not execute" in line
+    subprocess.run(command(line), shell=True, check=True)
+    assert findings(httpd, python=python) == []
+
+
+def test_a_memory_limit_that_is_too_low_for_python(httpd):
+    [line] = findings(httpd, "virtual-memory-limit=8000000")
+    assert "virtual-memory-limit=8000000 bytes may be too little" in line
+
+
+# -- directories and scripts -----------------------------------------------------------------------
+
+
+def test_a_missing_script_is_told_once(httpd):
+    script = httpd.root / "apps/none.wsgi"
+    [line] = findings(httpd, script=script)
+    number = line_number(httpd, "WSGIScriptAlias")
+    assert f"WSGIScriptAlias / at {httpd.conf_file}:{number}: {script} does not exist" in line
+
+
+def test_home_must_be_a_directory(httpd):
+    [line] = findings(httpd, f"home={httpd.conf_file}")
+    assert f"the working directory (home=): {httpd.conf_file} is not a directory" in line
+
+
+@needs_root
+def test_a_closed_directory_is_told_with_the_command_that_opens_it(httpd):
+    script = httpd.app("hello", "closed/hello.wsgi")
+    (httpd.root / "closed").chmod(0o700)
+    lines = findings(httpd, f"user=nobody home={httpd.root}/closed", script=script)
+    told = f'may not enter the directory {httpd.root}/closed (owner 0, group 0, mode 0700)'
+    assert len(lines) == 3 and all(told in line for line in lines), lines
+    assert any(line.startswith(f"mod_wsgi: httpd's children (user {RUN_USER})") for line in lines)
+    for mend in {command(line) for line in lines}:
+        subprocess.run(mend, shell=True, check=True)
+    assert findings(httpd, f"user=nobody home={httpd.root}/closed", script=script) == []
+
+
+@needs_root
+def test_a_script_that_only_the_group_may_reach(httpd):
+    """The daemon processes can; httpd's own children cannot, and they look first."""
+    script = httpd.app("hello", "own/hello.wsgi")
+    for path in (script.parent, script):
+        httpd.own(path, "nobody")
+    script.parent.chmod(0o700)
+    [line] = findings(httpd, "user=nobody home=/tmp", script=script)
+    assert line.startswith(f"mod_wsgi: httpd's children (user {RUN_USER})")
+    assert f"may not enter the directory {script.parent}" in line
+
+
+@needs_root
+def test_an_unreadable_script(httpd):
+    script = httpd.app("hello")
+    script.chmod(0o600)
+    [line] = findings(httpd, script=script)
+    assert command(line) == f"chmod o+r {script}"
+
+
+@needs_root
+def test_a_python_in_roots_home(httpd):
+    [line] = findings(httpd, python="/root/some/python")
+    assert "may not enter the directory /root" in line and "/srv or /opt" in line
+    assert "to mend it" not in line, "nobody should open /root"
+
+
+@needs_root
+def test_the_owner_of_a_script(httpd):
+    [line] = findings(httpd, "script-user=daemon")
+    assert "is refused by script-user=daemon: it belongs to user #0; requests get 403" in line
+    httpd.own(httpd.root / "apps/hello.wsgi", "daemon")
+    httpd.own(httpd.root / "apps", "daemon")
+    assert findings(httpd, "script-user=daemon") == []
+
+
+def test_an_alias_to_a_project_instead_of_a_script(httpd):
+    httpd.write("project/manage.py", "")
+    httpd.write("project/wsgi.py", "")
+    [line] = findings(httpd, script=httpd.root / "project")
+    assert f"name its script, such as {httpd.root}/project/wsgi.py" in line
+
+
+def test_an_alias_to_a_directory_of_scripts_is_right(httpd):
+    httpd.app("hello", "scripts/one.wsgi")
+    assert findings(httpd, script=httpd.root / "scripts") == []
+
+
+def test_a_missing_supervisor_is_told(httpd):
+    """What is installed by halves does not start either."""
+    folder = httpd.root / "modules"
+    folder.mkdir()
+    for name in (httpd.module.name, "libwsgi_engine.so"):
+        shutil.copy(httpd.module.parent / name, folder / name)
+    httpd.module = folder / httpd.module.name
+    [line] = findings(httpd)
+    assert "wsgi-supervisor is missing; tried" in line
