@@ -13,6 +13,7 @@ import weakref
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 BOOT = re.search(r'r#"(.*?)"#', open(os.path.join(HERE, '../../wire/src/boot.rs')).read(), re.S).group(1)
+BOOT += 'sys.exit(_engine.serve(3))\n'
 KNOWN = re.findall(r'^    "([^"]+)",$', open(os.path.join(HERE, '../../wire/src/keys.rs')).read(), re.M)
 
 HELLO, REQUEST, BODY, ABORTED, HEAD, DATA, FILE, LOG, FAILED, STALE, CONTINUE, SHARED = 1, 2, 3, 4, 16, 17, 18, 19, 20, 21, 22, 23
