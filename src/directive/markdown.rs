@@ -84,7 +84,7 @@ fn example(row: &Row) -> String {
 /// A value for an option's example.
 fn value(row: &OptionRow) -> String {
     match (row.kind, row.name) {
-        (OptionKind::Integer(..), "processes" | "threads") => "4".into(),
+        (OptionKind::Integer(..), "processes" | "min-processes" | "max-processes" | "threads") => "4".into(),
         (OptionKind::Integer(..), "cpu-priority") => "5".into(),
         (OptionKind::Integer(..) | OptionKind::ZeroOr(..), _) => "1048576".into(),
         (OptionKind::Seconds, _) => "60".into(),
@@ -97,6 +97,8 @@ fn value(row: &OptionRow) -> String {
         (OptionKind::Word, "display-name") => "%{GROUP}".into(),
         (OptionKind::Word, "lang" | "locale") => "en_US.UTF-8".into(),
         (OptionKind::User | OptionKind::Group | OptionKind::GroupList, _) => "www-data".into(),
+        (OptionKind::AbsolutePath, "warmup") => "/ready".into(),
+        (OptionKind::AbsolutePath, "env-file") => "/etc/site.env".into(),
         (OptionKind::AbsolutePath, "python") => "/usr/bin/python3".into(),
         (OptionKind::AbsolutePath, "spool-directory") => "/var/tmp".into(),
         (OptionKind::Word | OptionKind::AbsolutePath, _) => "/srv/site".into(),
