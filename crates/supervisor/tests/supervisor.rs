@@ -1,6 +1,7 @@
 //! The built supervisor over real sockets, with a script in place of Python.
 
 mod common;
+mod life;
 
 use std::fs;
 use std::time::{Duration, Instant};

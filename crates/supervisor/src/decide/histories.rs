@@ -1,11 +1,25 @@
 //! Random histories of a supervisor, and what must hold in each of them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use proptest::prelude::*;
+use wsgi_wire::control::Cause;
 
+use super::process::Phase;
 use super::tests::{POOL, World, rules};
 use super::*;
+
+/// Causes for which a process serves until its replacement is ready, whatever the rules are.
+const AFTER: [Cause; 5] = [
+    Cause::MaximumRequests,
+    Cause::GracefulSignal,
+    Cause::InactivityTimeout,
+    Cause::CpuTimeLimit,
+    Cause::EvictionSignal,
+];
+
+/// Causes for which it takes no further request.
+const STUCK: [Cause; 3] = [Cause::RequestTimeout, Cause::DeadlockTimeout, Cause::StartupTimeout];
 
 /// Plays the processes' side of random histories.
 #[derive(Default)]
@@ -15,17 +29,44 @@ struct Play {
     alive: BTreeMap<ProcessId, bool>,
     killed: BTreeSet<ProcessId>,
     exited: bool,
+    /// There is no slot for a new process.
+    full: bool,
+}
+
+/// Groups of all kinds.
+fn various(number: u32) -> Rules {
+    let processes = number % 4;
+    let (min, max) = match number % 3 {
+        0 => (processes.max(1), processes.max(1)),
+        1 => (0, processes + 2),
+        _ => (processes, processes + 3),
+    };
+    Rules {
+        processes: processes.clamp(min, max),
+        min,
+        max,
+        idle_timeout: 2_000,
+        rolling: number % 2 == 0,
+        restart_interval: if number % 5 == 0 { 30_000 } else { 0 },
+        startup_timeout: if number % 7 == 0 { 4_000 } else { 0 },
+        maximum_memory: 1_000,
+        ..rules(1)
+    }
 }
 
 impl Play {
     fn event(&mut self, event: Event) {
-        let mut queue = std::collections::VecDeque::from([event]);
+        let mut queue = VecDeque::from([event]);
         while let Some(event) = queue.pop_front() {
             self.world.event(event);
             for action in self.world.last.clone() {
                 match action {
                     Action::Start { process, .. } => {
                         assert!(!self.exited && !self.world.state.stopping(), "started while stopping");
+                        if self.full {
+                            queue.push_back(Event::NoSlot { process });
+                            continue;
+                        }
                         assert!(self.alive.insert(process, false).is_none(), "number used twice");
                         queue.push_back(Event::Spawned { process, pid: 9 });
                     }
@@ -40,83 +81,154 @@ impl Play {
         }
     }
 
+    fn exit(&mut self, process: ProcessId, ended: Ended, used: bool) {
+        let exit = Exit { ended, busy: Busy::default(), served: u32::from(used), diagnosis: "early".to_owned() };
+        self.event(Event::Exited { process, exit });
+    }
+
     fn pick(&self, number: usize) -> Option<ProcessId> {
         self.alive.keys().nth(number.checked_rem(self.alive.len())?).copied()
     }
 
+    fn of_process(&mut self, kind: u8, number: usize, process: ProcessId) {
+        match kind {
+            0 => self.event(Event::Ready { process }),
+            1 => self.exit(process, Ended::Status(1), number % 2 == 0),
+            2 => self.event(Event::Retire { process, cause: AFTER[number % AFTER.len()] }),
+            3 => self.event(Event::Retire { process, cause: Cause::ScriptReload }),
+            4 => self.event(Event::InFlight { process, busy: Busy { count: number as u32 / 2, ..Busy::default() } }),
+            5 => self.event(Event::Violation { process, what: "x".to_owned() }),
+            6 => self.event(Event::Failed { process, said: format!("error {}", ["a", "b"][number % 2]) }),
+            7 => self.event(Event::Changed { process }),
+            8 => self.event(Event::Memory { process, bytes: [900, 1_100][number % 2] }),
+            _ => self.event(Event::Retire { process, cause: STUCK[number % STUCK.len()] }),
+        }
+    }
+
     fn step(&mut self, kind: u8, number: usize) {
-        let process = self.pick(number);
-        match (kind, process) {
-            (0, Some(process)) => self.event(Event::Ready { process }),
-            (1, Some(process)) => self.event(Event::Exited {
-                process,
-                ended: Ended::Status(1),
-                in_flight: 0,
-                diagnosis: "early".to_owned(),
-            }),
-            (2, Some(process)) => self.event(Event::Retire { process, cause: Cause::MaximumRequests }),
-            (3, Some(process)) => self.event(Event::Retire { process, cause: Cause::ScriptReload }),
-            (4, Some(process)) => self.event(Event::InFlight { process, count: 0 }),
-            (5, Some(process)) => self.event(Event::Violation { process, what: "x".to_owned() }),
-            (6, _) => {
-                let pools = vec![(POOL, rules(1 + number as u32 % 4))];
-                self.event(Event::Configured { pools });
-            }
-            (7, _) => {
+        match (kind, self.pick(number)) {
+            (0..10, Some(process)) => self.of_process(kind, number, process),
+            (10, _) => self.event(Event::Configured { pools: vec![(POOL, various(number as u32))] }),
+            (11, _) => {
                 let other = Rules { name: ["site", "other"][number % 2].to_owned(), ..rules(1) };
                 self.event(Event::Configured { pools: vec![(POOL + 1, other)] });
             }
-            (8, Some(process)) => self.event(Event::InFlight { process, count: number as u32 }),
-            _ => {
-                self.world.now += [10, 700, 5_000, 61_000][number % 4];
-                self.event(Event::Tick);
+            (12, idlest) => {
+                let (busy, waiting) = (number as u32 % 6, number as u32 / 30);
+                self.event(Event::Load { pool: POOL, load: Load { threads: 5, busy, waiting, idlest } });
+            }
+            (13, _) => self.event(Event::Wanted { pool: POOL }),
+            (14, _) => self.full = number % 4 == 0,
+            _ => self.tick([10, 700, 5_000, 61_000][number % 4]),
+        }
+    }
+
+    fn tick(&mut self, time: Millis) {
+        self.world.now += time;
+        self.event(Event::Tick);
+        if let Some(next) = self.world.state.deadline() {
+            let waits = !self.world.state.leaving().is_empty();
+            assert!(next > self.world.now || waits, "what is due is done");
+        }
+    }
+
+    fn pool(&self) -> Option<&Pool> {
+        self.world.state.pools().find(|(id, _)| *id == POOL).map(|(_, pool)| pool)
+    }
+
+    fn open(&self) -> usize {
+        self.alive.values().filter(|open| **open).count()
+    }
+
+    /// What holds at every moment.
+    fn check(&self) {
+        let mut open = 0;
+        for (_, pool) in self.world.state.pools() {
+            open += pool.open_ones().count();
+            check_pool(pool, self.world.now);
+        }
+        assert_eq!(open, self.open(), "what serves is what the scoreboard shows");
+        let known: usize = self.world.state.pools().map(|(_, pool)| pool.processes.len()).sum();
+        assert_eq!(known, self.alive.len(), "no process is lost from sight");
+    }
+
+    /// Everything that starts becomes ready; what is killed ends.
+    fn calm_down(&mut self) {
+        self.full = false;
+        for _ in 0..60 {
+            self.tick(10_000);
+            for process in self.alive.keys().copied().collect::<Vec<_>>() {
+                self.event(Event::Ready { process });
+                self.event(Event::InFlight { process, busy: Busy { count: 0, ..Busy::default() } });
+                if self.killed.contains(&process) {
+                    self.exit(process, Ended::Signal(9), false);
+                }
             }
         }
     }
 }
 
+fn check_pool(pool: &Pool, now: Millis) {
+    let count = |wanted: &dyn Fn(Phase) -> bool| pool.with_phase(wanted).len();
+    let failed = count(&|phase| matches!(phase, Phase::Failed { .. }));
+    assert!(failed <= 1, "one failed process is enough");
+    if pool.over {
+        return;
+    }
+    let target = pool.target();
+    assert!(target <= pool.rules.max as usize && target >= pool.rules.min as usize);
+    // Processes that take part, and the successor of one: never more.
+    assert!(pool.processes.values().filter(|it| pool.is_current(it)).count() <= target);
+    let ready = pool.processes.values().filter(|it| it.marks.generation == pool.generation);
+    let ready = ready.filter(|it| it.phase == Phase::Ready).count();
+    let starting = pool.count(Phase::Starting);
+    assert!(starting <= target.saturating_sub(ready).max(1), "one voluntary replacement at a time");
+    assert!(ready <= target.max(1), "{ready} ready, {target} wanted");
+    let living = count(&|phase| matches!(phase, Phase::Starting | Phase::Held | Phase::Ready | Phase::Failed { .. }));
+    if target > 0 && living == 0 {
+        let next = pool.deadline().expect("a start is due");
+        assert!(next <= now + 60_000, "no pool without a process for longer than the back-off");
+    }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(ProptestConfig::with_cases(600))]
     #[test]
-    fn every_history_ends_well(steps in proptest::collection::vec((0u8..12, 0usize..40), 0..120)) {
+    fn every_history_ends_well(steps in proptest::collection::vec((0u8..18, 0usize..40), 0..150)) {
         let mut play = Play::default();
         play.event(Event::Configured { pools: vec![(POOL, rules(3))] });
         for (kind, number) in steps {
-            let served = play.alive.values().filter(|ready| **ready).count();
+            let of_pool = |play: &Play| play.pool().map_or(0, |pool| pool.open_ones().count());
+            let (open, named) = (of_pool(&play), play.pool().is_some_and(|pool| !pool.is_unnamed()));
+            let serving = play.pool().map_or(0, Pool::serving);
+            let most = play.pool().map_or(0, |pool| pool.rules.max as usize);
             play.step(kind, number);
-            // What the state believes to serve is what the scoreboard shows.
-            let serving: usize = play.world.state.pools().map(|(_, pool)| pool.serving()).sum();
-            prop_assert_eq!(serving, play.alive.values().filter(|ready| **ready).count());
-            // A graceful restart alone takes no capacity away.
-            if kind == 6 && number % 2 == 1 {
-                prop_assert!(serving >= served);
+            play.check();
+            let after = play.pool().map_or(0, Pool::serving);
+            let target = play.pool().map_or(0, Pool::target);
+            // Whoever is replaced first serves until the successor does; a graceful restart takes nothing away,
+            // nor does time.
+            if named && matches!(kind, 0 | 2 | 6 | 7 | 8 | 10 | 15..) {
+                prop_assert!(after >= serving.min(target), "{after} of {serving} serve after {kind}");
             }
-            // No run-away: at most what is configured, its successors, and what is being ended.
-            let current: usize = play.world.state.pools().map(|(_, pool)| pool.processes.len()).sum();
-            prop_assert_eq!(current, play.alive.len());
+            // The limit holds, but for what an old configuration allowed.
+            if kind != 10 {
+                prop_assert!(of_pool(&play) <= open.max(most + 1));
+            }
         }
         // Whatever happened: with processes that become ready, the pool is complete.
+        play.full = false;
         play.event(Event::Configured { pools: vec![(POOL, rules(3))] });
-        for _ in 0..60 {
-            play.world.now += 10_000;
-            play.event(Event::Tick);
-            for process in play.alive.keys().copied().collect::<Vec<_>>() {
-                play.event(Event::Ready { process });
-                if play.killed.contains(&process) {
-                    play.event(Event::Exited { process, ended: Ended::Signal(9), in_flight: 0, diagnosis: String::new() });
-                }
-            }
-        }
-        prop_assert_eq!(play.alive.values().filter(|ready| **ready).count(), 3);
+        play.calm_down();
+        prop_assert_eq!(play.open(), 3);
         prop_assert_eq!(play.alive.len(), 3);
         prop_assert!(!play.world.fault);
         // Stop: whoever does not go is killed, and nothing is left.
         play.event(Event::Stop { why: "test" });
-        play.world.now += 5_000;
-        play.event(Event::Tick);
+        play.tick(5_000);
         for process in play.alive.keys().copied().collect::<Vec<_>>() {
             prop_assert!(play.killed.contains(&process));
-            play.event(Event::Exited { process, ended: Ended::Signal(9), in_flight: 0, diagnosis: String::new() });
+            play.exit(process, Ended::Signal(9), false);
         }
         prop_assert!(play.exited);
     }

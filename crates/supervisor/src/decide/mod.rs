@@ -4,25 +4,35 @@
 //! A daemon process goes Starting -> (Held ->) Ready -> Draining -> Stopping -> (Killed ->) exit. *Held*
 //! is ready in itself, but waits until its siblings of a new configuration are ready too, so that
 //! traffic moves from the old ones to the new ones in one step. A process is *superseded* when its
-//! configuration is an old one or when it asked to be replaced.
+//! configuration is an old one or when it asked to be replaced. One that could not load its script is
+//! *Failed*: it watches for the mend, and takes requests (which get 500) only while no other process does.
 //!
 //! A pool that the configuration does not name any more serves on until the pool of its name that follows
 //! it, if there is one, is ready, and until the children of the old configuration are gone, but for a little while at
 //! least; then it drains.
 
+mod event;
 #[cfg(test)]
 mod histories;
+mod jitter;
 mod pool;
 mod process;
+mod replace;
 mod say;
+mod scale;
+mod start;
+#[cfg(test)]
+mod stories;
 #[cfg(test)]
 mod tests;
+mod timers;
 
 use std::collections::BTreeMap;
 
-use wsgi_wire::control::Cause;
-
+pub use event::{Action, Busy, Ended, Event, Exit, Load, Rules, level};
+pub use jitter::requests as jittered_requests;
 pub use pool::Pool;
+pub use say::seconds;
 
 /// [`wsgi_wire::pool::PoolConfig::id`].
 pub type PoolId = u64;
@@ -32,114 +42,6 @@ pub type ProcessId = u64;
 
 /// Milliseconds of the monotonic clock.
 pub type Millis = u64;
-
-/// What of a pool's configuration decisions and their messages need.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Rules {
-    /// The group's name.
-    pub name: String,
-    /// `file:line`.
-    pub defined_at: String,
-    /// The interpreter.
-    pub python: String,
-    /// What chose it.
-    pub python_from: String,
-    /// How many processes there should be.
-    pub processes: u32,
-    /// From stop to SIGKILL.
-    pub shutdown_timeout: Millis,
-    /// From drain to stop; 0: no limit.
-    pub graceful_timeout: Millis,
-}
-
-/// How a process ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ended {
-    /// With this exit status.
-    Status(i32),
-    /// By this signal.
-    Signal(i32),
-    /// It was no child of this supervisor, so the status is not known.
-    Unknown,
-}
-
-/// Something that has happened.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Event {
-    /// The parent's configuration is complete.
-    Configured {
-        /// All pools of it. Without any the supervisor ends as soon as what there is has drained away.
-        pools: Vec<(PoolId, Rules)>,
-    },
-    /// A process of an earlier supervisor was found on a pool's scoreboard.
-    Adopted { pool: PoolId, process: ProcessId, pid: i32 },
-    /// The process exists.
-    Spawned { process: ProcessId, pid: i32 },
-    /// There was nowhere to put the process; its pool tries again soon.
-    NoSlot { process: ProcessId },
-    /// The process could not be made or could not execute its program, for this reason.
-    StartFailed { process: ProcessId, cause: String },
-    /// The process says that it is ready.
-    Ready { process: ProcessId },
-    /// The process asks to be replaced.
-    Retire { process: ProcessId, cause: Cause },
-    /// The process did what no daemon process does.
-    Violation { process: ProcessId, what: String },
-    /// How many requests are reserved on a draining process.
-    InFlight { process: ProcessId, count: u32 },
-    /// How many requests wait for a pool that is leaving.
-    Waiting { pool: PoolId, count: u32 },
-    /// Whether children of a configuration that names the pool are left.
-    Held { pool: PoolId, held: bool },
-    /// The process has ended. `diagnosis` is the cause as far as one can be read from what it wrote.
-    Exited { process: ProcessId, ended: Ended, in_flight: u32, diagnosis: String },
-    /// Time has passed.
-    Tick,
-    /// End everything, for this reason.
-    Stop { why: &'static str },
-}
-
-/// Something to do.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Action {
-    /// Start a process; answered by Spawned, NoSlot or StartFailed. `quiet`: keep what it writes until
-    /// [`Action::Output`], because the last attempt failed too.
-    Start { pool: PoolId, process: ProcessId, quiet: bool },
-    /// Let requests come.
-    MarkReady { process: ProcessId },
-    /// Let no further request come.
-    MarkDraining { process: ProcessId },
-    /// Ask it to finish and exit.
-    SendStop { process: ProcessId },
-    /// SIGTERM: it has no control socket, or does not read it yet.
-    Terminate { process: ProcessId },
-    /// SIGKILL to its process group.
-    Kill { process: ProcessId },
-    /// Write what was kept of its output, or forget it.
-    Output { process: ProcessId, show: bool },
-    /// It does not exist any more: free its slot.
-    Clear { process: ProcessId },
-    /// Say on the scoreboard whether processes can be started.
-    Fault { pool: PoolId, on: bool },
-    /// The pool has no processes and is in no configuration.
-    Forget { pool: PoolId },
-    /// Write a line (or several, separated by newlines) to the pool's error log.
-    Log { pool: PoolId, level: u8, text: String },
-    /// Everything has ended.
-    Exit,
-}
-
-/// APLOG levels.
-pub mod level {
-    /// A process was lost or cannot start.
-    pub const ERROR: u8 = 3;
-    /// A limit was reached.
-    pub const WARNING: u8 = 4;
-    /// The life of processes.
-    pub const INFO: u8 = 6;
-    /// Details.
-    pub const DEBUG: u8 = 7;
-}
 
 /// Everything that decisions depend on.
 #[derive(Debug, Default)]
@@ -170,13 +72,24 @@ impl State {
     }
 
     /// Processes that take requests.
-    pub fn ready(&self) -> Vec<ProcessId> {
-        self.pools.values().flat_map(Pool::ready_ones).collect()
+    pub fn open(&self) -> Vec<ProcessId> {
+        self.pools.values().flat_map(Pool::open_ones).collect()
+    }
+
+    /// Processes whose memory is limited.
+    pub fn measured(&self) -> Vec<ProcessId> {
+        self.pools.values().filter(|pool| pool.measures()).flat_map(Pool::ready_ones).collect()
     }
 
     /// Pools that end as soon as no request waits for them.
     pub fn leaving(&self) -> Vec<PoolId> {
         self.pools.iter().filter(|(_, pool)| pool.is_leaving()).map(|(id, _)| *id).collect()
+    }
+
+    /// Pools that may grow or shrink. `asleep`: those that have shrunk to nothing, which children wake.
+    pub fn scaling(&self, asleep: bool) -> Vec<PoolId> {
+        let wanted = |pool: &Pool| pool.scales() && pool.is_asleep() == asleep;
+        self.pools.iter().filter(|(_, pool)| wanted(pool)).map(|(id, _)| *id).collect()
     }
 
     /// When [`Event::Tick`] has something to do at the latest.
@@ -231,22 +144,26 @@ pub fn decide(state: &mut State, event: Event, now: Millis) -> Vec<Action> {
                 found.hold(held);
             }
         }
+        Event::Load { pool, load } => {
+            if let Some(found) = state.pools.get_mut(&pool) {
+                found.load(&load, now, &mut Out { pool, actions: &mut actions });
+            }
+        }
+        Event::Wanted { pool } => {
+            if let Some(found) = state.pools.get_mut(&pool) {
+                found.wake(now);
+            }
+        }
         Event::Stop { why } => stop(state, why, now, &mut actions),
         Event::Tick => {
             for (id, pool) in &mut state.pools {
                 pool.tick(now, &mut Out { pool: *id, actions: &mut actions });
             }
         }
-        Event::Spawned { process, .. }
-        | Event::NoSlot { process }
-        | Event::StartFailed { process, .. }
-        | Event::Ready { process }
-        | Event::Retire { process, .. }
-        | Event::Violation { process, .. }
-        | Event::InFlight { process, .. }
-        | Event::Exited { process, .. } => {
-            if let Some((id, pool)) = state.pool_of(process) {
-                pool.handle(process, event, now, &mut Out { pool: id, actions: &mut actions });
+        of_process => {
+            let process = of_process.process().unwrap_or_default();
+            if let Some((pool, found)) = state.pool_of(process) {
+                found.handle(process, of_process, now, &mut Out { pool, actions: &mut actions });
             }
         }
     }

@@ -1,31 +1,25 @@
-//! One pool's part of the decisions: its processes, its attempts to start them, and the rules by which
-//! they follow each other.
+//! One pool's part of the decisions: its processes, its configuration, its beginning and end. How
+//! processes start is in [`super::start`], how they follow each other in [`super::replace`], how many there
+//! are to be in [`super::scale`], what time brings in [`super::timers`].
 
 use std::collections::BTreeMap;
 
-use wsgi_wire::control::Cause;
+use super::process::{Phase, Process};
+use super::replace::MemoryHistory;
+use super::scale::Scale;
+use super::start::Attempts;
+use super::{Action, Busy, Event, Exit, Millis, Out, ProcessId, Rules};
 
-use super::process::{Marks, Phase, Process};
-use super::{Action, Ended, Event, Millis, Out, ProcessId, Rules};
-
-/// A process that is lost this soon after it became ready counts as one that cannot live.
-const SHORT_LIFE: Millis = 1_500;
-/// Longest wait between attempts to start.
-const LONGEST_WAIT: Millis = 60_000;
-/// When every slot is taken by old processes: how soon to look again.
-const SLOT_WAIT: Millis = 100;
 /// How long a pool that is in no configuration any more goes on taking requests once what follows it has
 /// come: children of the old configuration have accepted some that they have not sent yet.
 pub(super) const LINGER: Millis = 5_000;
-/// Where `shutdown-timeout=0` names no limit, httpd's own patience at its end holds.
-const FINAL_WAIT: Millis = 3_000;
 
 /// A process group and its processes.
 #[derive(Debug, Default)]
 pub struct Pool {
     pub(super) rules: Rules,
     pub(super) processes: BTreeMap<ProcessId, Process>,
-    generation: u64,
+    pub(super) generation: u64,
     /// In no configuration any more; it serves until its successor does, and children have moved on.
     unnamed: bool,
     /// When it may end, once that is known.
@@ -35,21 +29,12 @@ pub struct Pool {
     /// Requests that wait for one of its request threads, when they were last counted.
     waiting: u32,
     /// It takes no more requests, or everything is being stopped.
-    over: bool,
-    stopping: bool,
-    /// Attempts to start that failed since the last success.
-    pub(super) failures: u32,
-    /// Processes in a row that were lost right after they had become ready.
-    pub(super) quick: u32,
-    next_start: Millis,
-    slots_full: bool,
-    pub(super) reported: Option<String>,
+    pub(super) over: bool,
+    pub(super) stopping: bool,
+    pub(super) attempts: Attempts,
+    pub(super) scale: Scale,
+    pub(super) memory: MemoryHistory,
     fault: bool,
-}
-
-/// 1 s, 2 s, 4 s ... 60 s.
-pub(super) fn back_off(attempt: u32) -> Millis {
-    1_000u64.checked_shl(attempt.min(16)).unwrap_or(LONGEST_WAIT).min(LONGEST_WAIT)
 }
 
 impl Pool {
@@ -63,22 +48,20 @@ impl Pool {
         self.processes.iter().filter(|(_, it)| matches!(it.phase, Phase::Draining { .. })).map(|(id, _)| *id)
     }
 
-    /// Processes that take requests.
+    /// Processes that serve.
     pub fn ready_ones(&self) -> impl Iterator<Item = ProcessId> {
         self.processes.iter().filter(|(_, it)| it.phase == Phase::Ready).map(|(id, _)| *id)
     }
 
-    /// The next moment at which time alone changes something.
-    pub fn deadline(&self) -> Option<Millis> {
-        let starts = (!self.over && self.due() > 0).then_some(self.next_start);
-        let ends = self.processes.values().filter_map(|it| match it.phase {
-            Phase::Draining { until } => until,
-            Phase::Stopping { kill_at } => kill_at,
-            _ => None,
-        });
-        // While requests wait it is looked at all the time.
-        let let_go = self.let_go_at.filter(|_| self.is_leaving() && self.waiting == 0);
-        ends.chain(starts).chain(let_go).min()
+    /// Processes that take requests.
+    pub fn open_ones(&self) -> impl Iterator<Item = ProcessId> {
+        let open = |phase| matches!(phase, Phase::Ready | Phase::Failed { open: true });
+        self.processes.iter().filter(move |(_, it)| open(it.phase)).map(|(id, _)| *id)
+    }
+
+    /// Whether the memory of its processes is limited.
+    pub fn measures(&self) -> bool {
+        self.rules.maximum_memory > 0 && !self.over
     }
 
     /// Nothing is left of a pool that is in no configuration.
@@ -91,6 +74,11 @@ impl Pool {
         self.unnamed && !self.over && !self.held && self.let_go_at.is_some()
     }
 
+    /// When it may end, where nothing but time keeps it. While requests wait it is looked at all the time.
+    pub(super) fn leaves_at(&self) -> Option<Millis> {
+        self.let_go_at.filter(|_| self.is_leaving() && self.waiting == 0)
+    }
+
     /// In no configuration any more.
     pub(super) fn is_unnamed(&self) -> bool {
         self.unnamed
@@ -99,46 +87,38 @@ impl Pool {
     /// Its processes are still on their way: a predecessor of its name goes on serving. Those that
     /// cannot be started are not waited for.
     pub(super) fn is_arriving(&self) -> bool {
-        let complete = self.count(Phase::Ready) >= self.rules.processes as usize;
-        !self.unnamed && !self.over && !complete && !self.ailing() && !self.slots_full
+        let complete = self.count(Phase::Ready) >= self.target();
+        !self.unnamed && !self.over && !complete && !self.ailing() && !self.attempts.slots_full
     }
 
-    /// Processes that take requests.
+    /// Processes that serve.
     pub fn serving(&self) -> usize {
         self.ready_ones().count()
     }
 
-    fn is_current(&self, it: &Process) -> bool {
+    /// It takes part in what its configuration asks for.
+    pub(super) fn is_current(&self, it: &Process) -> bool {
         it.marks.generation == self.generation
             && it.retiring.is_none()
             && matches!(it.phase, Phase::Starting | Phase::Held | Phase::Ready)
     }
 
-    fn count(&self, phase: Phase) -> usize {
+    pub(super) fn count(&self, phase: Phase) -> usize {
         self.processes.values().filter(|it| self.is_current(it) && it.phase == phase).count()
     }
 
-    fn missing(&self) -> usize {
+    pub(super) fn missing(&self) -> usize {
         let current = self.processes.values().filter(|it| self.is_current(it)).count();
-        (self.rules.processes as usize).saturating_sub(current)
+        self.target().saturating_sub(current)
     }
 
-    /// Starts go badly: one at a time then.
-    fn ailing(&self) -> bool {
-        self.failures > 0 || self.quick >= 2
+    pub(super) fn with_phase(&self, wanted: impl Fn(Phase) -> bool) -> Vec<ProcessId> {
+        self.processes.iter().filter(|(_, it)| wanted(it.phase)).map(|(id, _)| *id).collect()
     }
 
-    /// How many processes to start as soon as the time has come: those that are missing; while starts go
-    /// badly, or when all that is missing is replacements for processes that still serve, one at a time.
-    fn due(&self) -> usize {
-        let missing = self.missing();
-        let serves = |it: &&Process| it.phase == Phase::Ready && it.retiring.is_some();
-        let replaceable = self.processes.values().filter(serves).count();
-        match missing.saturating_sub(replaceable) {
-            urgent if urgent > 0 && !self.ailing() => urgent,
-            _ if self.count(Phase::Starting) > 0 => 0,
-            _ => missing.min(1),
-        }
+    /// Processes of an old configuration serve.
+    pub(super) fn old_ones_serve(&self) -> bool {
+        self.processes.values().any(|it| it.marks.generation != self.generation && it.phase == Phase::Ready)
     }
 
     /// Takes a (new) configuration. What runs already is superseded by it.
@@ -149,8 +129,10 @@ impl Pool {
             // What an earlier supervisor said about it is over.
             out.push(Action::Fault { pool: out.pool, on: false });
         }
-        (self.unnamed, self.let_go_at, self.waiting) = (false, None, 0);
-        (self.over, self.failures, self.quick, self.next_start, self.reported) = (false, 0, 0, now, None);
+        (self.unnamed, self.let_go_at, self.waiting, self.over) = (false, None, 0, false);
+        self.attempts = Attempts::from(now);
+        self.memory = MemoryHistory::default();
+        self.resize(now);
         self.supersede("graceful restart", now, out);
     }
 
@@ -183,37 +165,26 @@ impl Pool {
     }
 
     fn remove(&mut self, now: Millis, out: &mut Out<'_>) {
+        let why = "the process group is not configured any more";
         self.over = true;
-        self.supersede("the process group is not configured any more", now, out);
-        for process in self.with_phase(|phase| phase == Phase::Ready) {
-            self.drain(process, "the process group is not configured any more", now, out);
+        self.supersede(why, now, out);
+        for process in self.open_ones().collect::<Vec<_>>() {
+            self.drain(process, why, now, out);
         }
     }
 
     fn supersede(&mut self, why: &'static str, now: Millis, out: &mut Out<'_>) {
         let ended = |phase| match phase {
-            Phase::Starting | Phase::Held => true,
-            Phase::Ready | Phase::Draining { .. } | Phase::Stopping { .. } | Phase::Killed => false,
+            Phase::Starting | Phase::Held | Phase::Failed { open: false } => true,
+            Phase::Ready
+            | Phase::Failed { open: true }
+            | Phase::Draining { .. }
+            | Phase::Stopping { .. }
+            | Phase::Killed => false,
         };
         for process in self.with_phase(ended) {
             self.stop(process, why, now, out);
         }
-    }
-
-    pub(super) fn stop_all(&mut self, why: &'static str, now: Millis, out: &mut Out<'_>) {
-        (self.over, self.stopping) = (true, true);
-        for it in self.processes.values_mut() {
-            if let Phase::Stopping { kill_at: None } = it.phase {
-                it.phase = Phase::Stopping { kill_at: Some(now + FINAL_WAIT) };
-            }
-        }
-        for process in self.with_phase(|phase| !matches!(phase, Phase::Stopping { .. } | Phase::Killed)) {
-            self.stop(process, why, now, out);
-        }
-    }
-
-    fn with_phase(&self, wanted: impl Fn(Phase) -> bool) -> Vec<ProcessId> {
-        self.processes.iter().filter(|(_, it)| wanted(it.phase)).map(|(id, _)| *id).collect()
     }
 
     /// A process that an earlier supervisor left behind: it may finish, and is replaced.
@@ -227,105 +198,35 @@ impl Pool {
         self.drain(process, "its supervisor was lost", now, out);
     }
 
-    fn new_process(&self, now: Millis) -> Process {
-        Process {
-            pid: None,
-            phase: Phase::Starting,
-            started: now,
-            ready: None,
-            in_flight: 0,
-            ending: "",
-            retiring: None,
-            marks: Marks { generation: self.generation, failures: self.failures, quick: self.quick },
-            adopted: false,
-        }
-    }
-
-    pub(super) fn tick(&mut self, now: Millis, out: &mut Out<'_>) {
-        let over = |at: Option<Millis>| at.is_some_and(|at| at <= now);
-        for process in self.with_phase(|phase| matches!(phase, Phase::Draining { until } if over(until))) {
-            self.say_graceful_timeout(process, out);
-            self.stop(process, "graceful-timeout", now, out);
-        }
-        for process in self.with_phase(|phase| matches!(phase, Phase::Stopping { kill_at } if over(kill_at))) {
-            self.say_shutdown_timeout(process, out);
-            self.kill(process, out);
-        }
-    }
-
     /// An event of one process of this pool.
     pub(super) fn handle(&mut self, process: ProcessId, event: Event, now: Millis, out: &mut Out<'_>) {
         match event {
-            Event::Spawned { pid, .. } => {
-                self.slots_full = false;
-                if let Some(it) = self.processes.get_mut(&process) {
-                    it.pid = Some(pid);
-                }
-                self.say_started(process, out);
-            }
-            Event::NoSlot { .. } => {
-                self.processes.remove(&process);
-                if !std::mem::replace(&mut self.slots_full, true) {
-                    self.say_no_slot(out);
-                }
-                self.next_start = self.next_start.max(now + SLOT_WAIT);
-            }
+            Event::Spawned { pid, .. } => self.spawned(process, pid, out),
+            Event::NoSlot { .. } => self.no_slot(process, now, out),
             Event::StartFailed { cause, .. } => self.start_failed(process, &cause, now, out),
             Event::Ready { .. } => self.ready(process, now, out),
+            Event::Failed { said, .. } => self.failed(process, &said, now, out),
+            Event::Changed { .. } => self.changed(now),
             Event::Retire { cause, .. } => self.retire(process, cause, now, out),
             Event::Violation { what, .. } => self.violation(process, &what, now, out),
-            Event::InFlight { count, .. } => self.in_flight(process, count, now, out),
-            Event::Exited { ended, in_flight, diagnosis, .. } => {
-                self.exited(process, ended, in_flight, &diagnosis, now, out);
-            }
+            Event::InFlight { busy, .. } => self.in_flight(process, busy, now, out),
+            Event::Memory { bytes, .. } => self.measured(process, bytes, now, out),
+            Event::Exited { exit, .. } => self.exited(process, &exit, now, out),
             Event::Configured { .. }
             | Event::Adopted { .. }
             | Event::Waiting { .. }
             | Event::Held { .. }
+            | Event::Load { .. }
+            | Event::Wanted { .. }
             | Event::Tick
             | Event::Stop { .. } => {}
-        }
-    }
-
-    fn ready(&mut self, process: ProcessId, now: Millis, out: &mut Out<'_>) {
-        let old_ones_serve =
-            self.processes.values().any(|it| it.marks.generation != self.generation && it.phase == Phase::Ready);
-        let Some(it) = self.processes.get_mut(&process).filter(|it| it.phase == Phase::Starting) else { return };
-        it.ready = Some(now);
-        it.phase = Phase::Held;
-        out.push(Action::Output { process, show: true });
-        self.say_ready(process, now, out);
-        (self.failures, self.reported, self.next_start) = (0, None, now);
-        if !old_ones_serve {
-            self.promote(process, out);
-        }
-    }
-
-    fn promote(&mut self, process: ProcessId, out: &mut Out<'_>) {
-        if let Some(it) = self.processes.get_mut(&process) {
-            it.phase = Phase::Ready;
-            out.push(Action::MarkReady { process });
-        }
-    }
-
-    fn retire(&mut self, process: ProcessId, cause: Cause, now: Millis, out: &mut Out<'_>) {
-        let Some(it) = self.processes.get_mut(&process).filter(|it| it.retiring.is_none()) else { return };
-        match it.phase {
-            // The old code may not answer another request.
-            Phase::Ready if cause == Cause::ScriptReload => {
-                it.retiring = Some(cause);
-                self.drain(process, cause.name(), now, out);
-            }
-            Phase::Ready => it.retiring = Some(cause),
-            Phase::Held => self.stop(process, cause.name(), now, out),
-            Phase::Starting | Phase::Draining { .. } | Phase::Stopping { .. } | Phase::Killed => {}
         }
     }
 
     fn violation(&mut self, process: ProcessId, what: &str, now: Millis, out: &mut Out<'_>) {
         let Some(it) = self.processes.get_mut(&process).filter(|it| it.phase != Phase::Killed) else { return };
         it.ending = "it broke the protocol";
-        let (phase, ready, marks) = (it.phase, it.ready, it.marks);
+        let (phase, life, marks) = (it.phase, it.life(now), it.marks);
         if phase == Phase::Starting {
             self.count_failure(marks, now);
             self.say_cannot_start(&format!("it {what}"), now, out);
@@ -333,115 +234,34 @@ impl Pool {
             self.say_violation(process, what, out);
         }
         if matches!(phase, Phase::Held | Phase::Ready) {
-            self.count_loss(marks, ready, now);
+            self.count_loss(marks, life, false, now);
         }
         self.kill(process, out);
     }
 
-    fn in_flight(&mut self, process: ProcessId, count: u32, now: Millis, out: &mut Out<'_>) {
+    fn in_flight(&mut self, process: ProcessId, busy: Busy, now: Millis, out: &mut Out<'_>) {
         let Some(it) = self.processes.get_mut(&process) else { return };
-        it.in_flight = count;
-        if count == 0 && matches!(it.phase, Phase::Draining { .. }) {
+        it.busy = busy;
+        if it.busy.count == 0 && matches!(it.phase, Phase::Draining { .. }) {
             let why = it.ending;
             self.stop(process, why, now, out);
         }
     }
 
-    fn drain(&mut self, process: ProcessId, why: &'static str, now: Millis, out: &mut Out<'_>) {
-        let limit = self.rules.graceful_timeout;
-        let Some(it) = self.processes.get_mut(&process) else { return };
-        it.phase = Phase::Draining { until: (limit > 0).then(|| now + limit) };
-        it.ending = why;
-        out.push(Action::MarkDraining { process });
-        self.say_draining(process, out);
-    }
-
-    fn stop(&mut self, process: ProcessId, why: &'static str, now: Millis, out: &mut Out<'_>) {
-        let limit = match self.rules.shutdown_timeout {
-            0 if self.stopping => Some(FINAL_WAIT),
-            0 => None,
-            limit => Some(limit),
-        };
-        let Some(it) = self.processes.get_mut(&process) else { return };
-        if !matches!(it.phase, Phase::Draining { .. }) {
-            out.push(Action::MarkDraining { process });
-        }
-        if !it.adopted {
-            out.push(Action::SendStop { process });
-        }
-        // While it starts it does not read its control socket; and nothing is in flight yet.
-        if it.adopted || it.phase == Phase::Starting {
-            out.push(Action::Terminate { process });
-        }
-        it.phase = Phase::Stopping { kill_at: limit.map(|limit| now + limit) };
-        it.ending = why;
-    }
-
-    fn kill(&mut self, process: ProcessId, out: &mut Out<'_>) {
-        if let Some(it) = self.processes.get_mut(&process) {
-            it.phase = Phase::Killed;
-            out.push(Action::MarkDraining { process });
-            out.push(Action::Kill { process });
-        }
-    }
-
-    fn start_failed(&mut self, process: ProcessId, cause: &str, now: Millis, out: &mut Out<'_>) {
-        let Some(it) = self.processes.remove(&process) else { return };
-        if it.phase == Phase::Starting {
-            self.count_failure(it.marks, now);
-            let show = self.say_cannot_start(cause, now, out);
-            out.push(Action::Output { process, show });
-        }
-        out.push(Action::Clear { process });
-    }
-
-    /// Attempts of one wave count once.
-    fn count_failure(&mut self, marks: Marks, now: Millis) {
-        if marks.failures == self.failures && marks.generation == self.generation {
-            self.next_start = now + back_off(self.failures);
-            self.failures = self.failures.saturating_add(1);
-        }
-    }
-
-    /// A process that was ready since `ready` was lost: the second short life in a row makes the next wait.
-    fn count_loss(&mut self, marks: Marks, ready: Option<Millis>, now: Millis) {
-        if marks.generation != self.generation || self.over {
-            return;
-        }
-        let life = now.saturating_sub(ready.unwrap_or(now));
-        self.quick = if life < SHORT_LIFE { marks.quick.saturating_add(1) } else { 0 };
-        if self.quick >= 2 {
-            self.next_start = now + back_off(self.quick - 2);
-        }
-    }
-
-    fn exited(
-        &mut self,
-        process: ProcessId,
-        ended: Ended,
-        in_flight: u32,
-        diagnosis: &str,
-        now: Millis,
-        out: &mut Out<'_>,
-    ) {
+    fn exited(&mut self, process: ProcessId, exit: &Exit, now: Millis, out: &mut Out<'_>) {
         let Some(it) = self.processes.get(&process) else { return };
         if it.phase == Phase::Starting {
-            return self.start_failed(process, diagnosis, now, out);
+            return self.start_failed(process, &exit.diagnosis, now, out);
         }
         let Some(mut it) = self.processes.remove(&process) else { return };
-        it.in_flight = in_flight;
-        let lost = matches!(it.phase, Phase::Held | Phase::Ready);
-        if lost {
-            self.count_loss(it.marks, it.ready, now);
+        it.busy = exit.busy.clone();
+        let lost = matches!(it.phase, Phase::Held | Phase::Ready | Phase::Failed { .. });
+        if lost && !matches!(it.phase, Phase::Failed { .. }) {
+            self.count_loss(it.marks, it.life(now), exit.served > 0 || exit.busy.count > 0, now);
         }
-        self.say_exited(&it, ended, lost, now, out);
+        self.say_exited(&it, exit.ended, lost, now, out);
         out.push(Action::Output { process, show: true });
         out.push(Action::Clear { process });
-    }
-
-    /// When the next attempt is made, if it is made later.
-    pub(super) fn wait_for_start(&self, now: Millis) -> Option<Millis> {
-        (!self.over && self.next_start > now).then(|| self.next_start - now)
     }
 
     /// Starts what is missing; moves traffic from superseded processes to current ones.
@@ -449,49 +269,13 @@ impl Pool {
         if !self.over {
             self.release_held(out);
             self.drain_superseded(now, out);
+            self.settle_failed(now, out);
             self.start_missing(now, next, out);
         }
-        let fault = self.over || (self.serving() == 0 && (self.failures > 0 || self.quick >= 3));
+        let fault = self.over || self.cannot_serve();
         if fault != self.fault {
             self.fault = fault;
             out.push(Action::Fault { pool: out.pool, on: fault });
-        }
-    }
-
-    fn start_missing(&mut self, now: Millis, next: &mut ProcessId, out: &mut Out<'_>) {
-        let due = if now < self.next_start { 0 } else { self.due() };
-        for _ in 0..due {
-            *next += 1;
-            self.processes.insert(*next, self.new_process(now));
-            out.push(Action::Start { pool: out.pool, process: *next, quiet: self.failures > 0 });
-        }
-    }
-
-    /// New processes take over when all are there, or all for which there is room, or when no old one serves.
-    fn release_held(&mut self, out: &mut Out<'_>) {
-        let old_ones_serve =
-            self.processes.values().any(|it| it.marks.generation != self.generation && it.phase == Phase::Ready);
-        let complete = self.count(Phase::Starting) == 0 && (self.missing() == 0 || self.slots_full);
-        if complete || !old_ones_serve {
-            for process in self.with_phase(|phase| phase == Phase::Held) {
-                self.promote(process, out);
-            }
-        }
-    }
-
-    /// Superseded processes go as soon as there are enough without them, the oldest first.
-    fn drain_superseded(&mut self, now: Millis, out: &mut Out<'_>) {
-        let mut surplus = self.serving().saturating_sub(self.rules.processes as usize);
-        if self.count(Phase::Ready) == 0 {
-            return;
-        }
-        let superseded = self.processes.iter().filter(|(_, it)| it.phase == Phase::Ready && !self.is_current(it));
-        let superseded: Vec<_> = superseded.map(|(id, it)| (*id, it.retiring)).collect();
-        for (process, retiring) in superseded {
-            if surplus > 0 {
-                surplus -= 1;
-                self.drain(process, retiring.map_or("graceful restart", Cause::name), now, out);
-            }
         }
     }
 }

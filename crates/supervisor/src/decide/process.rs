@@ -2,15 +2,23 @@
 
 use wsgi_wire::control::Cause;
 
-use super::Millis;
+use super::{Busy, Millis};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {
     Starting,
     Held,
     Ready,
-    Draining { until: Option<Millis> },
-    Stopping { kill_at: Option<Millis> },
+    /// It could not load its script. `open`: requests come, since there is no other process for them.
+    Failed {
+        open: bool,
+    },
+    Draining {
+        until: Option<Millis>,
+    },
+    Stopping {
+        kill_at: Option<Millis>,
+    },
     Killed,
 }
 
@@ -20,14 +28,50 @@ pub(super) struct Process {
     pub(super) phase: Phase,
     pub(super) started: Millis,
     pub(super) ready: Option<Millis>,
-    pub(super) in_flight: u32,
+    pub(super) busy: Busy,
     /// Why it is being ended, for its last line.
     pub(super) ending: &'static str,
-    /// It asked for a replacement.
+    /// Why a replacement is wanted.
     pub(super) retiring: Option<Cause>,
     pub(super) marks: Marks,
     /// It was found, not started: by an earlier supervisor.
     pub(super) adopted: bool,
+    /// It was started because a file had changed.
+    pub(super) hopeful: bool,
+    /// It was not ready in time.
+    pub(super) overdue: Option<Overdue>,
+    /// It takes long to start, and that was said.
+    pub(super) slow: bool,
+    /// Looks in a row that found it larger than `maximum-memory`.
+    pub(super) large: u32,
+    /// How long it had been ready when the first of them did.
+    pub(super) large_after: Millis,
+}
+
+impl Process {
+    pub(super) fn new(now: Millis, marks: Marks) -> Process {
+        Process {
+            pid: None,
+            phase: Phase::Starting,
+            started: now,
+            ready: None,
+            busy: Busy::default(),
+            ending: "",
+            retiring: None,
+            marks,
+            adopted: false,
+            hopeful: false,
+            overdue: None,
+            slow: false,
+            large: 0,
+            large_after: 0,
+        }
+    }
+
+    /// How long it has been ready.
+    pub(super) fn life(&self, now: Millis) -> Millis {
+        now.saturating_sub(self.ready.unwrap_or(now))
+    }
 }
 
 /// The pool's counters when a process was started.
@@ -36,4 +80,12 @@ pub(super) struct Marks {
     pub(super) generation: u64,
     pub(super) failures: u32,
     pub(super) quick: u32,
+}
+
+/// What follows for a process that is not ready in time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Overdue {
+    pub(super) kill_at: Millis,
+    /// Whether what it writes is news.
+    pub(super) show: bool,
 }

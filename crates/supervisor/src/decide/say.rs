@@ -1,14 +1,21 @@
 //! The lines that decisions write: what happened, to which group and process, with which limit, and
 //! what comes next.
 
+use wsgi_wire::control::Cause;
+
 use super::pool::Pool;
 use super::process::{Phase, Process};
-use super::{Ended, Millis, Out, ProcessId, level};
+use super::{Action, Busy, Ended, Load, Millis, Out, ProcessId, level};
 
 /// Milliseconds as seconds for a reader.
-fn seconds(time: Millis) -> String {
+pub fn seconds(time: Millis) -> String {
     let tenths = (time + 50) / 100;
     if tenths % 10 == 0 { format!("{} s", tenths / 10) } else { format!("{}.{} s", tenths / 10, tenths % 10) }
+}
+
+/// Bytes for a reader.
+fn size(bytes: u64) -> String {
+    format!("{} MiB", bytes.div_ceil(1 << 20))
 }
 
 fn plural(count: u64, one: &str, many: &str) -> String {
@@ -29,6 +36,27 @@ fn essence(cause: &str) -> String {
         }
     }
     out
+}
+
+impl Busy {
+    fn number(&self) -> String {
+        if self.count == 0 { "no request".to_owned() } else { requests(self.count) }
+    }
+
+    fn details(&self) -> String {
+        if self.oldest.is_empty() {
+            return String::new();
+        }
+        let more = u64::from(self.count).saturating_sub(self.oldest.len() as u64);
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        format!(" ({}{more})", self.oldest.join(", "))
+    }
+}
+
+impl std::fmt::Display for Busy {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(out, "{}{}", self.number(), self.details())
+    }
 }
 
 impl std::fmt::Display for Ended {
@@ -54,38 +82,60 @@ impl Pool {
     }
 
     pub(super) fn say_started(&self, process: ProcessId, out: &mut Out<'_>) {
-        out.log(level::INFO, self.line(process, &format!("started: {}", self.rules.python)));
+        let python = &self.rules.python;
+        out.log(level::INFO, self.line(process, &format!("started{}: {python}", self.reason_to_start())));
+    }
+
+    fn reason_to_start(&self) -> String {
+        let replaced = self.processes.values().find_map(|it| {
+            let cause = it.retiring.filter(|_| it.phase == Phase::Ready && it.marks.generation == self.generation)?;
+            Some(format!(" to replace process {} ({})", it.pid_text(), cause.name()))
+        });
+        match self.attempts.failures {
+            0 if self.old_ones_serve() => " (graceful restart)".to_owned(),
+            0 => replaced.filter(|_| self.urgent() == 0).unwrap_or_default(),
+            failures => format!(" (attempt {})", u64::from(failures) + 1),
+        }
     }
 
     pub(super) fn say_ready(&self, process: ProcessId, now: Millis, out: &mut Out<'_>) {
         let Some(it) = self.processes.get(&process) else { return };
         let age = seconds(now.saturating_sub(it.started));
-        let text = match self.failures {
-            0 => format!("is ready after {age}"),
+        let before = match self.attempts.failures {
+            0 => String::new(),
             failures => {
                 let failures = plural(u64::from(failures), "failed attempt", "failed attempts");
-                format!("is ready after {age}; {failures} to start came before it")
+                format!("; {failures} to start came before it, in {}", seconds(self.attempts.lasted(now)))
             }
         };
-        let level = if self.failures > 0 { level::WARNING } else { level::INFO };
-        out.log(level, self.line(process, &text));
+        out.log(level::INFO, self.line(process, &format!("is ready after {age}{before}")));
     }
 
-    pub(super) fn say_draining(&self, process: ProcessId, out: &mut Out<'_>) {
+    pub(super) fn say_retiring(&self, process: ProcessId, cause: Cause, now: Millis, out: &mut Out<'_>) {
         let Some(it) = self.processes.get(&process) else { return };
-        let limit = match self.rules.graceful_timeout {
-            0 => "without limit".to_owned(),
-            limit => format!("up to graceful-timeout={}", seconds(limit)),
+        let next = match cause {
+            Cause::RequestTimeout | Cause::DeadlockTimeout | Cause::StartupTimeout => "it takes no more requests",
+            _ => "it serves until its replacement is ready",
         };
-        out.log(level::INFO, self.line(process, &format!("is draining {limit}: {}", it.ending)));
+        let text = format!("is to be replaced after {}: {}; {next}", seconds(it.life(now)), cause.name());
+        out.log(level::INFO, self.line(process, &text));
     }
 
-    pub(super) fn say_graceful_timeout(&self, process: ProcessId, out: &mut Out<'_>) {
+    pub(super) fn say_draining(&self, process: ProcessId, now: Millis, out: &mut Out<'_>) {
         let Some(it) = self.processes.get(&process) else { return };
-        let limit = seconds(self.rules.graceful_timeout);
-        let busy = requests(it.in_flight);
-        let text =
-            format!("still executes {busy} when graceful-timeout={limit} is over; it is stopped ({})", it.ending);
+        let limit = match self.drain_limit(it.retiring) {
+            (_, 0) => "without limit".to_owned(),
+            (option, limit) => format!("up to {option}={}", seconds(limit)),
+        };
+        let text = format!("is draining {limit}: {}, after {}", it.ending, seconds(it.life(now)));
+        out.log(level::INFO, self.line(process, &text));
+    }
+
+    pub(super) fn say_drain_limit(&self, process: ProcessId, out: &mut Out<'_>) {
+        let Some(it) = self.processes.get(&process) else { return };
+        let (option, limit) = self.drain_limit(it.retiring);
+        let (busy, limit) = (&it.busy, seconds(limit));
+        let text = format!("still executes {busy} when {option}={limit} is over; it is stopped ({})", it.ending);
         out.log(level::WARNING, self.line(process, &text));
     }
 
@@ -107,31 +157,120 @@ impl Pool {
         out.log(level::WARNING, text);
     }
 
+    /// Who serves meanwhile.
+    fn meanwhile(&self) -> String {
+        match self.serving() {
+            0 => "requests get 503 until a start succeeds".to_owned(),
+            1 => "kept the running version: the running process goes on serving".to_owned(),
+            many => format!("kept the running version: the {many} running processes go on serving"),
+        }
+    }
+
+    fn next_try(&self, now: Millis) -> String {
+        self.wait_for_start(now).map_or_else(String::new, |wait| format!("; next try in {}", seconds(wait)))
+    }
+
+    fn say_again(&self, out: &mut Out<'_>) {
+        let (name, tries) = (&self.rules.name, self.attempts.failures);
+        out.log(level::DEBUG, format!("process group \"{name}\": attempt {tries} to start failed as before"));
+    }
+
     /// Says why a process could not start, unless it was said before. Returns whether it was news.
     pub(super) fn say_cannot_start(&mut self, cause: &str, now: Millis, out: &mut Out<'_>) -> bool {
-        let key = essence(cause);
-        if self.reported.as_ref() == Some(&key) {
-            let (name, tries) = (&self.rules.name, self.failures);
-            out.log(level::DEBUG, format!("process group \"{name}\": attempt {tries} to start failed as before"));
+        if !self.attempts.is_news(essence(cause)) {
+            self.say_again(out);
             return false;
         }
         let rules = &self.rules;
         let from = if rules.python_from.is_empty() { String::new() } else { format!(" ({})", rules.python_from) };
-        let until = match self.serving() {
-            0 => "requests get 503 until a start succeeds".to_owned(),
-            1 => "the running process goes on serving".to_owned(),
-            many => format!("the {many} running processes go on serving"),
-        };
-        let next = self.wait_for_start(now).map_or_else(String::new, |wait| format!("; next try in {}", seconds(wait)));
         let (name, place, python) = (&rules.name, &rules.defined_at, &rules.python);
+        let (until, next) = (self.meanwhile(), self.next_try(now));
         out.log(
             level::ERROR,
             format!(
                 "process group \"{name}\" (defined at {place}): cannot start {python}{from}: {cause}; {until}{next}"
             ),
         );
-        self.reported = Some(key);
         true
+    }
+
+    /// Whether it is the first process that could not load its script with these words.
+    pub(super) fn is_news_of_loading(&mut self, said: &str) -> bool {
+        self.attempts.is_news(format!("not loaded: {}", essence(said)))
+    }
+
+    /// A process could not load its script. What it wrote is in the log.
+    pub(super) fn say_not_loaded(&self, process: ProcessId, said: &str, news: bool, now: Millis, out: &mut Out<'_>) {
+        if !news {
+            return self.say_again(out);
+        }
+        let cause = said.lines().last().unwrap_or("its output says why");
+        let until = match self.serving() {
+            0 => "requests get 500 with the traceback in the log until it is mended".to_owned(),
+            _ => self.meanwhile(),
+        };
+        let next = format!("{}, or when a file changes", self.next_try(now));
+        let text = format!("could not load {}: {cause}; {until}{next}", self.scripts());
+        out.log(level::ERROR, self.line(process, &text));
+    }
+
+    fn scripts(&self) -> &str {
+        if self.rules.scripts.is_empty() { "its scripts" } else { &self.rules.scripts }
+    }
+
+    /// Why a process that starts is given up.
+    pub(super) fn words_of_overdue(&self, it: &Process, why: &str, now: Millis) -> String {
+        let (pid, age) = (it.pid_text(), seconds(now.saturating_sub(it.started)));
+        let limit = match self.rules.startup_timeout {
+            limit if limit > 0 && why != Cause::DeadlockTimeout.name() => {
+                format!("when startup-timeout={} is over", seconds(limit))
+            }
+            _ => format!("({why})"),
+        };
+        format!(
+            "process {pid} is not ready after {age} {limit}, while it loads {}; it gets SIGKILL, before that the stacks of its threads are written",
+            self.scripts()
+        )
+    }
+
+    /// A start takes long, and nothing limits it.
+    pub(super) fn say_slow(&self, process: ProcessId, now: Millis, out: &mut Out<'_>) {
+        let Some(it) = self.processes.get(&process) else { return };
+        let age = seconds(now.saturating_sub(it.started));
+        let text = format!(
+            "is not ready after {age}, while it loads {}; it is waited for (startup-timeout= would limit that)",
+            self.scripts()
+        );
+        out.log(level::WARNING, self.line(process, &text));
+        out.push(Action::Output { process, show: true });
+    }
+
+    pub(super) fn say_large(&self, process: ProcessId, bytes: u64, out: &mut Out<'_>) {
+        let text =
+            format!("has a resident set of {}, above maximum-memory={}", size(bytes), size(self.rules.maximum_memory));
+        out.log(level::INFO, self.line(process, &text));
+    }
+
+    pub(super) fn say_limit_too_small(&self, process: ProcessId, bytes: u64, life: Millis, out: &mut Out<'_>) {
+        let text = format!(
+            "has a resident set of {} only {} after it was ready: maximum-memory={} is too small for the application; further replacements for it are at least 1 s to 60 s apart",
+            size(bytes),
+            seconds(life),
+            size(self.rules.maximum_memory)
+        );
+        out.log(level::WARNING, self.line(process, &text));
+    }
+
+    pub(super) fn say_grows(&self, more: u32, load: &Load, out: &mut Out<'_>) {
+        let Load { busy, threads, waiting, .. } = load;
+        let more = plural(u64::from(more), "more process", "more processes");
+        let text = format!(
+            "process group \"{}\": {busy} of {threads} request threads are taken, {} waiting: {more} of at most {}",
+            self.rules.name,
+            requests(*waiting),
+            self.rules.max
+        );
+        out.log(level::INFO, text);
     }
 
     /// The last line about a process that had been ready, or that was stopped before.
@@ -139,11 +278,11 @@ impl Pool {
         let (name, pid) = (&self.rules.name, it.pid_text());
         let age = seconds(now.saturating_sub(it.started));
         let age = if it.adopted { format!("{age} after it was found") } else { format!("after {age}") };
-        let busy = match it.in_flight {
-            0 => "no request in flight".to_owned(),
-            count => format!("{} in flight", requests(count)),
-        };
-        let early = matches!(it.phase, Phase::Draining { .. }) && ended != Ended::Status(0);
+        let busy = format!("{} in flight{}", it.busy.number(), it.busy.details());
+        let stuck = matches!(it.retiring, Some(Cause::RequestTimeout | Cause::DeadlockTimeout | Cause::StartupTimeout));
+        let early = matches!(it.phase, Phase::Draining { .. }) && ended != Ended::Status(0) && !stuck;
+        // A service script has come to its end.
+        let lost = lost && !(self.rules.threads == 0 && ended == Ended::Status(0));
         if lost || early {
             let next = match self.wait_for_start(now) {
                 _ if !lost => String::new(),
@@ -153,9 +292,9 @@ impl Pool {
             let text = format!("process group \"{name}\": process {pid} was lost: {ended} {age}, {busy}{next}");
             return out.log(level::ERROR, text);
         }
-        let why = it.ending;
+        let why = if it.ending.is_empty() { "its script has ended" } else { it.ending };
         let text = format!("process group \"{name}\": process {pid} is gone ({why}): {ended} {age}, {busy}");
-        let level = if it.in_flight > 0 { level::WARNING } else { level::INFO };
+        let level = if it.busy.count > 0 { level::WARNING } else { level::INFO };
         out.log(level, text);
     }
 }
@@ -170,6 +309,14 @@ mod tests {
         assert_eq!(texts, ["0 s", "0 s", "1 s", "1.3 s", "60 s"]);
         assert_eq!((requests(1), requests(2)), ("1 request".to_owned(), "2 requests".to_owned()));
         assert_eq!(Ended::Signal(11).to_string(), "killed by SIGSEGV");
+    }
+
+    #[test]
+    fn what_is_in_flight_is_named() {
+        let busy = |count, oldest: &[&str]| Busy { count, oldest: oldest.iter().map(|&one| one.to_owned()).collect() };
+        assert_eq!(busy(0, &[]).to_string(), "no request");
+        assert_eq!(busy(1, &["GET /x for 3 s"]).to_string(), "1 request (GET /x for 3 s)");
+        assert_eq!(busy(3, &["GET /x for 3 s"]).to_string(), "3 requests (GET /x for 3 s and 2 more)");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Tests of the decisions: stories by hand.
 
 use super::*;
+use wsgi_wire::control::Cause;
 
 pub(super) const POOL: PoolId = 7;
 
@@ -11,8 +12,12 @@ pub(super) fn rules(processes: u32) -> Rules {
         python: "/srv/venv/bin/python".to_owned(),
         python_from: "python-home=/srv/venv".to_owned(),
         processes,
+        min: processes,
+        max: processes,
+        threads: 5,
         shutdown_timeout: 5_000,
         graceful_timeout: 15_000,
+        ..Rules::default()
     }
 }
 
@@ -74,7 +79,8 @@ impl World {
     }
 
     pub(super) fn exit(&mut self, process: ProcessId, ended: Ended) {
-        self.event(Event::Exited { process, ended, in_flight: 0, diagnosis: "exited early".to_owned() });
+        let exit = Exit { ended, busy: Busy::default(), served: 0, diagnosis: "exited early".to_owned() };
+        self.event(Event::Exited { process, exit });
     }
 
     pub(super) fn has(&self, action: &Action) -> bool {
@@ -114,9 +120,9 @@ fn graceful_moves_traffic_when_all_new_processes_are_ready() {
         assert!(world.has(&Action::MarkDraining { process: *process }));
         assert!(!world.has(&Action::SendStop { process: *process }));
     }
-    world.event(Event::InFlight { process: old[0], count: 2 });
+    world.event(Event::InFlight { process: old[0], busy: Busy { count: 2, ..Busy::default() } });
     assert!(world.last.is_empty());
-    world.event(Event::InFlight { process: old[0], count: 0 });
+    world.event(Event::InFlight { process: old[0], busy: Busy { count: 0, ..Busy::default() } });
     assert!(world.has(&Action::SendStop { process: old[0] }));
     world.exit(old[0], Ended::Status(0));
     assert!(world.has(&Action::Clear { process: old[0] }));
@@ -140,7 +146,7 @@ fn new_code_that_does_not_load_leaves_the_old_processes_serving() {
     assert_eq!(
         world.errors(),
         [
-            "process group \"site\" (defined at httpd.conf:3): cannot start /srv/venv/bin/python (python-home=/srv/venv): exited early; the 2 running processes go on serving; next try in 1 s"
+            "process group \"site\" (defined at httpd.conf:3): cannot start /srv/venv/bin/python (python-home=/srv/venv): exited early; kept the running version: the 2 running processes go on serving; next try in 1 s"
         ]
     );
     assert!(!world.fault);
@@ -249,7 +255,7 @@ fn processes_at_their_limit_are_replaced_one_at_a_time() {
     let first = world.spawn();
     world.event(Event::Retire { process: old[1], cause: Cause::MaximumRequests });
     assert_eq!((first.len(), world.started().len()), (1, 0));
-    assert_eq!(world.state.deadline(), None, "nothing to do until one of them is ready");
+    assert_eq!(world.state.deadline(), Some(timers::LONG_START), "nothing to do until one of them is ready");
     world.ready(first[0]);
     assert!(world.has(&Action::MarkDraining { process: old[0] }));
     let second = world.spawn();
@@ -286,7 +292,7 @@ fn a_pool_that_is_not_named_serves_a_little_longer_then_drains_away() {
     assert!(!world.fault);
     world.at(5_000);
     assert!(world.has(&Action::MarkDraining { process: old[0] }));
-    world.event(Event::InFlight { process: old[0], count: 0 });
+    world.event(Event::InFlight { process: old[0], busy: Busy { count: 0, ..Busy::default() } });
     world.exit(old[0], Ended::Status(0));
     assert!(world.has(&Action::Forget { pool: POOL }));
     assert!(!world.has(&Action::Exit));
@@ -356,10 +362,10 @@ fn a_configuration_without_pools_ends_the_supervisor_when_all_is_done() {
     world.ready(old[0]);
     world.event(Event::Configured { pools: Vec::new() });
     world.at(5_000);
-    world.event(Event::InFlight { process: old[0], count: 1 });
+    world.event(Event::InFlight { process: old[0], busy: Busy { count: 1, ..Busy::default() } });
     world.at(14_000);
     assert!(!world.has(&Action::SendStop { process: old[0] }), "what runs finishes");
-    world.event(Event::InFlight { process: old[0], count: 0 });
+    world.event(Event::InFlight { process: old[0], busy: Busy { count: 0, ..Busy::default() } });
     world.exit(old[0], Ended::Status(0));
     assert!(world.has(&Action::Exit));
     assert!(world.configure(1).is_empty());
@@ -392,7 +398,7 @@ fn what_an_earlier_supervisor_left_finishes_while_new_ones_start() {
     assert!(world.has(&Action::MarkDraining { process: left }));
     world.ready(new[0]);
     assert!(world.has(&Action::MarkReady { process: new[0] }));
-    world.event(Event::InFlight { process: left, count: 0 });
+    world.event(Event::InFlight { process: left, busy: Busy { count: 0, ..Busy::default() } });
     assert!(world.has(&Action::Terminate { process: left }));
     assert!(!world.has(&Action::SendStop { process: left }));
     world.at(5_000);

@@ -21,6 +21,7 @@ impl Shell {
                 }
             }
             Action::Terminate { process } => self.signal(process, libc::SIGTERM),
+            Action::Dump { process } => self.dump(process),
             Action::Kill { process } => self.signal(process, libc::SIGKILL),
             Action::Output { process, show } => self.release_output(process, show),
             Action::Clear { process } => self.clear(process),
@@ -43,7 +44,7 @@ impl Shell {
         let Some(slot) = entry.board.free_slot() else {
             return self.events.push_back(Event::NoSlot { process: id });
         };
-        match start::start(&entry.config, self.parent_pid, self.engine.as_fd()) {
+        match start::start(&entry.config, id, self.parent_pid, self.engine.as_fd()) {
             Ok(started) => {
                 let pid = started.spawned.pid;
                 let epoch = entry.board.place(slot, entry.config.threads, u32::try_from(pid).unwrap_or(0));
@@ -80,6 +81,15 @@ impl Shell {
             kill(process.pid, signal)
         };
     }
+
+    /// The engine writes the stacks; where it is not up yet, the signal ends the process a little early.
+    #[cfg(target_os = "linux")]
+    fn dump(&mut self, id: ProcessId) {
+        self.signal(id, libc::SIGRTMAX() - wsgi_wire::control::DUMP_SIGNAL_BELOW_MAX);
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn dump(&mut self, _id: ProcessId) {}
 
     fn clear(&mut self, id: ProcessId) {
         let Some(process) = self.processes.remove(&id) else { return };

@@ -2,7 +2,9 @@
 //! [`crate::decide`] answers with. Nothing here waits on what a daemon process, a child or a log controls.
 
 mod actions;
+mod clock;
 mod inherited;
+mod load;
 mod parent;
 mod process;
 pub(crate) mod start;
@@ -12,17 +14,19 @@ use std::collections::{BTreeMap, VecDeque};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
-use wsgi_sys::clock;
 use wsgi_sys::poll::{PollFd, poll};
 use wsgi_sys::scoreboard::Scoreboard;
 use wsgi_wire::pool::PoolConfig;
 
-use crate::decide::{Event, Millis, PoolId, ProcessId, State, decide};
+use crate::decide::{Event, Millis, PoolId, ProcessId, State, decide, level};
 use crate::log::Log;
+use clock::Clock;
 use process::{Output, Process};
 
 /// How often draining processes are looked at.
 const DRAIN_LOOK: Duration = Duration::from_millis(20);
+/// How often pools that may grow or shrink are looked at.
+const SAMPLE: Duration = Duration::from_millis(100);
 /// How often the rest is looked at.
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -75,7 +79,11 @@ pub struct Shell {
     parent_watch: Option<OwnedFd>,
     /// The process that started us: httpd's parent, normally.
     first_ppid: u32,
+    clock: Clock,
     next_look: Millis,
+    next_sample: Millis,
+    /// A child's descriptor that was lost is not said again before.
+    next_complaint: Millis,
     done: bool,
 }
 
@@ -94,8 +102,8 @@ enum Source {
     Watch(ProcessId),
 }
 
-fn now() -> Millis {
-    u64::try_from(clock::monotonic().as_millis()).unwrap_or(u64::MAX)
+fn millis(time: Duration) -> Millis {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 impl Shell {
@@ -112,13 +120,16 @@ impl Shell {
             children: Some(children),
             engine,
             signals,
-            log: Log::new(errors, crate::decide::level::INFO),
+            log: Log::new(errors, level::INFO),
             pending: None,
             holders: BTreeMap::new(),
             parent_pid: 0,
             parent_watch: None,
             first_ppid: std::os::unix::process::parent_id(),
+            clock: Clock::new(),
             next_look: 0,
+            next_sample: 0,
+            next_complaint: 0,
             done: false,
         }
     }
@@ -126,8 +137,15 @@ impl Shell {
     /// Runs until everything has ended.
     pub fn run(&mut self) {
         while !self.done {
-            for (source, readable, writable) in self.wait() {
+            let patience = self.patience();
+            for (source, readable, writable) in self.wait(patience) {
                 self.attend(source, readable, writable);
+            }
+            if let Some(gap) = self.clock.round(millis(patience)) {
+                self.say(
+                    level::WARNING,
+                    &format!("supervisor: it did not run for {} s (stopped?); it goes on", gap / 1_000),
+                );
             }
             self.look();
             self.events.push_back(Event::Tick);
@@ -138,7 +156,7 @@ impl Shell {
     /// Decides about all events, and about those that come of it.
     fn decide(&mut self) {
         while let Some(event) = self.events.pop_front() {
-            for action in decide(&mut self.state, event, now()) {
+            for action in decide(&mut self.state, event, self.clock.now()) {
                 self.execute(action);
             }
         }
@@ -163,11 +181,11 @@ impl Shell {
     }
 
     /// Waits until something happens; returns what.
-    fn wait(&self) -> Vec<(Source, bool, bool)> {
+    fn wait(&self, patience: Duration) -> Vec<(Source, bool, bool)> {
         let sources = self.sources();
         let mut fds: Vec<PollFd<'_>> =
             sources.iter().map(|(_, fd, writable)| PollFd::new(*fd, true, *writable)).collect();
-        match poll(&mut fds, Some(self.patience())) {
+        match poll(&mut fds, Some(patience)) {
             Ok(_) => {
                 let ready = sources.iter().zip(&fds).filter(|(_, fd)| fd.readable() || fd.writable());
                 ready.map(|((source, _, _), fd)| (*source, fd.readable(), fd.writable())).collect()
@@ -181,10 +199,13 @@ impl Shell {
     }
 
     fn patience(&self) -> Duration {
-        let now = now();
+        let now = self.clock.now();
         let mut time = Duration::from_millis(self.next_look.saturating_sub(now));
         if let Some(at) = self.state.deadline() {
             time = time.min(Duration::from_millis(at.saturating_sub(now)));
+        }
+        if !self.state.scaling(false).is_empty() {
+            time = time.min(Duration::from_millis(self.next_sample.saturating_sub(now)));
         }
         if !self.state.draining().is_empty() || !self.state.leaving().is_empty() {
             time = time.min(DRAIN_LOOK);

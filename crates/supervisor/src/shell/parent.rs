@@ -25,10 +25,26 @@ fn rules(config: &PoolConfig) -> Rules {
         defined_at: config.defined_at.clone(),
         python: config.python.clone(),
         python_from: config.python_from.clone(),
+        scripts: scripts(config),
         processes: config.processes,
+        min: config.min_processes,
+        max: config.max_processes,
+        threads: config.threads,
+        idle_timeout: config.idle_timeout_ms,
+        rolling: config.rolling,
+        eviction_timeout: config.eviction_timeout_ms,
+        restart_interval: config.restart_interval_ms,
+        startup_timeout: config.startup_timeout_ms,
+        maximum_memory: config.maximum_memory,
         shutdown_timeout: config.shutdown_timeout_ms,
         graceful_timeout: config.graceful_timeout_ms,
     }
+}
+
+/// What a process loads before it is ready.
+fn scripts(config: &PoolConfig) -> String {
+    let preload = config.preload.iter().map(|entry| entry.script.as_str());
+    config.main_script.as_deref().into_iter().chain(preload).collect::<Vec<_>>().join(", ")
 }
 
 impl Shell {

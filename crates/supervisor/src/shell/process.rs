@@ -40,6 +40,8 @@ pub struct Process {
     /// No child of ours.
     pub adopted: bool,
     waiting: VecDeque<Message>,
+    /// The kernel takes no more for now, although there is room in the socket.
+    stalled: bool,
 }
 
 #[derive(Debug)]
@@ -76,12 +78,13 @@ impl Process {
             watch: None,
             adopted: false,
             waiting: VecDeque::new(),
+            stalled: false,
         }
     }
 
-    /// Whether something waits to be sent.
+    /// Whether something waits for room in the socket.
     pub fn has_waiting(&self) -> bool {
-        !self.waiting.is_empty()
+        !self.waiting.is_empty() && !self.stalled
     }
 
     /// Hands a connection on; drops it when too many wait already (the child tries another process).
@@ -101,6 +104,7 @@ impl Process {
 
     /// Sends what waits, as far as there is room.
     pub fn flush(&mut self) {
+        self.stalled = false;
         let Some(control) = &self.control else { return self.waiting.clear() };
         while let Some(message) = self.waiting.front() {
             let sent = match message {
@@ -111,11 +115,10 @@ impl Process {
             };
             match sent {
                 Ok(_) => drop(self.waiting.pop_front()),
-                // ETOOMANYREFS: the process lets too many descriptors lie unread.
-                Err(error)
-                    if error.kind() == io::ErrorKind::WouldBlock
-                        || matches!(error.raw_os_error(), Some(libc::ETOOMANYREFS | libc::ENOBUFS)) =>
-                {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                // The process lets too many descriptors lie unread; no event tells when that ends.
+                Err(error) if matches!(error.raw_os_error(), Some(libc::ETOOMANYREFS | libc::ENOBUFS)) => {
+                    self.stalled = true;
                     return;
                 }
                 Err(_) => return self.waiting.clear(),
@@ -191,7 +194,11 @@ impl Output {
                     self.lines = lines;
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(_) => return true,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return true,
+                Err(_) => {
+                    self.fd = None;
+                    return false;
+                }
             }
         }
         true

@@ -12,6 +12,7 @@ use wsgi_wire::boot::BOOT;
 use wsgi_wire::control::MAX_MESSAGE;
 use wsgi_wire::pool::{DaemonConfig, PoolConfig};
 
+use crate::decide::{ProcessId, jittered_requests};
 use crate::diagnose;
 
 /// A process that has been forked.
@@ -26,14 +27,14 @@ pub struct Started {
 ///
 /// # Errors
 /// The cause, for the pool's log.
-pub fn start(config: &PoolConfig, parent_pid: i32, engine: BorrowedFd<'_>) -> Result<Started, String> {
+pub fn start(config: &PoolConfig, id: ProcessId, parent_pid: i32, engine: BorrowedFd<'_>) -> Result<Started, String> {
     let ids = ids(config)?;
     let (control, theirs) = socket::pair(Kind::SeqPacket).map_err(exhausted)?;
     let (output, writer) = fd::pipe().map_err(exhausted)?;
     let writer = keep_readable(writer);
     fd::set_nonblocking(output.as_fd(), true).map_err(exhausted)?;
     let _ = socket::set_send_buffer(control.as_fd(), 2 * MAX_MESSAGE);
-    greet(config, parent_pid, control.as_fd())?;
+    greet(config, id, parent_pid, control.as_fd())?;
     let null = File::open("/dev/null").map_err(|error| format!("/dev/null: {error}"))?;
     let program = Program {
         path: text(&config.python, "the path of Python")?,
@@ -101,8 +102,10 @@ fn ids(config: &PoolConfig) -> Result<Option<Ids>, String> {
 }
 
 /// Queues the configuration, before there is anyone who could read it.
-fn greet(config: &PoolConfig, parent_pid: i32, control: BorrowedFd<'_>) -> Result<(), String> {
-    let greeting = DaemonConfig { protocol: wsgi_wire::PROTOCOL, parent_pid, pool: config.clone() };
+fn greet(config: &PoolConfig, id: ProcessId, parent_pid: i32, control: BorrowedFd<'_>) -> Result<(), String> {
+    let mut pool = config.clone();
+    pool.maximum_requests = jittered_requests(config.maximum_requests, config.max_processes > 1, id);
+    let greeting = DaemonConfig { protocol: wsgi_wire::PROTOCOL, parent_pid, pool };
     let bytes = serde_json::to_vec(&greeting).map_err(|error| error.to_string())?;
     socket::send_with_fds(control, &bytes, &[])
         .map(drop)

@@ -13,14 +13,18 @@ use wsgi_sys::{fd, socket};
 use wsgi_wire::control::{Cause, Connect, FromDaemon};
 
 use super::process::{Heard, Output};
-use super::{LOOK, Shell, now};
-use crate::decide::{Ended, Event, Millis, PoolId, ProcessId, level};
+use super::{LOOK, Shell, millis};
+use crate::decide::{Busy, Ended, Event, Exit, Millis, PoolId, ProcessId, level, seconds};
 use crate::diagnose;
 
 /// Most messages that are taken from one socket in one round.
 const ROUND: usize = 64;
 /// A process that lives on without its control socket is of no use.
 const CLOSED_LIMIT: Millis = 1_000;
+/// How often a lost descriptor is worth a line.
+const COMPLAINTS: Millis = 60_000;
+/// Requests of a process that a line names.
+const OLDEST: usize = 3;
 /// Pipes of ended processes that something they started still holds.
 const MAX_OUTPUTS_LEFT: usize = 64;
 
@@ -70,9 +74,24 @@ impl Shell {
             (_, Some(signal)) => Ended::Signal(signal),
             _ => Ended::Unknown,
         };
-        let (in_flight, diagnosis) = (self.in_flight(id), self.diagnose(id, ended));
+        let diagnosis = self.diagnose(id, ended);
+        self.exited(id, ended, diagnosis);
+    }
+
+    fn exited(&mut self, id: ProcessId, ended: Ended, diagnosis: String) {
+        let (busy, served) = (self.busy(id), self.served(id));
         self.tell_children(id, ended);
-        self.events.push_back(Event::Exited { process: id, ended, in_flight, diagnosis });
+        self.events.push_back(Event::Exited { process: id, exit: Exit { ended, busy, served, diagnosis } });
+    }
+
+    /// What the process has written since it started, as far as it is kept.
+    fn words(&mut self, id: ProcessId) -> String {
+        // It wrote before it spoke.
+        self.read_output(id);
+        let Some(output) = self.outputs.get(&id) else { return String::new() };
+        let (first, last) = output.said();
+        let last = (first.last().map(|line| line.trim()) != Some(last)).then_some(last);
+        first.iter().map(String::as_str).chain(last).collect::<Vec<_>>().join("\n").trim_end().to_owned()
     }
 
     /// Tells the children whose requests it was executing how it ended. They give their leases back then.
@@ -89,9 +108,21 @@ impl Shell {
         config.map_or_else(String::new, |config| diagnose::early_exit(config, ended, said.0, said.1))
     }
 
-    pub(super) fn in_flight(&self, id: ProcessId) -> u32 {
-        let Some(process) = self.processes.get(&id) else { return 0 };
-        self.pools.get(&process.pool).map_or(0, |entry| entry.board.in_flight(process.slot))
+    /// What the process is executing.
+    fn busy(&self, id: ProcessId) -> Busy {
+        let Some(process) = self.processes.get(&id) else { return Busy::default() };
+        let Some(entry) = self.pools.get(&process.pool) else { return Busy::default() };
+        let count = entry.board.in_flight(process.slot);
+        let all = if count > 0 { entry.board.executing(process.slot) } else { Vec::new() };
+        let known = all.iter().filter(|one| !one.what.is_empty()).take(OLDEST);
+        let oldest = known.map(|one| format!("{} for {}", one.what, seconds(millis(one.age())))).collect();
+        Busy { count, oldest }
+    }
+
+    /// How many requests the process has answered.
+    fn served(&self, id: ProcessId) -> u32 {
+        let board = |process: &super::Process| Some(self.pools.get(&process.pool)?.board.served(process.slot));
+        self.processes.get(&id).and_then(board).unwrap_or(0)
     }
 
     /// Whether Python was executed is known now.
@@ -120,12 +151,14 @@ impl Shell {
     }
 
     pub(super) fn hear_process(&mut self, id: ProcessId) {
+        let now = self.clock.now();
         for _ in 0..ROUND {
             let Some(process) = self.processes.get_mut(&id) else { return };
             let event = match process.hear() {
                 Heard::Nothing => return,
-                Heard::Message(FromDaemon::Ready | FromDaemon::Failed) => Event::Ready { process: id },
-                Heard::Message(FromDaemon::Changed) => continue,
+                Heard::Message(FromDaemon::Ready) => Event::Ready { process: id },
+                Heard::Message(FromDaemon::Failed) => Event::Failed { process: id, said: self.words(id) },
+                Heard::Message(FromDaemon::Changed) => Event::Changed { process: id },
                 Heard::Message(FromDaemon::Retire(cause)) => Event::Retire { process: id, cause },
                 Heard::Noise(what) => {
                     process.control = None;
@@ -133,7 +166,7 @@ impl Shell {
                 }
                 Heard::Closed => {
                     process.control = None;
-                    process.closed_at = Some(now());
+                    process.closed_at = Some(now);
                     return;
                 }
             };
@@ -176,7 +209,15 @@ impl Shell {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Err(_) => return self.children = None,
             };
-            let (Ok(wanted), 1) = (Connect::decode(&buffer[..got.len]), got.fds.len()) else { continue };
+            if got.truncated && got.fds.is_empty() {
+                self.say_lost_connection();
+                continue;
+            }
+            let Ok(wanted) = Connect::decode(&buffer[..got.len]) else { continue };
+            if wanted.slot == Connect::WANTED {
+                self.events.push_back(Event::Wanted { pool: wanted.pool });
+                continue;
+            }
             let fits = |it: &&mut super::Process| it.pool == wanted.pool && it.slot == wanted.slot && it.open;
             let found = self.processes.values_mut().find(fits).filter(|it| it.epoch == wanted.epoch);
             // Otherwise it is closed, and the child chooses another process.
@@ -186,17 +227,28 @@ impl Shell {
         }
     }
 
+    /// A descriptor did not fit; the child finds its end closed and tries again.
+    fn say_lost_connection(&mut self) {
+        let now = self.clock.now();
+        if now >= self.next_complaint {
+            self.next_complaint = now + COMPLAINTS;
+            let text = "supervisor: a connection of a child is lost, since no descriptor is left here: raise the limit of open files";
+            self.say(level::ERROR, text);
+        }
+    }
+
     /// What only time brings.
     pub(super) fn look(&mut self) {
         for id in self.state.draining() {
-            let count = self.in_flight(id);
-            self.events.push_back(Event::InFlight { process: id, count });
+            let busy = self.busy(id);
+            self.events.push_back(Event::InFlight { process: id, busy });
         }
         for pool in self.state.leaving() {
             let count = self.pools.get(&pool).map_or(0, |entry| entry.board.waiting());
             self.events.push_back(Event::Waiting { pool, count });
         }
-        let now = now();
+        self.sample();
+        let now = self.clock.now();
         if now < self.next_look {
             return;
         }
@@ -216,12 +268,14 @@ impl Shell {
         let ended: BTreeSet<_> = left.into_iter().filter(|(_, it)| !exists(it.pid)).map(|(id, _)| *id).collect();
         ended.into_iter().for_each(|id| self.adopted_ended(id));
         self.look_for_stale();
+        self.measure();
+        self.processes.values_mut().for_each(super::Process::flush);
         self.drop_old_outputs();
     }
 
     /// Processes that children have set to draining by themselves, having seen that their script changed.
     fn look_for_stale(&mut self) {
-        for id in self.state.ready() {
+        for id in self.state.open() {
             let Some(process) = self.processes.get(&id) else { continue };
             let board = self.pools.get(&process.pool).map(|entry| &entry.board);
             if board.is_some_and(|board| board.state(process.slot) == SlotState::Draining) {
@@ -241,10 +295,7 @@ impl Shell {
     pub(super) fn adopted_ended(&mut self, id: ProcessId) {
         if let Some(process) = self.processes.get_mut(&id) {
             process.watch = None;
-            let in_flight = self.in_flight(id);
-            self.tell_children(id, Ended::Unknown);
-            let event = Event::Exited { process: id, ended: Ended::Unknown, in_flight, diagnosis: String::new() };
-            self.events.push_back(event);
+            self.exited(id, Ended::Unknown, String::new());
         }
     }
 }

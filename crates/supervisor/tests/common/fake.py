@@ -2,9 +2,11 @@
 """Stands in for Python with the engine: speaks the control protocol as the file $FAKE says."""
 import json
 import os
+import select
 import signal
 import socket
 import sys
+import threading
 import time
 
 control = socket.socket(fileno=3)
@@ -24,14 +26,40 @@ if mode == "show":
     print("default action", signal.getsignal(signal.SIGUSR1) == signal.SIG_DFL, "engine", os.read(4, 6), flush=True)
 if mode == "deaf":
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-control.send(bytes([1, 0]))
+if mode == "hang":
+    signal.signal(signal.SIGRTMAX - 3, lambda *_: print("here it hangs", file=sys.stderr, flush=True))
+    while True:
+        time.sleep(60)
+if mode == "large":
+    memory = b"x" * (64 << 20)
+if mode.startswith("fail"):
+    print(f"Traceback (most recent call last):\nSyntaxError: {mode}", file=sys.stderr)
+control.send(bytes([3 if mode.startswith("fail") else 1, 0]))
 if mode == "mute":
     control.close()
     os.close(3) if os.path.exists("/proc/self/fd/3") else None
     time.sleep(60)
 if mode == "noise":
     control.send(b"123456789")
+if mode == "flood":
+    def flood(what):
+        while True:
+            try:
+                what()
+            except OSError:
+                time.sleep(0.001)
+    control.setblocking(False)
+    threading.Thread(target=flood, args=[lambda: control.send(bytes([4, 0]))], daemon=True).start()
+    threading.Thread(target=flood, args=[lambda: os.write(2, b"line\n" * 1000)], daemon=True).start()
+    control.setblocking(True)
+watching = mode.startswith("fail")
 while True:
+    while watching and not select.select([control], [], [], 0.02)[0]:
+        with open(os.environ["FAKE"]) as file:
+            now = file.read().strip()
+        if now and now != mode:
+            control.send(bytes([4, 0]))
+            watching = False
     data, fds, _, _ = socket.recv_fds(control, 16, 4)
     if not data:
         # The supervisor is gone: go on until told by a signal.
@@ -44,5 +72,5 @@ while True:
     if data[:1] == b"\1":
         os.write(fds[0], b"%d" % os.getpid())
         os.close(fds[0])
-    if mode == "retire":
-        control.send(bytes([2, 2]))
+    if mode.startswith("retire"):
+        control.send(bytes([2, int(mode[6:] or 2)]))

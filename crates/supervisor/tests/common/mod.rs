@@ -159,6 +159,11 @@ impl Httpd {
         }
     }
 
+    /// Says something for which no descriptor is needed.
+    pub fn want(&self, wanted: Connect) {
+        socket::send_with_fds_waiting(self.dispatch.0.as_fd(), &wanted.encode(), &[]).expect("sent");
+    }
+
     /// Waits until the supervisor has ended; its exit status.
     pub fn ended(&self) -> Option<i32> {
         let mut status = None;

@@ -1,0 +1,207 @@
+//! What decisions are about: a group's rules, what happens, what to do.
+
+use wsgi_wire::control::Cause;
+
+use super::{Millis, PoolId, ProcessId};
+
+/// What of a pool's configuration decisions and their messages need. Times of 0 set no limit unless it says otherwise.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Rules {
+    /// The group's name.
+    pub name: String,
+    /// `file:line`.
+    pub defined_at: String,
+    /// The interpreter.
+    pub python: String,
+    /// What chose it.
+    pub python_from: String,
+    /// The scripts that are loaded before a process is ready, for messages; may be empty.
+    pub scripts: String,
+    /// How many processes there are to begin with.
+    pub processes: u32,
+    /// Fewest, when there is no load.
+    pub min: u32,
+    /// Most, under load.
+    pub max: u32,
+    /// Request threads of each.
+    pub threads: u32,
+    /// How long a process that is not needed stays; 0: not at all.
+    pub idle_timeout: Millis,
+    /// Old code serves until the new one is ready.
+    pub rolling: bool,
+    /// From stop to SIGKILL.
+    pub shutdown_timeout: Millis,
+    /// From drain to stop.
+    pub graceful_timeout: Millis,
+    /// The same after SIGUSR1; 0: as `graceful_timeout`.
+    pub eviction_timeout: Millis,
+    /// From ready to replacement.
+    pub restart_interval: Millis,
+    /// From start to ready.
+    pub startup_timeout: Millis,
+    /// Resident set above which a process is replaced, bytes; 0: no limit.
+    pub maximum_memory: u64,
+}
+
+/// How a process ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// With this exit status.
+    Status(i32),
+    /// By this signal.
+    Signal(i32),
+    /// It was no child of this supervisor, so the status is not known.
+    Unknown,
+}
+
+/// Requests that are reserved on a process.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Busy {
+    /// How many.
+    pub count: u32,
+    /// The oldest of them, as far as they are known: `GET /x for 3 s`.
+    pub oldest: Vec<String>,
+}
+
+/// The last of a process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Exit {
+    /// How.
+    pub ended: Ended,
+    /// What it was executing.
+    pub busy: Busy,
+    /// Requests that it had answered.
+    pub served: u32,
+    /// The cause as far as one can be read from what it wrote.
+    pub diagnosis: String,
+}
+
+/// A look at the scoreboard of a pool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Load {
+    /// Request threads of the ready processes.
+    pub threads: u32,
+    /// How many of these are taken.
+    pub busy: u32,
+    /// Requests that wait for one.
+    pub waiting: u32,
+    /// The process that has least to do; of several the youngest.
+    pub idlest: Option<ProcessId>,
+}
+
+/// Something that has happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// The parent's configuration is complete.
+    Configured {
+        /// All pools of it. Without any the supervisor ends as soon as what there is has drained away.
+        pools: Vec<(PoolId, Rules)>,
+    },
+    /// A process of an earlier supervisor was found on a pool's scoreboard.
+    Adopted { pool: PoolId, process: ProcessId, pid: i32 },
+    /// The process exists.
+    Spawned { process: ProcessId, pid: i32 },
+    /// There was nowhere to put the process; its pool tries again soon.
+    NoSlot { process: ProcessId },
+    /// The process could not be made or could not execute its program, for this reason.
+    StartFailed { process: ProcessId, cause: String },
+    /// The process says that it is ready.
+    Ready { process: ProcessId },
+    /// The process says that it could not load a script; `said` is what it wrote.
+    Failed { process: ProcessId, said: String },
+    /// The process says that a file has changed: it is worth trying again.
+    Changed { process: ProcessId },
+    /// The process asks to be replaced.
+    Retire { process: ProcessId, cause: Cause },
+    /// The process did what no daemon process does.
+    Violation { process: ProcessId, what: String },
+    /// How many requests are reserved on a draining process.
+    InFlight { process: ProcessId, busy: Busy },
+    /// The process's resident set, in bytes.
+    Memory { process: ProcessId, bytes: u64 },
+    /// How many requests wait for a pool that is leaving.
+    Waiting { pool: PoolId, count: u32 },
+    /// Whether children of a configuration that names the pool are left.
+    Held { pool: PoolId, held: bool },
+    /// What a pool that may grow or shrink has to do.
+    Load { pool: PoolId, load: Load },
+    /// A child has a request for a pool of which it sees no process.
+    Wanted { pool: PoolId },
+    /// The process has ended.
+    Exited { process: ProcessId, exit: Exit },
+    /// Time has passed.
+    Tick,
+    /// End everything, for this reason.
+    Stop { why: &'static str },
+}
+
+impl Event {
+    /// The process that it is about, of those that a pool knows already.
+    pub(super) fn process(&self) -> Option<ProcessId> {
+        match self {
+            Event::Spawned { process, .. }
+            | Event::NoSlot { process }
+            | Event::StartFailed { process, .. }
+            | Event::Ready { process }
+            | Event::Failed { process, .. }
+            | Event::Changed { process }
+            | Event::Retire { process, .. }
+            | Event::Violation { process, .. }
+            | Event::InFlight { process, .. }
+            | Event::Memory { process, .. }
+            | Event::Exited { process, .. } => Some(*process),
+            Event::Configured { .. }
+            | Event::Adopted { .. }
+            | Event::Waiting { .. }
+            | Event::Held { .. }
+            | Event::Load { .. }
+            | Event::Wanted { .. }
+            | Event::Tick
+            | Event::Stop { .. } => None,
+        }
+    }
+}
+
+/// Something to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// Start a process; answered by Spawned, NoSlot or StartFailed. `quiet`: keep what it writes until
+    /// [`Action::Output`], because others that start write the same, or the last attempt did.
+    Start { pool: PoolId, process: ProcessId, quiet: bool },
+    /// Let requests come.
+    MarkReady { process: ProcessId },
+    /// Let no further request come.
+    MarkDraining { process: ProcessId },
+    /// Ask it to finish and exit.
+    SendStop { process: ProcessId },
+    /// SIGTERM: it has no control socket, or does not read it yet.
+    Terminate { process: ProcessId },
+    /// Have it write the stacks of its threads.
+    Dump { process: ProcessId },
+    /// SIGKILL to its process group.
+    Kill { process: ProcessId },
+    /// Write what was kept of its output, or forget it.
+    Output { process: ProcessId, show: bool },
+    /// It does not exist any more: free its slot.
+    Clear { process: ProcessId },
+    /// Say on the scoreboard whether processes can be started.
+    Fault { pool: PoolId, on: bool },
+    /// The pool has no processes and is in no configuration.
+    Forget { pool: PoolId },
+    /// Write a line (or several, separated by newlines) to the pool's error log.
+    Log { pool: PoolId, level: u8, text: String },
+    /// Everything has ended.
+    Exit,
+}
+
+/// APLOG levels.
+pub mod level {
+    /// A process was lost or cannot start.
+    pub const ERROR: u8 = 3;
+    /// A limit was reached.
+    pub const WARNING: u8 = 4;
+    /// The life of processes.
+    pub const INFO: u8 = 6;
+    /// Details.
+    pub const DEBUG: u8 = 7;
+}

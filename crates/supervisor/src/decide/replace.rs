@@ -1,0 +1,248 @@
+//! How processes follow each other: who is replaced, in which order traffic moves, how a process ends.
+
+use wsgi_wire::control::Cause;
+
+use super::pool::Pool;
+use super::process::{Overdue, Phase};
+use super::start::back_off;
+use super::{Action, Millis, Out, ProcessId};
+
+/// Where `shutdown-timeout=0` names no limit, httpd's own patience at its end holds.
+const FINAL_WAIT: Millis = 3_000;
+/// A process that ends itself has this much longer than `shutdown-timeout`: its own last line comes first.
+const OWN_END: Millis = 1_000;
+/// Looks in a row that find a process larger than `maximum-memory` before it is replaced.
+const LOOKS: u32 = 2;
+/// A process that is too large this soon after it became ready makes the next one wait.
+const SOON_LARGE: Millis = 30_000;
+
+/// Replacements for `maximum-memory`.
+#[derive(Debug, Default)]
+pub(super) struct MemoryHistory {
+    /// Those in a row that came soon after the process was ready.
+    soon: u32,
+    /// The next one not before this moment.
+    next: Millis,
+}
+
+/// How a process makes room for its replacement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Manner {
+    /// It serves until the replacement is ready.
+    After,
+    /// It takes no more requests.
+    AtOnce,
+    /// Some of its requests may never end; it ends by itself.
+    Stuck,
+}
+
+impl Pool {
+    fn manner(&self, cause: Cause) -> Manner {
+        match cause {
+            // The old code may not answer another request, unless that is wanted.
+            Cause::ScriptReload if !self.rules.rolling => Manner::AtOnce,
+            Cause::RequestTimeout | Cause::DeadlockTimeout | Cause::StartupTimeout => Manner::Stuck,
+            Cause::ScriptReload
+            | Cause::MaximumRequests
+            | Cause::GracefulSignal
+            | Cause::InactivityTimeout
+            | Cause::RestartInterval
+            | Cause::CpuTimeLimit
+            | Cause::MaximumMemory
+            | Cause::EvictionSignal
+            | Cause::IdleTimeout => Manner::After,
+        }
+    }
+
+    /// The process is to be replaced. A cause that leaves less time takes the place of an earlier one.
+    pub(super) fn retire(&mut self, process: ProcessId, cause: Cause, now: Millis, out: &mut Out<'_>) {
+        let manner = self.manner(cause);
+        let Some(it) = self.processes.get(&process) else { return };
+        if it.retiring.is_some_and(|earlier| self.manner(earlier) >= manner) {
+            return;
+        }
+        let phase = it.phase;
+        match (phase, manner) {
+            (Phase::Ready, Manner::After) => {
+                self.set_retiring(process, cause);
+                self.say_retiring(process, cause, now, out);
+            }
+            (Phase::Ready, Manner::AtOnce) => {
+                self.set_retiring(process, cause);
+                self.drain(process, cause.name(), now, out);
+            }
+            (Phase::Ready | Phase::Draining { .. }, Manner::Stuck) => {
+                self.set_retiring(process, cause);
+                self.leave_to_end(process, cause, now, out);
+            }
+            (Phase::Starting, Manner::Stuck) => self.overdue(process, cause.name(), now, out),
+            (Phase::Held, _) => self.stop(process, cause.name(), now, out),
+            (Phase::Failed { open }, _) => {
+                // It has seen the mend before its watch has.
+                if open && cause == Cause::ScriptReload {
+                    self.drain(process, cause.name(), now, out);
+                }
+                self.changed(now);
+            }
+            (Phase::Starting | Phase::Draining { .. } | Phase::Stopping { .. } | Phase::Killed, _) => {}
+        }
+    }
+
+    fn set_retiring(&mut self, process: ProcessId, cause: Cause) {
+        if let Some(it) = self.processes.get_mut(&process) {
+            it.retiring = Some(cause);
+        }
+    }
+
+    /// What executes stuck requests ends itself; here is the limit to that.
+    fn leave_to_end(&mut self, process: ProcessId, cause: Cause, now: Millis, out: &mut Out<'_>) {
+        let was_ready = self.processes.get(&process).is_some_and(|it| it.phase == Phase::Ready);
+        if cause == Cause::RequestTimeout && self.rules.graceful_timeout > 0 {
+            if was_ready {
+                self.drain(process, cause.name(), now, out);
+            }
+            return;
+        }
+        if was_ready {
+            self.say_retiring(process, cause, now, out);
+        }
+        self.stop(process, cause.name(), now, out);
+    }
+
+    /// A process that starts is not ready in time: it counts as failed, and has a moment for its last words.
+    pub(super) fn overdue(&mut self, process: ProcessId, why: &'static str, now: Millis, out: &mut Out<'_>) {
+        let Some(it) = self.processes.get(&process).filter(|it| it.overdue.is_none()) else { return };
+        let cause = self.words_of_overdue(it, why, now);
+        self.count_failure(it.marks, now);
+        let show = self.say_cannot_start(&cause, now, out);
+        if let Some(it) = self.processes.get_mut(&process) {
+            it.overdue = Some(Overdue { kill_at: now + OWN_END, show });
+            it.ending = why;
+        }
+        out.push(Action::Output { process, show });
+    }
+
+    /// The process has been measured.
+    pub(super) fn measured(&mut self, process: ProcessId, bytes: u64, now: Millis, out: &mut Out<'_>) {
+        let limit = self.rules.maximum_memory;
+        let busy = self.processes.values().any(|it| it.retiring == Some(Cause::MaximumMemory));
+        let Some(it) = self.processes.get_mut(&process).filter(|it| it.phase == Phase::Ready) else { return };
+        it.large = if limit > 0 && bytes > limit { it.large.saturating_add(1) } else { 0 };
+        if it.large == 1 {
+            it.large_after = it.life(now);
+        }
+        let (large, life) = (it.large, it.large_after);
+        // Room for one replacement is enough.
+        if large < LOOKS || busy || now < self.memory.next || it.retiring.is_some() {
+            return;
+        }
+        self.say_large(process, bytes, out);
+        if life < SOON_LARGE {
+            if self.memory.soon == 0 {
+                self.say_limit_too_small(process, bytes, life, out);
+            }
+            self.memory.next = now + back_off(self.memory.soon);
+            self.memory.soon = self.memory.soon.saturating_add(1);
+        } else {
+            self.memory = MemoryHistory::default();
+        }
+        self.retire(process, Cause::MaximumMemory, now, out);
+    }
+
+    pub(super) fn promote(&mut self, process: ProcessId, out: &mut Out<'_>) {
+        if let Some(it) = self.processes.get_mut(&process) {
+            it.phase = Phase::Ready;
+            out.push(Action::MarkReady { process });
+        }
+    }
+
+    /// New processes take over when all are there, or all for which there is room, or when no old one serves.
+    pub(super) fn release_held(&mut self, out: &mut Out<'_>) {
+        let complete = self.count(Phase::Starting) == 0 && (self.missing() == 0 || self.attempts.slots_full);
+        if complete || !self.old_ones_serve() {
+            for process in self.with_phase(|phase| phase == Phase::Held) {
+                self.promote(process, out);
+            }
+        }
+    }
+
+    /// Superseded processes go as soon as there are enough without them, the oldest first.
+    pub(super) fn drain_superseded(&mut self, now: Millis, out: &mut Out<'_>) {
+        let mut surplus = self.serving().saturating_sub(self.target());
+        if self.count(Phase::Ready) == 0 {
+            return;
+        }
+        let superseded = self.processes.iter().filter(|(_, it)| it.phase == Phase::Ready && !self.is_current(it));
+        let superseded: Vec<_> = superseded.map(|(id, it)| (*id, it.retiring)).collect();
+        for (process, retiring) in superseded {
+            if surplus > 0 {
+                surplus -= 1;
+                self.drain(process, retiring.map_or("graceful restart", Cause::name), now, out);
+            }
+        }
+    }
+
+    /// The option that limits how long a process that goes for this cause may finish its requests, and its value.
+    pub(super) fn drain_limit(&self, cause: Option<Cause>) -> (&'static str, Millis) {
+        match cause {
+            Some(Cause::EvictionSignal) if self.rules.eviction_timeout > 0 => {
+                ("eviction-timeout", self.rules.eviction_timeout)
+            }
+            _ => ("graceful-timeout", self.rules.graceful_timeout),
+        }
+    }
+
+    pub(super) fn drain(&mut self, process: ProcessId, why: &'static str, now: Millis, out: &mut Out<'_>) {
+        let retiring = self.processes.get(&process).and_then(|it| it.retiring);
+        let (_, limit) = self.drain_limit(retiring);
+        let Some(it) = self.processes.get_mut(&process) else { return };
+        it.phase = Phase::Draining { until: (limit > 0).then(|| now + limit) };
+        it.ending = why;
+        out.push(Action::MarkDraining { process });
+        self.say_draining(process, now, out);
+    }
+
+    pub(super) fn stop(&mut self, process: ProcessId, why: &'static str, now: Millis, out: &mut Out<'_>) {
+        let limit = match self.rules.shutdown_timeout {
+            0 if self.stopping => Some(FINAL_WAIT),
+            0 => None,
+            limit => Some(limit),
+        };
+        let stuck = |it: &super::process::Process| it.retiring.is_some_and(|cause| self.manner(cause) == Manner::Stuck);
+        let own_end = if self.processes.get(&process).is_some_and(stuck) { OWN_END } else { 0 };
+        let Some(it) = self.processes.get_mut(&process) else { return };
+        if !matches!(it.phase, Phase::Draining { .. }) {
+            out.push(Action::MarkDraining { process });
+        }
+        if !it.adopted {
+            out.push(Action::SendStop { process });
+        }
+        // While it starts it does not read its control socket; and nothing is in flight yet.
+        if it.adopted || it.phase == Phase::Starting {
+            out.push(Action::Terminate { process });
+        }
+        it.phase = Phase::Stopping { kill_at: limit.map(|limit| now + limit + own_end) };
+        it.ending = why;
+    }
+
+    pub(super) fn kill(&mut self, process: ProcessId, out: &mut Out<'_>) {
+        if let Some(it) = self.processes.get_mut(&process) {
+            it.phase = Phase::Killed;
+            out.push(Action::MarkDraining { process });
+            out.push(Action::Kill { process });
+        }
+    }
+
+    /// Everything ends.
+    pub(super) fn stop_all(&mut self, why: &'static str, now: Millis, out: &mut Out<'_>) {
+        (self.over, self.stopping) = (true, true);
+        for it in self.processes.values_mut() {
+            if let Phase::Stopping { kill_at: None } = it.phase {
+                it.phase = Phase::Stopping { kill_at: Some(now + FINAL_WAIT) };
+            }
+        }
+        for process in self.with_phase(|phase| !matches!(phase, Phase::Stopping { .. } | Phase::Killed)) {
+            self.stop(process, why, now, out);
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! How many processes a pool is to have: between `min-processes` and `max-processes`, by what it has to do.
+
+use wsgi_wire::control::Cause;
+
+use super::pool::Pool;
+use super::process::Phase;
+use super::{Load, Millis, Out, ProcessId};
+
+/// Looks in a row that find all request threads taken before the pool grows.
+const LOOKS: u32 = 2;
+/// While processes start that an earlier look asked for, the next ones come this much later.
+const PACE: Millis = 1_000;
+/// Most that the pool grows by at a time.
+const MAX_STEP: u32 = 32;
+
+/// What is known of a pool's size.
+#[derive(Debug, Default)]
+pub(super) struct Scale {
+    target: u32,
+    /// Looks in a row at which there was too little.
+    pressed: u32,
+    /// How many processes come next.
+    step: u32,
+    grew_at: Option<Millis>,
+    /// When the first, second ... process was needed last.
+    needed_at: Vec<Millis>,
+}
+
+impl Pool {
+    /// How many processes there are to be now.
+    pub(super) fn target(&self) -> usize {
+        self.scale.target as usize
+    }
+
+    /// Whether it may grow or shrink.
+    pub fn scales(&self) -> bool {
+        self.rules.min < self.rules.max && !self.over
+    }
+
+    /// It has shrunk to nothing.
+    pub fn is_asleep(&self) -> bool {
+        self.scale.target == 0
+    }
+
+    fn set_target(&mut self, target: u32, now: Millis) {
+        self.scale.target = target;
+        self.scale.needed_at.resize(self.target(), now);
+    }
+
+    /// The size for a new configuration: as it was, where that is allowed.
+    pub(super) fn resize(&mut self, now: Millis) {
+        let before = if self.generation == 1 { self.rules.processes } else { self.scale.target };
+        // A group that does not scale has min = max = processes.
+        let least = self.rules.min.min(self.rules.max);
+        self.set_target(before.clamp(least, self.rules.max), now);
+        (self.scale.pressed, self.scale.step) = (0, 1);
+        self.scale.needed_at.fill(now);
+    }
+
+    /// A request has come while there is no process.
+    pub(super) fn wake(&mut self, now: Millis) {
+        if self.is_asleep() && self.rules.max > 0 && !self.over {
+            self.set_target(1, now);
+        }
+    }
+
+    /// A look at what the pool has to do.
+    pub(super) fn load(&mut self, load: &Load, now: Millis, out: &mut Out<'_>) {
+        if !self.scales() {
+            return;
+        }
+        if load.waiting > 0 {
+            self.wake(now);
+        }
+        let needed = self.needed(load.busy.saturating_add(load.waiting));
+        self.scale.needed_at.iter_mut().take(needed as usize).for_each(|at| *at = now);
+        self.grow(load, now, out);
+        self.shrink(load.idlest, now, out);
+    }
+
+    /// Processes that so many requests at a time need, with a fifth of their threads to spare.
+    fn needed(&self, requests: u32) -> u32 {
+        let threads = u64::from(self.rules.threads.max(1));
+        u32::try_from((u64::from(requests) * 5).div_ceil(threads * 4)).unwrap_or(u32::MAX)
+    }
+
+    /// One more, two more, four more ... while requests wait or every request thread is taken.
+    fn grow(&mut self, load: &Load, now: Millis, out: &mut Out<'_>) {
+        if load.waiting == 0 && (load.threads == 0 || load.busy < load.threads) {
+            if self.scale.pressed == 0 {
+                self.scale.step = 1;
+            }
+            self.scale.pressed = 0;
+            return;
+        }
+        self.scale.pressed = self.scale.pressed.saturating_add(1);
+        let coming = self.count(Phase::Starting) + self.count(Phase::Held) > 0;
+        let early = coming && self.scale.grew_at.is_none_or(|at| now < at + PACE);
+        // Without a serving process requests wait for the one that comes, not for more of them.
+        let helps = self.serving() > 0 && self.urgent() == 0 && !self.ailing() && self.scale.target < self.rules.max;
+        if self.scale.pressed < LOOKS || early || !helps {
+            return;
+        }
+        let target = self.scale.target.saturating_add(self.scale.step).min(self.rules.max);
+        self.say_grows(target - self.scale.target, load, out);
+        self.set_target(target, now);
+        self.scale.step = (self.scale.step * 2).min(MAX_STEP);
+        (self.scale.grew_at, self.scale.pressed) = (Some(now), 0);
+    }
+
+    /// One fewer, when that many would have been enough for `idle-timeout`, and nothing else changes.
+    fn shrink(&mut self, idlest: Option<ProcessId>, now: Millis, out: &mut Out<'_>) {
+        let living = |phase| !matches!(phase, Phase::Draining { .. } | Phase::Stopping { .. } | Phase::Killed);
+        let living = self.with_phase(living).len();
+        let settled = living == self.target() && self.count(Phase::Ready) == living;
+        let last = self.scale.needed_at.last().copied();
+        let spare = last.is_some_and(|at| now >= at + self.rules.idle_timeout);
+        if !settled || !spare || self.scale.target <= self.rules.min {
+            return;
+        }
+        let ready = |id: &ProcessId| self.processes.get(id).is_some_and(|it| it.phase == Phase::Ready);
+        let Some(process) = idlest.filter(ready).or_else(|| self.ready_ones().last()) else { return };
+        self.set_target(self.scale.target - 1, now);
+        if let Some(it) = self.processes.get_mut(&process) {
+            it.retiring = Some(Cause::IdleTimeout);
+        }
+        self.drain(process, Cause::IdleTimeout.name(), now, out);
+    }
+}

@@ -1,0 +1,282 @@
+//! How processes start: attempts, failed ones, the wait between them, and what stays of a process that
+//! could not load its script.
+
+use super::pool::Pool;
+use super::process::{Marks, Phase, Process};
+use super::{Action, Millis, Out, ProcessId};
+
+/// A process that is lost this soon after it became ready counts as one that cannot live.
+const SHORT_LIFE: Millis = 1_500;
+/// Longest wait between attempts to start.
+const LONGEST_WAIT: Millis = 60_000;
+/// When every slot is taken by old processes: how soon to look again.
+const SLOT_WAIT: Millis = 100;
+/// Shortest time between attempts that changed files bring about.
+const CHANGED_WAIT: Millis = 200;
+/// Shortest time between starts when processes die of the requests that they get.
+const CRASH_WAIT: Millis = 1_000;
+
+/// What is known of attempts to start.
+#[derive(Debug, Default)]
+pub(super) struct Attempts {
+    /// Those that failed since the last success.
+    pub(super) failures: u32,
+    /// When the first of them failed.
+    since: Option<Millis>,
+    /// How often the wait has been doubled.
+    step: u32,
+    /// Processes in a row that were lost right after they had become ready.
+    quick: u32,
+    /// Not before this moment.
+    pub(super) next: Millis,
+    /// When the last one began.
+    last: Option<Millis>,
+    /// A file has changed since then, so the next one may succeed.
+    hope: bool,
+    pub(super) slots_full: bool,
+    /// What was said last about a failure.
+    reported: Option<String>,
+}
+
+/// 1 s, 2 s, 4 s ... 60 s.
+pub(super) fn back_off(attempt: u32) -> Millis {
+    1_000u64.checked_shl(attempt.min(16)).unwrap_or(LONGEST_WAIT).min(LONGEST_WAIT)
+}
+
+impl Attempts {
+    /// None so far; the first one may come at once.
+    pub(super) fn from(now: Millis) -> Attempts {
+        Attempts { next: now, ..Attempts::default() }
+    }
+
+    /// Whether this failure is not the one that was said last; from now on it is.
+    pub(super) fn is_news(&mut self, failure: String) -> bool {
+        let is_news = self.reported.as_ref() != Some(&failure);
+        self.reported = Some(failure);
+        is_news
+    }
+
+    /// How long it has been failing.
+    pub(super) fn lasted(&self, now: Millis) -> Millis {
+        now.saturating_sub(self.since.unwrap_or(now))
+    }
+
+    fn soon(&self, now: Millis) -> Millis {
+        self.last.map_or(now, |last| now.max(last + CHANGED_WAIT))
+    }
+}
+
+impl Pool {
+    /// Starts go badly: one at a time then.
+    pub(super) fn ailing(&self) -> bool {
+        self.attempts.failures > 0 || self.attempts.quick >= 2
+    }
+
+    /// No request can be answered, and the next start is not expected to mend that.
+    pub(super) fn cannot_serve(&self) -> bool {
+        let hopeful = |it: &Process| it.phase == Phase::Starting && it.hopeful;
+        (self.attempts.failures > 0 || self.attempts.quick >= 3)
+            && self.open_ones().next().is_none()
+            && !self.attempts.hope
+            && !self.processes.values().any(hopeful)
+    }
+
+    /// Processes that serve until they are replaced.
+    fn replaceable(&self) -> usize {
+        let serves =
+            |it: &&Process| it.phase == Phase::Ready && it.retiring.is_some() && it.marks.generation == self.generation;
+        self.processes.values().filter(serves).count()
+    }
+
+    /// Processes that are missing apart from successors of such as still serve.
+    pub(super) fn urgent(&self) -> usize {
+        self.missing().saturating_sub(self.replaceable())
+    }
+
+    /// How many processes to start as soon as the time has come: those that are missing; while starts go
+    /// badly, or when all that is missing is replacements for processes that still serve, one at a time.
+    pub(super) fn due(&self) -> usize {
+        match self.urgent() {
+            urgent if urgent > 0 && !self.ailing() => urgent,
+            _ if self.count(Phase::Starting) > 0 => 0,
+            _ => self.missing().min(1),
+        }
+    }
+
+    pub(super) fn new_process(&self, now: Millis) -> Process {
+        let Attempts { failures, quick, .. } = self.attempts;
+        Process::new(now, Marks { generation: self.generation, failures, quick })
+    }
+
+    pub(super) fn start_missing(&mut self, now: Millis, next: &mut ProcessId, out: &mut Out<'_>) {
+        let due = if now < self.attempts.next { 0 } else { self.due() };
+        if due == 0 {
+            return;
+        }
+        self.attempts.last = Some(now);
+        let hopeful = std::mem::take(&mut self.attempts.hope);
+        // What several write at the same time would be read several times.
+        let quiet = self.attempts.failures > 0 || due + self.count(Phase::Starting) > 1;
+        for _ in 0..due {
+            *next += 1;
+            let mut it = self.new_process(now);
+            it.hopeful = hopeful;
+            self.processes.insert(*next, it);
+            out.push(Action::Start { pool: out.pool, process: *next, quiet });
+        }
+    }
+
+    pub(super) fn spawned(&mut self, process: ProcessId, pid: i32, out: &mut Out<'_>) {
+        self.attempts.slots_full = false;
+        if let Some(it) = self.processes.get_mut(&process) {
+            it.pid = Some(pid);
+        }
+        self.say_started(process, out);
+    }
+
+    pub(super) fn no_slot(&mut self, process: ProcessId, now: Millis, out: &mut Out<'_>) {
+        self.processes.remove(&process);
+        if !std::mem::replace(&mut self.attempts.slots_full, true) {
+            self.say_no_slot(out);
+        }
+        self.attempts.next = self.attempts.next.max(now + SLOT_WAIT);
+    }
+
+    pub(super) fn ready(&mut self, process: ProcessId, now: Millis, out: &mut Out<'_>) {
+        let old_ones_serve = self.old_ones_serve();
+        let Some(it) = self.processes.get_mut(&process).filter(|it| it.phase == Phase::Starting) else { return };
+        (it.ready, it.overdue, it.phase) = (Some(now), None, Phase::Held);
+        out.push(Action::Output { process, show: true });
+        self.say_ready(process, now, out);
+        let Attempts { quick, last, slots_full, .. } = self.attempts;
+        self.attempts = Attempts { quick, last, slots_full, ..Attempts::from(now) };
+        if !old_ones_serve {
+            self.promote(process, out);
+        }
+    }
+
+    pub(super) fn start_failed(&mut self, process: ProcessId, cause: &str, now: Millis, out: &mut Out<'_>) {
+        let Some(it) = self.processes.remove(&process) else { return };
+        if it.phase == Phase::Starting {
+            let show = match it.overdue {
+                // That is what it ended of.
+                Some(overdue) => overdue.show,
+                None => {
+                    self.count_failure(it.marks, now);
+                    self.say_cannot_start(cause, now, out)
+                }
+            };
+            out.push(Action::Output { process, show });
+        }
+        out.push(Action::Clear { process });
+    }
+
+    /// Attempts of one wave count once.
+    pub(super) fn count_failure(&mut self, marks: Marks, now: Millis) {
+        if marks.failures != self.attempts.failures || marks.generation != self.generation {
+            return;
+        }
+        let soon = self.attempts.soon(now);
+        let attempts = &mut self.attempts;
+        if attempts.hope {
+            (attempts.next, attempts.step) = (soon, 0);
+        } else {
+            attempts.next = now + back_off(attempts.step);
+            attempts.step = attempts.step.saturating_add(1);
+        }
+        attempts.since.get_or_insert(now);
+        attempts.failures = attempts.failures.saturating_add(1);
+    }
+
+    /// A process was lost that had been ready for `life`. Where that happens soon, and had no request to do
+    /// with it (`used`: it had answered some or was executing one), the second one in a row makes the next wait; otherwise starts are a second apart.
+    pub(super) fn count_loss(&mut self, marks: Marks, life: Millis, used: bool, now: Millis) {
+        if marks.generation != self.generation || self.over {
+            return;
+        }
+        let last = self.attempts.last.unwrap_or(0);
+        let attempts = &mut self.attempts;
+        let in_a_row = marks.quick.saturating_add(1);
+        match life {
+            SHORT_LIFE.. => attempts.quick = 0,
+            _ if used => {
+                attempts.quick = in_a_row.min(1);
+                if marks.quick > 0 {
+                    attempts.next = attempts.next.max(last + CRASH_WAIT);
+                }
+            }
+            _ => attempts.quick = in_a_row,
+        }
+        if attempts.quick >= 2 {
+            attempts.next = now + back_off(attempts.quick - 2);
+        }
+    }
+
+    /// When the next attempt is made, if it is made later.
+    pub(super) fn wait_for_start(&self, now: Millis) -> Option<Millis> {
+        (!self.over && self.attempts.next > now).then(|| self.attempts.next - now)
+    }
+
+    /// A process could not load its script. It stays, to see the mend; of several one, with the newest cause.
+    pub(super) fn failed(&mut self, process: ProcessId, said: &str, now: Millis, out: &mut Out<'_>) {
+        let Some(it) = self.processes.get_mut(&process).filter(|it| it.phase == Phase::Starting) else { return };
+        (it.ready, it.phase) = (Some(now), Phase::Failed { open: false });
+        let (marks, overdue) = (it.marks, it.overdue.take());
+        let before = self.processes.iter().find(|(id, it)| **id != process && matches!(it.phase, Phase::Failed { .. }));
+        let before = before.map(|(id, it)| (*id, it.phase, it.marks));
+        self.count_failure(marks, now);
+        let news = overdue.is_none() && self.is_news_of_loading(said);
+        out.push(Action::Output { process, show: news });
+        self.say_not_loaded(process, said, news, now, out);
+        match before {
+            Some((_, _, of)) if of == marks => self.stop(process, "another one has failed as well", now, out),
+            Some((other, Phase::Failed { open: true }, _)) => {
+                self.open_failed(process, out);
+                self.drain(other, "another one has failed since", now, out);
+            }
+            Some((other, ..)) => self.stop(other, "another one has failed since", now, out),
+            None => {}
+        }
+    }
+
+    fn open_failed(&mut self, process: ProcessId, out: &mut Out<'_>) {
+        if let Some(it) = self.processes.get_mut(&process) {
+            it.phase = Phase::Failed { open: true };
+            out.push(Action::MarkReady { process });
+        }
+    }
+
+    /// A failed process takes requests where none serves, and goes when its successor has come.
+    pub(super) fn settle_failed(&mut self, now: Millis, out: &mut Out<'_>) {
+        let newest = self
+            .processes
+            .iter()
+            .filter(|(_, it)| self.is_current(it) && matches!(it.phase, Phase::Held | Phase::Ready));
+        let newest = newest.map(|(id, _)| *id).max();
+        for process in self.with_phase(|phase| matches!(phase, Phase::Failed { .. })) {
+            let Some(it) = self.processes.get(&process) else { continue };
+            let followed = newest.is_some_and(|newest| newest > process) || self.missing() == 0;
+            match it.phase {
+                Phase::Failed { open: false } if followed && self.serving() > 0 => {
+                    self.stop(process, "its successor has loaded", now, out);
+                }
+                Phase::Failed { open: false } if self.serving() == 0 => self.open_failed(process, out),
+                Phase::Failed { open: true } if self.serving() > 0 => {
+                    self.drain(process, "its successor has loaded", now, out);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// A file has changed of which an attempt has failed: the next one comes at once.
+    pub(super) fn changed(&mut self, now: Millis) {
+        if self.attempts.failures == 0 || self.over {
+            return;
+        }
+        let soon = self.attempts.soon(now);
+        let attempts = &mut self.attempts;
+        (attempts.hope, attempts.step, attempts.reported) = (true, 0, None);
+        attempts.next = attempts.next.min(soon);
+    }
+}
