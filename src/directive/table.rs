@@ -277,7 +277,7 @@ directives! {
         "random|number", "random", c"Sets the seed of Python's hash function.";
     DontWriteBytecode c"WSGIDontWriteBytecode" S Kind::Switch, Last LATER,
         "On|Off", "Off", c"Keeps Python from writing .pyc files.";
-    SwitchInterval c"WSGISwitchInterval" S Kind::Seconds { zero: false }, Last LATER,
+    SwitchInterval c"WSGISwitchInterval" S Kind::Seconds { zero: false }, Last EFFECT,
         "seconds", "Python's own (0.005)", c"Sets how long a Python thread runs before it must let others run.";
     DestroyInterpreter c"WSGIDestroyInterpreter" S Kind::Switch, Last EFFECT,
         "On|Off", "On", c"Ends Python's interpreters in order when a process stops.";

@@ -25,7 +25,13 @@ fn layer(application_group: Option<&Text>, options: &InterpreterOptions) -> Resu
         restrict_stdin: options.restrict_stdin,
         restrict_stdout: options.restrict_stdout,
         restrict_signal: options.restrict_signal,
+        switch_interval_us: options.switch_interval.map(microseconds),
     })
+}
+
+/// Seconds with a fraction as whole microseconds, at least one: Python takes no less.
+pub(super) fn microseconds(seconds: f64) -> u64 {
+    ((seconds * 1e6).round() as u64).max(1)
 }
 
 fn utf8(value: &Text, what: &str) -> Result<String, String> {

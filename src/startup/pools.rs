@@ -102,7 +102,7 @@ fn pool(
         virtual_memory_limit: group.virtual_memory_limit,
         cpu_priority: group.cpu_priority,
         stack_size: group.stack_size,
-        switch_interval_us: group.switch_interval.map(|seconds| (seconds * 1e6) as u64),
+        switch_interval_us: group.switch_interval.map(layers::microseconds),
         chroot: optional(group.chroot.as_ref(), "chroot")?,
         shutdown_timeout_ms: milliseconds(group.shutdown_timeout),
         graceful_timeout_ms: milliseconds(group.graceful_timeout),

@@ -71,9 +71,7 @@ fn failed(gil: Gil, interp: &Interp, exchange: &Exchange<'_>, head: &Head<'_>, r
     let exception = gil.fetch(raised);
     let reporter = Reporter(Some(exchange));
     if is_timeout(gil, interp, &exception) {
-        let is_begun = exchange.output.try_borrow().map_or(true, |output| output.is_handed());
-        let what = if is_begun { "the response, which was begun, is cut short" } else { "the client gets 504" };
-        reporter.record(gil, INFO, &format!("Request interrupted by RequestTimeout; {what}."));
+        interrupted(gil, exchange);
         return Outcome::Failed(Failure::Timeout);
     }
     let script = String::from_utf8_lossy(head.script);
@@ -82,7 +80,16 @@ fn failed(gil: Gil, interp: &Interp, exchange: &Exchange<'_>, head: &Head<'_>, r
     Outcome::Failed(Failure::Application)
 }
 
-fn is_timeout(gil: Gil, interp: &Interp, exception: &Exception) -> bool {
+/// Logs that the request was interrupted, as mod_wsgi does: for information.
+pub fn interrupted(gil: Gil, exchange: &Exchange<'_>) {
+    let is_begun = exchange.output.try_borrow().map_or(true, |output| output.is_handed());
+    let what = if is_begun { "the response, which was begun, is cut short" } else { "the client gets 504" };
+    let text = format!("Request interrupted by RequestTimeout; {what}.");
+    exchange.log(gil, INFO, text.as_bytes(), false);
+}
+
+/// Whether it is `mod_wsgi.RequestTimeout`.
+pub fn is_timeout(gil: Gil, interp: &Interp, exception: &Exception) -> bool {
     let found = exception.value.is_instance(interp.objects.timeout.get(gil));
     found.unwrap_or_else(|raised| {
         drop(gil.fetch(raised));
@@ -312,7 +319,7 @@ fn environ(gil: Gil, interp: &Interp, exchange: &Exchange<'_>, request: &Request
 }
 
 /// Numbers of the known names that mean something here.
-mod numbers {
+pub mod numbers {
     use super::keys::KNOWN;
 
     const fn find(name: &str) -> usize {
@@ -331,12 +338,21 @@ mod numbers {
         panic!("not a known name");
     }
 
+    /// `REQUEST_METHOD`
     pub const METHOD: usize = find("REQUEST_METHOD");
+    /// `REQUEST_URI`
+    pub const URL: usize = find("REQUEST_URI");
+    /// `HTTP_RANGE`
     pub const RANGE: usize = find("HTTP_RANGE");
+    /// `CONTENT_LENGTH`
     pub const LENGTH: usize = find("CONTENT_LENGTH");
+    /// `DOCUMENT_ROOT`
     pub const ROOT: usize = find("DOCUMENT_ROOT");
+    /// `SCRIPT_FILENAME`
     pub const FILENAME: usize = find("SCRIPT_FILENAME");
+    /// `mod_wsgi.application_group`
     pub const GROUP: usize = find("mod_wsgi.application_group");
+    /// `mod_wsgi.callable_object`
     pub const CALLABLE: usize = find("mod_wsgi.callable_object");
 }
 

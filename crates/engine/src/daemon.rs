@@ -1,8 +1,8 @@
 //! A daemon process: what its main thread does from its start to its end.
 //!
 //! The main thread sets up the interpreter, loads scripts, starts the request threads, and then waits
-//! without the GIL for the supervisor and for signals. It returns so that Python finalises; a watchdog
-//! that needs no GIL ends the process if that takes longer than the shutdown timeout.
+//! without the GIL for the supervisor and for signals. It returns so that Python finalises; the [`crate::watchdog`]
+//! ends the process if that takes longer than the shutdown timeout.
 
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
@@ -15,12 +15,15 @@ use wsgi_wire::pool::{DaemonConfig, PoolConfig};
 use crate::activity::Next;
 use crate::exchange::{self, ERROR, INFO, WARN, process_log};
 use crate::interp::{self, Facts, Interp};
-use crate::pool::Pool;
+use crate::pool::{self, Pool};
+use crate::probe::Probe;
 use crate::py::Gil;
-use crate::{load, script, sys, threads, warmup};
+use crate::stuck::Limits;
+use crate::watchdog::Watchdog;
+use crate::{load, script, stacks, sys, threads, warmup};
 
 /// Signals that are caught, as long as the process serves.
-const SIGNALS: [i32; 3] = [libc::SIGTERM, libc::SIGINT, libc::SIGUSR1];
+const SIGNALS: [i32; 4] = [libc::SIGTERM, libc::SIGINT, libc::SIGUSR1, libc::SIGXCPU];
 
 /// How often a process without a supervisor looks around.
 const TICK: Duration = Duration::from_millis(100);
@@ -50,6 +53,8 @@ struct Daemon {
     control: RawFd,
     signals: OwnedFd,
     main: &'static Interp,
+    probe: &'static Probe,
+    watchdog: &'static Watchdog,
 }
 
 fn unfit(text: String) -> (Exit, String) {
@@ -94,6 +99,7 @@ fn facts(config: &PoolConfig) -> Facts {
         home: config.home.clone(),
         case_insensitive: config.case_insensitive,
         embedded: false,
+        switch_interval_us: config.switch_interval_us,
     }
 }
 
@@ -109,7 +115,16 @@ fn show_title(config: &PoolConfig) {
     }
 }
 
+/// From now on what gets stuck is ended.
+fn start_timers(pool: &'static Pool, config: &PoolConfig) -> io::Result<(&'static Probe, &'static Watchdog)> {
+    let (stack_size, problem) = pool::stack_size(config.stack_size);
+    problem.iter().for_each(|text| process_log(WARN, format!("process group '{}': {text}", config.name).as_bytes()));
+    let probe = Probe::start(pool, Limits::new(config).deadlock, stack_size)?;
+    Ok((probe, Watchdog::start(pool, probe, config)?))
+}
+
 fn start(gil: Gil, control: RawFd) -> Result<Daemon, (Exit, String)> {
+    stacks::register(gil);
     let DaemonConfig { parent_pid, pool: config, .. } = gil.detach(|| configuration(control))?;
     sys::close_on_exec(control);
     exchange::set_process_level(config.log_level);
@@ -121,6 +136,7 @@ fn start(gil: Gil, control: RawFd) -> Result<Daemon, (Exit, String)> {
     threads::adopt_attached(gil, main);
     let pool = Pool::new(control, &config);
     let pool: &'static Pool = Box::leak(Box::new(pool.map_err(bootstrap("cannot make an epoll descriptor"))?));
+    let (probe, watchdog) = start_timers(pool, &config).map_err(bootstrap("cannot start the threads of the timers"))?;
     if config.rolling {
         script::announce_changes(Box::new(|script, mtime_us| pool.note_outdated(script, mtime_us)));
     }
@@ -135,7 +151,7 @@ fn start(gil: Gil, control: RawFd) -> Result<Daemon, (Exit, String)> {
     if let Some(watch) = failed {
         load::watch(pool, &config.name, watch);
     }
-    Ok(Daemon { pool, config, parent: parent_pid, control, signals, main })
+    Ok(Daemon { pool, config, parent: parent_pid, control, signals, main, probe, watchdog })
 }
 
 /// What ended the wait for messages.
@@ -153,15 +169,15 @@ fn orphan_is_done(
     parent_gone: Option<Duration>,
     active: usize,
     connections: usize,
-    limits: Limits,
+    limits: OrphanLimits,
 ) -> bool {
     let is_idle = active == 0 && (connections == 0 || now >= ORPHAN_GRACE);
     is_idle || now >= limits.graceful || parent_gone.is_some_and(|since| now >= since + limits.shutdown)
 }
 
-/// Timeouts of the group.
+/// Timeouts of the group, for a process without a supervisor.
 #[derive(Debug, Clone, Copy)]
-struct Limits {
+struct OrphanLimits {
     graceful: Duration,
     shutdown: Duration,
 }
@@ -173,33 +189,22 @@ impl Daemon {
             self.serve_orphaned();
         }
         self.pool.stop();
-        let limit = Duration::from_millis(self.config.shutdown_timeout_ms);
-        let (pool, name) = (self.pool, self.config.name.clone());
-        let watchdog = std::thread::Builder::new().name("wsgi-watchdog".to_owned()).spawn(move || {
-            std::thread::sleep(limit);
-            let left = pool.active();
-            let text = format!(
-                "process group '{name}': process did not end within shutdown-timeout={}; {left} requests are cut off",
-                limit.as_secs_f64()
-            );
-            process_log(WARN, text.as_bytes());
-            sys::exit_now(Exit::Stopped as i32);
-        });
-        if watchdog.is_err() {
-            sys::exit_now(Exit::Stopped as i32);
+        if self.config.shutdown_timeout_ms > 0 {
+            self.watchdog.end_within(Duration::from_millis(self.config.shutdown_timeout_ms));
         }
-        while self.pool.threads() > 0 {
+        self.probe.stop();
+        while self.pool.threads() > 0 || !self.probe.has_ended() {
             std::thread::sleep(Duration::from_millis(2));
         }
     }
 
     fn serve_messages(&self) -> Ended {
         loop {
-            let mut fds =
-                [sys::interest(self.control, libc::POLLIN), sys::interest(self.signals.as_raw_fd(), libc::POLLIN)];
+            let fds = [self.control, self.signals.as_raw_fd(), self.pool.end_fd()];
+            let mut fds = fds.map(|fd| sys::interest(fd, libc::POLLIN));
             // An interrupted wait is a signal whose byte is there now.
             let _ = sys::poll(&mut fds, self.look_at_activity());
-            if fds[1].revents != 0 && self.read_signals() {
+            if self.pool.is_to_end() || (fds[1].revents != 0 && self.read_signals()) {
                 return Ended::Stop;
             }
             if fds[0].revents != 0 {
@@ -234,11 +239,35 @@ impl Daemon {
     fn read_signals(&self) -> bool {
         let mut bytes = [0; 16];
         let count = sys::read(self.signals.as_raw_fd(), &mut bytes).unwrap_or(0);
-        let is_usr1 = |byte: &u8| i32::from(*byte) == libc::SIGUSR1;
-        if bytes[..count].iter().any(is_usr1) {
-            self.pool.retire(Cause::GracefulSignal);
+        let causes = bytes[..count].iter().map(|signal| self.meaning(i32::from(*signal)));
+        causes.fold(false, |stop, cause| match cause {
+            Some(cause) => {
+                self.pool.retire(cause);
+                stop
+            }
+            None => true,
+        })
+    }
+
+    /// Why a signal wants the process to be replaced; nothing when it wants it to stop.
+    fn meaning(&self, signal: i32) -> Option<Cause> {
+        match signal {
+            libc::SIGUSR1 if self.config.eviction_timeout_ms > 0 => Some(Cause::EvictionSignal),
+            libc::SIGUSR1 => Some(Cause::GracefulSignal),
+            libc::SIGXCPU => {
+                // It comes again with each further second.
+                if !self.pool.is_retired() {
+                    let (name, limit) = (&self.config.name, self.config.cpu_time_limit);
+                    let text = format!(
+                        "process group '{name}': cpu-time-limit={limit} s of processor time are used up; the process \
+                         asks to be replaced"
+                    );
+                    process_log(WARN, text.as_bytes());
+                }
+                Some(Cause::CpuTimeLimit)
+            }
+            _ => None,
         }
-        !bytes[..count].iter().all(is_usr1)
     }
 
     fn read_message(&self) -> Option<Ended> {
@@ -263,7 +292,7 @@ impl Daemon {
     /// Serves what connections there are.
     fn serve_orphaned(&self) {
         let begin = Instant::now();
-        let limits = Limits {
+        let limits = OrphanLimits {
             graceful: match self.config.graceful_timeout_ms {
                 0 => ORPHAN_LIMIT,
                 limit => Duration::from_millis(limit),
@@ -281,7 +310,7 @@ impl Daemon {
             }
             let mut fds = [sys::interest(self.signals.as_raw_fd(), libc::POLLIN)];
             let _ = sys::poll(&mut fds, Some(TICK));
-            if fds[0].revents != 0 && self.read_signals() {
+            if self.pool.is_to_end() || (fds[0].revents != 0 && self.read_signals()) {
                 return;
             }
         }
@@ -305,7 +334,7 @@ mod tests {
     use super::*;
 
     const SECOND: Duration = Duration::from_secs(1);
-    const LIMITS: Limits = Limits { graceful: Duration::from_secs(15), shutdown: Duration::from_secs(5) };
+    const LIMITS: OrphanLimits = OrphanLimits { graceful: Duration::from_secs(15), shutdown: Duration::from_secs(5) };
 
     #[test]
     fn an_orphan_ends_when_idle_but_not_at_once() {

@@ -106,6 +106,7 @@ fn facts(config: &EmbedConfig) -> Facts {
         home: None,
         case_insensitive: config.case_insensitive,
         embedded: true,
+        switch_interval_us: None,
     }
 }
 

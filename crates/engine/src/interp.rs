@@ -15,7 +15,7 @@ use pyo3_ffi as ffi;
 use wsgi_wire::keys;
 use wsgi_wire::layers::{Layer, resolve};
 
-use crate::exchange::{ERROR, process_log};
+use crate::exchange::{ERROR, WARN, process_log};
 use crate::py::{self, Any, Exception, Gil, Owned, Raised, Res, Stored};
 use crate::script::Scripts;
 use crate::{threads, types};
@@ -49,6 +49,8 @@ pub struct Facts {
     pub case_insensitive: bool,
     /// A changed script is executed again in place, rather than by another process.
     pub embedded: bool,
+    /// `switch-interval` of the group, microseconds; it stands above `WSGISwitchInterval`.
+    pub switch_interval_us: Option<u64>,
 }
 
 /// Names in environ that the engine sets itself.
@@ -86,6 +88,7 @@ pub struct Objects {
     pub set_group: Stored,
     pub finish: Stored,
     pub threads: Stored,
+    pub stacks: Stored,
 }
 
 /// An interpreter that runs.
@@ -187,6 +190,11 @@ pub fn named() -> Vec<&'static Interp> {
     engine.named.lock().unwrap_or_else(PoisonError::into_inner).all.values().copied().collect()
 }
 
+/// The interpreter whose record is at this address, if there is one.
+pub fn at(address: usize) -> Option<&'static Interp> {
+    main().into_iter().chain(named()).find(|interp| ptr::from_ref(*interp).addr() == address)
+}
+
 /// The interpreter of an application group, made now if there is none. The thread is not attached.
 /// Nothing when it cannot be made; why has been logged.
 pub fn of_group(group: &[u8]) -> Option<&'static Interp> {
@@ -270,6 +278,7 @@ impl Interp {
             set_group: find("set_group")?.store(),
             finish: find("finish")?.store(),
             threads: find("threads")?.store(),
+            stacks: find("stacks")?.store(),
         };
         Ok(Interp {
             name: name.to_owned(),
@@ -331,6 +340,17 @@ fn fixed_facts(gil: Gil, name: &str, facts: &Facts) -> Res<Owned> {
     fixed.set_named(c"restrict_stdin", &*gil.bool(settings.restrict_stdin)?)?;
     fixed.set_named(c"restrict_stdout", &*gil.bool(settings.restrict_stdout)?)?;
     fixed.set_named(c"restrict_signal", &*gil.bool(settings.restrict_signal)?)?;
+    if settings.leaves_out_switch_interval {
+        let text = format!(
+            "WSGISwitchInterval is left out for application group '{name}': the interpreters of a process share one GIL, \
+             whose interval is set for the process"
+        );
+        gil.detach(|| process_log(WARN, text.as_bytes()));
+    }
+    // The main interpreter comes first, and sets it for all of them.
+    let interval = facts.switch_interval_us.or(settings.switch_interval_us).filter(|_| name.is_empty());
+    let interval = interval.map_or_else(|| Ok(gil.none()), |us| gil.float(us as f64 / 1e6))?;
+    fixed.set_named(c"switch_interval", &interval)?;
     let home = match &facts.home {
         Some(home) => gil.path(home.as_bytes())?,
         None => gil.none(),

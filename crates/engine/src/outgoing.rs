@@ -8,7 +8,8 @@ use wsgi_wire::MAX_PAYLOAD;
 use wsgi_wire::frame::{self, LAST, Tag, WHOLE};
 use wsgi_wire::response::{FilePart, LogRecord};
 
-use crate::exchange::{Gone, Outcome, Sink};
+use crate::exchange::{Gone, Outcome, Sink, process_log};
+use crate::slots::Slot;
 use crate::sys;
 
 /// Longest payload of a Data frame.
@@ -28,13 +29,28 @@ pub struct Outgoing<'c> {
     area: Option<Area>,
     shared: Option<usize>,
     gone: bool,
+    /// The request's response is on its way, or over.
+    begun: bool,
+    /// Who may send: the request thread, as long as the watchdog has not ended the exchange.
+    slot: &'c Slot,
 }
 
 impl<'c> Outgoing<'c> {
     /// A response for which nothing was sent. `out` is memory to be used.
-    pub fn new(fd: RawFd, out: &'c mut Vec<u8>, area: Option<Area>) -> Self {
+    pub fn new(fd: RawFd, out: &'c mut Vec<u8>, area: Option<Area>, slot: &'c Slot) -> Self {
         out.clear();
-        Outgoing { fd, out, last_at: None, head_at: None, file: None, area, shared: None, gone: false }
+        Outgoing {
+            fd,
+            out,
+            last_at: None,
+            head_at: None,
+            file: None,
+            area,
+            shared: None,
+            gone: false,
+            begun: false,
+            slot,
+        }
     }
 
     fn put(&mut self, tag: Tag, payload: &[u8]) {
@@ -46,7 +62,8 @@ impl<'c> Outgoing<'c> {
     /// Sends all of `out` and `bytes`, which no frame header is put before. False when it has to wait; what
     /// was not sent is then in `out`.
     fn push(&mut self, bytes: &[u8]) -> Result<bool, Gone> {
-        if self.gone {
+        if self.gone || !self.slot.begin_send() {
+            self.gone = true;
             return Err(Gone);
         }
         self.head_at = None;
@@ -63,6 +80,7 @@ impl<'c> Outgoing<'c> {
         let of_out = sent.min(self.out.len());
         self.out.drain(..of_out);
         self.out.extend_from_slice(&bytes[sent - of_out..]);
+        self.slot.end_send(!self.begun && self.out.is_empty());
         Ok(sent == total)
     }
 
@@ -73,6 +91,7 @@ impl<'c> Outgoing<'c> {
 
     /// Sends all of `out` with a descriptor beside its first byte.
     fn push_with(&mut self, file: &OwnedFd) -> Result<(), Gone> {
+        self.gone |= !self.slot.begin_send();
         while !self.gone && !self.out.is_empty() {
             // SAFETY: the connection keeps its descriptor open for the time of the exchange.
             let socket = unsafe { BorrowedFd::borrow_raw(self.fd) };
@@ -100,6 +119,7 @@ impl Sink for Outgoing<'_> {
     fn head(&mut self, payload: &[u8]) {
         // `start_response` has refused longer ones.
         self.head_at = Some(self.out.len());
+        self.begun = true;
         self.put(Tag::Head, payload);
     }
 
@@ -146,6 +166,10 @@ impl Sink for Outgoing<'_> {
     }
 
     fn log(&mut self, level: u8, text: &[u8], now: bool) {
+        if self.slot.is_taken() {
+            // The child has what it needs to answer its client, and listens no more.
+            return process_log(level, text);
+        }
         let text = &text[..text.len().min(MAX_PAYLOAD - 1)];
         self.out.extend_from_slice(&frame::header(Tag::Log, false, 1 + text.len()));
         LogRecord { level, text }.encode(self.out);
@@ -157,6 +181,7 @@ impl Sink for Outgoing<'_> {
     }
 
     fn end(&mut self, outcome: Outcome) -> Result<(), Gone> {
+        self.begun = true;
         if let (Outcome::Complete, Some(at)) = (outcome, self.head_at.take()) {
             self.out[at + 1] |= WHOLE;
         }
@@ -190,7 +215,8 @@ mod tests {
     fn a_log_record_that_no_frame_takes_is_cut() {
         let (ours, _theirs) = UnixStream::pair().expect("a pair of sockets");
         let mut out = Vec::new();
-        let mut outgoing = Outgoing::new(ours.as_raw_fd(), &mut out, None);
+        let slot = Slot::default();
+        let mut outgoing = Outgoing::new(ours.as_raw_fd(), &mut out, None, &slot);
         outgoing.log(3, &vec![b'x'; MAX_PAYLOAD + 1], false);
         let (header, payload, _) = frame::split(&out).expect("valid").expect("whole");
         assert_eq!((header.tag, payload.len()), (Tag::Log, MAX_PAYLOAD));

@@ -9,26 +9,43 @@ use std::collections::HashMap;
 use std::io;
 use std::os::fd::{OwnedFd, RawFd};
 use std::panic::{self, AssertUnwindSafe};
+use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use wsgi_sys::clock;
 use wsgi_wire::control::{Cause, FromDaemon};
 use wsgi_wire::pool::PoolConfig;
-use wsgi_wire::request::{self, IGNORE_ACTIVITY, MAIN};
+use wsgi_wire::request::{self, IGNORE_ACTIVITY, Key, MAIN, Variables};
 use wsgi_wire::response::Failure;
 
 use crate::activity::Activity;
-use crate::adapter::{self, Request};
+use crate::adapter::{self, Request, numbers};
 use crate::connection::{Connection, Incoming, Step};
 use crate::exchange::{ERROR, Exchange, Outcome, Sink, process_log};
 use crate::outgoing::Outgoing;
+use crate::slots::{Running, Slot};
 use crate::sys::{self, Epoll, Event};
 use crate::{interp, threads};
 
 /// Memory that a request thread receives into.
 const BUFFER: usize = 128 << 10;
+/// Stack of a request thread, bytes, where `stack-size` sets none: what most systems give to the first thread.
+const STACK: usize = 8 << 20;
+/// Smallest stack with which Python can do something useful, bytes.
+const SMALLEST_STACK: u64 = 256 << 10;
+
+/// Stack of a request thread, bytes, and what to say about it.
+pub fn stack_size(wanted: Option<u64>) -> (usize, Option<String>) {
+    let Some(wanted) = wanted else { return (STACK, None) };
+    let used = wanted.max(SMALLEST_STACK);
+    let problem = (used > wanted)
+        .then(|| format!("stack-size={wanted} is too small for Python; threads have the smallest, {used} bytes"));
+    (usize::try_from(used).unwrap_or(STACK), problem)
+}
 
 /// What the request threads share.
+#[derive(Debug)]
 pub struct Pool {
     epoll: Epoll,
     /// Connections that rest, by descriptor.
@@ -50,6 +67,14 @@ pub struct Pool {
     retired: AtomicBool,
     /// Scripts of which old code is served, and their times of change of which the supervisor knows.
     outdated: Mutex<HashMap<Vec<u8>, Option<i64>>>,
+    /// It has said why it cannot go on.
+    gave_up: AtomicBool,
+    /// What each request thread executes.
+    slots: Vec<Slot>,
+    stack_size: usize,
+    /// The process is to end by itself.
+    end: Event,
+    ending: AtomicBool,
 }
 
 impl Pool {
@@ -70,6 +95,11 @@ impl Pool {
             control,
             retired: AtomicBool::new(false),
             outdated: Mutex::default(),
+            gave_up: AtomicBool::new(false),
+            slots: (0..config.threads).map(|_| Slot::default()).collect(),
+            stack_size: stack_size(config.stack_size).0,
+            end: Event::new()?,
+            ending: AtomicBool::new(false),
         };
         pool.epoll.add_always(pool.wake.fd())?;
         Ok(pool)
@@ -165,9 +195,11 @@ impl Pool {
         self.wake.set();
     }
 
-    /// Asks the supervisor, once, to replace this process.
+    /// Asks the supervisor to replace this process: once, and once more if it turns out that it cannot go on.
     pub fn retire(&self, cause: Cause) {
-        if !self.retired.swap(true, Ordering::SeqCst) {
+        let is_first = !self.retired.swap(true, Ordering::SeqCst);
+        let gives_up = matches!(cause, Cause::RequestTimeout | Cause::DeadlockTimeout | Cause::StartupTimeout);
+        if is_first || (gives_up && !self.gave_up.swap(true, Ordering::SeqCst)) {
             self.tell(FromDaemon::Retire(cause));
         }
     }
@@ -181,6 +213,34 @@ impl Pool {
             drop(outdated);
             self.tell(FromDaemon::Retire(Cause::ScriptReload));
         }
+    }
+
+    /// Has the main thread end the process as if it had been told to stop.
+    pub fn ask_to_end(&self) {
+        self.ending.store(true, Ordering::SeqCst);
+        self.end.set();
+    }
+
+    /// Readable as soon as the process is to end by itself.
+    pub fn end_fd(&self) -> RawFd {
+        self.end.fd()
+    }
+
+    /// Whether it is to.
+    pub fn is_to_end(&self) -> bool {
+        self.ending.load(Ordering::SeqCst)
+    }
+
+    /// What the request threads execute, the oldest first.
+    pub fn running(&self) -> Vec<Running> {
+        let mut found: Vec<_> = (1..).zip(&self.slots).filter_map(|(thread, slot)| slot.running(thread)).collect();
+        found.sort_by_key(|running| running.begun);
+        found
+    }
+
+    /// The slot of a request thread, by its number from 1.
+    pub fn slot_of(&self, thread: u32) -> Option<&Slot> {
+        self.slots.get(usize::try_from(thread).ok()?.checked_sub(1)?)
     }
 
     /// Whether it was asked.
@@ -197,9 +257,13 @@ impl Pool {
     pub fn start(&'static self, count: u32) -> io::Result<()> {
         for number in 1..=count {
             self.threads.fetch_add(1, Ordering::SeqCst);
-            let builder = std::thread::Builder::new().name(format!("wsgi-{number}")).stack_size(8 << 20);
+            let builder = std::thread::Builder::new().name(format!("wsgi-{number}")).stack_size(self.stack_size);
+            let slot = &self.slots[number as usize - 1];
             let started = builder.spawn(move || {
-                RequestThread { pool: self, number, buffer: vec![0; BUFFER], out: Vec::with_capacity(BUFFER) }.run();
+                let (ident, tid) = sys::this_thread();
+                slot.adopt(ident, tid);
+                RequestThread { pool: self, slot, number, buffer: vec![0; BUFFER], out: Vec::with_capacity(BUFFER) }
+                    .run();
                 threads::release();
                 self.threads.fetch_sub(1, Ordering::SeqCst);
             });
@@ -214,6 +278,7 @@ impl Pool {
 
 struct RequestThread {
     pool: &'static Pool,
+    slot: &'static Slot,
     number: u32,
     buffer: Vec<u8>,
     out: Vec<u8>,
@@ -300,13 +365,13 @@ impl RequestThread {
         let pool = self.pool;
         pool.active.fetch_add(1, Ordering::SeqCst);
         let fd = connection.fd();
-        let number = self.number;
+        let (number, slot) = (self.number, self.slot);
         let out = &mut self.out;
         let result = panic::catch_unwind(AssertUnwindSafe(|| {
             let area = connection.area().take();
             let mut body = Incoming::new(connection);
-            let mut sink = Outgoing::new(fd, out, area);
-            let kept = exchange(pool, number, payload, &mut body, &mut sink);
+            let mut sink = Outgoing::new(fd, out, area, slot);
+            let kept = exchange(pool, (number, slot, fd), payload, &mut body, &mut sink);
             let area = sink.into_area();
             drop(body);
             *connection.area() = area;
@@ -328,15 +393,41 @@ impl RequestThread {
     }
 }
 
-/// One exchange, to its end. False when the connection is of no more use.
-fn exchange(pool: &Pool, number: u32, payload: &[u8], body: &mut Incoming<'_>, sink: &mut Outgoing<'_>) -> bool {
-    let taken_us = sys::now_us();
+/// Method and URL of a request.
+fn method_and_url<'r>(variables: &Variables<'r>) -> (&'r [u8], &'r [u8]) {
+    let (mut method, mut url) = (None, None);
+    for (key, value) in variables.clone().flatten() {
+        match key {
+            Key::Known(number) if usize::from(number) == numbers::METHOD => method = Some(value),
+            Key::Known(number) if usize::from(number) == numbers::URL => url = Some(value),
+            _ => continue,
+        }
+        if method.is_some() && url.is_some() {
+            break;
+        }
+    }
+    (method.unwrap_or_default(), url.unwrap_or_default())
+}
+
+/// One exchange, to its end. `place`: the request thread's number and slot, and the connection. False when the
+/// connection is of no more use.
+fn exchange(
+    pool: &Pool,
+    place: (u32, &Slot, RawFd),
+    payload: &[u8],
+    body: &mut Incoming<'_>,
+    sink: &mut Outgoing<'_>,
+) -> bool {
+    let (number, slot, fd) = place;
+    let (taken_us, begun) = (sys::now_us(), clock::monotonic());
     if pool.stopping.load(Ordering::SeqCst) {
         return sink.end(Outcome::Stale).is_ok();
     }
     let Ok((head, variables)) = request::decode(payload) else {
         return sink.end(Outcome::Failed(Failure::Protocol)).is_ok();
     };
+    let (method, url) = method_and_url(&variables);
+    let _open = slot.open(fd, begun, method, url);
     let _engaged = if head.flags & IGNORE_ACTIVITY == 0 { pool.activity.engage() } else { None };
     let is_main = head.flags & MAIN != 0 || pool.main_script.as_deref() == Some(head.script);
     let Some(interp) = interp::of_group(if is_main { b"" } else { head.group }) else {
@@ -344,7 +435,12 @@ fn exchange(pool: &Pool, number: u32, payload: &[u8], body: &mut Incoming<'_>, s
     };
     let exchange = Exchange::new(body, sink, number, head.log_level);
     let (outcome, has_reader) = threads::attach(interp, |gil| {
+        slot.enter(ptr::from_ref(interp).addr());
         let outcome = adapter::run(gil, interp, &exchange, Request { head, variables, taken_us });
+        if slot.leave() {
+            // The next request would get what this one has left.
+            gil.raise_nothing_in_thread(sys::this_thread().0);
+        }
         (outcome, exchange.has_reader())
     });
     if outcome == Outcome::Stale {

@@ -1,6 +1,7 @@
 # What the engine keeps in Python: run once in each interpreter, with the functions of `types::log_functions` given.
 import _thread
 import atexit
+import builtins
 import functools
 import hashlib
 import io
@@ -255,6 +256,8 @@ def setup(facts):
     sys.modules['apache'] = apache
     for directories in facts['python_paths']:
         _hoist(directories)
+    if facts['switch_interval'] is not None:
+        sys.setswitchinterval(facts['switch_interval'])
     if facts['home']:
         sys.path.insert(0, facts['home'])
 
@@ -374,6 +377,24 @@ def _is_foreign(path):
     library = os.path.dirname(os.__file__)
     is_own = (path + '/').startswith(library + '/') and '-packages' not in path
     return not is_own and not path.startswith('<')
+
+
+def stacks(labels):
+    """The stacks of this interpreter's threads but the calling one; `labels` names some of them by thread."""
+    own, found = vars(builtins), {}
+    # Frames of all interpreters, of which those of others are let go of at once.
+    for ident, frame in sys._current_frames().items():
+        if frame.f_builtins is own and ident != _thread.get_ident():
+            found[ident] = frame
+    names = {ident: thread.name for ident, thread in list(getattr(threading, '_active', {}).items())}
+    parts = []
+    for ident in sorted(found, key=lambda ident: (ident not in labels, ident)):
+        entries = [entry for entry in traceback.extract_stack(found[ident]) if entry.filename not in ('<string>', _FILE)]
+        if entries:
+            name = labels.get(ident) or names.get(ident) or 'not started by Python'
+            parts += ['Thread 0x%x (%s), most recent call last:\n' % (ident, name), *traceback.format_list(entries)]
+    found.clear()
+    return ''.join(parts).encode('utf-8', 'replace')
 
 
 def finish(part):

@@ -9,7 +9,7 @@
 #![allow(clippy::multiple_unsafe_ops_per_block)] // A call and the claim on its result are one step.
 
 use core::cell::UnsafeCell;
-use core::ffi::{CStr, c_char, c_void};
+use core::ffi::{CStr, c_char, c_long, c_void};
 use core::marker::PhantomData;
 use core::ops::Deref;
 use core::ptr::{self, NonNull};
@@ -252,6 +252,20 @@ impl Gil {
         // SAFETY: three references that the callee takes over.
         unsafe { ffi::PyErr_Restore(kind.into_ptr(), value.into_ptr(), traceback) };
         Raised
+    }
+
+    /// Has `exception`, a type, raised in the thread of this Python number, when it next runs Python code in the
+    /// interpreter that the calling thread is attached to.
+    pub fn raise_in_thread(self, ident: u64, exception: &Any) {
+        // The bindings have the parameter, an unsigned long, as a signed one.
+        // SAFETY: attached; Python takes a reference of its own.
+        unsafe { ffi::PyThreadState_SetAsyncExc(ident as c_long, exception.as_ptr()) };
+    }
+
+    /// Takes back what [`Gil::raise_in_thread`] asked for, if it has not happened.
+    pub fn raise_nothing_in_thread(self, ident: u64) {
+        // SAFETY: attached; null takes back.
+        unsafe { ffi::PyThreadState_SetAsyncExc(ident as c_long, ptr::null_mut()) };
     }
 
     /// Takes the exception out of the error indicator, normalised: type, value, traceback.

@@ -3,11 +3,14 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
 
+use wsgi_sys::clock;
 use wsgi_wire::request::{Head, RELOAD};
 use wsgi_wire::response::Failure;
 
+use crate::adapter;
 use crate::exchange::{ERROR, Exchange, INFO, Outcome, process_log};
 use crate::files::Concern;
+use crate::first_load::FIRST_LOAD;
 use crate::interp::{Interp, facts};
 use crate::py::{Any, Exception, Gil, Owned, Res, Stored};
 use crate::sys;
@@ -212,11 +215,22 @@ fn refuse(gil: Gil, head: &Head<'_>, broken: &Broken, reporter: Reporter<'_, '_>
 
 /// Loads a script that this thread has claimed.
 fn load(gil: Gil, interp: &Interp, path: &[u8], reporter: Reporter<'_, '_>) -> Result<Owned, Outcome> {
-    match execute(gil, interp, path) {
+    if reporter.0.is_some() {
+        FIRST_LOAD.begin(clock::monotonic());
+    }
+    let result = execute(gil, interp, path);
+    if reporter.0.is_some() {
+        FIRST_LOAD.end(result.is_ok());
+    }
+    match result {
         Ok(module) => Ok(keep(interp, path, module)),
         Err(raised) => {
             let exception = gil.fetch(raised);
             interp.scripts.put(path, Slot::default());
+            if let Some(exchange) = reporter.0.filter(|_| adapter::is_timeout(gil, interp, &exception)) {
+                adapter::interrupted(gil, exchange);
+                return Err(Outcome::Failed(Failure::Timeout));
+            }
             reporter.exception(gil, interp, &cannot_load(path), exception);
             Err(Outcome::Failed(Failure::Load))
         }
@@ -228,6 +242,7 @@ fn cannot_load(path: &[u8]) -> String {
 }
 
 fn keep(interp: &Interp, path: &[u8], module: Owned) -> Owned {
+    FIRST_LOAD.loaded();
     interp.scripts.put(path, Slot { module: Some(module.new_ref().store()), ..Slot::default() });
     module
 }

@@ -231,6 +231,34 @@ pub fn mtime_us(path: &[u8]) -> Option<i64> {
     Some(found.mtime() * 1_000_000 + found.mtime_nsec() / 1000)
 }
 
+/// Ends both directions of a connection, whose descriptor stays open.
+pub fn shutdown(fd: RawFd) {
+    // SAFETY: takes numbers. What is no longer connected needs no end.
+    unsafe { libc::shutdown(fd, libc::SHUT_RDWR) };
+}
+
+/// Sends a signal to a thread of this process; nothing when there is none of this number.
+pub fn signal_thread(tid: i32, signal: i32) {
+    // SAFETY: takes nothing.
+    let process = unsafe { libc::getpid() };
+    // SAFETY: takes numbers.
+    unsafe { libc::syscall(libc::SYS_tgkill, process, tid, signal) };
+}
+
+/// The calling thread, as Python and as the system number it.
+pub fn this_thread() -> (u64, i32) {
+    // SAFETY: takes nothing. Python's thread identifiers are those of pthread.
+    let ident = unsafe { libc::pthread_self() };
+    // SAFETY: takes nothing.
+    (ident, unsafe { libc::gettid() })
+}
+
+/// From now on the signal does nothing.
+pub fn ignore(signal: i32) {
+    // SAFETY: takes numbers.
+    unsafe { libc::signal(signal, libc::SIG_IGN) };
+}
+
 /// Whether a process with this number exists.
 pub fn process_exists(pid: i32) -> bool {
     // SAFETY: signal 0 is only a question.

@@ -124,6 +124,13 @@ pub fn disown(interp: &'static Interp) -> Option<*mut ffi::PyThreadState> {
     })
 }
 
+/// Gives this thread's states back, but for that of the main interpreter.
+pub fn release_named() {
+    let main = STATES.with_borrow_mut(|states| (!states.0.is_empty()).then(|| states.0.remove(0)));
+    release();
+    STATES.with_borrow_mut(|states| states.0.extend(main));
+}
+
 /// Gives this thread's states back, before it ends.
 pub fn release() {
     STATES.with_borrow_mut(States::release);

@@ -16,6 +16,9 @@ pub struct Layer {
     pub restrict_stdout: Option<bool>,
     /// `WSGIRestrictSignal`.
     pub restrict_signal: Option<bool>,
+    /// `WSGISwitchInterval`, microseconds.
+    #[serde(default)]
+    pub switch_interval_us: Option<u64>,
 }
 
 /// The settings of one interpreter.
@@ -29,12 +32,23 @@ pub struct Settings<'l> {
     pub restrict_stdout: bool,
     /// `signal.signal` registers nothing.
     pub restrict_signal: bool,
+    /// `sys.setswitchinterval()`, microseconds. It belongs to the GIL, which the interpreters of a process share, so what
+    /// is said for a named one is left out.
+    pub switch_interval_us: Option<u64>,
+    /// Such a value was left out.
+    pub leaves_out_switch_interval: bool,
 }
 
 /// Resolves `layers`, which are in order, the least specific first, for the interpreter of `application_group`.
 pub fn resolve<'l>(layers: &'l [Layer], application_group: &str) -> Settings<'l> {
-    let mut found =
-        Settings { python_path: Vec::new(), restrict_stdin: false, restrict_stdout: false, restrict_signal: true };
+    let mut found = Settings {
+        python_path: Vec::new(),
+        restrict_stdin: false,
+        restrict_stdout: false,
+        restrict_signal: true,
+        switch_interval_us: None,
+        leaves_out_switch_interval: false,
+    };
     let applies = |layer: &&Layer| layer.application_group.as_ref().is_none_or(|group| group == application_group);
     for layer in layers.iter().filter(applies) {
         if !layer.python_path.is_empty() {
@@ -43,6 +57,11 @@ pub fn resolve<'l>(layers: &'l [Layer], application_group: &str) -> Settings<'l>
         found.restrict_stdin = layer.restrict_stdin.unwrap_or(found.restrict_stdin);
         found.restrict_stdout = layer.restrict_stdout.unwrap_or(found.restrict_stdout);
         found.restrict_signal = layer.restrict_signal.unwrap_or(found.restrict_signal);
+        if layer.application_group.as_ref().is_none_or(String::is_empty) {
+            found.switch_interval_us = layer.switch_interval_us.or(found.switch_interval_us);
+        } else {
+            found.leaves_out_switch_interval |= layer.switch_interval_us.is_some();
+        }
     }
     found
 }
@@ -58,6 +77,7 @@ mod tests {
             restrict_stdin: stdin,
             restrict_stdout: None,
             restrict_signal: signal,
+            switch_interval_us: None,
         }
     }
 
@@ -82,5 +102,15 @@ mod tests {
         assert_eq!((x.restrict_stdin, x.restrict_signal), (true, true));
         assert_eq!(x.python_path.last(), Some(&&["/x".to_owned()][..]));
         assert_eq!(resolve(&layers, "y").python_path.len(), 1);
+    }
+
+    #[test]
+    fn the_switch_interval_is_that_of_the_process() {
+        let with = |group, us| Layer { switch_interval_us: Some(us), ..layer(group, "", None, None) };
+        let layers = [with(None, 1), with(Some(""), 2), with(Some("x"), 3)];
+        let (main, x) = (resolve(&layers, ""), resolve(&layers, "x"));
+        assert_eq!((main.switch_interval_us, main.leaves_out_switch_interval), (Some(2), false));
+        assert_eq!((x.switch_interval_us, x.leaves_out_switch_interval), (Some(1), true));
+        assert_eq!(resolve(&[], "").switch_interval_us, None);
     }
 }

@@ -1,0 +1,228 @@
+//! The threads of the timers that take the GIL, as the watchdog never does: one shows that it can be had, the other one has
+//! requests interrupted and stacks shown. There are two because the first one waits in the main interpreter, where it may
+//! wait for ever: before Python 3.12 a thread that computes in one interpreter lets no thread of another one have the GIL.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use std::{io, mem, ptr};
+
+use wsgi_sys::clock;
+
+use crate::interp::{self, Interp};
+use crate::pool::Pool;
+use crate::py::{Gil, Res};
+use crate::slots::Running;
+use crate::threads;
+
+/// How often it takes the GIL, at least.
+const BEAT: Duration = Duration::from_secs(1);
+/// How long the GIL may take to come before stacks are shown without it.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// How long further stacks may then take, which may not come at all: files are read for them.
+const WRITING: Duration = Duration::from_secs(2);
+
+/// What it is asked for.
+#[derive(Debug)]
+struct Job {
+    /// RequestTimeout is to be raised in these, after their stacks were shown.
+    interrupt: Vec<Running>,
+    /// The stacks are wanted, and this is what is executed.
+    stacks: Option<Vec<Running>>,
+}
+
+impl Job {
+    /// The interpreters that it is about: first those that matter most.
+    fn interps(&self) -> Vec<&'static Interp> {
+        let named = self.interrupt.iter().chain(self.stacks.iter().flatten()).map(|running| running.interp);
+        let main = interp::main().filter(|_| self.stacks.is_some());
+        let mut found: Vec<&'static Interp> = Vec::new();
+        for interp in named.filter_map(interp::at).chain(main) {
+            if !found.iter().any(|other| ptr::eq(*other, interp)) {
+                found.push(interp);
+            }
+        }
+        found
+    }
+}
+
+#[derive(Debug, Default)]
+struct State {
+    stopping: bool,
+    jobs: VecDeque<Job>,
+    /// The stacks that were asked for last, as far as they are there.
+    stacks: String,
+    /// They are all there.
+    complete: bool,
+}
+
+/// The threads, as others see them.
+#[derive(Debug)]
+pub struct Probe {
+    pool: &'static Pool,
+    state: Mutex<State>,
+    changed: Condvar,
+    /// When it had the GIL last, microseconds of the monotonic clock.
+    had_us: AtomicU64,
+    /// How often it takes the GIL by itself.
+    beat: Option<Duration>,
+    /// Threads that have not ended.
+    threads: AtomicUsize,
+}
+
+impl Probe {
+    /// Starts them. `deadlock`: how soon it has to be known that the GIL cannot be had, if that is to be known.
+    pub fn start(pool: &'static Pool, deadlock: Option<Duration>, stack_size: usize) -> io::Result<&'static Probe> {
+        let probe = Box::leak(Box::new(Probe {
+            pool,
+            state: Mutex::default(),
+            changed: Condvar::new(),
+            had_us: AtomicU64::new(0),
+            beat: deadlock.map(|limit| BEAT.min(limit / 4)),
+            threads: AtomicUsize::new(0),
+        }));
+        let probe: &'static Probe = probe;
+        probe.note();
+        probe.spawn("wsgi-timers", stack_size, |probe| probe.work_on_jobs())?;
+        if let Some(beat) = probe.beat {
+            probe.spawn("wsgi-probe", stack_size, move |probe| probe.take_gil_every(beat))?;
+        }
+        Ok(probe)
+    }
+
+    fn spawn(
+        &'static self,
+        name: &str,
+        stack_size: usize,
+        body: impl FnOnce(&'static Probe) + Send + 'static,
+    ) -> io::Result<()> {
+        self.threads.fetch_add(1, Ordering::SeqCst);
+        let builder = std::thread::Builder::new().name(name.to_owned()).stack_size(stack_size);
+        let spawned = builder.spawn(move || {
+            body(self);
+            threads::release();
+            self.threads.fetch_sub(1, Ordering::SeqCst);
+        });
+        spawned.map(drop)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn note(&self) {
+        let now = u64::try_from(clock::monotonic().as_micros()).unwrap_or(u64::MAX);
+        self.had_us.store(now, Ordering::SeqCst);
+    }
+
+    /// When it had the GIL last, by the monotonic clock.
+    pub fn had_gil(&self) -> Duration {
+        Duration::from_micros(self.had_us.load(Ordering::SeqCst))
+    }
+
+    /// Ends them, as soon as they can have the GIL.
+    pub fn stop(&self) {
+        self.lock().stopping = true;
+        self.changed.notify_all();
+    }
+
+    /// They use Python no more.
+    pub fn has_ended(&self) -> bool {
+        self.threads.load(Ordering::SeqCst) == 0
+    }
+
+    /// Has RequestTimeout raised in these requests.
+    pub fn interrupt(&self, requests: Vec<Running>) {
+        self.lock().jobs.push_back(Job { interrupt: requests, stacks: None });
+        self.changed.notify_all();
+    }
+
+    /// The Python stacks of the main interpreter's threads and of those in which these requests are executed; then has
+    /// RequestTimeout raised in some. No stacks when the GIL cannot be had in time.
+    pub fn stacks(&self, running: &[Running], interrupt: Vec<Running>) -> Option<String> {
+        let mut state = self.lock();
+        (state.stacks, state.complete) = (String::new(), false);
+        state.jobs.push_back(Job { interrupt, stacks: Some(running.to_vec()) });
+        self.changed.notify_all();
+        let until = |limit, condition: fn(&State) -> bool, state| {
+            let waited = self.changed.wait_timeout_while(state, limit, |state: &mut State| !condition(state));
+            waited.unwrap_or_else(PoisonError::into_inner).0
+        };
+        state = until(PATIENCE, |state| state.complete || !state.stacks.is_empty(), state);
+        if !state.stacks.is_empty() {
+            state = until(WRITING, |state| state.complete, state);
+        }
+        state.jobs.iter_mut().for_each(|job| job.stacks = None);
+        Some(mem::take(&mut state.stacks)).filter(|text| !text.is_empty())
+    }
+
+    fn take_gil_every(&self, beat: Duration) {
+        let Some(main) = interp::main() else { return };
+        let mut state = self.lock();
+        while !state.stopping {
+            drop(state);
+            threads::attach(main, |_| ());
+            self.note();
+            let waited = self.changed.wait_timeout_while(self.lock(), beat, |state| !state.stopping);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    fn work_on_jobs(&self) {
+        while let Some(job) = self.next() {
+            self.work(&job);
+        }
+    }
+
+    /// Waits for something to do. Nothing when it is to end.
+    fn next(&self) -> Option<Job> {
+        let idle = |state: &mut State| !state.stopping && state.jobs.is_empty();
+        let mut state = self.changed.wait_while(self.lock(), idle).unwrap_or_else(PoisonError::into_inner);
+        if state.stopping { None } else { state.jobs.pop_front() }
+    }
+
+    fn work(&self, job: &Job) {
+        for interp in job.interps() {
+            threads::attach(interp, |gil| {
+                if let Some(running) = &job.stacks {
+                    let text = part(gil, interp, running);
+                    self.lock().stacks += &text;
+                    self.changed.notify_all();
+                }
+                let here = job.interrupt.iter().filter(|request| request.interp == ptr::from_ref(interp).addr());
+                here.for_each(|request| self.raise_in(gil, interp, request));
+            });
+            // No interpreter may be kept from ending by a state of this thread.
+            threads::release_named();
+        }
+        if job.stacks.is_some() {
+            self.lock().complete = true;
+            self.changed.notify_all();
+        }
+    }
+
+    fn raise_in(&self, gil: Gil, interp: &Interp, request: &Running) {
+        if self.pool.slot_of(request.thread).is_some_and(|slot| slot.interrupt(request.serial)) {
+            gil.raise_in_thread(request.ident, interp.objects.timeout.get(gil));
+        }
+    }
+}
+
+/// The stacks of one interpreter's threads.
+fn part(gil: Gil, interp: &Interp, running: &[Running]) -> String {
+    stacks(gil, interp, running).unwrap_or_else(|raised| {
+        let problem = interp::brief(gil, &gil.fetch(raised));
+        format!("The stacks of application group '{}' cannot be shown: {problem}\n", interp.name())
+    })
+}
+
+fn stacks(gil: Gil, interp: &Interp, running: &[Running]) -> Res<String> {
+    let labels = gil.dict()?;
+    for request in running {
+        let ident = gil.int(i64::try_from(request.ident).unwrap_or(0))?;
+        labels.set(&ident, &*gil.str(&request.to_string())?)?;
+    }
+    let text = interp.objects.stacks.get(gil).call(&[&labels])?;
+    Ok(String::from_utf8_lossy(text.as_bytes().unwrap_or_default()).into_owned())
+}

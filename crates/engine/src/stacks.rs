@@ -1,0 +1,79 @@
+//! Python stacks without the GIL, for a process in which it is never let go of.
+//!
+//! `faulthandler` writes stacks from a signal handler. It shows the threads of one interpreter: that of the thread
+//! which got the signal, from Python 3.12 on; before, always the main one. Python 3.11 and 3.12 also export the function
+//! below it, which takes an interpreter and needs no signal, so that no system call is interrupted. What is left is
+//! Python 3.10, where stacks in named interpreters are not shown in this case.
+//!
+//! Both read what running threads may change, which is why this is only done when the GIL cannot be had: then one thread
+//! has it, in C code, and all others wait for it.
+
+use core::ffi::{c_char, c_int};
+use std::mem;
+use std::ptr;
+use std::time::Duration;
+
+use pyo3_ffi as ffi;
+use wsgi_wire::control::DUMP_SIGNAL_BELOW_MAX;
+
+use crate::exchange::{WARN, process_log};
+use crate::interp::{self, Interp};
+use crate::py::Gil;
+use crate::sys;
+
+/// Time for a signal handler to write.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Has `faulthandler` write the stacks when the process gets the signal for it. To be called before any code of an
+/// application runs.
+pub fn register(gil: Gil) {
+    let signal = libc::SIGRTMAX() - DUMP_SIGNAL_BELOW_MAX;
+    let source = format!("import faulthandler\nfaulthandler.register({signal}, file=2, all_threads=True)\n");
+    let source = std::ffi::CString::new(source).unwrap_or_default();
+    let done = gil.dict().and_then(|namespace| {
+        namespace.set_named(c"__builtins__", &*gil.import(c"builtins")?)?;
+        gil.exec(&source, c"<mod_wsgi>", &namespace)
+    });
+    if let Err(raised) = done {
+        let text = format!(
+            "signal {signal} is ignored, and a process that is stuck cannot show its Python stacks: faulthandler: {}",
+            interp::brief(gil, &gil.fetch(raised))
+        );
+        sys::ignore(signal);
+        gil.detach(|| process_log(WARN, text.as_bytes()));
+    }
+}
+
+/// `_Py_DumpTracebackThreads`, the same in 3.11 and 3.12: descriptor, interpreter, current thread's state (none).
+type Dump = unsafe extern "C" fn(c_int, *mut ffi::PyInterpreterState, *mut ffi::PyThreadState) -> *const c_char;
+
+fn dump_function() -> Option<Dump> {
+    if interp::version_before(3, 11) || !interp::version_before(3, 13) {
+        return None;
+    }
+    // SAFETY: a C string; looks through what is loaded.
+    let found = unsafe { libc::dlsym(libc::RTLD_DEFAULT, c"_Py_DumpTracebackThreads".as_ptr()) };
+    // SAFETY: a function of this signature in these versions.
+    (!found.is_null()).then(|| unsafe { mem::transmute::<*mut libc::c_void, Dump>(found) })
+}
+
+/// Writes the stacks of the main interpreter's threads and of those of `named` to standard error. Each of the latter comes
+/// with the system's number of a thread that executes something in it.
+pub fn write(main: &Interp, named: &[(&Interp, i32)]) {
+    if let Some(dump) = dump_function() {
+        for interp in std::iter::once(main).chain(named.iter().map(|(interp, _)| *interp)) {
+            // SAFETY: an interpreter that lives as long as the process, and a thread without a state: as faulthandler's
+            // own thread calls it. What it reads holds still, as the head of this file says.
+            unsafe { dump(2, interp.state(), ptr::null_mut()) };
+        }
+        return;
+    }
+    let signal = libc::SIGRTMAX() - DUMP_SIGNAL_BELOW_MAX;
+    let main_thread = i32::try_from(std::process::id()).unwrap_or(0);
+    let others = named.iter().map(|(_, tid)| *tid).filter(|_| !interp::version_before(3, 12));
+    for thread in std::iter::once(main_thread).chain(others) {
+        sys::signal_thread(thread, signal);
+        // The handler leaves out what comes while it writes.
+        std::thread::sleep(PAUSE);
+    }
+}

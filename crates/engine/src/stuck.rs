@@ -1,0 +1,239 @@
+//! Decisions of the watchdog: which request has overrun its time, what follows, when a process that gives up has
+//! nothing left to wait for, and whether the GIL is still let go of. Pure; times are of the monotonic clock.
+
+#![forbid(unsafe_code)]
+
+use std::time::Duration;
+
+use wsgi_wire::pool::PoolConfig;
+
+/// A look that comes so much later than the one before shows that the whole process was stopped.
+const STOPPED: Duration = Duration::from_secs(5);
+
+/// Milliseconds of an option, where 0 is "off".
+fn limit(ms: u64) -> Option<Duration> {
+    (ms > 0).then(|| Duration::from_millis(ms))
+}
+
+/// Timeouts of the group.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Limits {
+    /// `request-timeout`.
+    pub request: Option<Duration>,
+    /// The same, as it applies: mod_wsgi's time grows with the number of threads, times 1 + ln(threads).
+    pub scaled: Option<Duration>,
+    /// `interrupt-timeout`.
+    pub interrupt: Option<Duration>,
+    /// `graceful-timeout`.
+    pub graceful: Option<Duration>,
+    /// `shutdown-timeout`.
+    pub shutdown: Option<Duration>,
+    /// `deadlock-timeout`.
+    pub deadlock: Option<Duration>,
+    /// `startup-timeout`.
+    pub startup: Option<Duration>,
+}
+
+impl Limits {
+    /// Those of a configuration.
+    pub fn new(config: &PoolConfig) -> Limits {
+        let request = limit(config.request_timeout_ms);
+        let factor = 1.0 + f64::from(config.threads.max(1)).ln();
+        Limits {
+            request,
+            scaled: request.map(|time| time.mul_f64(factor)),
+            interrupt: limit(config.interrupt_timeout_ms),
+            graceful: limit(config.graceful_timeout_ms),
+            shutdown: limit(config.shutdown_timeout_ms),
+            deadlock: limit(config.deadlock_timeout_ms),
+            startup: limit(config.startup_timeout_ms),
+        }
+    }
+
+    /// Whether there is anything to look for.
+    pub fn any(&self) -> bool {
+        self.request.is_some() || self.deadlock.is_some() || self.startup.is_some()
+    }
+
+    /// Whether a process that is to end waits for a request of this age: not for one that is older than
+    /// `request-timeout` and `interrupt-timeout`, which do not grow with the threads here.
+    pub fn counts(&self, age: Duration) -> bool {
+        self.request.is_none_or(|request| age <= request + self.interrupt.unwrap_or_default())
+    }
+
+    /// Whether a process that takes no more requests since `since` need not wait any longer for those of these ages.
+    pub fn is_drained(&self, ages: &[Duration], since: Duration) -> bool {
+        let is_late = self.graceful.is_none_or(|graceful| since >= graceful);
+        is_late || !ages.iter().any(|age| self.counts(*age))
+    }
+}
+
+/// A request, by its thread and its number there.
+pub type Id = (u32, u64);
+
+/// What a look at the requests calls for.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Found {
+    /// These have overrun and are to be interrupted now.
+    pub interrupt: Vec<Id>,
+    /// These have overrun, and nothing is left to be tried.
+    pub lost: Vec<Id>,
+    /// No request had overrun before: the stacks are to be shown.
+    pub begins: bool,
+}
+
+/// Requests that have overrun `request-timeout`.
+#[derive(Debug, Default)]
+pub struct Overruns {
+    /// Which, and at what age they were interrupted.
+    interrupted: Vec<(Id, Duration)>,
+}
+
+impl Overruns {
+    /// Looks at what is being executed: the requests with their ages.
+    pub fn look(&mut self, limits: &Limits, running: &[(Id, Duration)]) -> Found {
+        let mut found = Found::default();
+        let Some(limit) = limits.scaled else { return found };
+        self.interrupted.retain(|(id, _)| running.iter().any(|(other, _)| other == id));
+        found.begins = self.interrupted.is_empty();
+        for (id, age) in running.iter().copied().filter(|(_, age)| *age > limit) {
+            let before = self.interrupted.iter().find(|(other, _)| *other == id);
+            match (limits.interrupt, before) {
+                (None, _) => found.lost.push(id),
+                (Some(_), None) => {
+                    self.interrupted.push((id, age));
+                    found.interrupt.push(id);
+                }
+                (Some(time), Some((_, then))) if age > *then + time => found.lost.push(id),
+                (Some(_), Some(_)) => {}
+            }
+        }
+        found.begins &= !(found.interrupt.is_empty() && found.lost.is_empty());
+        found
+    }
+
+    /// How long there is nothing to look for: until the next request of these can overrun, or has used up the time
+    /// that it was given. A request that has yet to come has longer than `most`.
+    pub fn wait(&self, limits: &Limits, running: &[(Id, Duration)], most: Duration) -> Duration {
+        let Some(limit) = limits.scaled else { return most };
+        let left = running.iter().map(|(id, age)| {
+            let before = self.interrupted.iter().find(|(other, _)| other == id);
+            let end = before.map_or(limit, |(_, then)| *then + limits.interrupt.unwrap_or_default());
+            // A moment later it is over the limit, and not just at it.
+            end.saturating_sub(*age) + Duration::from_millis(1)
+        });
+        left.fold(most, Duration::min)
+    }
+}
+
+/// Whether threads that want the GIL still get it.
+#[derive(Debug, Default)]
+pub struct Pulse {
+    looked: Duration,
+    /// Silence counts from here at the earliest.
+    from: Duration,
+}
+
+impl Pulse {
+    /// How long the GIL has not been had, when that is longer than `limit`. `had`: when it was had last. Time in which
+    /// the process was stopped (SIGSTOP, a debugger) does not count.
+    pub fn look(&mut self, limit: Option<Duration>, now: Duration, had: Duration) -> Option<Duration> {
+        if now.saturating_sub(self.looked) > STOPPED {
+            self.from = now;
+        }
+        self.looked = now;
+        let silent = now.saturating_sub(had.max(self.from));
+        limit.filter(|limit| silent > *limit).map(|_| silent)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn seconds(count: u64) -> Duration {
+        Duration::from_secs(count)
+    }
+
+    fn limits(request: u64, interrupt: u64) -> Limits {
+        Limits {
+            request: limit(request * 1000),
+            scaled: limit(request * 1000),
+            interrupt: limit(interrupt * 1000),
+            graceful: Some(seconds(15)),
+            shutdown: Some(seconds(5)),
+            deadlock: None,
+            startup: None,
+        }
+    }
+
+    #[test]
+    fn without_interruption_an_overrun_is_lost_at_once() {
+        let (mut overruns, limits) = (Overruns::default(), limits(10, 0));
+        assert_eq!(overruns.look(&limits, &[((1, 1), seconds(10))]), Found::default());
+        let found = overruns.look(&limits, &[((1, 1), seconds(11)), ((2, 5), seconds(3))]);
+        assert_eq!(found, Found { interrupt: vec![], lost: vec![(1, 1)], begins: true });
+    }
+
+    #[test]
+    fn an_interrupted_request_has_its_time_and_is_interrupted_once() {
+        let (mut overruns, limits) = (Overruns::default(), limits(10, 4));
+        let found = overruns.look(&limits, &[((1, 1), seconds(12))]);
+        assert_eq!(found, Found { interrupt: vec![(1, 1)], lost: vec![], begins: true });
+        assert_eq!(overruns.look(&limits, &[((1, 1), seconds(16))]), Found::default());
+        // Another one overruns meanwhile: the stacks have been shown.
+        let found = overruns.look(&limits, &[((1, 1), seconds(16)), ((2, 1), seconds(11))]);
+        assert_eq!(found, Found { interrupt: vec![(2, 1)], lost: vec![], begins: false });
+        let found = overruns.look(&limits, &[((1, 1), seconds(17)), ((2, 1), seconds(12))]);
+        assert_eq!(found, Found { interrupt: vec![], lost: vec![(1, 1)], begins: false });
+    }
+
+    #[test]
+    fn when_all_have_ended_the_next_overrun_shows_stacks_again() {
+        let (mut overruns, limits) = (Overruns::default(), limits(10, 4));
+        assert!(overruns.look(&limits, &[((1, 1), seconds(12))]).begins);
+        assert!(!overruns.look(&limits, &[((1, 2), seconds(1))]).begins);
+        assert!(overruns.look(&limits, &[((1, 2), seconds(12))]).begins);
+    }
+
+    #[test]
+    fn nothing_is_looked_for_without_the_option() {
+        let (mut overruns, limits) = (Overruns::default(), limits(0, 4));
+        assert_eq!(overruns.look(&limits, &[((1, 1), seconds(999))]), Found::default());
+        assert_eq!(overruns.wait(&limits, &[((1, 1), seconds(999))], seconds(1)), seconds(1));
+    }
+
+    #[test]
+    fn the_next_look_is_when_the_next_request_can_be_over() {
+        let (mut overruns, limits) = (Overruns::default(), limits(10, 4));
+        let moment = Duration::from_millis(1);
+        assert_eq!(overruns.wait(&limits, &[((1, 1), seconds(2))], seconds(1)), seconds(1));
+        let near = Duration::from_millis(9_800);
+        assert_eq!(overruns.wait(&limits, &[((1, 1), near)], seconds(1)), Duration::from_millis(200) + moment);
+        overruns.look(&limits, &[((1, 1), seconds(11))]);
+        assert_eq!(overruns.wait(&limits, &[((1, 1), seconds(11))], seconds(1)), seconds(1));
+        assert_eq!(overruns.wait(&limits, &[((1, 1), seconds(15))], seconds(1)), moment);
+    }
+
+    #[test]
+    fn siblings_are_waited_for_unless_they_are_too_old_themselves() {
+        let limits = limits(10, 4);
+        assert!(limits.is_drained(&[], seconds(0)));
+        assert!(limits.is_drained(&[seconds(15)], seconds(0)));
+        assert!(!limits.is_drained(&[seconds(15), seconds(14)], seconds(0)));
+        assert!(limits.is_drained(&[seconds(1)], seconds(15)));
+        assert!(Limits { graceful: None, ..limits }.is_drained(&[seconds(1)], seconds(0)));
+    }
+
+    #[test]
+    fn a_process_that_was_stopped_is_no_deadlock() {
+        let mut pulse = Pulse::default();
+        let limit = Some(seconds(3));
+        assert_eq!(pulse.look(limit, seconds(100), seconds(99)), None);
+        assert_eq!(pulse.look(limit, seconds(101), seconds(99)), None);
+        assert_eq!(pulse.look(limit, seconds(104), seconds(99)), Some(seconds(4)));
+        assert_eq!(pulse.look(None, seconds(104), seconds(99)), None);
+        assert_eq!(pulse.look(limit, seconds(200), seconds(104)), None, "stopped meanwhile");
+        assert_eq!(pulse.look(limit, seconds(204), seconds(104)), Some(seconds(4)));
+    }
+}

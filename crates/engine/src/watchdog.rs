@@ -1,0 +1,352 @@
+//! The thread that ends what is stuck. It never takes the GIL, nor any lock that is held while Python code runs, and it
+//! goes by the monotonic clock.
+//!
+//! It looks after `request-timeout` with `interrupt-timeout`, `deadlock-timeout`, `startup-timeout` (of scripts that
+//! requests load) and `shutdown-timeout`; what follows is decided in [`crate::stuck`]. A process that gives up takes no
+//! more requests: its connections are closed, so that children turn to another one. It waits for the requests that are
+//! not stuck, then ends as if it had been told to, within `shutdown-timeout`.
+
+use std::fmt::Write as _;
+use std::io;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use wsgi_sys::clock;
+use wsgi_wire::control::{Cause, Exit};
+use wsgi_wire::frame::{self, Tag};
+use wsgi_wire::pool::PoolConfig;
+use wsgi_wire::response::Failure;
+
+use crate::exchange::{ERROR, WARN, process_log};
+use crate::first_load::FIRST_LOAD;
+use crate::interp::{self, Interp};
+use crate::pool::Pool;
+use crate::probe::Probe;
+use crate::slots::Running;
+use crate::stuck::{Id, Limits, Overruns, Pulse};
+use crate::{stacks, sys};
+
+/// Longest time between two looks.
+const PERIOD: Duration = Duration::from_secs(1);
+/// How long a process that gives up may take to end where `shutdown-timeout` sets no limit: what is stuck does not end by
+/// being waited for.
+const END: Duration = Duration::from_secs(5);
+/// Requests that are named in one line.
+const NAMED: usize = 8;
+/// Stack of the thread, bytes.
+const STACK: usize = 512 << 10;
+
+/// The thread, as others see it.
+#[derive(Debug)]
+pub struct Watchdog {
+    /// When the process is to be gone.
+    deadline: Mutex<Option<Duration>>,
+    changed: Condvar,
+}
+
+/// Where the process is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Serving,
+    /// It has given up, and waits for requests that are not stuck.
+    Draining {
+        since: Duration,
+    },
+    /// It ends.
+    Ending,
+}
+
+struct Watch {
+    shared: &'static Watchdog,
+    pool: &'static Pool,
+    probe: &'static Probe,
+    name: String,
+    limits: Limits,
+    threads: u32,
+    overruns: Overruns,
+    pulse: Pulse,
+    phase: Phase,
+}
+
+impl Watchdog {
+    /// Starts it.
+    pub fn start(pool: &'static Pool, probe: &'static Probe, config: &PoolConfig) -> io::Result<&'static Watchdog> {
+        let shared: &'static Watchdog =
+            Box::leak(Box::new(Watchdog { deadline: Mutex::default(), changed: Condvar::new() }));
+        let mut watch = Watch {
+            shared,
+            pool,
+            probe,
+            name: config.name.clone(),
+            limits: Limits::new(config),
+            threads: config.threads,
+            overruns: Overruns::default(),
+            pulse: Pulse::default(),
+            phase: Phase::Serving,
+        };
+        let builder = std::thread::Builder::new().name("wsgi-watchdog".to_owned()).stack_size(STACK);
+        builder.spawn(move || watch.run())?;
+        Ok(shared)
+    }
+
+    fn deadline(&self) -> MutexGuard<'_, Option<Duration>> {
+        self.deadline.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Ends the process in this time at the latest, whatever it does then.
+    pub fn end_within(&self, limit: Duration) {
+        let end = clock::monotonic() + limit;
+        let mut deadline = self.deadline();
+        *deadline = Some(deadline.map_or(end, |earlier| earlier.min(end)));
+        self.changed.notify_all();
+    }
+}
+
+impl Watch {
+    fn run(&mut self) {
+        loop {
+            let wait = self.look();
+            let deadline = self.shared.deadline();
+            let left = deadline.map(|end| end.saturating_sub(clock::monotonic()));
+            if left.is_some_and(|left| left.is_zero()) {
+                drop(deadline);
+                self.end_now();
+            }
+            // Whoever changes the deadline does it with the lock held, so it is not missed.
+            match [wait, left].into_iter().flatten().min() {
+                Some(limit) => drop(self.shared.changed.wait_timeout(deadline, limit)),
+                None => drop(self.shared.changed.wait(deadline)),
+            }
+        }
+    }
+
+    /// Looks at everything; how long there is nothing to look at.
+    fn look(&mut self) -> Option<Duration> {
+        let now = clock::monotonic();
+        match self.phase {
+            Phase::Serving if self.limits.any() => {
+                let running = self.pool.running();
+                self.look_at_gil(now, &running);
+                self.look_at_loading(now, &running);
+                self.look_at_requests(now, &running);
+                let wait = self.overruns.wait(&self.limits, &ages(&running, now), PERIOD);
+                Some(if self.phase == Phase::Serving { wait } else { Duration::ZERO })
+            }
+            Phase::Draining { since } => {
+                let running = self.pool.running();
+                let ages: Vec<Duration> = running.iter().map(|request| now.saturating_sub(request.begun)).collect();
+                if self.limits.is_drained(&ages, now.saturating_sub(since)) {
+                    self.end();
+                }
+                Some(PERIOD / 10)
+            }
+            Phase::Serving | Phase::Ending => None,
+        }
+    }
+
+    fn look_at_gil(&mut self, now: Duration, running: &[Running]) {
+        let Some(silent) = self.pulse.look(self.limits.deadlock, now, self.probe.had_gil()) else { return };
+        let what = format!(
+            "no thread could have Python's global lock (GIL) for {}, longer than deadlock-timeout={}; {}; {}",
+            seconds(silent),
+            option(self.limits.deadlock),
+            executing(running, now),
+            self.ending(),
+        );
+        self.report(ERROR, &what);
+        self.write_stacks(running);
+        self.give_up(Cause::DeadlockTimeout);
+        self.end();
+    }
+
+    fn look_at_loading(&mut self, now: Duration, running: &[Running]) {
+        if self.phase != Phase::Serving {
+            return;
+        }
+        let Some(time) = FIRST_LOAD.overdue(self.limits.startup, now) else { return };
+        let what = format!(
+            "the first script has been loading for {}, longer than startup-timeout={}; {}; {}",
+            seconds(time),
+            option(self.limits.startup),
+            executing(running, now),
+            self.ending(),
+        );
+        self.report(ERROR, &what);
+        self.show_stacks(ERROR, running, Vec::new());
+        self.give_up(Cause::StartupTimeout);
+        self.end();
+    }
+
+    fn look_at_requests(&mut self, now: Duration, running: &[Running]) {
+        if self.phase != Phase::Serving {
+            return;
+        }
+        let found = self.overruns.look(&self.limits, &ages(running, now));
+        let pick = |ids: &[Id]| -> Vec<Running> {
+            running.iter().filter(|request| ids.contains(&id(request))).cloned().collect()
+        };
+        let (interrupt, lost) = (pick(&found.interrupt), pick(&found.lost));
+        for request in &interrupt {
+            let what = format!(
+                "{}; mod_wsgi.RequestTimeout is raised in it, and it has interrupt-timeout={} to end",
+                self.overrun(request, now),
+                option(self.limits.interrupt)
+            );
+            self.report(WARN, &what);
+        }
+        if !lost.is_empty() {
+            self.lose(&lost, running, now);
+        }
+        if found.begins {
+            self.show_stacks(if lost.is_empty() { WARN } else { ERROR }, running, interrupt);
+        } else if !interrupt.is_empty() {
+            self.probe.interrupt(interrupt);
+        }
+        if !lost.is_empty() {
+            self.give_up(Cause::RequestTimeout);
+            lost.iter().for_each(|request| self.answer(request));
+        }
+    }
+
+    /// Says which requests are given up, and what follows.
+    fn lose(&self, lost: &[Running], running: &[Running], now: Duration) {
+        let others = running.iter().filter(|request| !lost.iter().any(|other| id(other) == id(request)));
+        let others = others.filter(|request| self.limits.counts(now.saturating_sub(request.begun))).count();
+        for request in lost {
+            let mut what = self.overrun(request, now);
+            if let Some(limit) = self.limits.interrupt {
+                let _ = write!(what, ", and than interrupt-timeout={} after it was interrupted", limit.as_secs_f64());
+            }
+            let _ = write!(
+                what,
+                "; the client gets 504 unless its response was begun; the process takes no more requests, and is \
+                 replaced; {others} other requests may take graceful-timeout={} to end; then {}",
+                option(self.limits.graceful),
+                self.ending()
+            );
+            self.report(ERROR, &what);
+        }
+    }
+
+    /// Which request has overrun, and what.
+    fn overrun(&self, request: &Running, now: Duration) -> String {
+        let mut text = format!(
+            "{} has run for {}, longer than request-timeout={}",
+            request,
+            seconds(now.saturating_sub(request.begun)),
+            option(self.limits.request)
+        );
+        if let Some(scaled) = self.limits.scaled.filter(|_| self.threads > 1) {
+            let _ = write!(text, " allows with threads={} ({})", self.threads, seconds(scaled));
+        }
+        text
+    }
+
+    /// How the process ends.
+    fn ending(&self) -> String {
+        match self.limits.shutdown {
+            Some(limit) => format!("the process ends within shutdown-timeout={}", limit.as_secs_f64()),
+            None => format!("shutdown-timeout=0 sets no limit, so the process ends within {}", seconds(END)),
+        }
+    }
+
+    fn report(&self, level: u8, text: &str) {
+        process_log(level, format!("process group '{}': {text}", self.name).as_bytes());
+    }
+
+    /// Writes the Python stacks of all threads to the log, with the GIL if it can be had, then has requests interrupted.
+    fn show_stacks(&self, level: u8, running: &[Running], interrupt: Vec<Running>) {
+        match self.probe.stacks(running, interrupt) {
+            Some(text) => self.report(level, &format!("Python stacks of all threads:\n{}", text.trim_end())),
+            None => self.write_stacks(running),
+        }
+    }
+
+    /// Writes them without the GIL.
+    fn write_stacks(&self, running: &[Running]) {
+        let Some(main) = interp::main() else { return };
+        self.report(ERROR, "Python stacks of all threads, while one of them keeps the GIL:");
+        let mut named: Vec<(&Interp, i32)> = Vec::new();
+        for request in running {
+            match interp::at(request.interp) {
+                Some(interp) if !interp.is_main() && !named.iter().any(|(other, _)| std::ptr::eq(*other, interp)) => {
+                    named.push((interp, request.tid));
+                }
+                _ => {}
+            }
+        }
+        stacks::write(main, &named);
+    }
+
+    /// The process takes no more requests, and is to be replaced.
+    fn give_up(&mut self, cause: Cause) {
+        self.pool.retire(cause);
+        self.pool.stop();
+        self.phase = Phase::Draining { since: clock::monotonic() };
+    }
+
+    /// Tells the child that the request has failed, in the place of its thread, unless that one has begun to respond.
+    fn answer(&self, request: &Running) {
+        let slot = self.pool.slot_of(request.thread);
+        let Some(taken) = slot.and_then(|slot| slot.take(request.serial)) else { return };
+        let mut bytes = Vec::new();
+        frame::put(&mut bytes, Tag::Failed, false, &[Failure::Timeout as u8]);
+        // Where it cannot be sent, the child sees the connection end, with the process.
+        let _ = sys::send(taken.fd(), &[io::IoSlice::new(&bytes)]);
+        sys::shutdown(taken.fd());
+    }
+
+    /// Has the process end as if it were told to.
+    fn end(&mut self) {
+        self.phase = Phase::Ending;
+        self.shared.end_within(self.limits.shutdown.unwrap_or(END));
+        self.pool.ask_to_end();
+    }
+
+    /// The process has not ended in time.
+    fn end_now(&self) -> ! {
+        let limit = self.limits.shutdown.unwrap_or(END).as_secs_f64();
+        let running = self.pool.running();
+        let text = format!(
+            "process did not end within shutdown-timeout={limit}; {} requests are cut off: {}",
+            running.len(),
+            executing(&running, clock::monotonic())
+        );
+        // Nobody may be reading what the process writes.
+        if matches!(sys::poll(&mut [sys::interest(2, libc::POLLOUT)], Some(PERIOD)), Ok(1)) {
+            self.report(WARN, &text);
+        }
+        sys::exit_now(Exit::Stopped as i32);
+    }
+}
+
+fn id(request: &Running) -> Id {
+    (request.thread, request.serial)
+}
+
+fn ages(running: &[Running], now: Duration) -> Vec<(Id, Duration)> {
+    running.iter().map(|request| (id(request), now.saturating_sub(request.begun))).collect()
+}
+
+/// A time that was measured.
+fn seconds(time: Duration) -> String {
+    format!("{:.1} s", time.as_secs_f64())
+}
+
+/// The value of an option, as it was given.
+fn option(time: Option<Duration>) -> f64 {
+    time.unwrap_or_default().as_secs_f64()
+}
+
+/// What is being executed, in a few words.
+fn executing(running: &[Running], now: Duration) -> String {
+    let each = |request: &Running| format!("{request} for {}", seconds(now.saturating_sub(request.begun)));
+    let mut text = match running {
+        [] => "no request is being executed".to_owned(),
+        some => format!("executing {}", some.iter().take(NAMED).map(each).collect::<Vec<_>>().join(", ")),
+    };
+    if running.len() > NAMED {
+        let _ = write!(text, " and {} more", running.len() - NAMED);
+    }
+    text
+}

@@ -1,0 +1,61 @@
+"""Does not end by itself: PATH_INFO tells how. Query: a file to write when it begins, or nothing."""
+import ctypes
+import threading
+import time
+
+LOCK = threading.Lock()
+
+
+def spin():
+    while True:
+        pass
+
+
+def nap():
+    while True:
+        time.sleep(0.01)
+
+
+def stubborn():
+    import mod_wsgi
+
+    while True:
+        try:
+            nap()
+        except mod_wsgi.RequestTimeout:
+            print("interrupted")
+
+
+def hold():
+    """Keeps the GIL, as a C extension does that waits without letting go of it."""
+    ctypes.PyDLL(None).sleep(60)
+
+
+def wait_for_lock():
+    with LOCK, LOCK:
+        pass
+
+
+WAYS = {"/spin": spin, "/nap": nap, "/stubborn": stubborn, "/hold": hold, "/lock": wait_for_lock,
+        "/sleep": lambda: time.sleep(60)}
+
+
+def stream(way):
+    yield b"begun"
+    way()
+
+
+def application(environ, start_response):
+    if environ["QUERY_STRING"].startswith("/"):
+        with open(environ["QUERY_STRING"], "w") as mark:
+            mark.write("begun")
+    if environ["PATH_INFO"].startswith("/stream"):
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        return stream(WAYS[environ["PATH_INFO"].removeprefix("/stream")])
+    if environ["PATH_INFO"] == "/body":
+        while True:
+            environ["wsgi.input"].read(1)
+            time.sleep(0.01)
+    WAYS[environ["PATH_INFO"]]()
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [b"ended"]

@@ -1,0 +1,5 @@
+"""Is never loaded."""
+import time
+
+while True:
+    time.sleep(0.01)
