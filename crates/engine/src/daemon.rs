@@ -17,7 +17,7 @@ use crate::exchange::{self, ERROR, INFO, WARN, process_log};
 use crate::interp::{self, Facts, Interp};
 use crate::pool::Pool;
 use crate::py::Gil;
-use crate::{load, script, sys, threads, warmup};
+use crate::{load, script, service, sys, threads, warmup};
 
 /// Signals that are caught, as long as the process serves.
 const SIGNALS: [i32; 3] = [libc::SIGTERM, libc::SIGINT, libc::SIGUSR1];
@@ -31,25 +31,32 @@ const ORPHAN_LIMIT: Duration = Duration::from_secs(15);
 
 /// Serves until told to stop; the exit status of the process. The calling thread is Python's main thread.
 pub fn serve(gil: Gil, control: RawFd) -> i32 {
-    match start(gil, control) {
-        Ok(daemon) => {
-            gil.detach(|| daemon.run());
-            daemon.finish(gil)
+    let served = start(gil, control).and_then(|daemon| {
+        let daemon: &'static Daemon = Box::leak(Box::new(daemon));
+        if daemon.config.threads == 0 {
+            return Ok(service::run(gil, daemon));
         }
-        Err((exit, text)) => {
-            process_log(ERROR, text.as_bytes());
-            exit as i32
-        }
-    }
+        daemon.begin(gil)?;
+        gil.detach(|| daemon.run());
+        Ok(daemon.finish(gil))
+    });
+    served.unwrap_or_else(|(exit, text)| {
+        process_log(ERROR, text.as_bytes());
+        exit as i32
+    })
 }
 
-struct Daemon {
-    pool: &'static Pool,
-    config: PoolConfig,
+/// A process whose interpreter runs.
+pub struct Daemon {
+    /// Its connections and request threads.
+    pub pool: &'static Pool,
+    /// Its group.
+    pub config: PoolConfig,
     parent: i32,
     control: RawFd,
     signals: OwnedFd,
-    main: &'static Interp,
+    /// The main interpreter.
+    pub main: &'static Interp,
 }
 
 fn unfit(text: String) -> (Exit, String) {
@@ -115,32 +122,24 @@ fn start(gil: Gil, control: RawFd) -> Result<Daemon, (Exit, String)> {
     exchange::set_process_level(config.log_level);
     show_title(&config);
     let signals = sys::signal_pipe().map_err(bootstrap("cannot make a pipe"))?;
-    SIGNALS.into_iter().for_each(sys::catch);
+    caught(&config).for_each(sys::catch);
     let main = interp::start(gil, facts(&config))
         .map_err(|cause| (Exit::Bootstrap, format!("the interpreter cannot be set up: {cause}")))?;
     threads::adopt_attached(gil, main);
     let pool = Pool::new(control, &config);
     let pool: &'static Pool = Box::leak(Box::new(pool.map_err(bootstrap("cannot make an epoll descriptor"))?));
-    if config.rolling {
-        script::announce_changes(Box::new(|script, mtime_us| pool.note_outdated(script, mtime_us)));
-    }
-    let failed = load::at_start(gil, main, &config);
-    if failed.is_none() {
-        warmup::run(gil, main, &config);
-    }
-    // An application may have set handlers of its own while it was loaded.
-    SIGNALS.into_iter().for_each(sys::catch);
-    gil.detach(|| pool.start(config.threads)).map_err(bootstrap("cannot start the request threads"))?;
-    pool.tell(if failed.is_some() { FromDaemon::Failed } else { FromDaemon::Ready });
-    if let Some(watch) = failed {
-        load::watch(pool, &config.name, watch);
-    }
     Ok(Daemon { pool, config, parent: parent_pid, control, signals, main })
+}
+
+/// Signals that the process catches. Where it runs nothing but scripts SIGTERM is Python's.
+fn caught(config: &PoolConfig) -> impl Iterator<Item = i32> {
+    let is_service = config.threads == 0;
+    SIGNALS.into_iter().filter(move |signal| !(is_service && *signal == libc::SIGTERM))
 }
 
 /// What ended the wait for messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Ended {
+pub enum Ended {
     /// The supervisor, or a signal, wants the process to stop.
     Stop,
     /// The supervisor is gone.
@@ -167,33 +166,60 @@ struct Limits {
 }
 
 impl Daemon {
+    /// Loads scripts, starts the request threads, and says that requests may come.
+    fn begin(&self, gil: Gil) -> Result<(), (Exit, String)> {
+        let (pool, config) = (self.pool, &self.config);
+        if config.rolling {
+            script::announce_changes(Box::new(|script, mtime_us| pool.note_outdated(script, mtime_us)));
+        }
+        let failed = load::at_start(gil, self.main, config);
+        if failed.is_none() {
+            warmup::run(gil, self.main, config);
+        }
+        // An application may have set handlers of its own while it was loaded.
+        SIGNALS.into_iter().for_each(sys::catch);
+        gil.detach(|| pool.start(config.threads)).map_err(bootstrap("cannot start the request threads"))?;
+        pool.tell(if failed.is_some() { FromDaemon::Failed } else { FromDaemon::Ready });
+        if let Some(watch) = failed {
+            load::watch(pool, &config.name, watch);
+        }
+        Ok(())
+    }
+
     /// Until the process is to stop. Without the GIL.
     fn run(&self) {
         if self.serve_messages() == Ended::Orphaned {
             self.serve_orphaned();
         }
         self.pool.stop();
+        let pool = self.pool;
+        self.bound_end(|| format!("{} requests are cut off", pool.active()));
+        while self.pool.threads() > 0 {
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    /// From now on the process has `shutdown-timeout` to end; 0 is no limit. `left` tells what is lost then.
+    pub fn bound_end(&self, left: impl FnOnce() -> String + Send + 'static) {
         let limit = Duration::from_millis(self.config.shutdown_timeout_ms);
-        let (pool, name) = (self.pool, self.config.name.clone());
+        if limit.is_zero() {
+            return;
+        }
+        let name = self.config.name.clone();
         let watchdog = std::thread::Builder::new().name("wsgi-watchdog".to_owned()).spawn(move || {
             std::thread::sleep(limit);
-            let left = pool.active();
-            let text = format!(
-                "process group '{name}': process did not end within shutdown-timeout={}; {left} requests are cut off",
-                limit.as_secs_f64()
-            );
+            let (seconds, left) = (limit.as_secs_f64(), left());
+            let text = format!("process group '{name}': process did not end within shutdown-timeout={seconds}; {left}");
             process_log(WARN, text.as_bytes());
             sys::exit_now(Exit::Stopped as i32);
         });
         if watchdog.is_err() {
             sys::exit_now(Exit::Stopped as i32);
         }
-        while self.pool.threads() > 0 {
-            std::thread::sleep(Duration::from_millis(2));
-        }
     }
 
-    fn serve_messages(&self) -> Ended {
+    /// Until the supervisor, or a signal, ends the wait.
+    pub fn serve_messages(&self) -> Ended {
         loop {
             let mut fds =
                 [sys::interest(self.control, libc::POLLIN), sys::interest(self.signals.as_raw_fd(), libc::POLLIN)];
@@ -288,7 +314,7 @@ impl Daemon {
     }
 
     /// Ends the named interpreters; Python then finalises the main one.
-    fn finish(&self, gil: Gil) -> i32 {
+    pub fn finish(&self, gil: Gil) -> i32 {
         let all_ended = interp::end_named(gil);
         threads::mark_ended();
         if !all_ended {

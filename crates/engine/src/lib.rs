@@ -26,6 +26,7 @@ mod py;
 mod python;
 mod rules;
 mod script;
+mod service;
 mod sys;
 mod threads;
 mod turn;

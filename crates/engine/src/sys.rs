@@ -238,6 +238,19 @@ pub fn process_exists(pid: i32) -> bool {
     status == 0 || io::Error::last_os_error().raw_os_error() != Some(libc::ESRCH)
 }
 
+/// The calling thread's number, for [`signal_thread`].
+pub fn this_thread() -> i32 {
+    // SAFETY: takes nothing.
+    unsafe { libc::gettid() }
+}
+
+/// Sends a signal to one thread of this process: a system call in which it waits is interrupted.
+pub fn signal_thread(thread: i32, signal: i32) {
+    let process = i32::try_from(std::process::id()).unwrap_or(0);
+    // SAFETY: takes numbers. A thread that has ended gets nothing.
+    unsafe { libc::syscall(libc::SYS_tgkill, process, thread, signal) };
+}
+
 /// Ends the process now, without Python.
 pub fn exit_now(status: i32) -> ! {
     // SAFETY: does not return.
