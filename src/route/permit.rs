@@ -57,6 +57,15 @@ pub fn admit<'a>(
             ),
         ));
     }
+    if group.threads == 0 {
+        let line = format!(
+            "{} has threads=0: its processes only run import scripts (WSGIImportScript) and serve no requests; \
+             threads=1 or more at {}, or another process group",
+            described(name),
+            group.defined
+        );
+        return Err(Rejection::new(500, line));
+    }
     Ok(Target::Daemon(index, group))
 }
 
@@ -122,6 +131,16 @@ mod tests {
         assert!(refusal("", 0, Some(&list)).unwrap().starts_with("embedded mode (%{GLOBAL}) is not in the list"));
         assert_eq!(refusal("", 0, Some(&[Text::from(&b""[..])])), None);
         assert!(refusal("main", 0, Some(&[])).is_some());
+    }
+
+    #[test]
+    fn a_group_without_request_threads_serves_no_request() {
+        let mut global = global();
+        let place = Place { file: b"c", line: 3, server: ServerKey(0), in_directory: false, in_htaccess: false };
+        define_process_group(b"jobs threads=0", &place, &mut global).unwrap();
+        let rejection = admit(&global, b"jobs", ServerKey::MAIN, None, |_, _| false).unwrap_err();
+        assert_eq!(rejection.status, 500);
+        assert!(rejection.text.contains("process group \"jobs\" has threads=0"), "{}", rejection.text);
     }
 
     #[test]

@@ -20,7 +20,7 @@ use crate::probe::Probe;
 use crate::py::Gil;
 use crate::stuck::Limits;
 use crate::watchdog::Watchdog;
-use crate::{load, script, stacks, sys, threads, warmup};
+use crate::{load, script, service, stacks, sys, threads, warmup};
 
 /// Signals that are caught, as long as the process serves.
 const SIGNALS: [i32; 4] = [libc::SIGTERM, libc::SIGINT, libc::SIGUSR1, libc::SIGXCPU];
@@ -34,25 +34,32 @@ const ORPHAN_LIMIT: Duration = Duration::from_secs(15);
 
 /// Serves until told to stop; the exit status of the process. The calling thread is Python's main thread.
 pub fn serve(gil: Gil, control: RawFd) -> i32 {
-    match start(gil, control) {
-        Ok(daemon) => {
-            gil.detach(|| daemon.run());
-            daemon.finish(gil)
+    let served = start(gil, control).and_then(|daemon| {
+        let daemon: &'static Daemon = Box::leak(Box::new(daemon));
+        if daemon.config.threads == 0 {
+            return Ok(service::run(gil, daemon));
         }
-        Err((exit, text)) => {
-            process_log(ERROR, text.as_bytes());
-            exit as i32
-        }
-    }
+        daemon.begin(gil)?;
+        gil.detach(|| daemon.run());
+        Ok(daemon.finish(gil))
+    });
+    served.unwrap_or_else(|(exit, text)| {
+        process_log(ERROR, text.as_bytes());
+        exit as i32
+    })
 }
 
-struct Daemon {
-    pool: &'static Pool,
-    config: PoolConfig,
+/// A process whose interpreter runs.
+pub struct Daemon {
+    /// Its connections and request threads.
+    pub pool: &'static Pool,
+    /// Its group.
+    pub config: PoolConfig,
     parent: i32,
     control: RawFd,
     signals: OwnedFd,
-    main: &'static Interp,
+    /// The main interpreter.
+    pub main: &'static Interp,
     probe: &'static Probe,
     watchdog: &'static Watchdog,
 }
@@ -125,38 +132,34 @@ fn start_timers(pool: &'static Pool, config: &PoolConfig) -> io::Result<(&'stati
 
 fn start(gil: Gil, control: RawFd) -> Result<Daemon, (Exit, String)> {
     stacks::register(gil);
-    let DaemonConfig { parent_pid, pool: config, .. } = gil.detach(|| configuration(control))?;
+    let DaemonConfig { parent_pid, pool: mut config, .. } = gil.detach(|| configuration(control))?;
     sys::close_on_exec(control);
     exchange::set_process_level(config.log_level);
     show_title(&config);
     let signals = sys::signal_pipe().map_err(bootstrap("cannot make a pipe"))?;
-    SIGNALS.into_iter().for_each(sys::catch);
+    caught(&config).for_each(sys::catch);
     let main = interp::start(gil, facts(&config))
         .map_err(|cause| (Exit::Bootstrap, format!("the interpreter cannot be set up: {cause}")))?;
     threads::adopt_attached(gil, main);
     let pool = Pool::new(control, &config);
     let pool: &'static Pool = Box::leak(Box::new(pool.map_err(bootstrap("cannot make an epoll descriptor"))?));
+    // A service may keep Python for itself, and takes the time that it needs.
+    if config.threads == 0 {
+        (config.deadlock_timeout_ms, config.startup_timeout_ms) = (0, 0);
+    }
     let (probe, watchdog) = start_timers(pool, &config).map_err(bootstrap("cannot start the threads of the timers"))?;
-    if config.rolling {
-        script::announce_changes(Box::new(|script, mtime_us| pool.note_outdated(script, mtime_us)));
-    }
-    let failed = load::at_start(gil, main, &config);
-    if failed.is_none() {
-        warmup::run(gil, main, &config);
-    }
-    // An application may have set handlers of its own while it was loaded.
-    SIGNALS.into_iter().for_each(sys::catch);
-    gil.detach(|| pool.start(config.threads)).map_err(bootstrap("cannot start the request threads"))?;
-    pool.tell(if failed.is_some() { FromDaemon::Failed } else { FromDaemon::Ready });
-    if let Some(watch) = failed {
-        load::watch(pool, &config.name, watch);
-    }
     Ok(Daemon { pool, config, parent: parent_pid, control, signals, main, probe, watchdog })
+}
+
+/// Signals that the process catches. Where it runs nothing but scripts SIGTERM is Python's.
+fn caught(config: &PoolConfig) -> impl Iterator<Item = i32> {
+    let is_service = config.threads == 0;
+    SIGNALS.into_iter().filter(move |signal| !(is_service && *signal == libc::SIGTERM))
 }
 
 /// What ended the wait for messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Ended {
+pub enum Ended {
     /// The supervisor, or a signal, wants the process to stop.
     Stop,
     /// The supervisor is gone.
@@ -183,22 +186,56 @@ struct OrphanLimits {
 }
 
 impl Daemon {
+    /// Loads scripts, starts the request threads, and says that requests may come.
+    fn begin(&self, gil: Gil) -> Result<(), (Exit, String)> {
+        let (pool, config) = (self.pool, &self.config);
+        if config.rolling {
+            script::announce_changes(Box::new(|script, mtime_us| pool.note_outdated(script, mtime_us)));
+        }
+        let failed = load::at_start(gil, self.main, config);
+        if failed.is_none() {
+            warmup::run(gil, self.main, config);
+        }
+        // An application may have set handlers of its own while it was loaded.
+        SIGNALS.into_iter().for_each(sys::catch);
+        gil.detach(|| pool.start(config.threads)).map_err(bootstrap("cannot start the request threads"))?;
+        pool.tell(if failed.is_some() { FromDaemon::Failed } else { FromDaemon::Ready });
+        if let Some(watch) = failed {
+            load::watch(pool, &config.name, watch);
+        }
+        Ok(())
+    }
+
     /// Until the process is to stop. Without the GIL.
     fn run(&self) {
         if self.serve_messages() == Ended::Orphaned {
             self.serve_orphaned();
         }
         self.pool.stop();
-        if self.config.shutdown_timeout_ms > 0 {
-            self.watchdog.end_within(Duration::from_millis(self.config.shutdown_timeout_ms));
-        }
-        self.probe.stop();
-        while self.pool.threads() > 0 || !self.probe.has_ended() {
+        self.bound_end();
+        self.end_probe();
+        while self.pool.threads() > 0 {
             std::thread::sleep(Duration::from_millis(2));
         }
     }
 
-    fn serve_messages(&self) -> Ended {
+    /// From now on the process has `shutdown-timeout` to end; 0 is no limit.
+    pub fn bound_end(&self) {
+        if self.config.shutdown_timeout_ms > 0 {
+            self.watchdog.end_within(Duration::from_millis(self.config.shutdown_timeout_ms));
+        }
+    }
+
+    /// Waits, without the GIL, until nothing of ours asks for it beside this thread and the request threads.
+    pub fn end_probe(&self) {
+        self.probe.stop();
+        while !self.probe.has_ended() {
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    /// Until the supervisor, or a signal, ends the wait.
+    pub fn serve_messages(&self) -> Ended {
         loop {
             let fds = [self.control, self.signals.as_raw_fd(), self.pool.end_fd()];
             let mut fds = fds.map(|fd| sys::interest(fd, libc::POLLIN));
@@ -317,7 +354,7 @@ impl Daemon {
     }
 
     /// Ends the named interpreters; Python then finalises the main one.
-    fn finish(&self, gil: Gil) -> i32 {
+    pub fn finish(&self, gil: Gil) -> i32 {
         let all_ended = interp::end_named(gil);
         threads::mark_ended();
         if !all_ended {

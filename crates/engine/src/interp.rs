@@ -87,6 +87,7 @@ pub struct Objects {
     pub concerned: Stored,
     pub set_group: Stored,
     pub finish: Stored,
+    pub service: Stored,
     pub threads: Stored,
     pub stacks: Stored,
 }
@@ -277,6 +278,7 @@ impl Interp {
             concerned: find("concerned")?.store(),
             set_group: find("set_group")?.store(),
             finish: find("finish")?.store(),
+            service: find("service")?.store(),
             threads: find("threads")?.store(),
             stacks: find("stacks")?.store(),
         };
@@ -339,7 +341,8 @@ fn fixed_facts(gil: Gil, name: &str, facts: &Facts) -> Res<Owned> {
     fixed.set_named(c"keep_streams", &*gil.bool(facts.keep_streams)?)?;
     fixed.set_named(c"restrict_stdin", &*gil.bool(settings.restrict_stdin)?)?;
     fixed.set_named(c"restrict_stdout", &*gil.bool(settings.restrict_stdout)?)?;
-    fixed.set_named(c"restrict_signal", &*gil.bool(settings.restrict_signal)?)?;
+    // Without request threads the scripts have the main thread, and its signals.
+    fixed.set_named(c"restrict_signal", &*gil.bool(settings.restrict_signal && facts.threads > 0)?)?;
     if settings.leaves_out_switch_interval {
         let text = format!(
             "WSGISwitchInterval is left out for application group '{name}': the interpreters of a process share one GIL, \

@@ -29,6 +29,7 @@ mod py;
 mod python;
 mod rules;
 mod script;
+mod service;
 mod slots;
 mod stacks;
 mod stuck;

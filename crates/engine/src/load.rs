@@ -18,18 +18,19 @@ use crate::{script, threads};
 
 /// One script to load.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Step<'c> {
-    script: &'c str,
+pub struct Step<'c> {
+    /// File.
+    pub script: &'c str,
     /// Application group; empty is the main interpreter.
-    group: &'c str,
+    pub group: &'c str,
     /// The application group that applications are told, where it is another than that.
-    told: Option<&'c str>,
+    pub told: Option<&'c str>,
     /// Requests may be for it.
     serves: bool,
 }
 
 /// What to load, in order.
-fn steps(config: &PoolConfig) -> Vec<Step<'_>> {
+pub fn steps(config: &PoolConfig) -> Vec<Step<'_>> {
     let main = config.main_script.as_deref();
     let is_main = |preload: &&Preload| main == Some(&preload.script);
     let told = config.preload.iter().find(is_main).map(|preload| &*preload.group);

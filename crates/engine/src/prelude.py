@@ -410,6 +410,33 @@ def finish(part):
         atexit._run_exitfuncs()
 
 
+_asked = []
+
+
+def service(part):
+    """Ends the script of a service process by SystemExit when SIGTERM comes; whether it came, or threads are left."""
+    import signal
+
+    def leave(number, frame):
+        # Once: a second signal does not disturb what the script does at its end.
+        if not _asked:
+            _asked.append(number)
+            raise SystemExit(0)
+
+    if part == 'begin':
+        signal.signal(signal.SIGTERM, leave)
+    elif part == 'end':
+        signal.signal(signal.SIGTERM, lambda number, frame: None)
+    elif part == 'wait':
+        try:
+            finish('join')
+        except SystemExit:
+            pass
+        own = threading.main_thread(), threading.current_thread()
+        return any(not thread.daemon and thread not in own for thread in threading.enumerate())
+    return bool(_asked)
+
+
 def threads():
     """Threads of this interpreter that Python started and that still run."""
     return _thread._count()

@@ -291,6 +291,14 @@ pub struct Exception {
     pub traceback: Owned,
 }
 
+impl Exception {
+    /// Whether it is of this type or one derived from it.
+    pub fn is(&self, kind: Kind) -> bool {
+        // SAFETY: an exception and a type, both alive.
+        unsafe { ffi::PyErr_GivenExceptionMatches(self.value.as_ptr(), kind.object()) != 0 }
+    }
+}
+
 /// Built-in exception types that the engine raises or asks for.
 #[derive(Debug, Clone, Copy)]
 pub enum Kind {
@@ -302,6 +310,8 @@ pub enum Kind {
     Runtime,
     /// `OSError`
     Os,
+    /// `SystemExit`
+    SystemExit,
 }
 
 impl Kind {
@@ -313,6 +323,7 @@ impl Kind {
                 Kind::Value => ffi::PyExc_ValueError,
                 Kind::Runtime => ffi::PyExc_RuntimeError,
                 Kind::Os => ffi::PyExc_OSError,
+                Kind::SystemExit => ffi::PyExc_SystemExit,
             }
         }
     }

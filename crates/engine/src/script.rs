@@ -12,7 +12,7 @@ use crate::exchange::{ERROR, Exchange, INFO, Outcome, process_log};
 use crate::files::Concern;
 use crate::first_load::FIRST_LOAD;
 use crate::interp::{Interp, facts};
-use crate::py::{Any, Exception, Gil, Owned, Res, Stored};
+use crate::py::{Any, Exception, Gil, Kind, Owned, Res, Stored};
 use crate::sys;
 
 /// The scripts of an interpreter. The lock is held for moments, always by a thread that is attached or
@@ -342,6 +342,30 @@ fn concerned(gil: Gil, interp: &Interp, path: &[u8], exception: &Exception) -> V
         concerns.extend(Concern::read(&[b"s", path].concat()));
     }
     concerns
+}
+
+/// Executes a script on the main thread of a process that serves nothing. SystemExit is an end like any other; another
+/// exception is logged, and gives false.
+pub fn run_service(gil: Gil, interp: &Interp, path: &str) -> bool {
+    let path = path.as_bytes();
+    let Found::Claimed = interp.scripts.take_or_claim(gil, path) else { return true };
+    let done = match execute(gil, interp, path) {
+        Ok(module) => {
+            drop(keep(interp, path, module));
+            true
+        }
+        Err(raised) => {
+            let exception = gil.fetch(raised);
+            interp.scripts.put(path, Slot::default());
+            let is_exit = exception.is(Kind::SystemExit);
+            if !is_exit {
+                Reporter(None).exception(gil, interp, &cannot_load(path), exception);
+            }
+            is_exit
+        }
+    };
+    crate::exchange::flush_all(gil);
+    done
 }
 
 /// Executes a script that no request runs (`WSGIImportScript`), unless it is loaded already. A failure is logged; false.

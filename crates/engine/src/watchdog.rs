@@ -307,11 +307,11 @@ impl Watch {
     fn end_now(&self) -> ! {
         let limit = self.limits.shutdown.unwrap_or(END).as_secs_f64();
         let running = self.pool.running();
-        let text = format!(
-            "process did not end within shutdown-timeout={limit}; {} requests are cut off: {}",
-            running.len(),
-            executing(&running, clock::monotonic())
-        );
+        let left = match self.threads {
+            0 => "its import script is cut off".to_owned(),
+            _ => format!("{} requests are cut off: {}", running.len(), executing(&running, clock::monotonic())),
+        };
+        let text = format!("process did not end within shutdown-timeout={limit}; {left}");
         // Nobody may be reading what the process writes.
         if matches!(sys::poll(&mut [sys::interest(2, libc::POLLOUT)], Some(PERIOD)), Ok(1)) {
             self.report(WARN, &text);

@@ -405,10 +405,6 @@ class DaemonTest(unittest.TestCase):
         daemon.control.close()
         self.assertEqual(daemon.process.wait(3), 0)
 
-    def test_service_process(self):
-        daemon = self.start(main_script=self.script, threads=0)
-        self.assertEqual(daemon.stop(), 0)
-
     def test_unfit(self):
         daemon = self.start(ready=False, protocol=99)
         self.assertEqual(daemon.process.wait(5), 64)
