@@ -44,6 +44,17 @@ pub(crate) fn set_head(request: Request<'_>, head: &Head<'_>, error_override: bo
     instead
 }
 
+/// Which line of the head is longer than `longest` bytes, and how long it is: a sentence's end.
+pub(crate) fn too_long(head: &Head<'_>, longest: usize) -> Option<String> {
+    let status = [(&b"Status"[..], 3 + 1 + head.reason.len())].into_iter();
+    let lines = status.chain(head.headers().map(|(name, value)| (name, value.len())));
+    // As mod_wsgi counts them: name, colon, space, value, and the line's end of two bytes.
+    let mut lengths = lines.map(|(name, value)| (name, name.len() + 2 + value + 2));
+    let (name, length) = lengths.find(|(_, length)| *length > longest)?;
+    let name: String = String::from_utf8_lossy(name).chars().take(100).collect();
+    Some(format!("a response header \"{name}\" of {length} bytes; header-buffer-size={longest} allows no longer line"))
+}
+
 fn set_header(request: Request<'_>, rule: Rule, name: &[u8], value: &[u8]) {
     let table = request.headers_out();
     match rule {
@@ -205,6 +216,14 @@ mod tests {
         for (value, kept) in cases {
             assert_eq!(kept_of_connection(value.as_bytes()), kept.map(str::as_bytes), "{value}");
         }
+    }
+
+    #[test]
+    fn a_line_of_the_head_has_a_limit() {
+        let of = |value: &str| with_head(200, &[("A", "1"), ("X-Long", value)], |head| too_long(head, 98));
+        assert_eq!(of(&"x".repeat(88)), None);
+        let told = of(&"x".repeat(89)).unwrap();
+        assert!(told.contains("\"X-Long\" of 99 bytes; header-buffer-size=98 "), "{told}");
     }
 
     #[test]

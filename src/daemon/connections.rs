@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -14,6 +15,7 @@ use wsgi_wire::control::Connect;
 use wsgi_wire::{AREA, PROTOCOL, frame};
 
 use super::Job;
+use crate::httpd::log::Level;
 
 /// Asked of the system for what each end may have under way, bytes.
 const SOCKET_BUFFER: usize = 1 << 20;
@@ -95,8 +97,9 @@ impl Connections {
 pub(super) fn connect(job: &Job<'_>, lease: &Lease) -> io::Result<Connection> {
     let dispatch = job.live.dispatch.as_ref().ok_or(io::ErrorKind::NotConnected)?;
     let (ours, theirs) = socket::pair(Kind::Stream)?;
-    let _ = socket::set_send_buffer(ours.as_fd(), SOCKET_BUFFER);
-    let _ = socket::set_send_buffer(theirs.as_fd(), SOCKET_BUFFER);
+    for end in [&ours, &theirs] {
+        set_buffers(job, end);
+    }
     let message = Connect { pool: job.group.id, slot: lease.slot, epoch: lease.epoch }.encode();
     let limit = Duration::from_secs(job.options.connect_timeout.into());
     send(dispatch, &message, theirs, Instant::now() + limit)?;
@@ -104,6 +107,29 @@ pub(super) fn connect(job: &Job<'_>, lease: &Lease) -> io::Result<Connection> {
     // Without an area everything goes through the socket.
     let (area_file, area) = Area::create(c"wsgi-area", AREA).ok().unzip();
     Ok(Connection { socket: ours, greeted: false, area, area_file, area_used: false, epoch: lease.epoch })
+}
+
+/// `send-buffer-size` and `receive-buffer-size`.
+fn set_buffers(job: &Job<'_>, end: &OwnedFd) {
+    static TOLD: AtomicBool = AtomicBool::new(false);
+    let (send, receive) = (job.options.send_buffer_size, job.options.receive_buffer_size);
+    let mut result = match send {
+        // The system's limit may be lower.
+        0 => socket::set_send_buffer(end.as_fd(), SOCKET_BUFFER).or(Ok(())),
+        bytes => socket::set_send_buffer(end.as_fd(), bytes as usize),
+    };
+    if receive != 0 {
+        result = result.and(socket::set_receive_buffer(end.as_fd(), receive as usize));
+    }
+    if let Err(error) = result {
+        if !TOLD.swap(true, Ordering::Relaxed) {
+            let text = format!(
+                "send-buffer-size={send} receive-buffer-size={receive} cannot be set on a connection: {error}; the \
+                 system's sizes hold (said once in each child)"
+            );
+            job.log(Level::Warn, &text);
+        }
+    }
 }
 
 /// Sends one message, waiting for room until `deadline`. A supervisor that is being replaced leaves the

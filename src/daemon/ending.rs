@@ -1,9 +1,12 @@
 //! How an exchange ends: the request thread is given back, the client gets the rest of its response.
 
+use std::time::Duration;
+
 use wsgi_wire::bytes::DecodeError;
 use wsgi_wire::response::{Failure, FilePart};
 
 use super::exchange::Exchange;
+use super::line::MOURNING;
 use super::outcome::{self, Ending, Lost, is_logged};
 use super::relay::Progress;
 use super::upload::Upload;
@@ -83,6 +86,7 @@ impl Exchange<'_> {
 
     fn send_file(&mut self, part: FilePart) {
         let FilePart { offset, length } = part;
+        self.relay.begin_passing();
         let file = self.file.take().or_else(|| self.drained.as_ref()?.file());
         let sent = match file {
             Some(file) => {
@@ -109,16 +113,24 @@ impl Exchange<'_> {
         }
     }
 
-    /// After a loss.
-    pub(super) fn give_up(&mut self, lost: &Lost, upload: &Upload<'_>) {
-        match lost {
+    /// After a loss: gives the request thread back, and returns what is to be told of it.
+    pub(super) fn give_up(&mut self, lost: &Lost, upload: &Upload<'_>) -> String {
+        let line = match lost {
             // The process still executes the request: its thread is not free yet.
-            Lost::TimedOut(_) => self.let_go(upload.has_more()),
-            _ => {
-                if let Some(line) = self.line.take() {
-                    line.give_up(matches!(lost, Lost::Stale));
-                }
+            Lost::TimedOut | Lost::LongHeader(_) => {
+                self.let_go(upload.has_more());
+                None
             }
+            _ => self.line.take(),
+        };
+        if let Some(line) = &line {
+            line.forget();
         }
+        let limit = if lost.is_end() { MOURNING } else { Duration::ZERO };
+        let ended = self.process.end(&self.job.group.board, limit);
+        if let Some(line) = line {
+            line.give_up(matches!(lost, Lost::Stale));
+        }
+        lost.tell(self.process.pid, ended.as_deref(), &self.job.what(), &self.job.socket_limit())
     }
 }

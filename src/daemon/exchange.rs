@@ -19,11 +19,12 @@ use wsgi_wire::request;
 use super::Job;
 use super::connections;
 use super::drain::{self, Drained, Offer, Taken};
-use super::line::Line;
+use super::line::{Line, Witness};
 use super::outcome::{self, Ending, Lost};
 use super::relay::{Progress, Relay};
 use super::scan::Scan;
-use super::upload::Upload;
+use super::upload::{self, Upload};
+use crate::httpd::log::Level;
 use crate::httpd::output::Then;
 
 /// How often a client without a socket of its own (an HTTP/2 stream) is asked whether it is still there.
@@ -51,6 +52,8 @@ pub(super) struct Exchange<'j> {
     pub(super) job: &'j Job<'j>,
     /// Until the request thread is given back or taken over.
     pub(super) line: Option<Line>,
+    /// For what is told of its process.
+    pub(super) process: Witness,
     /// What became of the line when it was taken over.
     pub(super) drained: Option<Arc<Drained>>,
     pub(super) relay: Relay<'j>,
@@ -81,9 +84,10 @@ impl<'j> Exchange<'j> {
         out.clear();
         Exchange {
             job,
+            process: line.witness(),
             line: Some(line),
             drained: None,
-            relay: Relay::new(job.request, job.delivery.error_override),
+            relay: Relay::new(job),
             out,
             written: 0,
             input,
@@ -113,6 +117,7 @@ impl<'j> Exchange<'j> {
         loop {
             match self.relay.progress {
                 Progress::Stale => return Err(Lost::Stale),
+                Progress::TooLong => return Err(Lost::LongHeader(self.relay.too_long.take().unwrap_or_default())),
                 Progress::Failed(_) if self.relay.broke_off => return Ok(self.break_off(upload)),
                 Progress::Failed(kind) if !self.relay.client_gone => return self.failed(kind, upload),
                 Progress::Complete | Progress::File(_) | Progress::Shared(_) | Progress::Failed(_) => {
@@ -125,7 +130,8 @@ impl<'j> Exchange<'j> {
 
     /// Frames the head and what is here of the body, unless the process has to be asked first.
     fn open_request(&mut self, upload: &Upload<'_>) {
-        self.asked = upload.needs_confirmation(self.job.payload.len());
+        self.asked =
+            upload.needs_confirmation(self.job.payload.len(), upload::one_message(self.job.options.send_buffer_size));
         if let Some(connection) = self.line.as_mut().and_then(Line::connection) {
             connection.greet(&mut self.out);
         }
@@ -234,7 +240,21 @@ impl<'j> Exchange<'j> {
             if left.is_zero() || self.job.group.board.is_closed() {
                 return Err(io::ErrorKind::TimedOut.into());
             }
+            if self.has_ended() {
+                return self.receive_last();
+            }
         }
+    }
+
+    /// The process has ended, though its connection has not: something that it started still holds the other end.
+    fn has_ended(&self) -> bool {
+        self.process.end(&self.job.group.board, Duration::ZERO).is_some()
+    }
+
+    /// What such a process has left.
+    fn receive_last(&mut self) -> io::Result<usize> {
+        self.receive_now(READ)
+            .or_else(|error| if error.kind() == io::ErrorKind::WouldBlock { Ok(0) } else { Err(error) })
     }
 
     /// More of a response that has begun. When it pauses, the client gets what is here of it.
@@ -255,6 +275,9 @@ impl<'j> Exchange<'j> {
                 }
                 if Instant::now() >= limit {
                     return Err(io::ErrorKind::TimedOut.into());
+                }
+                if self.has_ended() {
+                    return self.receive_last();
                 }
             }
         }
@@ -334,7 +357,7 @@ impl<'j> Exchange<'j> {
         if self.relay.begun() {
             self.relay.cut_short();
         }
-        Lost::TimedOut(self.job.socket_timeout())
+        Lost::TimedOut
     }
 
     /// The connection ended without the end of a response.
@@ -364,7 +387,7 @@ impl<'j> Exchange<'j> {
         }
         // The bytes are about to be overwritten; filters may keep what is not worth a packet.
         if self.relay.queued && !self.relay.hold(taken) {
-            let then = if taken >= LARGE { Then::Flush } else { Then::More };
+            let then = if taken >= LARGE || self.relay.is_flush_due(taken) { Then::Flush } else { Then::More };
             self.pass(then, taken);
         }
         self.put_back(taken);
@@ -445,6 +468,15 @@ impl<'j> Exchange<'j> {
             None => (self.relay.scan(), self.input[..self.filled].to_vec()),
         };
         drain::discard(Offer { line, scan, early, unsent, clean: false });
+    }
+
+    /// Says in the log that the client took too long.
+    pub(super) fn report_client(&self) {
+        if self.relay.output.timed_out() {
+            let (what, limit) = (self.job.what(), self.job.response_limit());
+            let text = format!("the client took nothing of the response to {what} within {limit}; the rest is dropped");
+            self.job.log(Level::Info, &text);
+        }
     }
 
     /// The response has been begun.

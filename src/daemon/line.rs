@@ -3,6 +3,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
+use std::time::Duration;
 
 use wsgi_sys::scoreboard::{Lease, Scoreboard};
 
@@ -23,7 +24,29 @@ pub(super) struct Line {
     pub(super) limits: Arc<Limits>,
 }
 
+/// How long a lost process's end is waited for.
+pub(super) const MOURNING: Duration = Duration::from_millis(250);
+
+/// The process of a line, also after the line is through.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Witness {
+    lease: Lease,
+    pub(super) pid: u32,
+}
+
+impl Witness {
+    /// How the process ended, if it did: the supervisor says so in a moment.
+    pub(super) fn end(&self, board: &Scoreboard, limit: Duration) -> Option<String> {
+        board.await_end(&self.lease, limit)
+    }
+}
+
 impl Line {
+    /// Its process.
+    pub(super) fn witness(&self) -> Witness {
+        Witness { lease: self.lease, pid: self.board.pid(self.lease.slot) }
+    }
+
     pub(super) fn new(group: &Group, lease: Lease, connection: Connection) -> Line {
         Line {
             connection: Some(connection),
@@ -63,6 +86,17 @@ impl Line {
         if let Some(connection) = self.connection.take().filter(|_| clean) {
             self.connections.keep(&self.lease, connection);
         }
+    }
+
+    /// The connection has broken: the others to that process are of no use either. The request thread stays reserved
+    /// until the line is dropped, so that the supervisor sees what a process that has ended was executing.
+    pub(super) fn forget(&self) {
+        self.connections.forget(&self.lease);
+    }
+
+    /// The supervisor has said that the process has ended.
+    pub(super) fn has_ended(&self) -> bool {
+        self.witness().end(&self.board, Duration::ZERO).is_some()
     }
 
     /// After a loss: the other connections to that process are of no use either. `stale`: it has asked the

@@ -4,6 +4,7 @@
 //! is written to a kept connection, body and response pass in both directions at once
 //! (`exchange`), and what happened is turned into a status or another attempt (`outcome`).
 
+mod admission;
 mod connections;
 mod drain;
 mod ending;
@@ -17,8 +18,6 @@ mod spool;
 mod upload;
 
 use std::time::{Duration, Instant};
-
-use wsgi_sys::scoreboard::Refused;
 
 use crate::directive::ProcessGroup;
 use crate::httpd::log::Level;
@@ -63,18 +62,57 @@ impl Job<'_> {
         Duration::from_micros(u64::try_from(self.request.server().timeout_us()).unwrap_or(60_000_000))
     }
 
+    /// `response-socket-timeout`, or else `socket-timeout`, where one of them is given.
+    fn response_patience(&self) -> Option<Duration> {
+        let seconds = self.options.response_socket_timeout.or(self.options.socket_timeout)?;
+        Some(Duration::from_secs(seconds.into()))
+    }
+
+    /// The option that limits how long a client may take for some of the response, with its value.
+    fn response_limit(&self) -> String {
+        match self.options.response_socket_timeout {
+            Some(seconds) => format!("response-socket-timeout={seconds}"),
+            None => self.socket_limit(),
+        }
+    }
+
     /// `response-flush-delay`.
     fn flush_delay(&self) -> Duration {
         Duration::from_millis(self.options.response_flush_delay_ms.into())
     }
 
-    /// When waiting for a request thread ends: `queue-timeout`, or as long as a response may take.
-    fn queue_deadline(&self) -> Instant {
-        let limit = match self.options.queue_timeout {
-            0 => self.socket_timeout(),
-            seconds => Duration::from_secs(seconds.into()),
-        };
-        Instant::now() + limit
+    /// The option that limits [`Job::socket_timeout`], with its value.
+    fn socket_limit(&self) -> String {
+        match self.options.socket_timeout {
+            Some(seconds) => format!("socket-timeout={seconds}"),
+            None => format!("socket-timeout={} (httpd's Timeout)", self.client_timeout().as_secs()),
+        }
+    }
+
+    /// The option that limits the wait for a request thread, with its value.
+    fn queue_limit(&self) -> String {
+        match self.options.queue_timeout {
+            0 => self.socket_limit(),
+            seconds => format!("queue-timeout={seconds}"),
+        }
+    }
+
+    /// Method and path, for messages.
+    fn what(&self) -> String {
+        let (method, path) = (self.request.method(), self.request.uri());
+        format!("{} {}", String::from_utf8_lossy(method), String::from_utf8_lossy(path))
+    }
+
+    /// Writes a line of the request about its process group.
+    fn log(&self, level: Level, text: &str) {
+        self.request.log(level, &format!("process group \"{}\": {text}", self.name()));
+    }
+
+    /// As [`Job::log`], for lines that are hardly ever written.
+    fn log_lazily(&self, level: Level, text: impl FnOnce() -> String) {
+        if self.request.logs(level) {
+            self.log(level, &text());
+        }
     }
 
     /// httpd has noticed that the client left, or closes all connections because this child is to end.
@@ -89,11 +127,12 @@ impl Job<'_> {
 
 /// Serves the request. The result is for httpd: 0, or an error status.
 pub(crate) fn serve(job: &Job<'_>) -> i32 {
+    let begun = Instant::now();
     let mut upload = match Upload::begin(job.request, job.body, job.options.request_buffer as usize) {
         Ok(upload) => upload,
         Err(status) => return status,
     };
-    let deadline = job.queue_deadline();
+    let deadline = admission::deadline(job, begun.elapsed());
     for made in 0..MAX_ATTEMPTS {
         outcome::pause_before(made);
         match attempt(job, &mut upload, deadline) {
@@ -102,123 +141,78 @@ pub(crate) fn serve(job: &Job<'_>) -> i32 {
             Ending::Instead(instead) => return respond::finish(job.request, &instead),
             Ending::Status(status) => {
                 upload.end_stream();
-                if status == 503 {
-                    job.request.err_headers_out().set(b"Retry-After", b"1");
-                }
                 return status;
+            }
+            Ending::Unavailable(seconds) => {
+                upload.end_stream();
+                return unavailable(job, seconds);
             }
         }
     }
-    let text = format!(
-        "process group \"{}\": {MAX_ATTEMPTS} daemon processes in a row went away before they read the request",
-        job.name()
-    );
-    job.request.log(Level::Error, &text);
+    let text = format!("{MAX_ATTEMPTS} daemon processes in a row went away before they read the request");
+    job.log(Level::Error, &format!("{text}; the client gets 503"));
+    upload.end_stream();
+    unavailable(job, 1)
+}
+
+/// The status, and when it is worth trying again.
+fn unavailable(job: &Job<'_>, seconds: u64) -> i32 {
+    job.request.err_headers_out().set(b"Retry-After", seconds.to_string().as_bytes());
     503
 }
 
 /// Reserves a request thread and uses it once.
 fn attempt(job: &Job<'_>, upload: &mut Upload<'_>, deadline: Instant) -> Ending {
-    let me = job.live.pid.load(std::sync::atomic::Ordering::Relaxed);
-    let board = &job.group.board;
-    let lease = match board.reserve(me, job.options.listen_backlog, Some(deadline)) {
+    let lease = match admission::reserve(job, deadline) {
         Ok(lease) => lease,
-        Err(refused) => return refuse(job, refused),
+        Err(ending) => return ending,
     };
-    // Without the query string, which may hold secrets.
-    board.begin(&lease, job.request.method(), job.request.uri());
     let connection = match job.group.connections.take(&lease) {
         Some(connection) => connection,
         None => match connections::connect(job, &lease) {
             Ok(connection) => connection,
             Err(error) => {
-                board.release(lease);
+                job.group.board.release(lease);
                 return outcome::unconnected(job, &error);
             }
         },
     };
     let mut exchange = Exchange::new(job, Line::new(job.group, lease, connection));
-    match exchange.run(upload) {
+    let ending = match exchange.run(upload) {
         Ok(ending) => ending,
-        Err(lost) => {
-            exchange.give_up(&lost, upload);
-            if let Some(instead) = exchange.instead() {
-                let text = format!(
-                    "process group \"{}\": {lost}; the head of its response had come, and the client gets what that decides",
-                    job.name()
-                );
-                job.request.log(Level::Error, &text);
-                return instead;
-            }
-            after_loss(job, &lost, upload, exchange.has_begun())
-        }
-    }
+        Err(lost) => after_loss(job, &lost, upload, &mut exchange),
+    };
+    exchange.report_client();
+    ending
 }
 
-/// `begun`: the client has the head of a response that now breaks off. It must get nothing after it, no error
-/// page either.
-fn after_loss(job: &Job<'_>, lost: &Lost, upload: &Upload<'_>, begun: bool) -> Ending {
+/// What follows a loss, with its line in the log. A client that has the head of a response, which now breaks off,
+/// must get nothing after it, no error page either.
+fn after_loss(job: &Job<'_>, lost: &Lost, upload: &Upload<'_>, exchange: &mut Exchange<'_>) -> Ending {
+    let told = exchange.give_up(lost, upload);
     if matches!(lost, Lost::Stopping) {
         return given_up(job);
     }
-    let ending = if begun { Ending::Served } else { outcome::after(lost, upload.can_repeat()) };
-    let name = job.name();
-    match ending {
-        Ending::Again if job.request.logs(Level::Debug) => {
-            job.request.log(Level::Debug, &format!("process group \"{name}\": {lost}; trying another process"));
-        }
-        Ending::Again | Ending::Instead(_) => {}
-        Ending::Status(status) => {
-            job.request.log(Level::Error, &format!("process group \"{name}\": {lost}; the client gets {status}"));
-        }
-        Ending::Served => {
-            job.request.log(Level::Error, &format!("process group \"{name}\": {lost}; the response is cut short"));
-        }
+    if let Some(instead) = exchange.instead() {
+        job.log(
+            Level::Error,
+            &format!("{told}; the head of its response had come, and the client gets what that decides"),
+        );
+        return instead;
+    }
+    let ending = if exchange.has_begun() { Ending::Served } else { outcome::after(lost, upload.can_repeat()) };
+    match &ending {
+        Ending::Again => job.log_lazily(Level::Debug, || format!("{told}; trying another process")),
+        Ending::Instead(_) => {}
+        Ending::Status(status) => job.log(Level::Error, &format!("{told}; the client gets {status}")),
+        Ending::Unavailable(_) => job.log(Level::Error, &format!("{told}; the client gets 503")),
+        Ending::Served => job.log(Level::Error, &format!("{told}; the response is cut short")),
     }
     ending
 }
 
-/// No request thread could be had.
-fn refuse(job: &Job<'_>, refused: Refused) -> Ending {
-    let (ready, threads, busy) = job.group.board.census();
-    let waiting = job.group.board.waiting();
-    let state =
-        format!("{ready} processes ready, {busy} of {threads} request threads busy, {waiting} requests waiting");
-    let name = job.name();
-    let (status, text) = match refused {
-        Refused::Full => {
-            let limit = job.options.listen_backlog;
-            (503, format!("process group \"{name}\": full: {state}, listen-backlog={limit}; the client gets 503"))
-        }
-        Refused::TimedOut => {
-            let limit = match job.options.queue_timeout {
-                0 => format!("socket-timeout of {} s", job.socket_timeout().as_secs()),
-                seconds => format!("queue-timeout={seconds}"),
-            };
-            (
-                504,
-                format!(
-                    "process group \"{name}\": no request thread was free within {limit}: {state}; the client gets 504"
-                ),
-            )
-        }
-        Refused::Closed => return given_up(job),
-        Refused::Unavailable => (
-            503,
-            format!(
-                "process group \"{name}\" (defined at {}): it has no process and none can be started at the moment; \
-                 the supervisor's lines say why; the client gets 503",
-                job.options.defined
-            ),
-        ),
-    };
-    job.request.log(Level::Error, &text);
-    Ending::Status(status)
-}
-
 /// httpd stops or restarts, and has closed the client's connection already: nobody sees the status.
 fn given_up(job: &Job<'_>) -> Ending {
-    let text = format!("process group \"{}\": httpd stops or restarts; the request is given up", job.name());
-    job.request.log(Level::Info, &text);
+    job.log(Level::Info, "httpd stops or restarts; the request is given up");
     Ending::Status(503)
 }

@@ -1,7 +1,6 @@
 //! Decisions after an attempt to have a request served: again elsewhere, or which status. Pure, but for
 //! the log line of [`unconnected`].
 
-use std::fmt;
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -35,6 +34,8 @@ pub(super) enum Ending {
     Again,
     /// Nothing was sent: the client gets this status.
     Status(i32),
+    /// Nothing was sent: the client gets 503, and may try again after so many seconds.
+    Unavailable(u64),
     /// Nothing was sent: the application's response gives way to something else.
     Instead(Instead),
 }
@@ -50,7 +51,9 @@ pub(super) enum Lost {
     /// The process has changed code to load and refused the request.
     Stale,
     /// No answer in time.
-    TimedOut(Duration),
+    TimedOut,
+    /// A line of its head is longer than `header-buffer-size` allows: which one, and how long.
+    LongHeader(String),
     /// What came is no frame of ours.
     Garbage(DecodeError),
     /// The engine says why it has no response; the log has the details.
@@ -61,27 +64,42 @@ pub(super) enum Lost {
     Stopping,
 }
 
-impl fmt::Display for Lost {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Lost::Unread => write!(f, "the daemon process went away before it read the request"),
-            Lost::Closed => write!(
-                f,
-                "the daemon process was lost while it executed the request; the supervisor's line says how it ended"
-            ),
-            Lost::Stale => write!(f, "the daemon process runs code that has changed on disk"),
-            Lost::TimedOut(limit) => write!(f, "no response within socket-timeout of {} s", limit.as_secs()),
-            Lost::Garbage(error) => write!(f, "the daemon process sent something that is no response: {error}"),
-            Lost::Failed(Failure::Load) => write!(f, "the script could not be loaded"),
-            Lost::Failed(Failure::Interpreter) => {
-                write!(f, "the interpreter of the application group could not be made")
+impl Lost {
+    /// The process may have ended, or is about to: then the supervisor says how.
+    pub(super) fn is_end(&self) -> bool {
+        matches!(self, Lost::Closed | Lost::Broken(_))
+    }
+
+    /// The cause, for the log. `pid` is the process, `ended` what the supervisor said of its end, `what` the request,
+    /// and `limit` its time for an answer, as the option that sets it.
+    pub(super) fn tell(&self, pid: u32, ended: Option<&str>, what: &str, limit: &str) -> String {
+        let process = format!("the daemon process (pid {pid})");
+        match (self, ended) {
+            (Lost::Unread, _) => format!("{process} went away before it read the request"),
+            (Lost::Closed | Lost::Broken(_), Some(ended)) => {
+                format!("{process} was lost while it executed the request {what}: {ended}")
             }
-            Lost::Failed(Failure::Protocol) => write!(f, "the engine could not read the request"),
-            Lost::Failed(Failure::Timeout) => write!(f, "RequestTimeout ended the request"),
-            Lost::Failed(_) => write!(f, "the application raised an exception before its response"),
-            Lost::Broken(error) => write!(f, "the connection to the daemon process broke: {error}"),
-            Lost::Stopping => write!(f, "httpd stops or restarts"),
+            (Lost::Closed, None) => format!("{process} closed the connection while it executed the request {what}"),
+            (Lost::Broken(error), None) => format!("the connection to {process} broke: {error}"),
+            (Lost::Stale, _) => format!("{process} runs code that has changed on disk"),
+            (Lost::TimedOut, _) => format!("{process} sent nothing of the response to {what} within {limit}"),
+            (Lost::Garbage(error), _) => format!("{process} sent something that is no response: {error}"),
+            (Lost::LongHeader(header), _) => format!("{process} sent {header}"),
+            (Lost::Stopping, _) => "httpd stops or restarts".to_owned(),
+            (Lost::Failed(failure), _) => format!("{process}: {}", said(*failure)),
         }
+    }
+}
+
+/// What the engine says.
+fn said(failure: Failure) -> &'static str {
+    match failure {
+        Failure::Load => "the script could not be loaded",
+        Failure::Interpreter => "the interpreter of the application group could not be made",
+        Failure::Protocol => "the engine could not read the request",
+        Failure::Timeout => "RequestTimeout ended the request",
+        Failure::ClientGone => "the client went away before the response",
+        Failure::Application => "the application raised an exception before its response",
     }
 }
 
@@ -89,10 +107,11 @@ impl fmt::Display for Lost {
 pub(super) fn after(lost: &Lost, can_repeat: bool) -> Ending {
     match lost {
         Lost::Unread | Lost::Stale if can_repeat => Ending::Again,
-        Lost::Unread | Lost::Stale | Lost::Stopping => Ending::Status(503),
+        // Its body is gone: only the client can send the request again.
+        Lost::Unread | Lost::Stale | Lost::Stopping => Ending::Unavailable(1),
         Lost::Closed | Lost::Garbage(_) | Lost::Broken(_) => Ending::Status(502),
-        Lost::TimedOut(_) | Lost::Failed(Failure::Timeout) => Ending::Status(504),
-        Lost::Failed(_) => Ending::Status(500),
+        Lost::TimedOut | Lost::Failed(Failure::Timeout) => Ending::Status(504),
+        Lost::LongHeader(_) | Lost::Failed(_) => Ending::Status(500),
     }
 }
 
@@ -103,13 +122,15 @@ pub(super) fn is_logged(lost: &Lost) -> bool {
 
 /// No connection could be handed to the process.
 pub(super) fn unconnected(job: &Job<'_>, error: &io::Error) -> Ending {
-    let text = format!(
-        "process group \"{}\": no connection to a daemon process within connect-timeout={}: {error}; the client gets 503",
-        job.name(),
-        job.options.connect_timeout
-    );
-    job.request.log(Level::Error, &text);
-    Ending::Status(503)
+    let text = match error.kind() {
+        io::ErrorKind::TimedOut => {
+            let limit = job.options.connect_timeout;
+            format!("no connection to a daemon process for {} within connect-timeout={limit}: {error}", job.what())
+        }
+        _ => format!("no connection to a daemon process for {} could be made: {error}", job.what()),
+    };
+    job.log(Level::Error, &format!("{text}; the client gets 503"));
+    Ending::Unavailable(1)
 }
 
 /// Milliseconds between two warnings of one child that temporary files cannot be used.
@@ -124,13 +145,12 @@ pub(super) fn warn_of_spool(job: &Job<'_>, trouble: &str) {
         return;
     }
     LAST.store(now, Ordering::Relaxed);
+    let directory = job.group.limits.directory.display();
     let text = format!(
-        "process group \"{}\": a response cannot be kept for a slow client in spool-directory={}: {trouble}; nothing \
-         is lost, but request threads wait for slow clients while this lasts",
-        job.name(),
-        job.group.limits.directory.display()
+        "a response cannot be kept for a slow client in spool-directory={directory}: {trouble}; nothing is lost, but \
+         request threads wait for slow clients while this lasts"
     );
-    job.request.log(Level::Warn, &text);
+    job.log(Level::Warn, &text);
 }
 
 /// The file of a response could not be sent (whole).
@@ -141,8 +161,7 @@ pub(super) fn report_file(job: &Job<'_>, error: FileError) {
         FileError::Refused => "could not be taken over by httpd: no descriptor or memory is left",
         FileError::Broken => "could not be sent",
     };
-    let text = format!("process group \"{}\": the file of a response {what}; the response is cut short", job.name());
-    job.request.log(Level::Error, &text);
+    job.log(Level::Error, &format!("the file of a response {what}; the response is cut short"));
 }
 
 #[cfg(test)]
@@ -153,12 +172,31 @@ mod tests {
     fn only_what_was_not_executed_is_tried_again_and_only_with_its_whole_body() {
         assert_eq!(after(&Lost::Unread, true), Ending::Again);
         assert_eq!(after(&Lost::Stale, true), Ending::Again);
-        assert_eq!(after(&Lost::Unread, false), Ending::Status(503));
+        assert_eq!(after(&Lost::Unread, false), Ending::Unavailable(1));
         assert_eq!(after(&Lost::Closed, true), Ending::Status(502));
         assert_eq!(after(&Lost::Broken(io::ErrorKind::Other.into()), true), Ending::Status(502));
         assert_eq!(after(&Lost::Garbage(DecodeError::UnknownTag(9)), true), Ending::Status(502));
-        assert_eq!(after(&Lost::TimedOut(Duration::from_secs(1)), true), Ending::Status(504));
+        assert_eq!(after(&Lost::TimedOut, true), Ending::Status(504));
         assert_eq!(after(&Lost::Failed(Failure::Application), true), Ending::Status(500));
         assert_eq!(after(&Lost::Failed(Failure::Timeout), true), Ending::Status(504));
+        assert_eq!(after(&Lost::LongHeader(String::new()), true), Ending::Status(500));
+    }
+
+    #[test]
+    fn the_log_names_process_cause_and_request() {
+        let tell = |lost: &Lost, ended| lost.tell(12, ended, "GET /x", "socket-timeout=60");
+        assert_eq!(
+            tell(&Lost::Closed, Some("killed by SIGKILL")),
+            "the daemon process (pid 12) was lost while it executed the request GET /x: killed by SIGKILL"
+        );
+        assert!(tell(&Lost::Closed, None).contains("closed the connection"));
+        assert!(
+            tell(&Lost::TimedOut, None)
+                .ends_with("(pid 12) sent nothing of the response to GET /x within socket-timeout=60")
+        );
+        for lost in [Lost::Closed, Lost::Broken(io::ErrorKind::Other.into())] {
+            assert!(lost.is_end() && tell(&lost, Some("exited with status 3")).ends_with(": exited with status 3"));
+        }
+        assert!(!Lost::Garbage(DecodeError::UnknownTag(9)).is_end());
     }
 }

@@ -1,16 +1,21 @@
 //! The response on its way to the client: frames of a daemon process become calls of httpd.
 
+use std::time::Duration;
+
 use wsgi_wire::bytes::DecodeError;
 use wsgi_wire::frame::{self, Header, Tag};
 use wsgi_wire::response::{Failure, FilePart, Head, LogRecord};
 
+use super::Job;
 use super::scan::Scan;
+use crate::httpd::client::Patience;
 use crate::httpd::output::{Output, Then};
 use crate::httpd::request::Request;
 use crate::respond::{self, Instead};
 
-/// Most bytes that are held because more is to be passed with them.
+/// Most bytes, and pieces, that are held because more is to be passed with them.
 const MAX_HELD: usize = 256 << 10;
+const MAX_PIECES: usize = 1024;
 
 /// How far the response is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +36,8 @@ pub(super) enum Progress {
     Shared(FilePart),
     /// The process says that there is no (complete) response.
     Failed(Failure),
+    /// The head has a line that is too long.
+    TooLong,
 }
 
 /// Decodes frames and hands them on.
@@ -47,6 +54,17 @@ pub(super) struct Relay<'r> {
     pub(super) whole: bool,
     /// Bytes that were held for that.
     held: usize,
+    /// Pieces of the body that were queued.
+    pieces: usize,
+    /// Bytes passed since the last flush, and how many (`response-buffer-size`) lead to one.
+    since_flush: usize,
+    flush_after: usize,
+    /// Longest line of a head (`header-buffer-size`), and the line that was longer.
+    longest: usize,
+    pub(super) too_long: Option<String>,
+    /// How long the client may take for some of the response, until that is in force.
+    patience: Option<Duration>,
+    in_force: Option<Patience<'r>>,
     /// The process has broken off a response that was begun.
     pub(super) broke_off: bool,
     /// Some of the response was passed.
@@ -62,21 +80,28 @@ pub(super) struct Relay<'r> {
 }
 
 impl<'r> Relay<'r> {
-    pub(super) fn new(request: Request<'r>, error_override: bool) -> Relay<'r> {
+    pub(super) fn new(job: &Job<'r>) -> Relay<'r> {
         Relay {
-            request,
-            output: Output::new(request),
+            request: job.request,
+            output: Output::new(job.request),
             progress: Progress::Waiting,
             data_left: 0,
             data_last: false,
             queued: false,
             whole: false,
             held: 0,
+            pieces: 0,
+            since_flush: 0,
+            flush_after: job.options.response_buffer_size as usize,
+            longest: job.options.header_buffer_size as usize,
+            too_long: None,
+            patience: job.response_patience(),
+            in_force: None,
             broke_off: false,
             passed: false,
             unflushed: false,
             client_gone: false,
-            error_override,
+            error_override: job.delivery.error_override,
             instead: None,
         }
     }
@@ -85,7 +110,7 @@ impl<'r> Relay<'r> {
     pub(super) fn begun(&self) -> bool {
         let begun = match self.progress {
             Progress::Body | Progress::Complete | Progress::File(_) | Progress::Shared(_) => true,
-            Progress::Waiting | Progress::Wanted | Progress::Stale | Progress::Failed(_) => false,
+            Progress::Waiting | Progress::Wanted | Progress::Stale | Progress::Failed(_) | Progress::TooLong => false,
         };
         begun && self.instead.is_none()
     }
@@ -145,6 +170,7 @@ impl<'r> Relay<'r> {
         if !self.client_gone && self.instead.is_none() {
             self.output.queue(&bytes[..part]);
             self.queued = true;
+            self.pieces += 1;
         }
         self.data_left -= part;
         self.close_data();
@@ -158,9 +184,7 @@ impl<'r> Relay<'r> {
                 self.request.log_record(record.level.into(), record.text);
             }
             Tag::Head if matches!(self.progress, Progress::Waiting | Progress::Wanted) => {
-                self.instead = respond::set_head(self.request, &Head::decode(payload)?, self.error_override);
-                (self.unflushed, self.whole) = (true, header.whole);
-                self.progress = if header.last { Progress::Complete } else { Progress::Body };
+                self.take_head(header, &Head::decode(payload)?);
             }
             Tag::File if self.progress == Progress::Body => self.progress = Progress::File(FilePart::decode(payload)?),
             Tag::Shared if self.progress == Progress::Body => {
@@ -178,6 +202,17 @@ impl<'r> Relay<'r> {
         Ok(())
     }
 
+    fn take_head(&mut self, header: Header, head: &Head<'_>) {
+        self.too_long = respond::too_long(head, self.longest);
+        if self.too_long.is_some() {
+            self.progress = Progress::TooLong;
+            return;
+        }
+        self.instead = respond::set_head(self.request, head, self.error_override);
+        (self.unflushed, self.whole) = (true, header.whole);
+        self.progress = if header.last { Progress::Complete } else { Progress::Body };
+    }
+
     fn progress_failed(&mut self, kind: Failure) {
         self.broke_off = self.begun();
         self.progress = Progress::Failed(kind);
@@ -187,7 +222,7 @@ impl<'r> Relay<'r> {
     /// piece. False: it is not, or is longer than an engine of ours says it of.
     pub(super) fn hold(&mut self, taken: usize) -> bool {
         self.held += taken;
-        self.whole &= self.held <= MAX_HELD;
+        self.whole &= self.held <= MAX_HELD && self.pieces <= MAX_PIECES;
         if self.whole {
             self.output.set_aside();
         }
@@ -203,13 +238,30 @@ impl<'r> Relay<'r> {
         self.pass(Then::End);
     }
 
+    /// The client gets something now, for which it may take its time.
+    pub(super) fn begin_passing(&mut self) {
+        if let Some(limit) = self.patience.take() {
+            self.in_force = self.request.set_client_patience(limit);
+        }
+    }
+
+    /// Counts `taken` bytes that are to be passed: whether the client must have them now.
+    pub(super) fn is_flush_due(&mut self, taken: usize) -> bool {
+        self.since_flush += taken;
+        self.since_flush >= self.flush_after
+    }
+
     /// Passes what is queued to the client; a client that is gone is remembered.
     pub(super) fn pass(&mut self, then: Then) {
         if self.client_gone {
             return;
         }
+        self.begin_passing();
         (self.queued, self.passed) = (false, true);
         self.unflushed = then == Then::More;
+        if then != Then::More {
+            self.since_flush = 0;
+        }
         self.client_gone = self.output.pass(then).is_err();
     }
 

@@ -13,7 +13,16 @@ const PIECE: usize = 64 << 10;
 
 /// Up to here head and body of a request travel in one message that a process reads whole or not at
 /// all; above, it is asked whether it takes the request first (`CONFIRM`).
-pub(super) const ONE_MESSAGE: usize = 16 << 10;
+const ONE_MESSAGE: usize = 16 << 10;
+
+/// As [`ONE_MESSAGE`] with a send buffer of so many bytes (0: the usual one): Linux splits what is longer than half of
+/// what it makes of that, which is double, less a little.
+pub(super) fn one_message(send_buffer: u32) -> usize {
+    match send_buffer as usize {
+        0 => ONE_MESSAGE,
+        bytes => ONE_MESSAGE.min(bytes.saturating_sub(256)),
+    }
+}
 
 /// A body.
 #[derive(Debug)]
@@ -54,8 +63,8 @@ impl<'r> Upload<'r> {
     }
 
     /// Whether a process must agree to take the request before it gets the body.
-    pub(super) fn needs_confirmation(&self, head: usize) -> bool {
-        !self.is_empty() && (self.body.is_some() || self.ahead.len() + head > ONE_MESSAGE)
+    pub(super) fn needs_confirmation(&self, head: usize, one_message: usize) -> bool {
+        !self.is_empty() && (self.body.is_some() || self.ahead.len() + head > one_message)
     }
 
     /// All that was handed out can be handed out again.
@@ -153,4 +162,14 @@ fn status_of(request: Request<'_>, error: BodyError) -> i32 {
     };
     request.log(Level::Info, &format!("{text}; status {status}"));
     status
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_small_send_buffer_splits_messages_earlier() {
+        assert_eq!([0, 512, 4096, 1 << 20].map(one_message), [16 << 10, 256, 3840, 16 << 10]);
+    }
 }

@@ -149,11 +149,11 @@ options! {
     SocketTimeout "socket-timeout" Seconds, EFFECT, "httpd's Timeout", "Seconds to wait for each read from and write to a process.";
     QueueTimeout "queue-timeout" Seconds, EFFECT, "0 (off)", "Seconds that a request may wait for a free request thread.";
     ListenBacklog "listen-backlog" Integer(1, MANY), EFFECT, "100", "Requests that may wait for a free request thread.";
-    SendBufferSize "send-buffer-size" ZeroOr(512, MANY), LATER, "0 (the system's)", "Send buffer of sockets in bytes.";
-    ReceiveBufferSize "receive-buffer-size" ZeroOr(512, MANY), LATER, "0 (the system's)", "Receive buffer of sockets in bytes.";
-    HeaderBufferSize "header-buffer-size" ZeroOr(8192, MANY), LATER, "0 (32768)", "Longest response header line in bytes.";
-    ResponseBufferSize "response-buffer-size" ZeroOr(65_536, MANY), LATER, "0 (8 MiB)", "Bytes of a response after which it is flushed to the client.";
-    ResponseSocketTimeout "response-socket-timeout" Seconds, LATER, "0 (socket-timeout)", "Seconds to wait for the client to take some of the response.";
+    SendBufferSize "send-buffer-size" ZeroOr(512, MANY), EFFECT, "0 (the system's)", "Send buffer of sockets in bytes.";
+    ReceiveBufferSize "receive-buffer-size" ZeroOr(512, MANY), EFFECT, "0 (the system's)", "Receive buffer of sockets in bytes.";
+    HeaderBufferSize "header-buffer-size" ZeroOr(8192, MANY), EFFECT, "0 (32768)", "Longest response header line in bytes.";
+    ResponseBufferSize "response-buffer-size" ZeroOr(65_536, MANY), EFFECT, "0 (8 MiB)", "Bytes of a response after which it is flushed to the client.";
+    ResponseSocketTimeout "response-socket-timeout" Seconds, EFFECT, "0 (socket-timeout)", "Seconds to wait for the client to take some of the response.";
     ResponseFlushDelay "response-flush-delay" Milliseconds, EFFECT, "5", "Milliseconds to wait for more of a response before it is flushed.";
     RequestBuffer "request-buffer" ZeroOr(4096, 1 << 30), EFFECT, "1048576", "Bytes of a request's body that are read from the client before a request thread is taken.";
     ResponseBuffer "response-buffer" ZeroOr(4096, 1 << 30), EFFECT, "1048576", "Bytes of a response that are kept in memory for a client that is slower than the application.";

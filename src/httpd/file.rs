@@ -48,6 +48,8 @@ const BLOCK: usize = 256 << 10;
 
 /// Longest part in one bucket, bytes: what apr_brigade_insert_file allows.
 const BUCKET: u64 = 1 << 30;
+/// About so many of them make up a file, however large it is.
+const MOST_BUCKETS: u64 = 4096;
 
 impl FileBody {
     /// Why it could not be passed on.
@@ -156,10 +158,11 @@ impl Output<'_> {
         }
         let (mut at, mut left) = (body.offset, body.length);
         while left > 0 {
-            let part = left.min(BUCKET);
+            // A file with holes may be of any size.
+            let part = left.min(BUCKET.max(body.length / MOST_BUCKETS));
             let offset = i64::try_from(at).map_err(|_| FileError::Unfit)?;
             let allocator = self.allocator();
-            // SAFETY: file, pool and allocator live as long as the request; the length is far below the type's limit.
+            // SAFETY: file, pool and allocator live as long as the request; the length is below the type's limit.
             let bucket = unsafe {
                 let bucket = sys::apr_bucket_file_create(owned, offset, part as sys::apr_size_t, pool, allocator);
                 // httpd would die if the file became shorter under a mapping.

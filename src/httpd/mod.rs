@@ -7,6 +7,7 @@
 
 pub(crate) mod bindings;
 pub(crate) mod body;
+pub(crate) mod client;
 pub(crate) mod command;
 pub(crate) mod file;
 pub(crate) mod guard;

@@ -28,12 +28,14 @@ pub(crate) struct Output<'r> {
     brigade: *mut sys::apr_bucket_brigade,
     /// Filters have seen some of the response.
     passed: bool,
+    /// The client took nothing for as long as httpd waits.
+    timed_out: bool,
 }
 
 impl<'r> Output<'r> {
     /// The output of `request`.
     pub(crate) fn new(request: Request<'r>) -> Self {
-        Output { request, brigade: std::ptr::null_mut(), passed: false }
+        Output { request, brigade: std::ptr::null_mut(), passed: false, timed_out: false }
     }
 
     /// The request.
@@ -128,7 +130,13 @@ impl<'r> Output<'r> {
         let status = unsafe { sys::ap_pass_brigade((*self.request.raw()).output_filters, brigade) };
         // SAFETY: the brigade is ours; what the filters took is out of it.
         unsafe { sys::apr_brigade_cleanup(brigade.cast()) };
+        self.timed_out |= i64::from(status) == i64::from(sys::APR_TIMEUP);
         if status != 0 || self.request.is_aborted() { Err(Broken) } else { Ok(()) }
+    }
+
+    /// Whether the client took nothing for as long as httpd waits.
+    pub(crate) fn timed_out(&self) -> bool {
+        self.timed_out
     }
 
     /// Ends a response that was cut short so that no client takes it for complete: HTTP/1.1 gets no last

@@ -144,7 +144,6 @@ impl Pool {
     pub fn adopt(&self, fd: OwnedFd) {
         let connection = Box::new(Connection::new(fd));
         let fd = connection.fd();
-        sys::enlarge_send_buffer(fd, 1 << 20);
         let mut resting = self.resting();
         if self.stopping.load(Ordering::SeqCst) {
             return;

@@ -93,13 +93,6 @@ pub fn recv_message(fd: RawFd, buf: &mut [u8]) -> io::Result<(usize, Option<Owne
     Ok((got, Some(unsafe { OwnedFd::from_raw_fd(passed) })))
 }
 
-/// Makes room for large responses; best effort.
-pub fn enlarge_send_buffer(fd: RawFd, bytes: i32) {
-    let len = libc::socklen_t::try_from(mem::size_of::<i32>()).unwrap_or(0);
-    // SAFETY: an int and its size. What the kernel refuses stays as it is.
-    unsafe { libc::setsockopt(fd, libc::SOL_SOCKET, libc::SO_SNDBUF, (&raw const bytes).cast(), len) };
-}
-
 /// An epoll descriptor whose entries are numbered by their descriptors.
 #[derive(Debug)]
 pub struct Epoll(OwnedFd);

@@ -45,12 +45,28 @@ pub fn pair(kind: Kind) -> io::Result<(OwnedFd, OwnedFd)> {
 }
 
 /// Asks for a send buffer of `bytes`; the system may give less.
+///
+/// # Errors
+/// What setsockopt says.
 pub fn set_send_buffer(fd: BorrowedFd<'_>, bytes: usize) -> io::Result<()> {
+    set_buffer(fd, libc::SO_SNDBUF, bytes)
+}
+
+/// As [`set_send_buffer`], for what is received. (Linux counts what is under way between Unix sockets at the
+/// sender only.)
+///
+/// # Errors
+/// What setsockopt says.
+pub fn set_receive_buffer(fd: BorrowedFd<'_>, bytes: usize) -> io::Result<()> {
+    set_buffer(fd, libc::SO_RCVBUF, bytes)
+}
+
+fn set_buffer(fd: BorrowedFd<'_>, option: libc::c_int, bytes: usize) -> io::Result<()> {
     let value = libc::c_int::try_from(bytes).unwrap_or(libc::c_int::MAX);
     let size = mem::size_of_val(&value) as libc::socklen_t;
     let at = (&raw const value).cast();
     // SAFETY: `at` points to `size` bytes that live during the call.
-    cvt(unsafe { libc::setsockopt(fd.as_raw_fd(), libc::SOL_SOCKET, libc::SO_SNDBUF, at, size) }).map(drop)
+    cvt(unsafe { libc::setsockopt(fd.as_raw_fd(), libc::SOL_SOCKET, option, at, size) }).map(drop)
 }
 
 /// Room for the control data of [`MAX_FDS`] descriptors, aligned as a header must be.

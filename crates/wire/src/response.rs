@@ -50,13 +50,13 @@ impl<'a> Head<'a> {
     /// not trust a daemon process to have left out CR, LF and NUL.
     ///
     /// # Errors
-    /// When the bytes do not fit, the status is not in 100..=999, or a header could split the response.
+    /// When the bytes do not fit, the status is not in 200..=999 (an interim one is no answer, and what follows it would pass for one), or a header could split the response.
     pub fn decode(payload: &'a [u8]) -> Result<Head<'a>, DecodeError> {
         let mut reader = Reader::new(payload);
         let status = reader.u16()?;
         let reason = reader.short()?;
         let left = reader.u16()?;
-        if !(100..=999).contains(&status) {
+        if !(200..=999).contains(&status) {
             return Err(DecodeError::Invalid("status"));
         }
         if !safe(reason) {

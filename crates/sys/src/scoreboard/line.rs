@@ -9,8 +9,10 @@
 use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
+use super::record::now_word;
 use super::{
-    CELLS_AT, HEADER_WORDS, Lease, Refused, SLOT_WORDS, Scoreboard, State, TICKET_AT, WAITER_WORDS, WAITING_AT,
+    ASKED_AT, CELLS_AT, HEADER_WORDS, Lease, Refused, SLOT_WORDS, Scoreboard, State, TICKET_AT, WAITER_WORDS,
+    WAITING_AT,
 };
 use crate::futex;
 
@@ -25,8 +27,15 @@ pub(super) const GRANTED: u32 = 16;
 
 /// How long a waiter sleeps before it looks again by itself, should a wake-up have died with its sender.
 const BACKSTOP: Duration = Duration::from_secs(1);
+/// How often all who wait ask for a process together, milliseconds: a little less than a waiter sleeps.
+const ASK_EVERY: u32 = 900;
 /// How often one that hands out leases looks again for a waiter who came meanwhile.
 const LOOKS: u32 = 64;
+
+/// The number of waiters in its word, which may be below 0 for a moment while it is put right (`recount`).
+fn counted(word: u32) -> u32 {
+    i32::try_from(word).map_or(0, i32::unsigned_abs)
+}
 
 impl Scoreboard {
     fn waiter(&self, cell: u32, field: usize) -> &AtomicU32 {
@@ -50,9 +59,7 @@ impl Scoreboard {
 
     /// Requests that wait for a lease.
     pub fn waiting(&self) -> u32 {
-        // While it is put right (`recount`) it may be below 0 for a moment.
-        let count = self.word(WAITING_AT).load(SeqCst);
-        i32::try_from(count).map_or(0, i32::unsigned_abs)
+        counted(self.word(WAITING_AT).load(SeqCst))
     }
 
     /// Makes all who wait look again.
@@ -61,11 +68,12 @@ impl Scoreboard {
     }
 
     /// Reserves a request thread for the child `me`, waiting for one until `deadline` behind those who
-    /// wait already, when these are fewer than `limit`.
+    /// wait already, when these are fewer than `limit`. `ask` asks the supervisor for a process; it is called now and
+    /// then while none is ready or starting, by one of all who wait.
     ///
     /// # Errors
     /// [`Refused`] says why there is none.
-    pub fn reserve(&self, me: u32, limit: u32, deadline: Option<Instant>) -> Result<Lease, Refused> {
+    pub fn reserve(&self, me: u32, limit: u32, deadline: Option<Instant>, ask: impl Fn()) -> Result<Lease, Refused> {
         if self.waiting() == 0 {
             if let Some(lease) = self.try_reserve(me) {
                 return Ok(lease);
@@ -75,12 +83,28 @@ impl Scoreboard {
             return Err(Refused::Closed);
         }
         if self.unavailable() {
+            // A supervisor that has given up learns that it is worth another try.
+            self.ask_if_due(&ask);
             return Err(Refused::Unavailable);
         }
         let cell = self.enqueue(me, limit).ok_or(Refused::Full)?;
-        let result = self.wait(cell, me, deadline);
+        let result = self.wait(cell, me, deadline, &ask);
         self.leave(cell);
         result
+    }
+
+    /// Calls `ask` when no process is ready or starting and nobody has asked for one in the last moments.
+    fn ask_if_due(&self, ask: &impl Fn()) {
+        let serves = |slot| matches!(self.state(slot), State::Starting | State::Ready);
+        if self.used().any(serves) {
+            return;
+        }
+        let (asked, now) = (self.word(ASKED_AT), now_word());
+        let before = asked.load(SeqCst);
+        let is_due = before == 0 || now.wrapping_sub(before) >= ASK_EVERY;
+        if is_due && asked.compare_exchange(before, now, SeqCst, SeqCst).is_ok() {
+            ask();
+        }
     }
 
     /// Takes a cell and stands in line. The order tells [`super::reclaim`] what a dead owner has counted.
@@ -96,7 +120,12 @@ impl Scoreboard {
             self.word(CELLS_AT).fetch_max(cell + 1, SeqCst);
         }
         self.waiter(cell, TICKET).store(self.word(TICKET_AT).fetch_add(1, SeqCst), SeqCst);
-        self.word(WAITING_AT).fetch_add(1, SeqCst);
+        let one_more = |count| (counted(count) < limit).then(|| count.wrapping_add(1));
+        if self.word(WAITING_AT).fetch_update(SeqCst, SeqCst, one_more).is_err() {
+            // Others were quicker.
+            self.owner(cell).store(0, SeqCst);
+            return None;
+        }
         self.cell(cell).store(WAITING, SeqCst);
         Some(cell)
     }
@@ -107,7 +136,7 @@ impl Scoreboard {
         self.owner(cell).store(0, SeqCst);
     }
 
-    fn wait(&self, cell: u32, me: u32, deadline: Option<Instant>) -> Result<Lease, Refused> {
+    fn wait(&self, cell: u32, me: u32, deadline: Option<Instant>, ask: &impl Fn()) -> Result<Lease, Refused> {
         let word = self.cell(cell);
         loop {
             if word.load(SeqCst) == WAITING {
@@ -115,6 +144,7 @@ impl Scoreboard {
                 if let Some(lease) = self.try_reserve(me) {
                     return Ok(self.keep_one(cell, me, lease));
                 }
+                self.ask_if_due(ask);
             }
             let left = deadline.map_or(BACKSTOP, |deadline| deadline.saturating_duration_since(Instant::now()));
             let gave_up = if self.is_closed() {

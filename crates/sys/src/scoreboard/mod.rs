@@ -20,6 +20,7 @@ mod told;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::SeqCst};
+use std::time::Duration;
 
 use crate::memory::Mapping;
 
@@ -38,6 +39,9 @@ const CELLS_AT: usize = 6;
 const SUSPECT_AT: usize = 7;
 /// Two words for each [`Trouble`].
 const TROUBLE_AT: usize = 8;
+/// When a child asked the supervisor for a process, and when the supervisor tries to start one again.
+const ASKED_AT: usize = 12;
+const NEXT_START_AT: usize = 13;
 const TICKET_AT: usize = 16;
 const WAITING_AT: usize = 32;
 const HEADER_WORDS: usize = 48;
@@ -295,6 +299,20 @@ impl Scoreboard {
     /// Whether [`Scoreboard::close`] was called in this process.
     pub fn is_closed(&self) -> bool {
         self.closed.load(SeqCst)
+    }
+
+    /// Says when the next attempt to start a process is due, on the clock of [`crate::clock::monotonic`], for what clients
+    /// are told.
+    pub fn set_next_start(&self, at: Option<Duration>) {
+        self.word(NEXT_START_AT).store(at.map_or(0, record::word_of), SeqCst);
+    }
+
+    /// How long it is until the next attempt to start a process, if that is known.
+    pub fn next_start_in(&self) -> Option<Duration> {
+        let at = self.word(NEXT_START_AT).load(SeqCst);
+        let left = at.wrapping_sub(record::now_word());
+        // What is over says nothing.
+        (at != 0 && left <= u32::MAX / 2).then(|| Duration::from_millis(left.into()))
     }
 
     /// No process is ready, and the last attempt to start one failed.

@@ -44,8 +44,10 @@ impl Scoreboard {
         if value >= GRANTED {
             // The lease is the dead one's, whoever's id stands in it.
             let index = value - GRANTED;
-            self.free(index / self.geometry.leases, index);
-            found = 1;
+            if index / self.geometry.leases < self.slots() {
+                self.free(index / self.geometry.leases, index);
+                found = 1;
+            }
         }
         self.owner(cell).store(0, SeqCst);
         found

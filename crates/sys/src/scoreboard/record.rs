@@ -39,7 +39,7 @@ pub(super) fn now_word() -> u32 {
     word_of(clock::monotonic())
 }
 
-fn word_of(time: Duration) -> u32 {
+pub(super) fn word_of(time: Duration) -> u32 {
     // Cut on purpose: differences are right for 49 days.
     (time.as_millis() as u32).max(1)
 }

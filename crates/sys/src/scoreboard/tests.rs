@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::line::{GRANTED, IDLE};
 use super::*;
@@ -34,8 +34,8 @@ fn requests_go_to_the_least_busy_process_until_all_are_full() {
     let slots: Vec<u32> = (0..4).map(|_| board.try_reserve(ME).expect("free").slot).collect();
     assert_eq!(slots, [0, 1, 0, 1]);
     assert_eq!(board.try_reserve(ME), None);
-    assert_eq!(board.reserve(ME, 10, soon()), Err(Refused::TimedOut));
-    assert_eq!(board.reserve(ME, 0, soon()), Err(Refused::Full));
+    assert_eq!(board.reserve(ME, 10, soon(), || ()), Err(Refused::TimedOut));
+    assert_eq!(board.reserve(ME, 0, soon(), || ()), Err(Refused::Full));
     assert_eq!(board.census(), (2, 4, 4));
     assert_eq!(board.waiting(), 0);
 }
@@ -69,14 +69,14 @@ fn a_fault_refuses_at_once_and_wakes_those_who_wait() {
     board.set_state(0, State::Starting);
     let waiter = {
         let board = Arc::clone(&board);
-        thread::spawn(move || board.reserve(ME, 10, later()))
+        thread::spawn(move || board.reserve(ME, 10, later(), || ()))
     };
     while board.waiting() == 0 {
         thread::yield_now();
     }
     board.set_fault(true);
     assert_eq!(waiter.join().expect("no panic"), Err(Refused::Unavailable));
-    assert_eq!(board.reserve(ME, 10, later()), Err(Refused::Unavailable));
+    assert_eq!(board.reserve(ME, 10, later(), || ()), Err(Refused::Unavailable));
 }
 
 #[test]
@@ -85,7 +85,7 @@ fn a_process_that_becomes_ready_serves_those_who_wait() {
     board.set_state(0, State::Starting);
     let waiter = {
         let board = Arc::clone(&board);
-        thread::spawn(move || board.reserve(ME, 10, later()))
+        thread::spawn(move || board.reserve(ME, 10, later(), || ()))
     };
     while board.waiting() == 0 {
         thread::yield_now();
@@ -103,7 +103,7 @@ fn a_freed_lease_goes_to_the_oldest_waiter() {
     for number in 0..5 {
         let (shared, order) = (Arc::clone(&board), Arc::clone(&order));
         waiters.push(thread::spawn(move || {
-            let lease = shared.reserve(ME, 10, later()).expect("granted");
+            let lease = shared.reserve(ME, 10, later(), || ()).expect("granted");
             order.lock().expect("no panic").push(number);
             shared.release(lease);
         }));
@@ -148,7 +148,7 @@ fn many_threads_never_hold_more_than_there_is_and_lose_nothing() {
             let (board, held, failed) = (Arc::clone(&board), Arc::clone(&held), Arc::clone(&failed));
             thread::spawn(move || {
                 for round in 0..2000 {
-                    let Ok(lease) = board.reserve(ME, 100, later()) else {
+                    let Ok(lease) = board.reserve(ME, 100, later(), || ()) else {
                         failed.store(true, SeqCst);
                         return;
                     };
@@ -285,4 +285,81 @@ fn only_cells_that_were_used_are_looked_at() {
     assert_eq!(board.cells(), 0..0);
     let cells: Vec<_> = (0..3).filter_map(|_| board.enqueue(ME, 10)).collect();
     assert_eq!((cells, board.cells()), (vec![0, 1, 2], 0..3));
+}
+
+#[test]
+fn no_more_wait_than_may_however_many_come_at_once() {
+    let board = Arc::new(board(1, 1));
+    let held = board.try_reserve(ME).expect("ready");
+    let waiters: Vec<_> = (0..16)
+        .map(|_| {
+            let board = Arc::clone(&board);
+            thread::spawn(move || match board.reserve(ME, 3, later(), || ()) {
+                Ok(lease) => {
+                    board.release(lease);
+                    true
+                }
+                Err(refused) => {
+                    assert_eq!(refused, Refused::Full);
+                    false
+                }
+            })
+        })
+        .collect();
+    // Those that found no place are through; the others wait until they get the lease.
+    while waiters.iter().filter(|waiter| waiter.is_finished()).count() < 13 {
+        assert!(board.waiting() <= 3);
+        thread::yield_now();
+    }
+    while board.waiting() < 3 {
+        thread::yield_now();
+    }
+    board.release(held);
+    let served = waiters.into_iter().filter_map(|waiter| waiter.join().ok()).filter(|served| *served).count();
+    assert_eq!((served, board.waiting(), board.in_flight(0)), (3, 0, 0));
+}
+
+#[test]
+fn a_process_is_asked_for_when_none_is_there_or_coming() {
+    let board = board(1, 1);
+    let asked = AtomicU32::new(0);
+    let ask = || {
+        asked.fetch_add(1, SeqCst);
+    };
+    let count = || asked.load(SeqCst);
+    let _held = board.try_reserve(ME).expect("ready");
+    assert_eq!((board.reserve(ME, 10, soon(), ask), count()), (Err(Refused::TimedOut), 0), "it is busy");
+    board.set_state(0, State::Starting);
+    assert_eq!((board.reserve(ME, 10, soon(), ask), count()), (Err(Refused::TimedOut), 0), "it is coming");
+    board.set_state(0, State::Draining);
+    assert_eq!((board.reserve(ME, 10, soon(), ask), count()), (Err(Refused::TimedOut), 1));
+    board.set_state(0, State::Gone);
+    assert_eq!((board.reserve(ME, 10, soon(), ask), count()), (Err(Refused::TimedOut), 1), "asked a moment ago");
+    // As if that moment were over: also where the last attempt to start one has failed.
+    board.word(ASKED_AT).store(0, SeqCst);
+    board.set_fault(true);
+    assert_eq!((board.reserve(ME, 10, soon(), ask), count()), (Err(Refused::Unavailable), 2));
+}
+
+#[test]
+fn it_is_asked_again_while_a_request_waits() {
+    let board = board(1, 1);
+    board.set_state(0, State::Gone);
+    let asked = AtomicU32::new(0);
+    let serve_second = || {
+        if asked.fetch_add(1, SeqCst) == 1 {
+            board.place(0, 1, 7);
+            board.set_state(0, State::Ready);
+        }
+    };
+    let lease = board.reserve(ME, 10, later(), serve_second).expect("served");
+    assert_eq!((lease.slot, asked.load(SeqCst)), (0, 2));
+}
+
+#[test]
+fn a_cell_with_a_lease_that_does_not_exist_is_cleared() {
+    let board = board(1, 1);
+    let cell = board.enqueue(ME, 10).expect("a cell");
+    board.cell(cell).store(u32::MAX, SeqCst);
+    assert_eq!((board.reclaim_dead(|_| false), board.waiting()), (0, 0));
 }

@@ -92,6 +92,19 @@ fn who_lost_a_process_learns_how_it_ended() {
 }
 
 #[test]
+fn the_next_attempt_to_start_is_told_until_it_is_due() {
+    let board = board();
+    assert_eq!(board.next_start_in(), None);
+    board.set_next_start(Some(crate::clock::monotonic() + Duration::from_secs(20)));
+    let left = board.next_start_in().expect("known");
+    assert!(left > Duration::from_secs(10) && left <= Duration::from_secs(20), "{left:?}");
+    board.set_next_start(Some(crate::clock::monotonic().saturating_sub(Duration::from_millis(20))));
+    assert_eq!(board.next_start_in(), None);
+    board.set_next_start(None);
+    assert_eq!(board.next_start_in(), None);
+}
+
+#[test]
 fn an_episode_has_one_line() {
     let board = board();
     let at = |now| board.has_trouble_at(Trouble::Full, now);

@@ -7,15 +7,19 @@
 //! them; httpd's thread then finds the rest of its response there. Lines whose client is gone come here as well:
 //! the request thread stays reserved until its process has noticed.
 
+mod active;
+
 use std::cell::OnceCell;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use wsgi_sys::poll::{PollFd, poll};
-use wsgi_sys::{clock, fd, signal, stream};
+use wsgi_sys::{clock, fd, signal};
+
+use active::Active;
 
 use super::line::Line;
 use super::scan::Scan;
@@ -277,123 +281,6 @@ pub(super) fn discard(offer: Offer) {
     }
 }
 
-/// A line that was taken over.
-#[derive(Debug)]
-struct Active {
-    line: Option<Line>,
-    scan: Scan,
-    unsent: Vec<u8>,
-    clean: bool,
-    /// The process was told that nobody receives any more.
-    told: bool,
-    drained: Arc<Drained>,
-}
-
-impl Active {
-    fn new(offer: Offer, mut spool: Spool) -> (Active, Arc<Drained>) {
-        let Offer { line, mut scan, early, unsent, clean } = offer;
-        let sound = scan.feed(&early).is_ok();
-        spool.keep(&early);
-        let drained = Arc::new(Drained::new(spool));
-        let other = Arc::clone(&drained);
-        let mut active = Active { line: Some(line), scan, unsent, clean, told: false, drained };
-        if !sound {
-            active.lose();
-        }
-        (active, other)
-    }
-
-    fn socket(&self) -> Option<BorrowedFd<'_>> {
-        self.line.as_ref().and_then(Line::socket)
-    }
-
-    /// What is to be waited for: bytes from the process, room for bytes to it. Nothing: not even its end.
-    fn wants(&self) -> Option<(bool, bool)> {
-        let mut state = self.drained.lock();
-        state.full = !state.spool.has_room();
-        let receives = !self.told && !state.full;
-        (receives || self.told || !self.unsent.is_empty()).then_some((receives, !self.unsent.is_empty()))
-    }
-
-    /// Receives once.
-    fn receive(&mut self, buffer: &mut [u8]) {
-        let Some(socket) = self.socket() else { return };
-        match stream::receive_now(socket, buffer) {
-            Ok(got) if got.len > 0 => {
-                let bytes = &buffer[..got.len];
-                let sound = self.scan.feed(bytes).is_ok();
-                let mut state = self.drained.lock();
-                state.file = got.fds.into_iter().next().or_else(|| state.file.take());
-                if !state.abandoned {
-                    state.spool.keep(bytes);
-                }
-                drop(state);
-                self.drained.changed.notify_all();
-                if sound { self.finish_if_ended() } else { self.lose() }
-            }
-            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
-            _ => self.lose(),
-        }
-    }
-
-    fn finish_if_ended(&mut self) {
-        if !self.scan.ended() {
-            return;
-        }
-        // The last bytes are in the spool: the request thread is free.
-        let clean = self.clean && self.unsent.is_empty() && !self.told;
-        if let Some(line) = self.line.take() {
-            line.finish(clean);
-        }
-        self.drained.end(End::Complete);
-    }
-
-    fn leave(&mut self) {
-        if let Some(line) = self.line.take() {
-            line.finish(false);
-        }
-        self.drained.end(End::Lost);
-    }
-
-    fn lose(&mut self) {
-        if let Some(line) = self.line.take() {
-            line.give_up(false);
-        }
-        self.drained.end(End::Lost);
-    }
-
-    /// Sends what is left of the request.
-    fn send(&mut self) {
-        let Some(socket) = self.line.as_ref().and_then(Line::socket) else { return };
-        match stream::send_now(socket, &self.unsent) {
-            Ok(count) => drop(self.unsent.drain(..count)),
-            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
-            Err(_) => self.unsent.clear(),
-        }
-    }
-
-    /// Once nobody wants the rest, the process gets an error at its next write.
-    fn tell_if_abandoned(&mut self, buffer: &mut [u8]) {
-        if self.told || !self.drained.lock().abandoned {
-            return;
-        }
-        self.told = true;
-        let Some(socket) = self.line.as_ref().and_then(Line::socket) else { return };
-        let _ = stream::stop_receiving(socket);
-        // What it had sent before is still here; perhaps it is through.
-        while let Ok(got) = stream::receive_now(socket, buffer) {
-            if got.len == 0 {
-                break;
-            }
-            if self.scan.feed(&buffer[..got.len]).is_err() {
-                // Its end would not be seen.
-                return self.leave();
-            }
-        }
-        self.finish_if_ended();
-    }
-}
-
 /// The thread itself.
 struct Loop {
     drainer: Arc<Drainer>,
@@ -456,11 +343,13 @@ impl Loop {
         for active in &mut self.active {
             active.tell_if_abandoned(&mut self.buffer);
         }
-        self.active.retain(|active| active.line.is_some());
+        self.active.retain(|active| !active.is_through());
         offers
     }
 
     fn wait(&mut self, limit: Option<Duration>) {
+        let mourns = self.active.iter().any(Active::is_lost);
+        let limit = if mourns { Some(limit.map_or(PATIENCE, |limit| limit.min(PATIENCE))) } else { limit };
         let ready: Vec<(usize, bool, bool)> = {
             let wanted = self.active.iter().enumerate().filter_map(|(at, active)| {
                 let (receives, sends) = active.wants()?;
@@ -486,6 +375,6 @@ impl Loop {
                 active.receive(&mut self.buffer);
             }
         }
-        self.active.retain(|active| active.line.is_some());
+        self.active.retain(|active| !active.is_through());
     }
 }

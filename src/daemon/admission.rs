@@ -1,0 +1,184 @@
+//! A request's way to a request thread: how long it waits for one, who may wait, and what the client and the log
+//! are told when there is none.
+
+use std::os::fd::AsFd;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use wsgi_sys::scoreboard::{Executing, Lease, Refused, Scoreboard, Trouble};
+use wsgi_sys::{clock, socket};
+use wsgi_wire::control::Connect;
+
+use super::Job;
+use super::outcome::Ending;
+use crate::httpd::log::Level;
+
+/// `Retry-After` of a group that is full, seconds: a thread may be free in the next moment.
+const RETRY_FULL: u64 = 1;
+/// `Retry-After` of a group that has no process, seconds, where nobody says when one is tried next.
+const RETRY_STOPPED: u64 = 5;
+
+/// When waiting for a request thread ends. `reading`: how long the client took for the part of its body that was
+/// read ahead.
+pub(super) fn deadline(job: &Job<'_>, reading: Duration) -> Instant {
+    let since = u64::try_from(clock::wall_us().saturating_sub(job.request.start_us())).unwrap_or(0);
+    let queue = (job.options.queue_timeout > 0).then(|| Duration::from_secs(job.options.queue_timeout.into()));
+    Instant::now() + patience(queue, Duration::from_micros(since), reading, job.socket_timeout())
+}
+
+/// How long a request that arrived `since` ago may still wait. `queue-timeout` counts from its arrival at httpd, as
+/// in mod_wsgi, but for the time in which the client sent its body: mod_wsgi reads that later. Without `queue-timeout`
+/// it waits as long as a process may take to answer.
+fn patience(queue: Option<Duration>, since: Duration, reading: Duration, socket: Duration) -> Duration {
+    queue.map_or(socket, |queue| queue.saturating_sub(since.saturating_sub(reading)))
+}
+
+/// Reserves a request thread.
+pub(super) fn reserve(job: &Job<'_>, deadline: Instant) -> Result<Lease, Ending> {
+    let me = job.live.pid.load(Ordering::Relaxed);
+    let board = &job.group.board;
+    let reserved = board.reserve(me, job.options.listen_backlog, Some(deadline), || ask_for_process(job));
+    let lease = reserved.map_err(|refused| refuse(job, refused))?;
+    // Without the query string, which may hold secrets.
+    board.begin(&lease, job.request.method(), job.request.uri());
+    Ok(lease)
+}
+
+/// Tells the supervisor that a request waits for a group without processes.
+fn ask_for_process(job: &Job<'_>) {
+    if let Some(dispatch) = &job.live.dispatch {
+        let message = Connect { pool: job.group.id, slot: Connect::WANTED, epoch: 0 }.encode();
+        // A socket that is full is asked again in a moment.
+        let _ = socket::send_with_fds(dispatch.as_fd(), &message, &[]);
+    }
+}
+
+/// No request thread could be had.
+fn refuse(job: &Job<'_>, refused: Refused) -> Ending {
+    let board = &job.group.board;
+    match refused {
+        Refused::Full => {
+            let limit = job.options.listen_backlog;
+            match board.has_trouble(Trouble::Full) {
+                Some(untold) => {
+                    let text = format!(
+                        "full: {}, listen-backlog={limit}; clients get 503 while this lasts{}",
+                        state_of(board),
+                        before(untold)
+                    );
+                    job.log(Level::Error, &text);
+                }
+                None => job.log_lazily(Level::Debug, || {
+                    format!("full: listen-backlog={limit} requests wait already; {} gets 503", job.what())
+                }),
+            }
+            Ending::Unavailable(RETRY_FULL)
+        }
+        Refused::TimedOut => {
+            let limit = job.queue_limit();
+            match board.has_trouble(Trouble::Late) {
+                Some(untold) => {
+                    let text = format!(
+                        "no request thread was free for {} within {limit}: {}; the client gets 504{}",
+                        job.what(),
+                        state_of(board),
+                        before(untold)
+                    );
+                    job.log(Level::Error, &text);
+                }
+                None => job.log_lazily(Level::Info, || {
+                    format!("no request thread was free for {} within {limit}; the client gets 504", job.what())
+                }),
+            }
+            Ending::Status(504)
+        }
+        Refused::Closed => super::given_up(job),
+        Refused::Unavailable => {
+            let text = format!(
+                "it has no process and none can be started at the moment (defined at {}); the supervisor's lines say \
+                 why; the client gets 503",
+                job.options.defined
+            );
+            job.log(Level::Error, &text);
+            Ending::Unavailable(retry_after(board.next_start_in()))
+        }
+    }
+}
+
+/// `Retry-After` where processes cannot be started: a little after the next attempt.
+fn retry_after(next: Option<Duration>) -> u64 {
+    next.map_or(RETRY_STOPPED, |next| next.as_secs() + 2)
+}
+
+/// What was not told since the last line of this kind.
+fn before(untold: u32) -> String {
+    match untold {
+        0 => String::new(),
+        1 => " (1 more did since the last such line)".to_owned(),
+        many => format!(" ({many} more did since the last such line)"),
+    }
+}
+
+fn state_of(board: &Scoreboard) -> String {
+    describe(board.census(), board.oldest().as_ref(), board.waiting())
+}
+
+/// `ready` processes with `threads`, of which so many are busy; what has been executed for the longest time;
+/// how many requests wait.
+fn describe((ready, threads, busy): (u32, u32, u32), oldest: Option<&Executing>, waiting: u32) -> String {
+    let threads = match ready {
+        0 => "no process is ready".to_owned(),
+        1 => format!("{busy}/{threads} request threads busy in 1 process"),
+        many => format!("{busy}/{threads} request threads busy in {many} processes"),
+    };
+    let oldest = oldest.map_or_else(String::new, |oldest| {
+        let age = seconds(oldest.age());
+        if oldest.what.is_empty() { format!(", oldest {age}") } else { format!(", oldest {age} in {}", oldest.what) }
+    });
+    format!("{threads}{oldest}, {waiting} waiting")
+}
+
+/// For a reader: tenths below ten seconds.
+fn seconds(time: Duration) -> String {
+    if time < Duration::from_secs(10) {
+        format!("{:.1} s", time.as_secs_f64())
+    } else {
+        format!("{} s", time.as_secs())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn s(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn the_wait_counts_from_the_arrival_without_the_time_for_the_body() {
+        assert_eq!(patience(Some(s(10)), s(0), s(0), s(60)), s(10));
+        assert_eq!(patience(Some(s(10)), s(4), s(0), s(60)), s(6));
+        assert_eq!(patience(Some(s(10)), s(34), s(30), s(60)), s(6));
+        assert_eq!(patience(Some(s(10)), s(30), s(0), s(60)), s(0));
+        // The clock was put back meanwhile.
+        assert_eq!(patience(Some(s(10)), s(0), s(30), s(60)), s(10));
+        assert_eq!(patience(None, s(30), s(0), s(60)), s(60));
+    }
+
+    #[test]
+    fn the_state_of_a_group_is_one_sentence() {
+        let oldest = Executing { since: clock::monotonic().saturating_sub(s(41)), what: "GET /x".to_owned() };
+        let text = describe((1, 15, 15), Some(&oldest), 37);
+        assert_eq!(text, "15/15 request threads busy in 1 process, oldest 41 s in GET /x, 37 waiting");
+        assert_eq!(describe((0, 0, 0), None, 2), "no process is ready, 2 waiting");
+        assert!(describe((2, 8, 8), None, 0).contains("8/8 request threads busy in 2 processes, 0 waiting"));
+        assert_eq!((seconds(Duration::from_millis(340)), seconds(s(10))), ("0.3 s".to_owned(), "10 s".to_owned()));
+        assert_eq!((before(0), before(7)), (String::new(), " (7 more did since the last such line)".to_owned()));
+    }
+
+    #[test]
+    fn clients_come_back_after_the_next_attempt() {
+        assert_eq!((retry_after(None), retry_after(Some(Duration::from_millis(8_500)))), (5, 10));
+    }
+}

@@ -1,0 +1,172 @@
+"""More requests than a group can take, processes that are lost, children that are killed: what clients get, and
+what the log says."""
+
+import os
+import re
+import signal
+import time
+from collections import Counter
+
+import pytest
+
+from load import Background, at_once, busy, timed
+from processes import wait_until
+
+FULL = "process group \"app\": full: "
+
+
+# -- full ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.ours("the original retries, and has a line for each request")
+@pytest.mark.mpms("event", "prefork")
+def test_as_many_wait_as_may_and_the_log_has_one_line(daemon):
+    httpd = daemon("threads=1 listen-backlog=3")
+    httpd.get("/hello")
+    httpd.log.expect(FULL + r"1/1 request threads busy in 1 process, oldest \d+\.\d s in GET /marked_sleep, "
+                     r"3 waiting, listen-backlog=3; clients get 503 while this lasts")
+    with busy(httpd, 4):
+        outcomes = at_once(httpd, ["/hello"] * 20)
+    assert Counter(outcome.result for outcome in outcomes) == {200: 3, 503: 17}
+    assert max(outcome.seconds for outcome in outcomes if outcome.result == 503) < 3
+    assert len(httpd.log.matching(FULL)) == 1
+
+
+@pytest.mark.ours("the original retries, and has a line for each request")
+def test_the_next_episode_tells_how_many_were_refused_before(daemon):
+    httpd = daemon("processes=2 threads=1 listen-backlog=1")
+    httpd.log.expect(FULL)
+    httpd.log.wait_for("is ready after", count=2)
+    for episode in range(2):
+        with busy(httpd, 3, count=2):
+            outcomes = at_once(httpd, ["/hello"] * 11)
+        assert Counter(outcome.result for outcome in outcomes) == {200: 1, 503: 10}
+        if not episode:
+            # No episode is over before nobody was refused for five seconds.
+            time.sleep(5.5)
+    first, second = httpd.log.matching(FULL)
+    assert "2/2 request threads busy in 2 processes" in first and "more did" not in first
+    assert re.search(r"while this lasts \(9 more did since the last such line\)$", second), second
+
+
+@pytest.mark.ours("the original gives no hint when to come back")
+def test_a_group_that_cannot_be_started_says_when_to_come_back(httpd):
+    httpd.start(f"WSGIDaemonProcess app python=/bin/false\nWSGIProcessGroup app\nWSGIScriptAlias / {httpd.app('hello')}")
+    httpd.log.expect("cannot start|could not be started|exited")
+    httpd.log.expect('process group "app": it has no process and none can be started at the moment .*httpd.conf:')
+    wait_until(lambda: timed(httpd, "/").result == 503, 10, "it is known that it cannot be started")
+    answer = httpd.get("/")
+    assert answer.status == 503 and 1 <= int(answer.header("Retry-After")) <= 70
+
+
+# -- queue-timeout -------------------------------------------------------------------------------------
+
+
+@pytest.mark.ours("the original looks when a thread is free")
+@pytest.mark.mpms("event", "prefork")
+def test_queue_timeout_is_due_for_each_request_and_the_log_has_one_error(daemon):
+    httpd = daemon("threads=1 queue-timeout=2 socket-timeout=30")
+    httpd.get("/hello")
+    error = r'wsgi:error.*process group "app": no request thread was free for GET /hello within queue-timeout=2: 1/1 '
+    httpd.log.expect(error + r"request threads busy in 1 process, oldest 2\.\d s in GET /marked_sleep, \d+ waiting; "
+                     "the client gets 504")
+    with busy(httpd, 6):
+        outcomes = at_once(httpd, ["/hello"] * 5)
+    assert {outcome.result for outcome in outcomes} == {504}
+    assert all(1.8 < outcome.seconds < 6 for outcome in outcomes), outcomes
+    assert len(httpd.log.matching("wsgi:error.*queue-timeout=2")) == 1
+    others = 'wsgi:info.*process group "app": no request thread was free for GET /hello within queue-timeout=2; '
+    assert len(httpd.log.matching(others)) == 4
+
+
+@pytest.mark.ours("the original holds a thread while it reads the body")
+def test_the_time_for_a_body_does_not_count(daemon):
+    httpd = daemon("threads=1 queue-timeout=2")
+    httpd.get("/hello")
+    with httpd.connect() as sock:
+        sock.sendall(b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\nConnection: close\r\n\r\n12345")
+        time.sleep(3)
+        with busy(httpd, 1):
+            sock.sendall(b"67890")
+            assert sock.recv(12) == b"HTTP/1.1 200"
+
+
+@pytest.mark.ours("the original has no bound but its listen queue")
+def test_without_queue_timeout_a_request_waits_as_long_as_an_answer_may_take(daemon):
+    httpd = daemon("threads=1 socket-timeout=2")
+    httpd.get("/hello")
+    httpd.log.expect(r"no request thread was free for GET /hello within socket-timeout=2: ")
+    httpd.log.expect(r"\(pid \d+\) sent nothing of the response to GET /marked_sleep within socket-timeout=2; "
+                     "the client gets 504")
+    with busy(httpd, 5) as slow:
+        assert timed(httpd, "/hello").result == 504
+        assert [outcome.result for outcome in slow.outcomes()] == [504]
+
+
+# -- processes that are lost ---------------------------------------------------------------------------
+
+
+@pytest.mark.ours("the original names no cause")
+@pytest.mark.mpms("event", "prefork")
+def test_each_request_of_a_killed_process_says_how_it_ended(daemon):
+    httpd = daemon("processes=1 threads=3")
+    httpd.get("/hello")
+    with busy(httpd, 20, count=3) as running:
+        [pid] = set(running.pids)
+        line = (rf'process group "app": the daemon process \(pid {pid}\) was lost while it executed the request GET '
+                "/marked_sleep: killed by SIGKILL; the client gets 502")
+        httpd.log.expect(line)
+        httpd.log.expect(rf"process {pid} was lost: killed by SIGKILL after .*3 requests in flight")
+        os.kill(pid, signal.SIGKILL)
+        assert [outcome.result for outcome in running.outcomes()] == [502] * 3
+    assert len(httpd.log.matching(line)) == 3
+
+
+@pytest.mark.ours("the original names no cause")
+@pytest.mark.parametrize("how, ended", [("exit", "exited with status 3"), ("kill", "killed by SIGKILL")])
+def test_a_response_that_breaks_off_says_how_its_process_ended(daemon, how, ended):
+    httpd = daemon("processes=1 threads=2")
+    httpd.log.expect(rf"was lost while it executed the request GET /dies/after: {ended}; the response is cut short")
+    httpd.log.expect(rf"process \d+ was lost: {ended} after .*1 request in flight")
+    assert timed(httpd, f"/dies/after?{how},0.3").result == "truncated"
+
+
+@pytest.mark.ours("the original waits for its socket-timeout")
+def test_a_lost_process_is_noticed_although_its_children_live_on(daemon):
+    httpd = daemon("processes=1 threads=2 socket-timeout=30")
+    httpd.log.expect("was lost while it executed the request GET /forks: killed by SIGKILL; the client gets 502")
+    httpd.log.expect("process .* was lost: killed by SIGKILL")
+    outcome = timed(httpd, "/forks?6")
+    assert outcome.result == 502 and outcome.seconds < 5
+
+
+# -- children that are killed --------------------------------------------------------------------------
+
+
+@pytest.mark.ours("the original queues in the kernel")
+@pytest.mark.mpms("event", "prefork")
+def test_killed_children_give_back_threads_and_places(daemon):
+    httpd = daemon("processes=1 threads=2 listen-backlog=4 graceful-timeout=0")
+    at_once(httpd, ["/hello"] * 2)
+    httpd.log.allow(f"AH00052|AH00051|{FULL}")
+    httpd.log.expect(FULL + r"2/2 request threads busy.* 4 waiting, listen-backlog=4")
+    with busy(httpd, 3, count=2) as running, Background(httpd, *["/hello"] * 12) as waits:
+        httpd.log.wait_for(FULL)
+        for child in httpd.children():
+            os.kill(child.pid, signal.SIGKILL)
+        running.outcomes(), waits.outcomes()
+    # Both threads, and all four places: what waits behind six requests is refused.
+    wait_until(lambda: {outcome.result for outcome in at_once(httpd, ["/hello"] * 6)} == {200}, 15, "all is given back")
+    with busy(httpd, 2, count=2):
+        outcomes = at_once(httpd, ["/hello"] * 10)
+    assert Counter(outcome.result for outcome in outcomes) == {200: 4, 503: 6}
+
+
+@pytest.mark.ours("the original has no line of its own")
+@pytest.mark.mpms("prefork")
+def test_those_who_wait_in_many_children_are_served_in_turn(daemon):
+    httpd = daemon("processes=2 threads=2")
+    outcomes = at_once(httpd, ["/sleep?0.05"] * 28)
+    assert {outcome.result for outcome in outcomes} == {200}
+    # Seven turns; nobody is passed over.
+    assert max(outcome.seconds for outcome in outcomes) < 4
