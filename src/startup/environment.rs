@@ -9,7 +9,16 @@ use super::pools::utf8;
 use crate::directive::{ProcessGroup, Text, parse_env_file};
 
 /// Variables of httpd's environment that speak to httpd only.
-const NOT_INHERITED: [&str; 4] = ["NOTIFY_SOCKET", "LISTEN_FDS", "LISTEN_PID", "INVOCATION_ID"];
+const NOT_INHERITED: [&str; 8] = [
+    "NOTIFY_SOCKET",
+    "LISTEN_FDS",
+    "LISTEN_FDNAMES",
+    "LISTEN_PID",
+    "WATCHDOG_USEC",
+    "WATCHDOG_PID",
+    "MAINPID",
+    "INVOCATION_ID",
+];
 
 /// Variables that say which encoding Python uses.
 const ENCODING: [&str; 5] = ["LANG", "LC_ALL", "LC_CTYPE", "PYTHONUTF8", "PYTHONIOENCODING"];

@@ -137,6 +137,14 @@ pub fn new_session() -> io::Result<()> {
     cvt(unsafe { libc::setsid() }).map(drop)
 }
 
+/// Keeps other processes of the same user from this one's memory and descriptors (ptrace, /proc/PID/mem, /proc/PID/fd).
+/// It leaves no core file then.
+pub fn deny_inspection() {
+    #[cfg(target_os = "linux")]
+    // SAFETY: PR_SET_DUMPABLE takes its argument by value.
+    let _ = unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0) };
+}
+
 /// Sets the name that `ps` and `top` show for this process's main thread; 15 bytes count.
 pub fn set_title(title: &std::ffi::CStr) {
     #[cfg(target_os = "linux")]
