@@ -145,6 +145,19 @@ pub fn deny_inspection() {
     let _ = unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0) };
 }
 
+/// Whether the system denies memory that is writable and executable (systemd's MemoryDenyWriteExecute=), as far as it
+/// tells.
+pub fn denies_write_execute() -> bool {
+    #[cfg(target_os = "linux")]
+    {
+        const PR_GET_MDWE: libc::c_int = 66;
+        // SAFETY: takes its arguments by value; a kernel that does not know it says so.
+        unsafe { libc::prctl(PR_GET_MDWE, 0, 0, 0, 0) > 0 }
+    }
+    #[cfg(not(target_os = "linux"))]
+    false
+}
+
 /// Sets the name that `ps` and `top` show for this process's main thread; 15 bytes count.
 pub fn set_title(title: &std::ffi::CStr) {
     #[cfg(target_os = "linux")]
