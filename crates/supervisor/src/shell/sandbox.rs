@@ -35,11 +35,11 @@ fn describe(denies_write_execute: bool, read_only: &[&str]) -> Option<String> {
 /// several mounts at one place the last one covers the others.
 fn read_only(mounts: &str) -> Vec<&'static str> {
     let is_read_only = |place: &&&'static str| {
-        let of_place = mounts.lines().filter_map(|line| {
+        let mut of_place = mounts.lines().filter_map(|line| {
             let mut fields = line.split(' ').skip(4);
             (fields.next() == Some(**place)).then(|| fields.next().unwrap_or_default())
         });
-        of_place.last().is_some_and(|options| options.split(',').any(|option| option == "ro"))
+        of_place.next_back().is_some_and(|options| options.split(',').any(|option| option == "ro"))
     };
     WRITTEN.iter().filter(is_read_only).copied().collect()
 }
