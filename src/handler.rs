@@ -14,7 +14,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use wsgi_wire::request::{self, Encoder, Head};
 
 use crate::daemon::{self, Job};
-use crate::directive::{Alias, DirConfig, RequestConfig, ServerConfig, Subnet, Text};
+use crate::directive::{Alias, DirConfig, RequestConfig, ServerConfig, Subnet, Text, shown};
 use crate::embedded;
 use crate::environ::{self, Cgi, RequestFacts, Told};
 use crate::httpd::log::Level;
@@ -143,6 +143,7 @@ fn serve(request: Request<'_>, live: &'static Live) -> Result<i32, Rejection> {
         Target::Daemon(at, options) => {
             let group = live.groups.get(at).ok_or_else(|| internal("the process group has no record"))?;
             check_owner(script_of(request, &settings), group, options)?;
+            check_root(script_of(request, &settings), group, options)?;
             with_payload(request, live, &settings, &names, Some(group), |payload| {
                 daemon::serve(&Job { request, live, group, options, payload, body, delivery })
             })
@@ -237,6 +238,20 @@ fn check_owner(filename: &[u8], group: &Group, options: &crate::directive::Proce
     route::check_owner(wanted, filename, script.metadata().ok().map(owner), directory)
 }
 
+/// `chroot`: a script that lies outside cannot be read.
+fn check_root(filename: &[u8], group: &Group, options: &crate::directive::ProcessGroup) -> Result<(), Rejection> {
+    if environ::below_root(group.root.as_deref(), filename).is_some() {
+        return Ok(());
+    }
+    let (script, name) = (shown(filename), shown(&options.name));
+    let root = shown(group.root.as_deref().unwrap_or_default());
+    let text = format!(
+        "process group \"{name}\": the script \"{script}\" lies outside of chroot={root}, so no process of the group can \
+         read it; the client gets 502"
+    );
+    Err(Rejection { status: 502, text: text.into() })
+}
+
 thread_local! {
     /// The thread's buffer for payloads, taken while a request uses it.
     static PAYLOAD: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
@@ -280,7 +295,10 @@ fn encode(
     group: Option<&Group>,
     out: &mut Vec<u8>,
 ) {
+    let root = group.and_then(|group| group.root.as_deref());
     let script = script_of(request, settings);
+    // One that lies outside has been refused.
+    let script = environ::below_root(root, script).unwrap_or(script);
     let alone = group.is_some_and(|group| group.main_script.as_deref() == Some(script));
     let flag = |is_set: bool, flag: u8| if is_set { flag } else { 0 };
     let flags = flag(settings.script_reloading, request::RELOAD)
@@ -320,7 +338,9 @@ fn encode(
     let mut encoder = Encoder::new(out, &head);
     let mut put = |name: &[u8], value: &[u8]| {
         if told.as_ref().is_none_or(|told| told.passes(name)) {
-            encoder.put(name, value);
+            if let Some(value) = environ::with_root(root, name, value) {
+                encoder.put(name, value);
+            }
         }
     };
     environ::build(&facts, request.subprocess_env().iter(), &mut put);

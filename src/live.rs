@@ -56,6 +56,8 @@ pub(crate) struct Group {
     pub(crate) limits: Arc<Limits>,
     /// The script that runs in the main interpreter.
     pub(crate) main_script: Option<Vec<u8>>,
+    /// Root directory of its processes.
+    pub(crate) root: Option<Vec<u8>>,
     /// `script-user` as a number.
     pub(crate) script_user: Option<u32>,
     /// `script-group` as a number.

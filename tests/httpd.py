@@ -90,6 +90,8 @@ class Httpd(Client):
         self.conf_file = self.root / "httpd.conf"
         self.pid_file = self.root / "run/httpd.pid"
         self.control_output = ""
+        # What the binary is run by: a program that changes what it is allowed to do.
+        self.wrapper = []
         self._make_root()
         self.log = ErrorLog(self.root / "logs/error.log")
         self._shm = set(os.listdir("/dev/shm"))
@@ -159,7 +161,7 @@ class Httpd(Client):
         output = self.root / "control.txt"
         with output.open("w") as out:
             done = subprocess.run(
-                [HTTPD, "-f", self.conf_file, *arguments],
+                [*self.wrapper, HTTPD, "-f", self.conf_file, *arguments],
                 env=self.env,
                 cwd="/",
                 stdin=subprocess.DEVNULL,

@@ -51,7 +51,7 @@ def test_a_healthy_group_is_described_when_asked(httpd):
     version = pythons.version_of(pythons.SYSTEM_PYTHON)
     assert re.search(rf'process group "app" .*is well: .*venv-plain.* is Python {version}\.',
                      httpd.control_output)
-    assert "1 process groups examined, 0 findings" in httpd.control_output
+    assert "process groups examined: 1, findings: 0" in httpd.control_output
 
 
 def test_the_user_of_the_group_is_named(httpd):
@@ -249,3 +249,21 @@ def test_a_missing_supervisor_is_told(httpd):
     httpd.module = folder / httpd.module.name
     [line] = findings(httpd)
     assert "wsgi-supervisor is missing; tried" in line
+
+
+# -- starting all the same -------------------------------------------------------------------------
+
+
+@needs_root
+def test_at_a_start_the_supervisor_says_the_same(httpd):
+    """Nothing is examined then, so that no start waits; what fails is explained in the same words."""
+    shutil.copytree(pythons.venv("plain"), httpd.root / "closed/venv", symlinks=True)
+    (httpd.root / "closed").chmod(0o700)
+    httpd.log.expect(f'process group "app" .*cannot start .*may not enter the directory {httpd.root}/closed '
+                     rf'.*; to mend it: chmod o\+x {httpd.root}/closed;')
+    httpd.log.allow('"app"')
+    httpd.start(GROUP.format(python=f"{httpd.root}/closed/venv/bin/python3", options="",
+                             script=httpd.app("hello")))
+    httpd.log.wait_for("to mend it")
+    assert not httpd.log.matching("mod_wsgi: process group")
+    assert httpd.get("/").status == 503

@@ -332,15 +332,15 @@ mod tests {
     fn what_is_used_but_not_in_effect_is_named_once() {
         let mut reader = Reader::default();
         for line in [
-            "WSGIDaemonProcess a threads=2 chroot=/srv",
-            "WSGIDaemonProcess b chroot=/srv memory-limit=0",
+            "WSGIDaemonProcess a threads=2 server-metrics=On",
+            "WSGIDaemonProcess b server-metrics=Off",
             "WSGISlowRequests 1",
             "WSGISlowRequests 2",
             "WSGIProcessGroup a",
         ] {
             reader.read(MAIN, line).unwrap();
         }
-        let names = ["WSGISlowRequests", "WSGIDaemonProcess chroot", "WSGIDaemonProcess memory-limit"];
+        let names = ["WSGISlowRequests", "WSGIDaemonProcess server-metrics"];
         assert_eq!(not_in_effect(&reader.global), names);
         assert_eq!(not_in_effect_warning(&reader.global).unwrap(), format!("not in effect yet: {}", names.join(", ")));
         assert_eq!(not_in_effect_warning(&GlobalConfig::default()), None);

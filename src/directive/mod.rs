@@ -12,6 +12,7 @@ mod apply;
 mod arguments;
 mod config;
 mod daemon;
+mod env_file;
 mod error;
 mod group;
 mod interpreter;
@@ -33,6 +34,7 @@ pub use config::{
     RequestConfig, RuntimeConfig, Script, ServerConfig, ServerKey, TelemetryService,
 };
 pub use daemon::define_process_group;
+pub use env_file::{BadLine, parse as parse_env_file};
 pub use error::DirectiveError;
 pub use group::{Access, ProcessGroup};
 pub use interpreter::{InterpreterLayer, InterpreterOptions};

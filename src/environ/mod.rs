@@ -17,7 +17,7 @@ use keys::{Fate, classify};
 
 pub use authorization::{Withheld, withhold};
 pub use cgi::{Cgi, put_cgi};
-pub use paths::{collapse_slashes, path_info, script_name};
+pub use paths::{below_root, collapse_slashes, path_info, script_name, with_root};
 pub use proxy::{ProxyHeader, Told, ToldScheme};
 
 /// What httpd knows about a request beside its variables.

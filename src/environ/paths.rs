@@ -26,6 +26,21 @@ fn script_name_end(uri: &[u8], path_info: &[u8]) -> usize {
     uri[start..].iter().position(|&byte| byte == b'/').map_or(uri.len(), |slash| start + slash)
 }
 
+/// A path of the host in a process whose root directory is `root`; `None` when it lies outside.
+pub fn below_root<'p>(root: Option<&[u8]>, path: &'p [u8]) -> Option<&'p [u8]> {
+    root.map_or(Some(path), |root| wsgi_wire::pool::inside(root, path))
+}
+
+/// The value of the variable `name` for such a process, as mod_wsgi gives it: a `DOCUMENT_ROOT` outside is left out, a
+/// `SCRIPT_FILENAME` outside (a resource that `WSGIHandlerScript` serves) stays what it is.
+pub fn with_root<'v>(root: Option<&[u8]>, name: &[u8], value: &'v [u8]) -> Option<&'v [u8]> {
+    match name {
+        b"DOCUMENT_ROOT" => below_root(root, value),
+        b"SCRIPT_FILENAME" => Some(below_root(root, value).unwrap_or(value)),
+        _ => Some(value),
+    }
+}
+
 /// `text` with each run of slashes made one; nothing is copied where there is none.
 pub fn collapse_slashes(text: &[u8]) -> Cow<'_, [u8]> {
     if !text.windows(2).any(|pair| pair == b"//") {
@@ -63,6 +78,19 @@ mod tests {
             assert_eq!(&*path_info(info.as_bytes()), rest.as_bytes());
         }
         assert_eq!(&*script_name(b"/a.shtml/x", b"/x", true), b"/a.shtml/x");
+    }
+
+    #[test]
+    fn paths_are_those_of_the_root_directory() {
+        let root = Some(&b"/jail"[..]);
+        let of = |name: &str, value| with_root(root, name.as_bytes(), value);
+        assert_eq!(of("DOCUMENT_ROOT", b"/jail/htdocs"), Some(&b"/htdocs"[..]));
+        assert_eq!(of("DOCUMENT_ROOT", b"/var/www"), None);
+        assert_eq!(of("SCRIPT_FILENAME", b"/jail/x.wsgi"), Some(&b"/x.wsgi"[..]));
+        assert_eq!(of("SCRIPT_FILENAME", b"/var/www/x.md"), Some(&b"/var/www/x.md"[..]));
+        assert_eq!(of("OTHER", b"/jail/x"), Some(&b"/jail/x"[..]));
+        assert_eq!(with_root(None, b"DOCUMENT_ROOT", b"/jail"), Some(&b"/jail"[..]));
+        assert_eq!(below_root(root, b"/jailed"), None);
     }
 
     #[test]

@@ -74,6 +74,23 @@ fn shown(text: &[u8]) -> String {
     crate::directive::shown(text)
 }
 
+/// Scripts that their group cannot read, because they lie outside of its root directory; a sentence for each.
+pub fn outside_roots(global: &GlobalConfig, mounts: &[Mount]) -> Vec<String> {
+    let sentence = |mount: &Mount| {
+        let group = global.group(mount.group.as_deref()?)?;
+        let root = group.chroot.as_deref()?;
+        wsgi_wire::pool::inside(root, &mount.path).is_none().then(|| {
+            let (path, root, name) = (shown(&mount.path), shown(root), shown(&group.name));
+            let (from, defined) = (&mount.from, &group.defined);
+            format!(
+                "{from}: the script \"{path}\" lies outside of chroot={root} of the process group \"{name}\" ({defined}), \
+                 whose processes cannot read it; put it there, or leave out chroot"
+            )
+        })
+    };
+    mounts.iter().filter_map(sentence).collect()
+}
+
 /// What is odd about an alias that leads to a directory with these file names, as a clause.
 pub fn oddity(path: &str, names: &[String]) -> Option<String> {
     let path = path.trim_end_matches('/');
@@ -95,7 +112,7 @@ mod tests {
     use super::*;
     use crate::directive::{Place, ServerKey, TABLE, apply};
 
-    fn told(lines: &[&str]) -> Vec<String> {
+    fn read(lines: &[&str]) -> (GlobalConfig, Vec<Mount>) {
         let (mut global, mut server) = (GlobalConfig::default(), ServerConfig::default());
         for (at, text) in lines.iter().enumerate() {
             let in_directory = text.starts_with("  ");
@@ -107,11 +124,15 @@ mod tests {
             apply(row.id, args.as_bytes(), &place, &mut global, &mut server, Some(&mut dir)).unwrap();
         }
         let all = mounts(&global, &[(ServerKey::MAIN, &server)]);
+        (global, all)
+    }
+
+    fn told(lines: &[&str]) -> Vec<String> {
         let text = |mount: &Mount| {
             let group = mount.group.as_ref().map_or("?".to_owned(), |group| shown(group));
             format!("{} {} -> {group}", mount.from, shown(&mount.path))
         };
-        all.iter().map(text).collect()
+        read(lines).1.iter().map(text).collect()
     }
 
     #[test]
@@ -133,6 +154,19 @@ mod tests {
             told(&["WSGIImportScript /i process-group=g application-group=x"]),
             ["WSGIImportScript at c:1 /i -> g"]
         );
+    }
+
+    #[test]
+    fn scripts_outside_of_a_root_are_told() {
+        let of = |lines: &[&str]| {
+            let (global, mounts) = read(lines);
+            outside_roots(&global, &mounts)
+        };
+        let define = "WSGIDaemonProcess g chroot=/jail";
+        assert!(of(&[define, "WSGIScriptAlias / /jail/a process-group=g"]).is_empty());
+        assert!(of(&[define, "WSGIScriptAlias / /b"]).is_empty());
+        let told = of(&[define, "WSGIScriptAlias / /jailed/a process-group=g"]);
+        assert!(told[0].starts_with("WSGIScriptAlias / at c:2: the script \"/jailed/a\" lies outside of chroot=/jail"));
     }
 
     #[test]

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use wsgi_sys::poll::{PollFd, poll};
 use wsgi_sys::process::{Program, kill, spawn, try_wait};
 use wsgi_sys::{fd, user};
-use wsgi_wire::doctor::{DOCTOR, Examination, Finding, Mount as WireMount, Patient};
+use wsgi_wire::doctor::{self, DOCTOR, Examination, Finding, Mount as WireMount, Patient};
 use wsgi_wire::pool::Identity;
 
 use super::companions;
@@ -56,7 +56,8 @@ pub(super) fn examine(main: Server<'_>, global: &GlobalConfig, pools: Vec<Pool>)
         }
     };
     let show_all = process::is_defined(SHOW_ALL);
-    lines.extend(told(&patients, &findings, show_all));
+    let titles: Vec<_> = patients.iter().map(Patient::title).collect();
+    lines.extend(doctor::lines(&titles, &findings, show_all));
     lines.dedup();
     for line in &lines {
         say_at_startup(Level::Warn, &format!("mod_wsgi: {line}"));
@@ -64,7 +65,7 @@ pub(super) fn examine(main: Server<'_>, global: &GlobalConfig, pools: Vec<Pool>)
     if show_all {
         let wrong = lines.len() - findings.iter().filter(|finding| finding.well).count();
         let groups = patients.len() - 1;
-        say_at_startup(Level::Warn, &format!("mod_wsgi: {groups} process groups examined, {wrong} findings"));
+        say_at_startup(Level::Warn, &format!("mod_wsgi: process groups examined: {groups}, findings: {wrong}"));
     }
 }
 
@@ -180,32 +181,6 @@ fn end(pid: i32) {
         }
         std::thread::sleep(Duration::from_millis(1));
     }
-}
-
-/// A line for each finding; of what is found for a group and for httpd's children in the same words, one.
-fn told(patients: &[Patient], findings: &[Finding], show_all: bool) -> Vec<String> {
-    let mut seen: Vec<&str> = Vec::new();
-    let mut lines = Vec::new();
-    for finding in findings.iter().filter(|finding| show_all || !finding.well) {
-        let Some(patient) = patients.get(finding.patient) else { continue };
-        if patient.pool.is_none() && seen.contains(&finding.what.as_str()) {
-            continue;
-        }
-        seen.push(&finding.what);
-        lines.push(line(patient, finding));
-    }
-    lines
-}
-
-fn line(patient: &Patient, finding: &Finding) -> String {
-    let user = patient.identity.as_ref().map_or(String::new(), |found| format!(", user {}", found.name));
-    let who = match &patient.pool {
-        Some(pool) => format!("process group \"{}\" ({}{user})", pool.name, pool.defined_at),
-        None => format!("httpd's children ({})", user.trim_start_matches(", ")).replace(" ()", ""),
-    };
-    let mend = finding.mend.as_ref().map_or(String::new(), |mend| format!("; to mend it: {mend}"));
-    let well = if finding.well { "is well: " } else { "" };
-    format!("{who}: {well}{}{mend}", finding.what)
 }
 
 /// What is odd about an alias that leads to a directory.

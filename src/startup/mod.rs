@@ -6,6 +6,7 @@
 
 mod companions;
 mod doctor;
+mod environment;
 mod layers;
 mod pools;
 mod supervisor;
@@ -63,7 +64,8 @@ fn plan(main: Server<'_>) -> Result<Plan, Vec<String>> {
     let same_name = |one, other| one == other || name(one).is_some_and(|found| Some(found) == name(other));
     let sole = route::alone(global, &servers, &companions::is_directory);
     let preloads = route::preloads(global, &servers, &companions::is_directory, same_name)?;
-    Ok(Plan { sole, preloads, names })
+    let outside = route::outside_roots(global, &route::mounts(global, &servers));
+    if outside.is_empty() { Ok(Plan { sole, preloads, names }) } else { Err(outside) }
 }
 
 /// Puts the configuration in force. False: httpd must not start, and the log says why.
@@ -100,13 +102,14 @@ fn begin(pconf: Pool<'_>, main: Server<'_>) -> Result<(), Vec<String>> {
             connections: Arc::new(Connections::new(board.slots())),
             limits: Arc::new(pool.limits),
             board,
+            root: pool.config.chroot.map(String::into_bytes),
             main_script: pool.config.main_script.map(String::into_bytes),
             script_user: pool.script_user,
             script_group: pool.script_group,
         })
         .collect();
     let layers = layers::of(&reading.global, b"").map_err(one)?;
-    let preload = pools::preload(b"", &plan.preloads).map_err(one)?;
+    let preload = pools::preload(b"", None, &plan.preloads).map_err(one)?;
     let embedded = Embedded::new(&reading.global, layers, preload, engine);
     let dispatch = supervisor::dispatch_end(main).map_err(one)?;
     let pid = AtomicU32::new(std::process::id());

@@ -2,7 +2,7 @@
 //! and an interpreter is chosen.
 
 use std::ffi::OsStr;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use wsgi_sys::user;
@@ -15,7 +15,7 @@ use crate::httpd::process;
 use crate::httpd::server::Server;
 use crate::live;
 use crate::route::{Preload, Sole, warmup_target};
-use crate::startup::layers;
+use crate::startup::{environment, layers};
 
 /// A process group, ready to be started.
 pub(super) struct Pool {
@@ -61,8 +61,10 @@ fn pool(
     preloads: &[Preload],
 ) -> Result<Pool, String> {
     let server = main.and_following().find(|server| live::server_key(*server) == group.server).unwrap_or(main);
-    let (python, python_from) = interpreter(group, global)?;
+    let root = root(group)?;
+    let (python, python_from) = interpreter(group, global, root.as_deref().unwrap_or_default())?;
     let identity = identity(main, group)?;
+    let environment = environment::of(group)?;
     let config = PoolConfig {
         id: 0,
         name: utf8(&group.name, "name")?,
@@ -82,12 +84,12 @@ fn pool(
         home: optional(group.home.as_ref(), "home")?,
         umask: group.umask,
         display_name: optional(group.display_name.as_ref(), "display-name")?,
-        utf8_mode: utf8_mode(group),
-        env: environment(group)?,
+        utf8_mode: environment.utf8_mode,
+        env: environment.variables,
         python_path: list(group.python_path.as_deref().unwrap_or_default(), "python-path")?,
         layers: layers::of(global, &group.name)?,
-        main_script: sole.map(|sole| utf8(&sole.path, "script")).transpose()?,
-        preload: preload(&group.name, preloads)?,
+        main_script: sole.map(|sole| utf8(inside(root.as_deref(), &sole.path)?, "script")).transpose()?,
+        preload: preload(&group.name, root.as_deref(), preloads)?,
         maximum_requests: group.maximum_requests,
         inactivity_timeout_ms: milliseconds(group.inactivity_timeout),
         restart_interval_ms: milliseconds(group.restart_interval),
@@ -103,7 +105,8 @@ fn pool(
         cpu_priority: group.cpu_priority,
         stack_size: group.stack_size,
         switch_interval_us: group.switch_interval.map(layers::microseconds),
-        chroot: optional(group.chroot.as_ref(), "chroot")?,
+        chroot: root,
+        locale: optional(group.locale.as_ref(), "locale")?,
         shutdown_timeout_ms: milliseconds(group.shutdown_timeout),
         graceful_timeout_ms: milliseconds(group.graceful_timeout),
         case_insensitive: global.runtime.case_sensitivity == Some(false),
@@ -134,11 +137,31 @@ fn limits(group: &ProcessGroup) -> Result<Limits, String> {
     Ok(Limits { memory: group.response_buffer as usize, file: group.response_spool, directory })
 }
 
-/// The scripts to load in the group `name`; empty is embedded mode.
-pub(super) fn preload(name: &[u8], preloads: &[Preload]) -> Result<Vec<WirePreload>, String> {
+/// `chroot`, for which httpd must be started by root.
+fn root(group: &ProcessGroup) -> Result<Option<String>, String> {
+    let root = optional(group.chroot.as_ref(), "chroot")?;
+    match &root {
+        Some(root) if user::effective_uid() != 0 => Err(format!(
+            "chroot={root}: only root may change the root directory, and httpd is not started as root; it runs as uid {}",
+            user::effective_uid()
+        )),
+        _ => Ok(root),
+    }
+}
+
+/// What a script of the host is called in the root directory of the group's processes.
+fn inside<'p>(root: Option<&str>, path: &'p [u8]) -> Result<&'p [u8], String> {
+    let Some(root) = root else { return Ok(path) };
+    wsgi_wire::pool::inside(root.as_bytes(), path).ok_or_else(|| {
+        format!("the script \"{}\" lies outside of chroot={root}, so no process of the group can read it", text(path))
+    })
+}
+
+/// The scripts to load in the group `name`, whose root directory is `root`; no name is embedded mode.
+pub(super) fn preload(name: &[u8], root: Option<&str>, preloads: &[Preload]) -> Result<Vec<WirePreload>, String> {
     let mine = preloads.iter().filter(|preload| &*preload.process_group == name);
     mine.map(|preload| {
-        let script = utf8(&preload.path, "script")?;
+        let script = utf8(inside(root, &preload.path)?, "script")?;
         let group = utf8(&preload.application_group, "application-group")?;
         Ok(WirePreload { script, group, serves: preload.served.is_some() })
     })
@@ -152,10 +175,11 @@ fn warmup(
     preloads: &[Preload],
 ) -> Result<Option<Warmup>, String> {
     let Some(path) = &group.warmup else { return Ok(None) };
+    let root = optional(group.chroot.as_ref(), "chroot")?;
     let mine: Vec<_> = preloads.iter().filter(|preload| preload.process_group == group.name).collect();
     let target = warmup_target(sole, &mine).map(|target| {
         Ok::<_, String>(WarmupTarget {
-            script: utf8(target.script, "script")?,
+            script: utf8(inside(root.as_deref(), target.script)?, "script")?,
             callable: optional(target.callable_object, "callable-object")?.unwrap_or_else(|| "application".to_owned()),
             group: optional(target.application_group, "application-group")?.unwrap_or_default(),
             is_main: target.is_main,
@@ -170,34 +194,51 @@ fn milliseconds(seconds: u32) -> u64 {
     u64::from(seconds) * 1000
 }
 
-/// Path of the interpreter, and what in the configuration chose it.
-fn interpreter(group: &ProcessGroup, global: &GlobalConfig) -> Result<(String, String), String> {
+/// Path of the interpreter in the root directory `root` (empty: the host's), and what in the configuration chose it.
+fn interpreter(group: &ProcessGroup, global: &GlobalConfig, root: &str) -> Result<(String, String), String> {
     if let Some(python) = &group.python {
         let path = utf8(python, "python")?;
         return Ok((path.clone(), format!("python={path}")));
     }
     if let Some(home) = &group.python_home {
         let home = utf8(home, "python-home")?;
-        return Ok((python_of(&home), format!("python-home={home}")));
+        return Ok((python_in(root, &home), format!("python-home={home}")));
     }
     if let Some(home) = &global.runtime.python_home {
         let home = utf8(home, "WSGIPythonHome")?;
-        return Ok((python_of(&home), format!("WSGIPythonHome {home}")));
+        return Ok((python_in(root, &home), format!("WSGIPythonHome {home}")));
     }
-    Ok((default_python(), "the default; python= or python-home= chooses another".into()))
+    Ok((default_python_in(root), "the default; python= or python-home= chooses another".into()))
 }
 
 /// The interpreter in a virtual environment or installation prefix.
 pub(crate) fn python_of(home: &str) -> String {
+    python_in("", home)
+}
+
+fn python_in(root: &str, home: &str) -> String {
     let home = home.trim_end_matches('/');
     let candidates = [format!("{home}/bin/python3"), format!("{home}/bin/python")];
-    let found = candidates.iter().find(|path| Path::new(path).exists());
-    found.unwrap_or(&candidates[0]).clone()
+    found_in(root, &candidates).unwrap_or(&candidates[0]).clone()
 }
 
 /// The interpreter of the system.
 pub(crate) fn default_python() -> String {
-    DEFAULT_PYTHONS.iter().find(|path| Path::new(path).exists()).unwrap_or(&DEFAULT_PYTHONS[1]).to_string()
+    default_python_in("")
+}
+
+fn default_python_in(root: &str) -> String {
+    found_in(root, &DEFAULT_PYTHONS).unwrap_or(&DEFAULT_PYTHONS[1]).to_string()
+}
+
+/// The first of these that exists in a root directory. There a link is taken for what it leads to, which may be
+/// another file than seen from outside.
+fn found_in<'p, P: AsRef<str>>(root: &str, candidates: &'p [P]) -> Option<&'p P> {
+    let exists = |path: &&P| {
+        let path = format!("{}{}", root.trim_end_matches('/'), path.as_ref());
+        if root.is_empty() { Path::new(&path).exists() } else { Path::new(&path).symlink_metadata().is_ok() }
+    };
+    candidates.iter().find(exists)
 }
 
 /// Whether the users and groups that a definition names exist; asked while the line is read, so that httpd
@@ -291,40 +332,6 @@ fn gid(name: &Text, option: &str) -> Result<u32, String> {
     found.ok_or_else(|| format!("{option} \"{name}\": there is no such group; a name or #gid is allowed"))
 }
 
-/// Variables of httpd's environment that speak to httpd only.
-const NOT_INHERITED: [&str; 4] = ["NOTIFY_SOCKET", "LISTEN_FDS", "LISTEN_PID", "INVOCATION_ID"];
-
-/// httpd's environment with what the options put in its place; `env=` wins.
-fn environment(group: &ProcessGroup) -> Result<Vec<(String, String)>, String> {
-    let mut all: Vec<(String, String)> = std::env::vars_os()
-        .filter_map(|(name, value)| {
-            let (name, value) = (String::from_utf8(name.into_vec()), String::from_utf8(value.into_vec()));
-            name.ok().zip(value.ok())
-        })
-        .filter(|(name, _)| !NOT_INHERITED.contains(&name.as_str()))
-        .collect();
-    let mut set = |name: &str, value: String| {
-        all.retain(|(known, _)| known != name);
-        all.push((name.to_owned(), value));
-    };
-    if let Some(lang) = &group.lang {
-        set("LANG", utf8(lang, "lang")?);
-    }
-    if let Some(locale) = &group.locale {
-        set("LC_ALL", utf8(locale, "locale")?);
-    }
-    for (name, value) in &group.env {
-        set(&utf8(name, "env")?, utf8(value, "env")?);
-    }
-    Ok(all)
-}
-
-/// Python's UTF-8 mode, unless the configuration says something of encodings itself.
-fn utf8_mode(group: &ProcessGroup) -> bool {
-    const SPEAKS: [&[u8]; 5] = [b"LANG", b"LC_ALL", b"LC_CTYPE", b"PYTHONUTF8", b"PYTHONIOENCODING"];
-    group.lang.is_none() && group.locale.is_none() && !group.env.iter().any(|(name, _)| SPEAKS.contains(&&name[..]))
-}
-
 fn optional(value: Option<&Text>, what: &str) -> Result<Option<String>, String> {
     value.map(|value| utf8(value, what)).transpose()
 }
@@ -333,7 +340,7 @@ fn list(values: &[Text], what: &str) -> Result<Vec<String>, String> {
     values.iter().map(|value| utf8(value, what)).collect()
 }
 
-fn utf8(value: &[u8], what: &str) -> Result<String, String> {
+pub(super) fn utf8(value: &[u8], what: &str) -> Result<String, String> {
     String::from_utf8(value.to_vec()).map_err(|_| format!("{what} \"{}\": must be UTF-8", text(value)))
 }
 

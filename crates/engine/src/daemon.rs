@@ -130,12 +130,26 @@ fn start_timers(pool: &'static Pool, config: &PoolConfig) -> io::Result<(&'stati
     Ok((probe, Watchdog::start(pool, probe, config)?))
 }
 
+/// `locale`: all of it, as mod_wsgi does; Python itself only sets LC_CTYPE.
+fn set_locale(config: &PoolConfig) {
+    let Some(locale) = &config.locale else { return };
+    if !sys::set_locale(locale) {
+        let text = format!(
+            "process group '{}': locale={locale}: the system does not have it, and the process runs with that of its \
+             environment; `locale -a` lists what there is",
+            config.name
+        );
+        process_log(WARN, text.as_bytes());
+    }
+}
+
 fn start(gil: Gil, control: RawFd) -> Result<Daemon, (Exit, String)> {
     stacks::register(gil);
     let DaemonConfig { parent_pid, pool: mut config, .. } = gil.detach(|| configuration(control))?;
     sys::close_on_exec(control);
     exchange::set_process_level(config.log_level);
     show_title(&config);
+    set_locale(&config);
     let signals = sys::signal_pipe().map_err(bootstrap("cannot make a pipe"))?;
     caught(&config).for_each(sys::catch);
     let main = interp::start(gil, facts(&config))

@@ -11,6 +11,7 @@
 
 mod activity;
 mod adapter;
+mod advice;
 mod connection;
 mod daemon;
 mod embed;

@@ -13,7 +13,7 @@ use crate::files::Concern;
 use crate::first_load::FIRST_LOAD;
 use crate::interp::{Interp, facts};
 use crate::py::{Any, Exception, Gil, Kind, Owned, Res, Stored};
-use crate::sys;
+use crate::{advice, sys};
 
 /// The scripts of an interpreter. The lock is held for moments, always by a thread that is attached or
 /// waits; no thread takes the GIL while it holds the lock.
@@ -133,19 +133,10 @@ fn record_of(gil: Gil, interp: &Interp, what: &str, exception: &Exception) -> St
         }
     };
     let mut record = format!("{what}\n{}", text.trim_end_matches('\n'));
-    if !interp.is_main() && refuses_sub_interpreters(&text) {
-        let cure = "A module that the application imports works in the main interpreter only: \
-                    use 'WSGIApplicationGroup %{GLOBAL}' for this application.";
+    if let Some(cure) = advice::cure(&text, interp.is_main()) {
         record.extend(["\n", cure]);
     }
     record
-}
-
-/// Whether an exception's text is that of an extension module that does not work in sub-interpreters: CPython's
-/// own, PyO3's and numpy's say so in different words.
-fn refuses_sub_interpreters(text: &str) -> bool {
-    let lower = text.to_lowercase();
-    lower.contains("importerror") && (lower.contains("interpreter") || lower.contains("once per process"))
 }
 
 /// `str(object)`, or what can be said instead.

@@ -12,6 +12,14 @@ fn check(status: isize) -> io::Result<usize> {
     usize::try_from(status).map_err(|_| io::Error::last_os_error())
 }
 
+/// Sets every category of the locale. False: the system does not have it, and nothing has changed. To be called
+/// before there are threads.
+pub fn set_locale(name: &str) -> bool {
+    let Ok(name) = std::ffi::CString::new(name) else { return false };
+    // SAFETY: a C string that lives during the call; no other thread uses the locale.
+    !unsafe { libc::setlocale(libc::LC_ALL, name.as_ptr()) }.is_null()
+}
+
 /// Microseconds since the epoch.
 pub fn now_us() -> i64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();

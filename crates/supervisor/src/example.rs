@@ -28,6 +28,7 @@ pub fn pool() -> PoolConfig {
         stack_size: None,
         switch_interval_us: None,
         chroot: None,
+        locale: None,
         threads: 2,
         multiprocess: false,
         python: "/usr/bin/python3".to_owned(),

@@ -32,12 +32,24 @@ fn prepare() -> io::Result<shell::Given> {
     // Fails when the parent has made the session already.
     let _ = process::new_session();
     process::set_title(c"wsgi-supervisor");
+    if has_given_up_root() {
+        // As the kernel does with httpd's children, which change their user without executing anything.
+        process::deny_inspection();
+    }
     for ignored in [libc::SIGHUP, libc::SIGPIPE, libc::SIGUSR1, libc::SIGUSR2, libc::SIGQUIT, libc::SIGWINCH] {
         signal::ignore(ignored)?;
     }
     let signals = signal::receive(&[libc::SIGCHLD, libc::SIGTERM, libc::SIGINT])?;
     signal::unblock_all()?;
     Ok(shell::Given { parent, children, engine, errors, signals })
+}
+
+/// Whether httpd's parent is root and this is another user: daemon processes may be this user as well then.
+fn has_given_up_root() -> bool {
+    let parent = std::fs::metadata(format!("/proc/{}", std::os::unix::process::parent_id()));
+    let own = wsgi_sys::user::effective_uid();
+    // Where /proc hides processes of other users (ProtectProc=), it is another user.
+    own != 0 && parent.map_or(true, |found| std::os::unix::fs::MetadataExt::uid(&found) != own)
 }
 
 fn main() -> ExitCode {

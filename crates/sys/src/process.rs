@@ -137,6 +137,27 @@ pub fn new_session() -> io::Result<()> {
     cvt(unsafe { libc::setsid() }).map(drop)
 }
 
+/// Keeps other processes of the same user from this one's memory and descriptors (ptrace, /proc/PID/mem, /proc/PID/fd).
+/// It leaves no core file then.
+pub fn deny_inspection() {
+    #[cfg(target_os = "linux")]
+    // SAFETY: PR_SET_DUMPABLE takes its argument by value.
+    let _ = unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0) };
+}
+
+/// Whether the system denies memory that is writable and executable (systemd's MemoryDenyWriteExecute=), as far as it
+/// tells.
+pub fn denies_write_execute() -> bool {
+    #[cfg(target_os = "linux")]
+    {
+        const PR_GET_MDWE: libc::c_int = 66;
+        // SAFETY: takes its arguments by value; a kernel that does not know it says so.
+        unsafe { libc::prctl(PR_GET_MDWE, 0, 0, 0, 0) > 0 }
+    }
+    #[cfg(not(target_os = "linux"))]
+    false
+}
+
 /// Sets the name that `ps` and `top` show for this process's main thread; 15 bytes count.
 pub fn set_title(title: &std::ffi::CStr) {
     #[cfg(target_os = "linux")]

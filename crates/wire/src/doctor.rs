@@ -53,3 +53,95 @@ pub struct Finding {
     /// Nothing is wrong.
     pub well: bool,
 }
+
+impl Patient {
+    /// Who it is, for the administrator.
+    pub fn title(&self) -> Title {
+        let user = self.identity.as_ref().map(|found| found.name.as_str());
+        match &self.pool {
+            Some(pool) => Title::of_group(&pool.name, &pool.defined_at, user),
+            None => Title::of_children(user),
+        }
+    }
+}
+
+/// Who a patient is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Title {
+    text: String,
+    is_group: bool,
+}
+
+impl Title {
+    /// A process group that `place` (file:line) defines and that runs as `user`.
+    pub fn of_group(name: &str, place: &str, user: Option<&str>) -> Title {
+        let user = user.map_or(String::new(), |user| format!(", user {user}"));
+        Title { text: format!("process group \"{name}\" ({place}{user})"), is_group: true }
+    }
+
+    /// httpd's children.
+    pub fn of_children(user: Option<&str>) -> Title {
+        let user = user.map_or(String::new(), |user| format!(" (user {user})"));
+        Title { text: format!("httpd's children{user}"), is_group: false }
+    }
+}
+
+/// A line for each finding, in their order. Without `show_all` nothing is said of what is well. What is found for a group
+/// and, in the same words, for httpd's children is said once.
+pub fn lines(patients: &[Title], findings: &[Finding], show_all: bool) -> Vec<String> {
+    let mut seen: Vec<&str> = Vec::new();
+    let mut lines = Vec::new();
+    for finding in findings.iter().filter(|finding| show_all || !finding.well) {
+        let Some(title) = patients.get(finding.patient) else { continue };
+        if !title.is_group && seen.contains(&finding.what.as_str()) {
+            continue;
+        }
+        seen.push(&finding.what);
+        let mend = finding.mend.as_ref().map_or(String::new(), |mend| format!("; to mend it: {mend}"));
+        let well = if finding.well { "is well: " } else { "" };
+        lines.push(format!("{}: {well}{}{mend}", title.text, finding.what));
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn finding(patient: usize, what: &str, mend: Option<&str>) -> Finding {
+        Finding { patient, what: what.to_owned(), mend: mend.map(str::to_owned), well: false }
+    }
+
+    #[test]
+    fn findings_name_the_patient_and_the_command() {
+        let patients = [
+            Title::of_group("shop", "conf:3", Some("web")),
+            Title::of_group("own", "conf:4", None),
+            Title::of_children(Some("www-data")),
+        ];
+        let findings = [
+            finding(0, "/srv is closed", Some("chmod o+x /srv")),
+            finding(1, "lost", None),
+            finding(2, "lost", None),
+            finding(2, "closed", None),
+            finding(9, "nobody's", None),
+        ];
+        assert_eq!(
+            lines(&patients, &findings, false),
+            [
+                "process group \"shop\" (conf:3, user web): /srv is closed; to mend it: chmod o+x /srv",
+                "process group \"own\" (conf:4): lost",
+                "httpd's children (user www-data): closed",
+            ]
+        );
+    }
+
+    #[test]
+    fn what_is_well_is_told_when_asked() {
+        let patients = [Title::of_group("shop", "conf:3", None), Title::of_children(None)];
+        let well = [Finding { well: true, ..finding(0, "Python 3.12", None) }];
+        assert!(lines(&patients, &well, false).is_empty());
+        assert_eq!(lines(&patients, &well, true), ["process group \"shop\" (conf:3): is well: Python 3.12"]);
+        assert_eq!(lines(&patients, &[finding(1, "x", None)], false), ["httpd's children: x"]);
+    }
+}

@@ -143,8 +143,11 @@ pub struct PoolConfig {
     pub stack_size: Option<u64>,
     /// sys.setswitchinterval(), microseconds.
     pub switch_interval_us: Option<u64>,
-    /// Directory that becomes the root.
+    /// Directory that becomes the root. All other paths here are meant inside of it.
     pub chroot: Option<String>,
+    /// What setlocale(3) is to set, all of it; the environment has it as LC_ALL.
+    #[serde(default)]
+    pub locale: Option<String>,
     /// From the decision to end a process to SIGKILL, milliseconds.
     pub shutdown_timeout_ms: u64,
     /// How long a replaced process may finish its requests, milliseconds; 0: no limit.

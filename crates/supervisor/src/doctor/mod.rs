@@ -95,7 +95,13 @@ fn examine(all: &Examination, engine: BorrowedFd<'_>) -> Vec<Finding> {
         // Not waited for: what waits for a file server cannot even be killed.
         let _ = kill_group(left.fork.pid, libc::SIGKILL);
     }
-    found.extend((next..all.patients.len()).map(|patient| unexamined(patient, late())));
+    if next < all.patients.len() {
+        let others = match all.patients.len() - next - 1 {
+            0 => String::new(),
+            others => format!(", nor {others} others after it"),
+        };
+        found.push(unexamined(next, late() + &others));
+    }
     found.sort_by_key(|finding| finding.patient);
     found
 }

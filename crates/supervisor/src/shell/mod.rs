@@ -7,6 +7,7 @@ mod inherited;
 mod load;
 mod parent;
 mod process;
+mod sandbox;
 pub(crate) mod start;
 mod watch;
 

@@ -110,6 +110,9 @@ impl Shell {
         }
         self.pending = Some(Pending { pools: Vec::new() });
         if parent_pid != self.parent_pid {
+            if let Some(text) = super::sandbox::text() {
+                self.say(level::INFO, &format!("supervisor: {text}"));
+            }
             self.parent_pid = parent_pid;
             // Without it the look at each second must do.
             self.parent_watch = pidfd_open(parent_pid).ok();

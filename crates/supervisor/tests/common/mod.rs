@@ -249,6 +249,7 @@ fn config(directory: &std::path::Path, processes: u32) -> PoolConfig {
         stack_size: None,
         switch_interval_us: None,
         chroot: None,
+        locale: None,
         shutdown_timeout_ms: 1_000,
         graceful_timeout_ms: 3_000,
         case_insensitive: false,

@@ -1,0 +1,87 @@
+//! The environment of a group's processes: httpd's, the file of `env-file=`, what options put there, `env=`.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::Path;
+
+use super::pools::utf8;
+use crate::directive::{ProcessGroup, Text, parse_env_file};
+
+/// Variables of httpd's environment that speak to httpd only.
+const NOT_INHERITED: [&str; 8] = [
+    "NOTIFY_SOCKET",
+    "LISTEN_FDS",
+    "LISTEN_FDNAMES",
+    "LISTEN_PID",
+    "WATCHDOG_USEC",
+    "WATCHDOG_PID",
+    "MAINPID",
+    "INVOCATION_ID",
+];
+
+/// Variables that say which encoding Python uses.
+const ENCODING: [&str; 5] = ["LANG", "LC_ALL", "LC_CTYPE", "PYTHONUTF8", "PYTHONIOENCODING"];
+
+/// What a process starts with.
+pub(super) struct Environment {
+    /// All variables.
+    pub(super) variables: Vec<(String, String)>,
+    /// Python's UTF-8 mode: the configuration says nothing of encodings itself.
+    pub(super) utf8_mode: bool,
+}
+
+/// The environment; of several values for one name the one that is named last here holds: httpd's own, `env-file`,
+/// `lang`, `locale` and `python-eggs`, `env`.
+///
+/// # Errors
+/// A sentence; it never shows a value.
+pub(super) fn of(group: &ProcessGroup) -> Result<Environment, String> {
+    let mut all = inherited();
+    let mut speaks = false;
+    let mut set = |name: String, value: String| {
+        speaks |= ENCODING.contains(&name.as_str());
+        all.retain(|(known, _)| *known != name);
+        all.push((name, value));
+    };
+    if let Some(path) = &group.env_file {
+        let path = Path::new(OsStr::from_bytes(path));
+        for (name, value) in from_file(path)? {
+            let value = String::from_utf8(value.to_vec());
+            let value = value.map_err(|_| format!("env-file={}: {} must be UTF-8", path.display(), shown(&name)))?;
+            set(shown(&name), value);
+        }
+    }
+    let options = [
+        ("LANG", &group.lang, "lang"),
+        ("LC_ALL", &group.locale, "locale"),
+        ("PYTHON_EGG_CACHE", &group.python_eggs, "python-eggs"),
+    ];
+    for (name, value, option) in options {
+        if let Some(value) = value {
+            set(name.to_owned(), utf8(value, option)?);
+        }
+    }
+    for (name, value) in &group.env {
+        let value = String::from_utf8(value.to_vec()).map_err(|_| format!("env={}=...: must be UTF-8", shown(name)))?;
+        set(utf8(name, "env")?, value);
+    }
+    Ok(Environment { variables: all, utf8_mode: !speaks })
+}
+
+fn inherited() -> Vec<(String, String)> {
+    let text = |part: std::ffi::OsString| String::from_utf8(part.into_vec()).ok();
+    let all = std::env::vars_os().filter_map(|(name, value)| text(name).zip(text(value)));
+    all.filter(|(name, _)| !NOT_INHERITED.contains(&name.as_str())).collect()
+}
+
+fn from_file(path: &Path) -> Result<Vec<(Text, Text)>, String> {
+    let shown = path.display();
+    let text = fs::read(path).map_err(|error| format!("env-file={shown}: it cannot be read: {error}"))?;
+    parse_env_file(&text)
+        .map_err(|bad| format!("env-file={shown}: line {}: {} ({shown}:{})", bad.line, bad.problem, bad.line))
+}
+
+fn shown(name: &[u8]) -> String {
+    String::from_utf8_lossy(name).into_owned()
+}
