@@ -6,6 +6,7 @@
 
 mod companions;
 mod doctor;
+mod former;
 mod layers;
 mod pools;
 mod supervisor;
