@@ -7,6 +7,7 @@
 mod companions;
 mod doctor;
 mod environment;
+mod former;
 mod layers;
 mod pools;
 mod supervisor;

@@ -14,9 +14,10 @@ use std::time::{Duration, Instant};
 use wsgi_sys::process::{Ids, Program, exists, spawn};
 use wsgi_sys::scoreboard::{Geometry, Scoreboard};
 use wsgi_sys::socket::{self, Kind};
-use wsgi_wire::control::{MAX_MESSAGE, ParentMessage};
+use wsgi_wire::control::{AGAIN, MAX_MESSAGE, ParentMessage};
 use wsgi_wire::pool::PoolConfig;
 
+use super::former::{Former, begin, encode, error_log};
 use super::pools::Pool as Group;
 use super::{Board, companions};
 use crate::httpd::log::Level;
@@ -32,6 +33,9 @@ const NOTE_KEY: &str = "mod_wsgi-supervisor-note";
 /// a system lacks for a moment may be there in the next one.
 const ATTEMPTS: u32 = 5;
 const PAUSE: Duration = Duration::from_millis(40);
+
+/// How long a supervisor takes to end whose groups set no limit (`shutdown-timeout=0`), milliseconds.
+const DEFAULT_PATIENCE: u64 = 5000;
 
 /// A process group's shared memory, under the group's name.
 struct KeptBoard {
@@ -54,13 +58,6 @@ struct Note {
     control: i32,
     /// The supervisor; 0 when there is none.
     pid: i32,
-}
-
-/// A supervisor that was let go: it ends when its processes have finished, and at once (within
-/// shutdown-timeout) when `control` is closed.
-struct Former {
-    pid: i32,
-    control: Option<OwnedFd>,
 }
 
 /// What lives as long as httpd's parent.
@@ -122,7 +119,8 @@ pub(super) fn apply(
         kept.ids = ids;
     }
     kept.engine = Some(engine.try_clone().map_err(|error| error.to_string())?);
-    kept.patience_ms = groups.iter().map(|group| group.config.shutdown_timeout_ms).max().unwrap_or(0);
+    let patience = |group: &Group| Some(group.config.shutdown_timeout_ms).filter(|limit| *limit > 0);
+    kept.patience_ms = groups.iter().map(|group| patience(group).unwrap_or(DEFAULT_PATIENCE)).max().unwrap_or(0);
     let boards = kept.boards_for(groups).map_err(|error| format!("no shared memory for a scoreboard: {error}"))?;
     let (children, presence) = wsgi_sys::fd::pipe().map_err(|error| error.to_string())?;
     kept.said = say(main, kept, groups, children)?;
@@ -141,9 +139,9 @@ fn left_by_another_version(main: Server<'_>) -> Option<Former> {
     let (number, pid) = (std::mem::replace(&mut note.control, -1), std::mem::replace(&mut note.pid, 0));
     // SAFETY: what the code that opened it keeps is not looked at any more, or has forgotten it.
     let control = unsafe { process::take_over(number) };
-    let mut former = Former { pid, control };
+    let mut former = Former { pid, control, until: None };
     if process::restart_is_hard() {
-        former.control = None;
+        former.dismiss(Duration::from_millis(DEFAULT_PATIENCE));
     } else {
         former.let_go(main);
     }
@@ -185,24 +183,6 @@ fn least_ids(groups: &[Group]) -> Option<Ids> {
     same.then(|| Ids { uid: first.uid, gid: first.gid, groups: first.groups.clone() })
 }
 
-impl Former {
-    /// Says that there is nothing more to do than to finish: for children of the old configuration. One that
-    /// cannot be told, or does not understand, ends at once.
-    fn let_go(&mut self, main: Server<'_>) {
-        let told = self.control.as_ref().map(|control| {
-            let (log, begin) = begin(main)?;
-            let send = |message: &[u8], fds: &[BorrowedFd<'_>]| {
-                socket::send_with_fds_waiting(control.as_fd(), message, fds).map_err(|error| error.to_string())
-            };
-            send(&begin, &[log.as_fd()])?;
-            send(&encode(&ParentMessage::Commit)?, &[])
-        });
-        if !matches!(told, Some(Ok(_))) {
-            self.control = None;
-        }
-    }
-}
-
 impl Kept {
     /// Lets the supervisor go and shares nothing with the next one. After `graceful` it goes on for the
     /// children of the old configuration until they are done; a restart ends all its processes, begins
@@ -212,7 +192,8 @@ impl Kept {
         self.boards.clear();
         self.put_aside();
         if hard {
-            self.former.iter_mut().for_each(|former| former.control = None);
+            let patience = self.patience();
+            self.former.iter_mut().for_each(|former| former.dismiss(patience));
         } else if let Some(former) = self.former.last_mut().filter(|former| former.control.is_some()) {
             former.let_go(main);
         }
@@ -223,8 +204,13 @@ impl Kept {
     fn put_aside(&mut self) {
         let (pid, control) = (std::mem::take(&mut self.pid), self.control.take());
         if pid != 0 {
-            self.former.push(Former { pid, control });
+            self.former.push(Former { pid, control, until: None });
         }
+    }
+
+    /// How long a supervisor takes to end at most.
+    fn patience(&self) -> Duration {
+        Duration::from_millis(self.patience_ms + 1000)
     }
 
     /// The supervisor in the [`Note`] is not the one that we know: another version of the module started it,
@@ -329,6 +315,20 @@ impl Kept {
         Ok(())
     }
 
+    /// The supervisor could not take the configuration over, for want of descriptors.
+    fn is_asked_again(&self) -> bool {
+        let Some(control) = &self.control else { return false };
+        let mut buffer = [0; 16];
+        let mut asked = false;
+        while let Ok(got) = socket::try_recv_with_fds(control.as_fd(), &mut buffer) {
+            if got.len == 0 {
+                break;
+            }
+            asked |= buffer[..got.len] == *AGAIN;
+        }
+        asked
+    }
+
     /// Says the whole configuration.
     fn tell_all(&self) -> io::Result<()> {
         let control = self.control.as_ref().ok_or(io::ErrorKind::NotConnected)?;
@@ -356,31 +356,6 @@ fn say(main: Server<'_>, kept: &Kept, groups: &[Group], children: OwnedFd) -> Re
     Ok(all)
 }
 
-/// The first message of a configuration, with its error log.
-fn begin(main: Server<'_>) -> Result<(OwnedFd, Vec<u8>), String> {
-    let begin = ParentMessage::Begin {
-        protocol: wsgi_wire::PROTOCOL,
-        parent_pid: i32::try_from(std::process::id()).unwrap_or(0),
-        log_level: u8::try_from(main.log_level().clamp(0, 15)).unwrap_or(4),
-    };
-    Ok((error_log(main.error_log_fd())?, encode(&begin)?))
-}
-
-fn error_log(fd: Option<i32>) -> Result<OwnedFd, String> {
-    process::duplicate(fd.unwrap_or(2)).map_err(|error| format!("error log: {error}"))
-}
-
-fn encode(message: &ParentMessage) -> Result<Vec<u8>, String> {
-    let bytes = serde_json::to_vec(message).map_err(|error| error.to_string())?;
-    if bytes.len() > MAX_MESSAGE {
-        return Err(format!(
-            "the configuration of a process group takes {} bytes; at most {MAX_MESSAGE} are allowed (look at env=)",
-            bytes.len()
-        ));
-    }
-    Ok(bytes)
-}
-
 /// A supervisor is gone: httpd's parent calls this within a second.
 fn gone(main: Server<'_>, pconf: Pool<'_>, pid: i32, how: &str) {
     let Some(kept) = kept(main) else { return };
@@ -396,7 +371,12 @@ fn gone(main: Server<'_>, pconf: Pool<'_>, pid: i32, how: &str) {
 
 /// httpd's parent calls this every few seconds.
 pub(super) fn look_after(main: Server<'_>, pconf: Pool<'_>) {
-    if let Some(kept) = kept(main).filter(|kept| kept.wanted) {
+    let Some(kept) = kept(main) else { return };
+    kept.former.iter().for_each(Former::kill_if_overdue);
+    if kept.is_asked_again() && kept.tell_all().is_err() {
+        main.log(Level::Error, "the supervisor did not take the configuration over, and it cannot be said again");
+    }
+    if kept.wanted {
         kept.bring_back(main, pconf);
     }
 }
@@ -429,9 +409,12 @@ fn end(main: Server<'_>) {
     }
     let Some(kept) = kept(main) else { return };
     kept.put_aside();
-    kept.former.iter_mut().for_each(|former| former.control = None);
-    let deadline = Instant::now() + Duration::from_millis(kept.patience_ms + 1000);
-    kept.former.drain(..).for_each(|former| process::wait_for(former.pid, deadline));
+    let patience = kept.patience();
+    kept.former.iter_mut().for_each(|former| former.dismiss(patience));
+    for former in kept.former.drain(..) {
+        process::wait_for(former.pid, former.until.unwrap_or_else(Instant::now));
+        former.kill_if_overdue();
+    }
 }
 
 /// The socket on which children send connections; `None` without process groups.

@@ -14,6 +14,9 @@ use crate::pool::PoolConfig;
 /// Longest message, in bytes. The parent refuses a configuration that does not fit, with an error.
 pub const MAX_MESSAGE: usize = 128 << 10;
 
+/// What the supervisor answers the parent when it could not take a configuration over: say it again later.
+pub const AGAIN: &[u8] = b"again";
+
 /// A message of the parent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ParentMessage {

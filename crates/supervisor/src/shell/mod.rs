@@ -15,6 +15,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
+use wsgi_sys::fd;
 use wsgi_sys::poll::{PollFd, poll};
 use wsgi_sys::scoreboard::Scoreboard;
 use wsgi_wire::pool::PoolConfig;
@@ -28,6 +29,8 @@ use process::{Output, Process};
 const DRAIN_LOOK: Duration = Duration::from_millis(20);
 /// How often pools that may grow or shrink are looked at.
 const SAMPLE: Duration = Duration::from_millis(100);
+/// Spare descriptors: what comes with one message, and some.
+const SPARE: usize = 4;
 /// How often the rest is looked at.
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -76,6 +79,9 @@ pub struct Shell {
     /// Configurations of which children are left, by number.
     holders: BTreeMap<u64, Holder>,
     parent_pid: i32,
+    /// Kept for the moments when descriptors are received and none else is left: one that cannot be received is lost
+    /// with its message.
+    spare: Vec<OwnedFd>,
     /// Readable when httpd's parent has ended.
     parent_watch: Option<OwnedFd>,
     /// The process that started us: httpd's parent, normally.
@@ -125,6 +131,7 @@ impl Shell {
             pending: None,
             holders: BTreeMap::new(),
             parent_pid: 0,
+            spare: Vec::new(),
             parent_watch: None,
             first_ppid: std::os::unix::process::parent_id(),
             clock: Clock::new(),
@@ -138,6 +145,7 @@ impl Shell {
     /// Runs until everything has ended.
     pub fn run(&mut self) {
         while !self.done {
+            self.keep_spare();
             let patience = self.patience();
             for (source, readable, writable) in self.wait(patience) {
                 self.attend(source, readable, writable);
@@ -151,6 +159,14 @@ impl Shell {
             self.look();
             self.events.push_back(Event::Tick);
             self.decide();
+        }
+    }
+
+    /// Takes spare descriptors again, as far as there are any.
+    fn keep_spare(&mut self) {
+        while self.spare.len() < SPARE {
+            let Ok(copy) = fd::duplicate(self.signals.as_fd(), 3) else { return };
+            self.spare.push(copy);
         }
     }
 

@@ -7,7 +7,7 @@ use wsgi_sys::fd;
 use wsgi_sys::process::{exists, pidfd_open};
 use wsgi_sys::scoreboard::Scoreboard;
 use wsgi_sys::socket::{self, Received};
-use wsgi_wire::control::{MAX_MESSAGE, ParentMessage};
+use wsgi_wire::control::{AGAIN, MAX_MESSAGE, ParentMessage};
 use wsgi_wire::pool::PoolConfig;
 
 use super::{Holder, PoolEntry, Shell};
@@ -51,6 +51,7 @@ impl Shell {
     pub(super) fn hear_parent(&mut self) {
         let mut buffer = vec![0; MAX_MESSAGE + 1];
         loop {
+            self.spare.clear();
             let Some(parent) = &self.parent else { return };
             match socket::try_recv_with_fds(parent.as_fd(), &mut buffer) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
@@ -68,7 +69,7 @@ impl Shell {
     fn message(&mut self, bytes: &[u8], got: Received) {
         let message = match serde_json::from_slice(bytes) {
             Ok(message) if !got.truncated => message,
-            Ok(_) => return self.refuse("a message of httpd lost its descriptors: the limit of open files is reached"),
+            Ok(_) => return self.lost_descriptors(),
             Err(error) => return self.refuse(&format!("a message of httpd is not understood: {error}")),
         };
         let mut fds = got.fds.into_iter();
@@ -86,11 +87,22 @@ impl Shell {
             }
             ParentMessage::Pool(config) => match (&mut self.pending, fds.next(), fds.next()) {
                 (Some(pending), Some(board), Some(log)) => pending.pools.push((*config, board, log)),
-                _ => self.refuse("a process group came without its descriptors"),
+                (Some(_), ..) => self.refuse("a process group came without its descriptors"),
+                // The rest of a configuration that was refused.
+                (None, ..) => {}
             },
             ParentMessage::Commit => self.commit(fds.next()),
             ParentMessage::Stop => self.stop("httpd stops"),
         }
+    }
+
+    /// The system has dropped what came with a message. The parent says everything again in some seconds.
+    fn lost_descriptors(&mut self) {
+        if let Some(parent) = &self.parent {
+            // If there is no room for it, it was said before.
+            let _ = socket::send_with_fds(parent.as_fd(), AGAIN, &[]);
+        }
+        self.refuse("a message of httpd lost its descriptors: the limit of open files is reached");
     }
 
     /// The configuration is not usable; what runs goes on.

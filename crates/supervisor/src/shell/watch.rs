@@ -202,6 +202,7 @@ impl Shell {
     /// Children's requests for connections.
     pub(super) fn hear_children(&mut self) {
         let mut buffer = [0; 64];
+        self.spare.clear();
         for _ in 0..ROUND {
             let Some(children) = &self.children else { return };
             let mut got = match socket::try_recv_with_fds(children.as_fd(), &mut buffer) {

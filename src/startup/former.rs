@@ -1,0 +1,79 @@
+//! A supervisor that was let go, and the messages that every supervisor is told.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use wsgi_sys::process::kill;
+use wsgi_sys::socket;
+use wsgi_wire::control::{MAX_MESSAGE, ParentMessage};
+
+use crate::httpd::process;
+use crate::httpd::server::Server;
+
+/// A supervisor that was let go: it ends when its processes have finished, and at once (within
+/// shutdown-timeout) when `control` is closed.
+#[derive(Debug)]
+pub(super) struct Former {
+    pub(super) pid: i32,
+    pub(super) control: Option<OwnedFd>,
+    /// When one whose control socket is closed must be gone. One that is not (because it is stopped) gets SIGKILL;
+    /// its processes see that, and end.
+    pub(super) until: Option<Instant>,
+}
+
+impl Former {
+    /// Has it end all its processes and itself.
+    pub(super) fn dismiss(&mut self, patience: Duration) {
+        self.control = None;
+        self.until.get_or_insert(Instant::now() + patience);
+    }
+
+    /// Kills it if it should be gone.
+    pub(super) fn kill_if_overdue(&self) {
+        if self.until.is_some_and(|until| Instant::now() >= until) {
+            // What has ended since is only an error; nobody else waits for it, so the number is still its own.
+            let _ = kill(self.pid, libc::SIGKILL);
+        }
+    }
+
+    /// Says that there is nothing more to do than to finish: for children of the old configuration. One that
+    /// cannot be told, or does not understand, ends at once.
+    pub(super) fn let_go(&mut self, main: Server<'_>) {
+        let told = self.control.as_ref().map(|control| {
+            let (log, begin) = begin(main)?;
+            let send = |message: &[u8], fds: &[BorrowedFd<'_>]| {
+                socket::send_with_fds_waiting(control.as_fd(), message, fds).map_err(|error| error.to_string())
+            };
+            send(&begin, &[log.as_fd()])?;
+            send(&encode(&ParentMessage::Commit)?, &[])
+        });
+        if !matches!(told, Some(Ok(_))) {
+            self.control = None;
+        }
+    }
+}
+
+/// The first message of a configuration, with its error log.
+pub(super) fn begin(main: Server<'_>) -> Result<(OwnedFd, Vec<u8>), String> {
+    let begin = ParentMessage::Begin {
+        protocol: wsgi_wire::PROTOCOL,
+        parent_pid: i32::try_from(std::process::id()).unwrap_or(0),
+        log_level: u8::try_from(main.log_level().clamp(0, 15)).unwrap_or(4),
+    };
+    Ok((error_log(main.error_log_fd())?, encode(&begin)?))
+}
+
+pub(super) fn error_log(fd: Option<i32>) -> Result<OwnedFd, String> {
+    process::duplicate(fd.unwrap_or(2)).map_err(|error| format!("error log: {error}"))
+}
+
+pub(super) fn encode(message: &ParentMessage) -> Result<Vec<u8>, String> {
+    let bytes = serde_json::to_vec(message).map_err(|error| error.to_string())?;
+    if bytes.len() > MAX_MESSAGE {
+        return Err(format!(
+            "the configuration of a process group takes {} bytes; at most {MAX_MESSAGE} are allowed (look at env=)",
+            bytes.len()
+        ));
+    }
+    Ok(bytes)
+}

@@ -1,0 +1,175 @@
+"""A daemon process that turns against its supervisor and the children. PATH_INFO names how; MARK in the query is
+written first. What a process of ours holds is found by looking at its descriptors; nothing of the module is imported.
+"""
+import array
+import os
+import signal
+import socket
+import stat
+import time
+
+LIMIT = 64 << 20
+
+
+def application(environ, start_response):
+    how = environ["PATH_INFO"].strip("/")
+    mark = environ["QUERY_STRING"]
+    if mark:
+        with open(mark, "w") as file:
+            file.write(str(os.getpid()))
+    name, _, argument = how.partition("/")
+    globals()[name](*filter(None, [argument]))
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [str(os.getpid()).encode()]
+
+
+def nothing():
+    pass
+
+
+def descriptors():
+    return [int(name) for name in os.listdir("/proc/self/fd") if int(name) > 0]
+
+
+def sockets(kind):
+    """Copies, because closing one must not close the process's own."""
+    found = []
+    for number in descriptors():
+        try:
+            if stat.S_ISSOCK(os.fstat(number).st_mode):
+                sock = socket.socket(fileno=os.dup(number))
+                if sock.type & 0xF == kind:
+                    found.append(sock)
+        except OSError:
+            pass
+    return found
+
+
+def control():
+    return sockets(socket.SOCK_SEQPACKET)
+
+
+def send(sock, data, seconds=3):
+    """Until it is sent, or nobody takes it any more."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        try:
+            return sock.send(data, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+        except BlockingIOError:
+            time.sleep(0.001)
+        except OSError:
+            return 0
+    return 0
+
+
+# -- the control socket ----------------------------------------------------------------------------
+
+
+def noise():
+    """Messages of all lengths."""
+    for sock in control():
+        for length in range(1, 200):
+            send(sock, os.urandom(length))
+
+
+def flood():
+    """64 MB in large messages."""
+    for sock in control():
+        for _ in range(LIMIT // 100_000):
+            if not send(sock, bytes(100_000)):
+                return
+
+
+def ready():
+    for sock in control():
+        for _ in range(100_000):
+            send(sock, b"\x01\x00")
+
+
+def retire():
+    """Wants to be replaced, for all reasons at once and again and again."""
+    for sock in control():
+        for number in range(100_000):
+            send(sock, bytes([2, 1 + number % 12]))
+
+
+def loaded():
+    """Could not load its script, and could, in turn."""
+    for sock in control():
+        for number in range(100_000):
+            send(sock, bytes([3 + number % 2, 0]))
+
+
+def passes():
+    """Sends descriptors to whoever listens."""
+    files = [os.open("/dev/null", os.O_RDONLY) for _ in range(8)]
+    rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", files))]
+    for sock in control() + sockets(socket.SOCK_STREAM):
+        for _ in range(500):
+            try:
+                sock.sendmsg([b"\x01\x00"], rights, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+            except OSError:
+                break
+    for number in files:
+        os.close(number)
+
+
+# -- connections -----------------------------------------------------------------------------------
+
+
+def frame(numbers):
+    """A frame as `tag,flags,length`, then as many random bytes, at most 1 MB, on every connection."""
+    tag, flags, length = map(int, numbers.split(","))
+    payload = os.urandom(min(length, 1 << 20))
+    for sock in sockets(socket.SOCK_STREAM):
+        data = bytes([tag, flags, 0, 0]) + length.to_bytes(4, "big") + payload
+        while data:
+            sent = send(sock, data)
+            if not sent:
+                break
+            data = data[sent:]
+
+
+def stream():
+    """64 MB of noise."""
+    noise = os.urandom(1 << 16)
+    for sock in sockets(socket.SOCK_STREAM):
+        for _ in range(LIMIT >> 16):
+            if not send(sock, noise, 1):
+                break
+
+
+# -- everything ------------------------------------------------------------------------------------
+
+
+def garbage():
+    """To every descriptor there is, as far as it takes it; files are cut, too."""
+    noise = os.urandom(4096)
+    for number in descriptors():
+        try:
+            os.set_blocking(number, False)
+            for _ in range(100):
+                os.write(number, noise)
+        except OSError:
+            pass
+        try:
+            os.ftruncate(number, 0)
+        except OSError:
+            pass
+
+
+def closes():
+    os.closerange(3, 4096)
+
+
+def stops():
+    os.kill(os.getpid(), signal.SIGSTOP)
+
+
+def forks():
+    """Children of its own that live on, and hold all that it had."""
+    if os.fork() == 0:
+        if os.fork() == 0:
+            time.sleep(4)
+        os._exit(0)
+    os.wait()

@@ -1,0 +1,140 @@
+"""A daemon process that is under somebody else's control harms nobody but itself: no request of another group, no child,
+not the supervisor, whose memory stays as it was."""
+
+from urllib.parse import quote
+
+import pytest
+
+import processes
+from httpd import IS_ROOT
+from load import Background, Load, timed
+from processes import wait_until
+
+pytestmark = [pytest.mark.timeout(120), pytest.mark.ours("the original's daemon processes are httpd's own image")]
+ANYTHING = "."
+CONTROL = ["noise", "flood", "ready", "retire", "loaded", "passes"]
+EVERYTHING = ["stream", "garbage", "closes", "forks"]
+FRAMES = [f"frame/{tag},{flags},{length}" for tag in (*range(16, 25), 1, 2, 0, 255) for flags in (0, 255)
+          for length in (16, 0xFFFF_FFFF)]
+
+
+def memory_kb(pid):
+    lines = processes.read_proc(pid, "smaps_rollup").decode().splitlines()
+    return sum(int(line.split()[1]) for line in lines if line.startswith("Private_Dirty:"))
+
+
+@pytest.fixture
+def server(httpd):
+    """A group that may do anything, as a user of its own where that is possible; and another one under load."""
+    user = "user=nobody home=/ " if IS_ROOT else ""
+    (httpd.root / "tmp/hostile").mkdir(mode=0o1777)
+    (httpd.root / "tmp/hostile").chmod(0o1777)
+    httpd.log.allow(ANYTHING)
+    httpd.start(f"""
+WSGIDaemonProcess hostile {user}processes=1 threads=3 shutdown-timeout=2 graceful-timeout=2 socket-timeout=10
+WSGIDaemonProcess good processes=1 threads=4
+WSGIScriptAlias /hostile {httpd.app("hostile")} process-group=hostile application-group=%{{GLOBAL}}
+WSGIScriptAlias /hello {httpd.app("hello")} process-group=good application-group=%{{GLOBAL}}
+""")
+    assert timed(httpd, "/hostile/nothing").result == 200
+    yield httpd
+    for mark in (httpd.root / "tmp/hostile").iterdir():
+        mark.unlink()
+    (httpd.root / "tmp/hostile").rmdir()
+
+
+def attack(httpd, how):
+    """Has the process do it; returns its id. What becomes of the request does not matter."""
+    mark = httpd.root / "tmp/hostile/mark"
+    with Background(httpd, f"/hostile/{how}?{quote(str(mark))}") as request:
+        wait_until(lambda: request.futures[0].done() or mark.exists() and mark.read_text(), 30, "it has begun")
+        pid = int(mark.read_text() or 0) if mark.exists() else 0
+    mark.unlink(missing_ok=True)
+    return pid
+
+
+def heals(httpd):
+    wait_until(lambda: timed(httpd, "/hostile/nothing").result == 200, 30, "the hostile group serves again")
+
+
+class Unharmed:
+    """Around attacks: children, supervisor and the other group's process are the same and of the same size after it;
+    every request to the other group gets its answer."""
+
+    def __init__(self, httpd):
+        self.httpd = httpd
+        self.load = Load(httpd, "/hello", clients=2)
+
+    def look(self):
+        good = [p for p in self.httpd.processes() if "(wsgi:good)" in p.cmdline]
+        others = [self.httpd.supervisor(), *self.httpd.children()]
+        return {p.pid for p in good}, {p.pid: len(processes.descriptors(p.pid)) for p in others}
+
+    def __enter__(self):
+        self.load.__enter__()
+        self.load.more(50)
+        self.supervisor = self.httpd.supervisor().pid
+        self.good, self.others = self.look()
+        self.memory = memory_kb(self.supervisor)
+        return self
+
+    def __exit__(self, *error):
+        try:
+            if not error[0]:
+                self.load.more(50)
+        finally:
+            self.load.__exit__()
+        if error[0]:
+            return
+        assert set(self.load.results()) == {200}, self.load.results()
+        assert {outcome.body for outcome in self.load.outcomes} == {b"Hello, world!\n"}
+        good, others = self.look()
+        assert self.good == good
+        assert self.others.keys() == others.keys()
+        assert not self.httpd.log.matching("panicked|AH00051|AH00052|signal")
+        wait_until(lambda: len(processes.descriptors(self.supervisor)) <= self.others[self.supervisor] + 4, 20,
+                   "the supervisor's descriptors")
+        assert memory_kb(self.supervisor) <= self.memory + 1024
+
+
+@pytest.mark.mpms("event", "prefork")
+@pytest.mark.parametrize("how", CONTROL + EVERYTHING)
+def test_it_harms_nobody_else(server, how):
+    with Unharmed(server):
+        for _ in range(3):
+            attack(server, how)
+        heals(server)
+
+
+def test_frames_of_all_kinds(server):
+    with Unharmed(server):
+        for how in FRAMES:
+            attack(server, how)
+        heals(server)
+
+
+@pytest.mark.parametrize("how", ["closes", "noise"])
+def test_one_that_does_not_keep_to_the_protocol_is_replaced(server, how):
+    pid = attack(server, how)
+    wait_until(lambda: not processes.process(pid), 20, "it is gone")
+    heals(server)
+    assert server.log.matching(f'process group "hostile": process {pid} .*(SIGKILL|lost)')
+
+
+def test_one_that_stops_itself(server):
+    """Its own requests wait; nobody else does; a stop and a graceful are not held up."""
+    with Unharmed(server):
+        pid = stop_itself(server)
+        assert processes.process(pid).state == "T"
+    server.graceful()
+    wait_until(lambda: not processes.process(pid), 20, "graceful-timeout and shutdown-timeout end it")
+    heals(server)
+
+
+def stop_itself(httpd):
+    mark = httpd.root / "tmp/hostile/stop"
+    request = Background(httpd, f"/hostile/stops?{quote(str(mark))}")
+    request.pool.shutdown(wait=False)
+    pid = int(wait_until(lambda: mark.exists() and mark.read_text(), 20, "it has begun"))
+    wait_until(lambda: processes.process(pid).state == "T", 10, "it is stopped")
+    return pid
