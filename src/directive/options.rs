@@ -136,7 +136,7 @@ options! {
     SwitchInterval "switch-interval" FractionalSeconds, EFFECT, "Python's own (0.005)", "How long a Python thread runs before it must let others run.";
     ServerMetrics "server-metrics" Switch, LATER, "Off", "Enables mod_wsgi.server_metrics().";
     MaximumRequests "maximum-requests" Integer(0, MANY), EFFECT, "0 (off)", "Requests that a process serves before it is replaced.";
-    RestartInterval "restart-interval" Seconds, LATER, "0 (off)", "Seconds that a process lives before it is replaced.";
+    RestartInterval "restart-interval" Seconds, EFFECT, "0 (off)", "Seconds that a process lives before it is replaced.";
     StartupTimeout "startup-timeout" Seconds, EFFECT, "0 (off)", "Seconds that loading the script may take.";
     DeadlockTimeout "deadlock-timeout" Seconds, EFFECT, "300", "Seconds that Python's global lock may be held before the process is replaced.";
     InactivityTimeout "inactivity-timeout" Seconds, EFFECT, "0 (off)", "Seconds without requests after which a process is restarted.";
@@ -165,12 +165,12 @@ options! {
     Python "python" AbsolutePath, EFFECT, "bin/python of python-home, else python3", "Python interpreter to execute.";
     Env "env" Environment, EFFECT, "none", "NAME=value: an environment variable of the processes; may be repeated.";
     EnvFile "env-file" AbsolutePath, EFFECT, "none", "File of NAME=value lines: environment variables of the processes, which env= overrides; only httpd's parent needs to be able to read it.";
-    MaximumMemory "maximum-memory" Bytes, LATER, "0 (off)", "Resident memory in bytes (or with K, M, G) above which a process is replaced.";
-    MinProcesses "min-processes" Integer(0, 4096), LATER, "processes", "Fewest processes that a group without load shrinks to; 0: none, until a request comes.";
-    MaxProcesses "max-processes" Integer(1, 4096), LATER, "processes", "Most processes that a group under load grows to.";
-    IdleTimeout "idle-timeout" Seconds, LATER, "60", "Seconds for which the group does not need a process before it is ended, where there are more than min-processes.";
+    MaximumMemory "maximum-memory" Bytes, EFFECT, "0 (off)", "Resident memory in bytes (or with K, M, G) above which a process is replaced.";
+    MinProcesses "min-processes" Integer(0, 4096), EFFECT, "processes", "Fewest processes that a group without load shrinks to; 0: none, until a request comes.";
+    MaxProcesses "max-processes" Integer(1, 4096), EFFECT, "processes", "Most processes that a group under load grows to.";
+    IdleTimeout "idle-timeout" Seconds, EFFECT, "60", "Seconds for which the group does not need a process before it is ended, where there are more than min-processes.";
     Warmup "warmup" AbsolutePath, EFFECT, "none", "Path that a new process is asked for, with everything in place, before it takes requests.";
-    Reload "reload" Choice(&["immediate", "rolling"]), LATER, "immediate", "What follows a changed script: immediate lets requests wait for the new code; rolling lets the old code serve until the new one is ready.";
+    Reload "reload" Choice(&["immediate", "rolling"]), EFFECT, "immediate", "What follows a changed script: immediate lets requests wait for the new code; rolling lets the old code serve until the new one is ready.";
 }
 
 #[cfg(test)]

@@ -59,6 +59,10 @@ impl Pool {
         let manner = self.manner(cause);
         let Some(it) = self.processes.get(&process) else { return };
         if it.retiring.is_some_and(|earlier| self.manner(earlier) >= manner) {
+            // Old code serves, and its script has changed once more.
+            if cause == Cause::ScriptReload && it.phase == Phase::Ready {
+                self.changed(now);
+            }
             return;
         }
         let phase = it.phase;

@@ -26,14 +26,32 @@ fn requests(count: u32) -> String {
     plural(u64::from(count), "request", "requests")
 }
 
-/// The cause without what differs from attempt to attempt (process ids, addresses).
-fn essence(cause: &str) -> String {
+/// Longest number that tells one cause from another (a line of a file); longer ones are process ids.
+const TELLING: usize = 4;
+
+/// The cause without what differs from attempt to attempt: addresses, and numbers with more than `telling` digits.
+fn essence(cause: &str, telling: usize) -> String {
     let mut out = String::with_capacity(cause.len());
-    for character in cause.chars() {
-        let character = if character.is_ascii_digit() { '0' } else { character };
-        if !(character == '0' && out.ends_with('0')) {
-            out.push(character);
-        }
+    let mut rest = cause;
+    while let Some(first) = rest.chars().next() {
+        let address = rest.strip_prefix("0x").map(|rest| rest.trim_start_matches(|one: char| one.is_ascii_hexdigit()));
+        let number = rest.trim_start_matches(|one: char| one.is_ascii_digit());
+        let digits = rest.len() - number.len();
+        rest = match address {
+            Some(after) => {
+                out.push_str("0x");
+                after
+            }
+            None if digits > telling => {
+                out.push('0');
+                number
+            }
+            None => {
+                let length = digits.max(first.len_utf8());
+                out.push_str(&rest[..length]);
+                &rest[length..]
+            }
+        };
     }
     out
 }
@@ -170,15 +188,15 @@ impl Pool {
         self.wait_for_start(now).map_or_else(String::new, |wait| format!("; next try in {}", seconds(wait)))
     }
 
-    fn say_again(&self, out: &mut Out<'_>) {
+    fn say_again(&self, level: u8, out: &mut Out<'_>) {
         let (name, tries) = (&self.rules.name, self.attempts.failures);
-        out.log(level::DEBUG, format!("process group \"{name}\": attempt {tries} to start failed as before"));
+        out.log(level, format!("process group \"{name}\": attempt {tries} to start failed as before"));
     }
 
     /// Says why a process could not start, unless it was said before. Returns whether it was news.
     pub(super) fn say_cannot_start(&mut self, cause: &str, now: Millis, out: &mut Out<'_>) -> bool {
-        if !self.attempts.is_news(essence(cause)) {
-            self.say_again(out);
+        if !self.attempts.is_news(essence(cause, 0)) {
+            self.say_again(level::DEBUG, out);
             return false;
         }
         let rules = &self.rules;
@@ -196,13 +214,15 @@ impl Pool {
 
     /// Whether it is the first process that could not load its script with these words.
     pub(super) fn is_news_of_loading(&mut self, said: &str) -> bool {
-        self.attempts.is_news(format!("not loaded: {}", essence(said)))
+        self.attempts.is_news(format!("not loaded: {}", essence(said, TELLING)))
     }
 
     /// A process could not load its script. What it wrote is in the log.
     pub(super) fn say_not_loaded(&self, process: ProcessId, said: &str, news: bool, now: Millis, out: &mut Out<'_>) {
         if !news {
-            return self.say_again(out);
+            // After a change it is worth a line, too.
+            let hopeful = self.processes.get(&process).is_some_and(|it| it.hopeful);
+            return self.say_again(if hopeful { level::INFO } else { level::DEBUG }, out);
         }
         let cause = said.lines().last().unwrap_or("its output says why");
         let until = match self.serving() {
@@ -321,7 +341,9 @@ mod tests {
 
     #[test]
     fn numbers_make_no_new_cause() {
-        assert_eq!(essence("thread 0x7f01 of 123"), essence("thread 0x7f99 of 4"));
-        assert_ne!(essence("no module named x"), essence("no module named y"));
+        assert_eq!(essence("thread 0x7f01 of 123", 0), essence("thread 0x7a of 4", 0));
+        assert_ne!(essence("no module named x", 0), essence("no module named y", 0));
+        assert_ne!(essence("line 12", TELLING), essence("line 13", TELLING));
+        assert_eq!(essence("process 12345 é", TELLING), essence("process 1234567 é", TELLING));
     }
 }

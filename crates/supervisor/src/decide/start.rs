@@ -269,14 +269,15 @@ impl Pool {
         }
     }
 
-    /// A file has changed of which an attempt has failed: the next one comes at once.
+    /// A file has changed: after an attempt that failed, or that is about to, the next one comes at once.
     pub(super) fn changed(&mut self, now: Millis) {
-        if self.attempts.failures == 0 || self.over {
+        let tries = self.attempts.failures > 0 || self.count(Phase::Starting) > 0;
+        if !tries || self.over {
             return;
         }
         let soon = self.attempts.soon(now);
         let attempts = &mut self.attempts;
-        (attempts.hope, attempts.step, attempts.reported) = (true, 0, None);
+        (attempts.hope, attempts.step) = (true, 0);
         attempts.next = attempts.next.min(soon);
     }
 }

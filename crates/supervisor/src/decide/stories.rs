@@ -101,7 +101,7 @@ fn a_change_brings_the_next_attempt_at_once() {
     world.event(Event::Changed { process: first });
     world.now = 5_000;
     world.failed(second);
-    assert_eq!(world.errors().len(), 2, "after a change a failure is news");
+    assert_eq!(world.errors().len(), 1, "it is the same one");
     assert_eq!(world.spawn().len(), 1);
     world.event(Event::Changed { process: second });
     let third = world.state.pools().next().expect("pool").1.processes.keys().last().copied().expect("process");
@@ -179,6 +179,24 @@ fn rolling_replaces_one_at_a_time_and_immediate_all_that_say_so() {
         assert!(world.drains(*process));
         assert_eq!(world.started().len(), 1);
     }
+}
+
+#[test]
+fn old_code_whose_script_changes_again_brings_the_next_attempt() {
+    let mut world = World::default();
+    let old = world.serving(Rules { rolling: true, ..rules(1) })[0];
+    world.retire(old, Cause::ScriptReload);
+    let next = world.spawn()[0];
+    world.now = 300;
+    world.exit(next, Ended::Signal(11));
+    world.retire(old, Cause::ScriptReload);
+    assert!(!world.drains(old));
+    let next = world.spawn()[0];
+    // Once more, while it loads.
+    world.retire(old, Cause::ScriptReload);
+    world.now = 600;
+    world.failed(next);
+    assert_eq!(world.spawn().len(), 1);
 }
 
 #[test]
