@@ -170,7 +170,7 @@ options! {
     MaxProcesses "max-processes" Integer(1, 4096), LATER, "processes", "Most processes that a group under load grows to.";
     IdleTimeout "idle-timeout" Seconds, LATER, "60", "Seconds for which the group does not need a process before it is ended, where there are more than min-processes.";
     Warmup "warmup" AbsolutePath, EFFECT, "none", "Path that a new process is asked for, with everything in place, before it takes requests.";
-    Reload "reload" Choice(&["immediate", "rolling"]), LATER, "immediate", "What follows a changed script: immediate lets requests wait for the new code; rolling lets the old code serve until the new one is ready.";
+    Reload "reload" Choice(&["immediate", "rolling"]), EFFECT, "immediate", "What follows a changed script: immediate lets requests wait for the new code; rolling lets the old code serve until the new one is ready.";
 }
 
 #[cfg(test)]
