@@ -219,6 +219,11 @@ def test_socket_timeout_is_a_504(daemon):
 
 def test_maximum_requests_replaces_processes_and_fails_no_request(daemon):
     httpd = daemon("processes=2 threads=2 maximum-requests=10 graceful-timeout=10")
-    outcomes = [o for _ in range(30) for o in at_once(httpd, ["/sleep?0.005"] * 4)]
-    assert {o.result for o in outcomes} == {200}
-    assert len({o.body for o in outcomes}) > 4
+    outcomes = []
+
+    def processes_seen():
+        outcomes.extend(at_once(httpd, ["/sleep?0.005"] * 4))
+        return len({o.body for o in outcomes})
+
+    wait_until(lambda: processes_seen() > 4, 30, "replacements serve")
+    assert {o.result for o in outcomes} == {200} and len(outcomes) > 20

@@ -10,10 +10,11 @@ from processes import wait_until
 
 FOREVER = """
 import os, sys, time
-print("service", os.getpid(), "runs", file=sys.stderr)
 try:
+    print("service", os.getpid(), "runs", file=sys.stderr)
+    # A signal that comes right before a system call does not interrupt it.
     while True:
-        time.sleep(60)
+        time.sleep(0.1)
 finally:
     print("service", os.getpid(), "cleans up", file=sys.stderr)
 """

@@ -6,7 +6,7 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use wsgi_wire::control::{Exit, FromDaemon};
 
@@ -19,6 +19,11 @@ use crate::{script, sys};
 
 /// Exit status when an exception ended a script, as Python itself has it.
 const SCRIPT_FAILED: i32 = 1;
+
+/// How often a script that is to end is woken. What it does at its end is then left in peace.
+const NUDGES: u32 = 20;
+/// The time between.
+const NUDGE: Duration = Duration::from_millis(50);
 
 /// Runs the scripts one after the other; the exit status of the process.
 pub fn run(gil: Gil, daemon: &'static Daemon) -> i32 {
@@ -92,6 +97,13 @@ fn hear(daemon: &'static Daemon, is_over: Arc<AtomicBool>) -> io::Result<()> {
         daemon.bound_end();
         if !is_over.load(Ordering::SeqCst) {
             sys::signal_thread(main_thread, libc::SIGTERM);
+        }
+        // Python may have looked for signals for the last time before it began to wait in a system call.
+        for _ in 0..NUDGES {
+            std::thread::sleep(NUDGE);
+            if !is_over.load(Ordering::SeqCst) {
+                sys::nudge(main_thread);
+            }
         }
     });
     thread.map(drop)

@@ -267,6 +267,17 @@ pub fn process_exists(pid: i32) -> bool {
     status == 0 || io::Error::last_os_error().raw_os_error() != Some(libc::ESRCH)
 }
 
+/// Interrupts the system call in which a thread of this process waits, and nothing else.
+pub fn nudge(thread: i32) {
+    extern "C" fn nothing(_: libc::c_int) {}
+    // SAFETY: all zero is a valid record: no flags, so that calls are interrupted, and an empty mask.
+    let mut action: libc::sigaction = unsafe { mem::zeroed() };
+    action.sa_sigaction = nothing as extern "C" fn(libc::c_int) as libc::sighandler_t;
+    // SAFETY: a handler of the right kind that lives as long as the process.
+    unsafe { libc::sigaction(libc::SIGURG, &action, ptr::null_mut()) };
+    signal_thread(thread, libc::SIGURG);
+}
+
 /// Ends the process now, without Python.
 pub fn exit_now(status: i32) -> ! {
     // SAFETY: does not return.

@@ -43,12 +43,21 @@ class Service(Case):
         self.assertEqual(daemon.stop(), 0)
         self.assertEqual(daemon.output, ['main thread True', 'running', 'cleaned up'])
 
+    def test_stop_wakes_a_script_at_whatever_moment_it_comes(self):
+        for _ in range(20):
+            daemon = self.begin('import time\nprint("running")\nwhile True:\n time.sleep(60)', shutdown_timeout_ms=20000)
+            self.said(daemon, 'running')
+            self.assertEqual(daemon.stop(), 0)
+            self.assertEqual(daemon.output, ['running'])
+
     def test_sigterm_ends_it_and_a_second_one_disturbs_nothing(self):
         daemon = self.begin('''
             import time
             try:
                 print('running')
-                time.sleep(60)
+                # Not at once: a signal that comes right before a system call does not interrupt it.
+                while True:
+                    time.sleep(0.01)
             finally:
                 print('cleaning')
                 time.sleep(0.5)

@@ -1,0 +1,212 @@
+"""Code that does not load: what is served meanwhile, what the log says, and how it is mended.
+
+By default the old code may not answer once its script has changed: requests get 500 until it is mended. `graceful` and
+`reload=rolling` keep the old code serving. In each case a mended file is found without any request, restart or signal.
+"""
+
+import re
+import time
+
+import pytest
+
+from load import Load, timed
+from processes import wait_until
+
+pytestmark = pytest.mark.ours("the original answers 500 until a request finds the script mended")
+APP = """
+import os
+import {helper}
+def application(environ, start_response):
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [b"{text}"]
+"""
+BROKEN = "import os\nraise RuntimeError('broken in %d' % os.getpid())\n"
+KEPT = "kept the running version"
+IMPORT = 3
+# With a single child that still has a request, httpd itself takes a second to make the next one.
+CHILDREN = "ServerLimit 16\nStartServers 4\nMinSpareThreads 75\nMaxSpareThreads 400\nMaxRequestWorkers 400\n"
+
+
+class Site:
+    """An application and a module of it, below a directory of their own."""
+
+    def __init__(self, httpd):
+        self.httpd = httpd
+        self.edits = 0
+
+    def write(self, name, text):
+        """Replaces the file in one step, as deploys do."""
+        self.edits += 1
+        new = self.httpd.write(f"site/new-{self.edits}", text)
+        return new.replace(self.httpd.root / "site" / name)
+
+    def deploy(self, text, helper="os"):
+        return self.write("app.wsgi", APP.format(text=text, helper=helper))
+
+    def start(self, options="", extra=""):
+        folder = self.httpd.root / "site"
+        self.httpd.log.allow("RuntimeError|Traceback|app.wsgi|helper.py|raise|import|500|process group")
+        self.httpd.start(
+            f"WSGIDaemonProcess app threads=2 home={folder} {options}\n"
+            f"{extra}WSGIScriptAlias / {folder}/app.wsgi process-group=app"
+        )
+        return self
+
+    def told(self):
+        """The processes that told why they cannot load the application, with each telling."""
+        return [int(found[1]) for found in re.finditer(r"\] RuntimeError: broken in (\d+)", self.httpd.log.text())]
+
+    def serves(self, text, timeout=20.0):
+        wait_until(lambda: self.httpd.get("/").text == text, timeout, f"{text!r} is served")
+
+
+@pytest.fixture
+def site(httpd):
+    return Site(httpd)
+
+
+def mended_within(site, text):
+    """Seconds until `text` is served."""
+    begun = time.monotonic()
+    site.serves(text)
+    return time.monotonic() - begun
+
+
+# -- the default: nothing but the new code may answer ----------------------------------------------
+
+
+def test_each_request_gets_500_and_the_first_traceback(site):
+    site.write("app.wsgi", BROKEN)
+    site.start()
+    assert [site.httpd.get("/").status for _ in range(5)] == [500] * 5
+    wait_until(lambda: len(site.told()) >= 6, 10, "each request and the process itself told it")
+    assert set(site.told()[1:]) <= set(site.told()), "no other process was tried by a request"
+    site.deploy("mended")
+    assert mended_within(site, "mended") < 2.5
+
+
+def test_a_touched_script_that_is_broken(site):
+    site.deploy("old")
+    site.start("processes=2").serves("old")
+    site.write("app.wsgi", BROKEN)
+    assert {site.httpd.get("/").status for _ in range(10)} == {500}
+    site.deploy("mended")
+    assert mended_within(site, "mended") < 2.5
+    assert {site.httpd.get("/").text for _ in range(10)} == {"mended"}
+
+
+def test_a_mended_module_is_found_though_the_script_stays(site):
+    site.write("helper.py", BROKEN)
+    site.deploy("mended", "helper")
+    site.start()
+    assert site.httpd.get("/").status == 500
+    site.write("helper.py", "")
+    assert mended_within(site, "mended") < 2.5
+
+
+def test_a_missing_module_is_found_when_it_is_installed(site):
+    site.deploy("mended", "helper")
+    site.httpd.log.expect("ModuleNotFoundError: No module named 'helper'")
+    site.start()
+    assert site.httpd.get("/").status == 500
+    site.write("helper.py", "")
+    assert mended_within(site, "mended") < 2.5
+
+
+def test_without_script_reloading_a_mended_script_is_found_all_the_same(site):
+    site.write("app.wsgi", BROKEN)
+    site.start(extra="WSGIScriptReloading Off\n")
+    assert site.httpd.get("/").status == 500
+    site.deploy("mended")
+    assert mended_within(site, "mended") < 2.5
+
+
+def test_mending_takes_several_attempts(site):
+    site.write("app.wsgi", BROKEN)
+    site.start()
+    assert site.httpd.get("/").status == 500
+    for _ in range(3):
+        before = len(set(site.told()))
+        site.write("app.wsgi", BROKEN)
+        wait_until(lambda: len(set(site.told())) > before, 20, "it is tried again")  # noqa: B023
+        assert site.httpd.get("/").status == 500
+    site.deploy("mended")
+    assert mended_within(site, "mended") < 2.5
+
+
+# -- graceful and rolling: the old code serves ------------------------------------------------------
+
+
+def graceful(site):
+    site.httpd.graceful()
+
+
+def touched(site):
+    """A request finds the change."""
+    assert site.httpd.get("/").status == 200
+
+
+KEEPING = pytest.mark.parametrize(
+    "options, deploy",
+    [("", graceful), ("reload=rolling", touched), ("reload=rolling processes=2", touched)],
+    ids=["graceful", "rolling", "rolling-2"],
+)
+
+
+def old_code_serves(site, options):
+    site.deploy("old")
+    extra = "" if "rolling" in options else "WSGIScriptReloading Off\n" + CHILDREN
+    site.start(options, extra).serves("old")
+
+
+@KEEPING
+def test_the_running_version_is_kept_and_the_mended_one_found(site, options, deploy):
+    old_code_serves(site, options)
+    site.write("app.wsgi", BROKEN)
+    with Load(site.httpd, "/") as load:
+        deploy(site)
+        site.httpd.log.wait_for(KEPT, 20)
+        load.more(50)
+    assert set(load.results()) == {200} and {o.body for o in load.outcomes} == {b"old"}
+    assert len(site.httpd.log.matching(KEPT)) == 1 and len(site.told()) == 1
+    site.deploy("mended")
+    with Load(site.httpd, "/") as load:
+        load.more(40)
+        # One process after the other.
+        wait_until(lambda: {o.body for o in load.outcomes[-40:]} == {b"mended"}, 20, "mended code serves")
+    assert set(load.results()) == {200}
+
+
+@KEEPING
+def test_a_second_broken_version_is_told_of_too(site, options, deploy):
+    old_code_serves(site, options)
+    site.write("app.wsgi", BROKEN)
+    deploy(site)
+    site.httpd.log.wait_for(KEPT, 20)
+    site.write("app.wsgi", "import os\nraise RuntimeError('broken in %d' % os.getpid(), 'in another way')\n")
+    site.httpd.log.wait_for("in another way", 20)
+    assert site.httpd.get("/").text == "old"
+    site.deploy("mended")
+    site.serves("mended")
+
+
+@KEEPING
+def test_no_request_waits_for_new_code(site, options, deploy):
+    old_code_serves(site, options)
+    site.write("app.wsgi", f"import time; time.sleep({IMPORT})\n" + APP.format(text="new", helper="os"))
+    with Load(site.httpd, "/") as load:
+        deploy(site)
+        wait_until(lambda: load.outcomes and load.outcomes[-1].body == b"new", 20, "new code serves")
+    assert set(load.results()) == {200}
+    assert load.slowest() < IMPORT * 2 / 3, "none waited for the import"
+
+
+@pytest.mark.parametrize("options", ["reload=rolling"])
+def test_a_canary_that_is_lost_is_followed_by_another_at_the_next_change(site, options):
+    old_code_serves(site, options)
+    site.write("app.wsgi", "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)\n")
+    assert timed(site.httpd, "/").body == b"old"
+    site.httpd.log.wait_for("SIGKILL", 20)
+    assert timed(site.httpd, "/").body == b"old"
+    site.deploy("mended")
+    site.serves("mended")
