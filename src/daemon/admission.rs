@@ -37,7 +37,7 @@ fn patience(queue: Option<Duration>, since: Duration, reading: Duration, socket:
 pub(super) fn reserve(job: &Job<'_>, deadline: Instant) -> Result<Lease, Ending> {
     let me = job.live.pid.load(Ordering::Relaxed);
     let board = &job.group.board;
-    let reserved = board.reserve(me, job.options.listen_backlog, Some(deadline), || ask_for_process(job));
+    let reserved = board.reserve_asking(me, job.options.listen_backlog, Some(deadline), || ask_for_process(job));
     let lease = reserved.map_err(|refused| refuse(job, refused))?;
     // Without the query string, which may hold secrets.
     board.begin(&lease, job.request.method(), job.request.uri());

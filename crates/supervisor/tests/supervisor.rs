@@ -109,7 +109,7 @@ fn failing_starts_back_off_raise_the_fault_and_recover() {
     httpd.behave("exit");
     httpd.configure();
     until(&httpd, "a fault", || httpd.board.unavailable());
-    assert_eq!(httpd.board.reserve(1, 10, None, || ()), Err(Refused::Unavailable));
+    assert_eq!(httpd.board.reserve(1, 10, None), Err(Refused::Unavailable));
     until(&httpd, "a second attempt", || httpd.logged("attempt 2 to start failed as before") == 1);
     let log = httpd.log();
     assert_eq!(httpd.logged("cannot start"), 1, "{log}");

@@ -50,7 +50,8 @@ impl<'a> Head<'a> {
     /// not trust a daemon process to have left out CR, LF and NUL.
     ///
     /// # Errors
-    /// When the bytes do not fit, the status is not in 200..=999 (an interim one is no answer, and what follows it would pass for one), or a header could split the response.
+    /// When the bytes do not fit, the status is not in 200..=999 (an interim one is no answer, and what follows it
+    /// would pass for one), or a header could split the response.
     pub fn decode(payload: &'a [u8]) -> Result<Head<'a>, DecodeError> {
         let mut reader = Reader::new(payload);
         let status = reader.u16()?;

@@ -68,12 +68,26 @@ impl Scoreboard {
     }
 
     /// Reserves a request thread for the child `me`, waiting for one until `deadline` behind those who
-    /// wait already, when these are fewer than `limit`. `ask` asks the supervisor for a process; it is called now and
-    /// then while none is ready or starting, by one of all who wait.
+    /// wait already, when these are fewer than `limit`.
     ///
     /// # Errors
     /// [`Refused`] says why there is none.
-    pub fn reserve(&self, me: u32, limit: u32, deadline: Option<Instant>, ask: impl Fn()) -> Result<Lease, Refused> {
+    pub fn reserve(&self, me: u32, limit: u32, deadline: Option<Instant>) -> Result<Lease, Refused> {
+        self.reserve_asking(me, limit, deadline, || ())
+    }
+
+    /// As [`Scoreboard::reserve`]. `ask` asks the supervisor for a process; it is called now and then while none is ready
+    /// or starting, by one of all who wait.
+    ///
+    /// # Errors
+    /// As [`Scoreboard::reserve`].
+    pub fn reserve_asking(
+        &self,
+        me: u32,
+        limit: u32,
+        deadline: Option<Instant>,
+        ask: impl Fn(),
+    ) -> Result<Lease, Refused> {
         if self.waiting() == 0 {
             if let Some(lease) = self.try_reserve(me) {
                 return Ok(lease);

@@ -34,8 +34,8 @@ fn requests_go_to_the_least_busy_process_until_all_are_full() {
     let slots: Vec<u32> = (0..4).map(|_| board.try_reserve(ME).expect("free").slot).collect();
     assert_eq!(slots, [0, 1, 0, 1]);
     assert_eq!(board.try_reserve(ME), None);
-    assert_eq!(board.reserve(ME, 10, soon(), || ()), Err(Refused::TimedOut));
-    assert_eq!(board.reserve(ME, 0, soon(), || ()), Err(Refused::Full));
+    assert_eq!(board.reserve(ME, 10, soon()), Err(Refused::TimedOut));
+    assert_eq!(board.reserve(ME, 0, soon()), Err(Refused::Full));
     assert_eq!(board.census(), (2, 4, 4));
     assert_eq!(board.waiting(), 0);
 }
@@ -69,14 +69,14 @@ fn a_fault_refuses_at_once_and_wakes_those_who_wait() {
     board.set_state(0, State::Starting);
     let waiter = {
         let board = Arc::clone(&board);
-        thread::spawn(move || board.reserve(ME, 10, later(), || ()))
+        thread::spawn(move || board.reserve(ME, 10, later()))
     };
     while board.waiting() == 0 {
         thread::yield_now();
     }
     board.set_fault(true);
     assert_eq!(waiter.join().expect("no panic"), Err(Refused::Unavailable));
-    assert_eq!(board.reserve(ME, 10, later(), || ()), Err(Refused::Unavailable));
+    assert_eq!(board.reserve(ME, 10, later()), Err(Refused::Unavailable));
 }
 
 #[test]
@@ -85,7 +85,7 @@ fn a_process_that_becomes_ready_serves_those_who_wait() {
     board.set_state(0, State::Starting);
     let waiter = {
         let board = Arc::clone(&board);
-        thread::spawn(move || board.reserve(ME, 10, later(), || ()))
+        thread::spawn(move || board.reserve(ME, 10, later()))
     };
     while board.waiting() == 0 {
         thread::yield_now();
@@ -103,7 +103,7 @@ fn a_freed_lease_goes_to_the_oldest_waiter() {
     for number in 0..5 {
         let (shared, order) = (Arc::clone(&board), Arc::clone(&order));
         waiters.push(thread::spawn(move || {
-            let lease = shared.reserve(ME, 10, later(), || ()).expect("granted");
+            let lease = shared.reserve(ME, 10, later()).expect("granted");
             order.lock().expect("no panic").push(number);
             shared.release(lease);
         }));
@@ -148,7 +148,7 @@ fn many_threads_never_hold_more_than_there_is_and_lose_nothing() {
             let (board, held, failed) = (Arc::clone(&board), Arc::clone(&held), Arc::clone(&failed));
             thread::spawn(move || {
                 for round in 0..2000 {
-                    let Ok(lease) = board.reserve(ME, 100, later(), || ()) else {
+                    let Ok(lease) = board.reserve(ME, 100, later()) else {
                         failed.store(true, SeqCst);
                         return;
                     };
@@ -294,7 +294,7 @@ fn no_more_wait_than_may_however_many_come_at_once() {
     let waiters: Vec<_> = (0..16)
         .map(|_| {
             let board = Arc::clone(&board);
-            thread::spawn(move || match board.reserve(ME, 3, later(), || ()) {
+            thread::spawn(move || match board.reserve(ME, 3, later()) {
                 Ok(lease) => {
                     board.release(lease);
                     true
@@ -328,17 +328,17 @@ fn a_process_is_asked_for_when_none_is_there_or_coming() {
     };
     let count = || asked.load(SeqCst);
     let _held = board.try_reserve(ME).expect("ready");
-    assert_eq!((board.reserve(ME, 10, soon(), ask), count()), (Err(Refused::TimedOut), 0), "it is busy");
+    assert_eq!((board.reserve_asking(ME, 10, soon(), ask), count()), (Err(Refused::TimedOut), 0), "it is busy");
     board.set_state(0, State::Starting);
-    assert_eq!((board.reserve(ME, 10, soon(), ask), count()), (Err(Refused::TimedOut), 0), "it is coming");
+    assert_eq!((board.reserve_asking(ME, 10, soon(), ask), count()), (Err(Refused::TimedOut), 0), "it is coming");
     board.set_state(0, State::Draining);
-    assert_eq!((board.reserve(ME, 10, soon(), ask), count()), (Err(Refused::TimedOut), 1));
+    assert_eq!((board.reserve_asking(ME, 10, soon(), ask), count()), (Err(Refused::TimedOut), 1));
     board.set_state(0, State::Gone);
-    assert_eq!((board.reserve(ME, 10, soon(), ask), count()), (Err(Refused::TimedOut), 1), "asked a moment ago");
+    assert_eq!((board.reserve_asking(ME, 10, soon(), ask), count()), (Err(Refused::TimedOut), 1), "asked a moment ago");
     // As if that moment were over: also where the last attempt to start one has failed.
     board.word(ASKED_AT).store(0, SeqCst);
     board.set_fault(true);
-    assert_eq!((board.reserve(ME, 10, soon(), ask), count()), (Err(Refused::Unavailable), 2));
+    assert_eq!((board.reserve_asking(ME, 10, soon(), ask), count()), (Err(Refused::Unavailable), 2));
 }
 
 #[test]
@@ -352,7 +352,7 @@ fn it_is_asked_again_while_a_request_waits() {
             board.set_state(0, State::Ready);
         }
     };
-    let lease = board.reserve(ME, 10, later(), serve_second).expect("served");
+    let lease = board.reserve_asking(ME, 10, later(), serve_second).expect("served");
     assert_eq!((lease.slot, asked.load(SeqCst)), (0, 2));
 }
 
