@@ -71,7 +71,7 @@ pub(super) fn encode(message: &ParentMessage) -> Result<Vec<u8>, String> {
     let bytes = serde_json::to_vec(message).map_err(|error| error.to_string())?;
     if bytes.len() > MAX_MESSAGE {
         return Err(format!(
-            "the configuration of a process group takes {} bytes; at most {MAX_MESSAGE} are allowed (look at env=)",
+            "the configuration of a process group takes {} bytes; at most {MAX_MESSAGE} are allowed (look at env= and env-file=)",
             bytes.len()
         ));
     }

@@ -11,7 +11,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use wsgi_sys::process::{Ids, Program, exists, spawn};
+use wsgi_sys::process::{Ids, Limit, Program, exists, spawn};
 use wsgi_sys::scoreboard::{Geometry, Scoreboard};
 use wsgi_sys::socket::{self, Kind};
 use wsgi_wire::control::{AGAIN, MAX_MESSAGE, ParentMessage};
@@ -170,7 +170,11 @@ fn new() -> io::Result<Kept> {
 fn least_ids(groups: &[Group]) -> Option<Ids> {
     let needs_root = |group: &Group| {
         let config = &group.config;
-        config.chroot.is_some() || config.cpu_priority.is_some_and(|priority| priority < 0)
+        let grace = config.shutdown_timeout_ms.div_ceil(1000);
+        let limits = Limit::all(config.cpu_time_limit.into(), grace, config.memory_limit, config.virtual_memory_limit);
+        config.chroot.is_some()
+            || config.cpu_priority.is_some_and(|priority| priority < 0)
+            || limits.iter().any(Limit::needs_privilege)
     };
     if groups.iter().any(needs_root) {
         return None;

@@ -103,7 +103,7 @@ pub fn went_without(config: &PoolConfig, pid: i32, step: Step, error: &std::io::
         }
         (Step::Priority, _) => "",
         (_, Some(libc::EPERM)) => {
-            "; it is above the hard limit that httpd itself has (ulimit -H), which only root may raise"
+            "; it is above the hard limit that httpd itself has (ulimit -H), which takes root and CAP_SYS_RESOURCE to raise"
         }
         (_, Some(libc::EACCES)) => "; SELinux forbids it until: setsebool -P httpd_setrlimit on",
         _ => "",

@@ -12,10 +12,12 @@ use std::ptr;
 use crate::fd::{self, cvt};
 
 mod fork;
+mod limit;
 mod spawn;
 
 pub use fork::{Forked, fork_as};
-pub use spawn::{Ids, Limit, Outcome, Program, Resource, Spawned, Step, spawn};
+pub use limit::{Limit, Resource};
+pub use spawn::{Ids, Outcome, Program, Spawned, Step, spawn};
 
 /// Waits for a child to end.
 ///

@@ -176,6 +176,20 @@ fn links_are_followed_and_dangling_ones_named() {
 }
 
 #[test]
+fn a_link_that_leads_to_a_closed_place_is_named() {
+    let tree = Tree::new("away");
+    fs::create_dir_all(tree.path("away/bin")).expect("directory");
+    tree.file("away/bin/python3", 0o755);
+    symlink(tree.path("away/bin/python3"), tree.path("venv/bin/python3")).expect("link");
+    assert_eq!(tree.walk("venv/bin/python3"), "");
+    tree.mode("away", 0o700);
+    let (away, link) = (tree.path("away").display().to_string(), tree.path("venv/bin/python3").display().to_string());
+    let said = tree.walk("venv/bin/python3");
+    let end = format!("; the symbolic link {link} leads there; to mend it: chmod o+x {away}");
+    assert!(said.contains(&format!("may not enter the directory {away} (")) && said.ends_with(&end), "{said}");
+}
+
+#[test]
 fn last_words_are_explained() {
     let tree = Tree::new("words");
     let mut config = crate::example::pool();

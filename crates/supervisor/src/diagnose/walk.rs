@@ -88,8 +88,19 @@ fn owner(found: &Metadata) -> String {
 }
 
 impl Walker {
-    /// Walks `path`; says what stops at which component.
+    /// Walks `path`; says what stops at which component, and which link led there.
     pub fn walk(&self, path: &Path, right: Right) -> Result<(), Problem> {
+        let mut link = None;
+        self.follow(path, right, &mut link).map_err(|problem| match link {
+            Some(link) => {
+                Problem { what: format!("{}; the symbolic link {link} leads there", problem.what), ..problem }
+            }
+            None => problem,
+        })
+    }
+
+    /// As [`Walker::walk`]; `link` is the last one that led somewhere else, if there was one.
+    fn follow(&self, path: &Path, right: Right, link: &mut Option<String>) -> Result<(), Problem> {
         let mut links = 0;
         let mut at = self.root.clone();
         let mut left: Vec<PathBuf> = parts(path);
@@ -109,15 +120,18 @@ impl Walker {
             }
             links += 1;
             if links > MAX_LINKS {
+                *link = None;
                 return Err(Problem::new(format!("{} leads through too many symbolic links", path.display())));
             }
             let target =
                 fs::read_link(&next).map_err(|error| Problem::new(format!("{}: {error}", self.shown(&next))))?;
             if self.dangles(&at, &target) {
+                *link = None;
                 return Err(venv::dangling(&self.outside(path), &self.shown(&next), &target));
             }
             if target.is_absolute() {
                 at = self.root.clone();
+                *link = Some(self.shown(&next));
             }
             left.extend(parts(&target));
         }

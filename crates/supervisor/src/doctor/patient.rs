@@ -88,7 +88,9 @@ fn prefixed(what: &str, problem: Problem) -> Problem {
 fn directories(config: &PoolConfig, walker: &Walker) -> Vec<Problem> {
     let (home, option) = diagnose::working_directory(config);
     let home = (home, format!("the working directory ({option})"), Right::Enter);
-    let path = config.python_path.iter().map(|entry| (entry.clone(), "python-path".to_owned(), Right::List));
+    let listed = |option: &'static str| move |entry: &String| (entry.clone(), option.to_owned(), Right::List);
+    let of_layers = config.layers.iter().flat_map(|layer| &layer.python_path);
+    let path = config.python_path.iter().map(listed("python-path")).chain(of_layers.map(listed("WSGIPythonPath")));
     let wanted = std::iter::once(home).chain(path);
     let problem = |(path, what, right): (String, String, Right)| {
         // An archive may stand in sys.path as well.

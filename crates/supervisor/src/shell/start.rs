@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
-use wsgi_sys::process::{Ids, Limit, Program, Resource, Spawned, spawn};
+use wsgi_sys::process::{Ids, Limit, Program, Spawned, spawn};
 use wsgi_sys::socket::{self, Kind};
 use wsgi_sys::{fd, user};
 use wsgi_wire::boot::BOOT;
@@ -132,17 +132,8 @@ pub(crate) fn arguments(config: &PoolConfig, code: &str) -> Result<Vec<CString>,
 /// The engine has the process replaced at the soft limit of processor time. The hard one, at which the kernel kills,
 /// leaves it `shutdown-timeout` to end by itself, as in mod_wsgi.
 pub(crate) fn limits(config: &PoolConfig) -> Vec<Limit> {
-    let cpu = u64::from(config.cpu_time_limit);
-    let shutdown = config.shutdown_timeout_ms.div_ceil(1000);
-    let all = [
-        (cpu, Limit { of: Resource::Cpu, soft: cpu, hard: cpu + 1 + shutdown }),
-        (config.memory_limit, Limit { of: Resource::Data, soft: config.memory_limit, hard: config.memory_limit }),
-        (
-            config.virtual_memory_limit,
-            Limit { of: Resource::AddressSpace, soft: config.virtual_memory_limit, hard: config.virtual_memory_limit },
-        ),
-    ];
-    all.into_iter().filter(|(value, _)| *value > 0).map(|(_, limit)| limit).collect()
+    let grace = config.shutdown_timeout_ms.div_ceil(1000);
+    Limit::all(config.cpu_time_limit.into(), grace, config.memory_limit, config.virtual_memory_limit)
 }
 
 /// The configured environment; HOME, USER and LOGNAME are the user's unless it sets them.
@@ -161,6 +152,7 @@ pub(crate) fn environment(config: &PoolConfig) -> Result<Vec<CString>, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use wsgi_sys::process::Resource;
     use wsgi_wire::pool::Identity;
 
     #[test]

@@ -49,3 +49,18 @@ pub fn fork_as(
     // SAFETY: takes its argument by value. Not exit: its handlers belong to the parent.
     unsafe { libc::_exit(status) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_with_threads_is_not_forked() {
+        let (stop, stopped) = std::sync::mpsc::channel::<()>();
+        let thread = std::thread::spawn(move || stopped.recv());
+        let error = fork_as(None, None, |_, _| {}).expect_err("two threads at least");
+        assert!(error.to_string().contains("several threads"), "{error}");
+        drop(stop);
+        assert!(thread.join().expect("thread").is_err());
+    }
+}

@@ -7,6 +7,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::ptr;
 
+use super::limit::Limit;
 use super::wait;
 use crate::fd::{self, cvt};
 use crate::signal;
@@ -20,28 +21,6 @@ pub struct Ids {
     pub gid: u32,
     /// Supplementary groups.
     pub groups: Vec<u32>,
-}
-
-/// What a process may use up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Resource {
-    /// Processor time in seconds (RLIMIT_CPU): SIGXCPU at the soft limit, SIGKILL at the hard one.
-    Cpu,
-    /// Heap and private memory in bytes (RLIMIT_DATA).
-    Data,
-    /// Address space in bytes (RLIMIT_AS).
-    AddressSpace,
-}
-
-/// A limit, to be set before the program runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limit {
-    /// Of what.
-    pub of: Resource,
-    /// Where the process is told.
-    pub soft: u64,
-    /// What it cannot pass or raise.
-    pub hard: u64,
 }
 
 /// What to start. Descriptors that are not named are closed in the new process; signals have their
@@ -100,16 +79,6 @@ pub enum Step {
     DataLimit = 11,
     /// setrlimit of RLIMIT_AS; the process starts without.
     AddressSpaceLimit = 12,
-}
-
-impl Resource {
-    fn step(self) -> Step {
-        match self {
-            Resource::Cpu => Step::CpuLimit,
-            Resource::Data => Step::DataLimit,
-            Resource::AddressSpace => Step::AddressSpaceLimit,
-        }
-    }
 }
 
 impl Step {
@@ -311,7 +280,7 @@ fn prepare(prepared: &Prepared<'_>) -> Result<(), (Step, i32)> {
         let _ = set.map_err(failed(Step::Priority)).map_err(|failed| report(prepared, failed));
     }
     for limit in &program.limits {
-        let _ = set_limit(*limit).map_err(failed(limit.of.step())).map_err(|failed| report(prepared, failed));
+        let _ = limit.set().map_err(failed(limit.of.step())).map_err(|failed| report(prepared, failed));
     }
     become_other(program.chroot.as_deref(), program.ids.as_ref())?;
     if let Some(mask) = program.umask {
@@ -329,17 +298,6 @@ fn prepare(prepared: &Prepared<'_>) -> Result<(), (Step, i32)> {
     // SAFETY: the set lives during the call.
     unsafe { libc::sigprocmask(libc::SIG_SETMASK, &raw const prepared.empty, ptr::null_mut()) };
     Ok(())
-}
-
-fn set_limit(limit: Limit) -> io::Result<()> {
-    let resource = match limit.of {
-        Resource::Cpu => libc::RLIMIT_CPU,
-        Resource::Data => libc::RLIMIT_DATA,
-        Resource::AddressSpace => libc::RLIMIT_AS,
-    };
-    let new = libc::rlimit { rlim_cur: limit.soft as libc::rlim_t, rlim_max: limit.hard as libc::rlim_t };
-    // SAFETY: the record lives during the call.
-    cvt(unsafe { libc::setrlimit(resource, &raw const new) }).map(drop)
 }
 
 /// Changes root and identity; async-signal-safe. What was tried, and errno.
@@ -390,6 +348,7 @@ fn place(prepared: &Prepared<'_>) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::process::Resource;
     use crate::process::{exists, kill, kill_group, pidfd_kill, pidfd_open, try_wait};
     use std::fs::File;
     use std::os::unix::process::ExitStatusExt;

@@ -1,0 +1,77 @@
+//! Limits of what a process may use.
+
+use std::io;
+
+use super::spawn::Step;
+use crate::fd::cvt;
+
+/// What a process may use up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Resource {
+    /// Processor time in seconds (RLIMIT_CPU): SIGXCPU at the soft limit, SIGKILL at the hard one.
+    Cpu,
+    /// Heap and private memory in bytes (RLIMIT_DATA).
+    Data,
+    /// Address space in bytes (RLIMIT_AS).
+    AddressSpace,
+}
+
+/// A limit, to be set before the program runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limit {
+    /// Of what.
+    pub of: Resource,
+    /// Where the process is told.
+    pub soft: u64,
+    /// What it cannot pass or raise.
+    pub hard: u64,
+}
+
+impl Limit {
+    /// The limits of a process that may use `cpu` seconds and as many bytes of data and address space; 0 is no limit.
+    /// At the soft limit of processor time it is told to end, and the kernel kills it when it has not within `grace`
+    /// seconds and one more.
+    pub fn all(cpu: u64, grace: u64, data: u64, address_space: u64) -> Vec<Limit> {
+        let all = [
+            Limit { of: Resource::Cpu, soft: cpu, hard: cpu.saturating_add(grace).saturating_add(1) },
+            Limit { of: Resource::Data, soft: data, hard: data },
+            Limit { of: Resource::AddressSpace, soft: address_space, hard: address_space },
+        ];
+        all.into_iter().filter(|limit| limit.soft > 0).collect()
+    }
+
+    /// Whether setting it takes the right to raise the hard limit that this process has.
+    pub fn needs_privilege(&self) -> bool {
+        let mut own = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+        // SAFETY: the record is valid for the call, which fills it.
+        let known = cvt(unsafe { libc::getrlimit(self.of.raw() as _, &raw mut own) });
+        known.is_ok() && self.hard as libc::rlim_t > own.rlim_max
+    }
+
+    /// Sets it for this process. Async-signal-safe.
+    pub(super) fn set(self) -> io::Result<()> {
+        let new = libc::rlimit { rlim_cur: self.soft as libc::rlim_t, rlim_max: self.hard as libc::rlim_t };
+        // SAFETY: the record lives during the call.
+        cvt(unsafe { libc::setrlimit(self.of.raw() as _, &raw const new) }).map(drop)
+    }
+}
+
+impl Resource {
+    fn raw(self) -> libc::c_int {
+        // Their type differs between systems.
+        (match self {
+            Resource::Cpu => libc::RLIMIT_CPU,
+            Resource::Data => libc::RLIMIT_DATA,
+            Resource::AddressSpace => libc::RLIMIT_AS,
+        }) as libc::c_int
+    }
+
+    /// The step that sets a limit of it.
+    pub(super) fn step(self) -> Step {
+        match self {
+            Resource::Cpu => Step::CpuLimit,
+            Resource::Data => Step::DataLimit,
+            Resource::AddressSpace => Step::AddressSpaceLimit,
+        }
+    }
+}
