@@ -4,10 +4,11 @@ PYTHON ?= /usr/bin/python3
 VENV   := target/venv
 MODULE ?= target/release/libmod_wsgi.so
 JOBS   ?= 2
+SECONDS ?= 600
 export CARGO
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-rust test-httpd deps build lint clean
+.PHONY: help run test test-rust test-httpd chaos deps build lint clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,6 +31,9 @@ $(VENV)/.complete: tests/requirements.txt
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/pip install -q -r tests/requirements.txt
 	@touch $@
+
+chaos: build ## faults of all kinds under load, on a real httpd; SECONDS=600 SEED=1
+	$(PYTHON) benches/chaos --module "$(MODULE)" --seconds $(SECONDS) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 deps: ## install what is missing (as root; otherwise tell what to install)
 	@.ci/deps.sh

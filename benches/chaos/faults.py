@@ -1,0 +1,234 @@
+"""The faults of `make chaos`, and what each of them may cost.
+
+Only a request that was being executed in a process that was killed may fail, or one whose connection was in a child that
+was killed; with a script that does not load, its requests while that is so. [`Faults.excuse`] decides that from what
+was noted at the time: ids with the processes that began them (by the application), killed processes, ports of killed children's
+connections.
+"""
+
+import http.client
+import os
+import random
+import re
+import signal
+import threading
+import time
+from datetime import datetime
+
+import processes
+
+GROUP = re.compile(r"\(wsgi:(\w+)\)")
+# Of the supervisor's lines: a crash loop, which waits before the next start, and for how long.
+BACK_OFF = re.compile(r'^\[\w+ (\w+ \d+ [\d:.]+ \d+)\] .*process group "(\w+)".* next (?:start|try) (?:is )?in ([\d.]+) s')
+BROKEN = "def application(:\n"
+HOSTILE = ["noise", "ready", "retire", "loaded", "passes", "garbage", "closes", "frame/16,1,5000", "frame/17,0,4294967295",
+           "frame/18,1,16", "frame/23,1,16", "frame/19,0,500"]
+# Seconds that a mended script may still cost, on a busy machine.
+MENDING = 3.0
+
+
+class Faults:
+    """Makes faults, one at a time, and remembers them."""
+
+    def __init__(self, httpd, seed, app, begun):
+        self.httpd, self.app, self.begun = httpd, app, begun
+        self.random = random.Random(seed)
+        self.killed, self.suspects = {}, set()
+        self.kills = []
+        self.back_offs = None
+        self.ports = []
+        self.broken = []
+        self.log = []
+        self.aside = []
+        self.made = 0
+        self.tick = 1_800_000_000
+
+    # -- the faults --------------------------------------------------------------------------------
+
+    KINDS = ["graceful", "touch", "break_script", "kill", "segv", "pause", "exit", "abort", "kill_supervisor", "kill_all",
+             "stop_supervisor", "kill_child", "fill", "hostile", "overflow"]
+
+    def one(self):
+        kind = self.random.choice(self.KINDS)
+        self.log.append((time.monotonic(), kind))
+        getattr(self, kind)()
+
+    def daemons(self):
+        return [p.pid for p in self.httpd.processes() if "(wsgi:" in p.cmdline]
+
+    def graceful(self):
+        self.httpd.control("-k", "graceful")
+
+    def touch(self):
+        self.tick += 10
+        os.utime(self.httpd.root / "apps/touched.wsgi", (self.tick, self.tick))
+
+    def write(self, text):
+        script, fresh = self.httpd.root / "apps/edited.wsgi", self.httpd.root / "apps/edited.new"
+        fresh.write_text(text)
+        fresh.chmod(0o644)
+        self.tick += 10
+        os.utime(fresh, (self.tick, self.tick))
+        fresh.rename(script)
+
+    def break_script(self):
+        begun = time.monotonic()
+        self.write(BROKEN)
+        time.sleep(self.random.uniform(0.2, 3))
+        self.write(self.app)
+        self.broken.append((begun, time.monotonic() + MENDING))
+
+    def send(self, pid, number):
+        """A signal that ends a process; it is noted first, so that nothing fails before."""
+        found = processes.process(pid)
+        group = GROUP.search(found.cmdline if found else "")
+        self.killed[pid] = group[1] if group else ""
+        begun = time.monotonic()
+        processes.kill([pid], number)
+        self.kills.append((begun, time.monotonic() + 0.2, self.killed[pid]))
+
+    def kill(self, number=signal.SIGKILL):
+        daemons = self.daemons()
+        if daemons:
+            self.send(self.random.choice(daemons), number)
+
+    def segv(self):
+        self.kill(signal.SIGSEGV)
+
+    def pause(self):
+        daemons = self.daemons()
+        if daemons:
+            pid = self.random.choice(daemons)
+            processes.kill([pid], signal.SIGSTOP)
+            time.sleep(self.random.uniform(0.1, 2))
+            processes.kill([pid], signal.SIGCONT)
+
+    def exit(self, how="exit"):
+        group, begun = self.random.choice(["one", "two"]), time.monotonic()
+        self.request(group, how, "fatal")
+        self.kills.append((begun, time.monotonic() + 0.2, group))
+
+    def abort(self):
+        self.exit("abort")
+
+    def request(self, group, path, name="fault"):
+        """One request that does not come back, or whose answer does not matter."""
+        self.made += 1
+        connection = http.client.HTTPConnection("127.0.0.1", self.httpd.port, timeout=20)
+        try:
+            connection.request("GET", f"/{group}/{path}", headers={"X-Id": f"{name}-{self.made}"})
+            connection.getresponse().read()
+        except (OSError, http.client.HTTPException):
+            pass
+        finally:
+            connection.close()
+
+    def kill_supervisor(self):
+        supervisor = self.httpd.supervisor()
+        if supervisor:
+            processes.kill([supervisor.pid])
+
+    def kill_all(self):
+        """Everything but httpd itself."""
+        for pid in self.daemons():
+            self.send(pid, signal.SIGKILL)
+        self.kill_supervisor()
+
+    def stop_supervisor(self):
+        supervisor = self.httpd.supervisor()
+        if supervisor:
+            processes.kill([supervisor.pid], signal.SIGSTOP)
+            time.sleep(self.random.uniform(0.1, 3))
+            processes.kill([supervisor.pid], signal.SIGCONT)
+
+    def kill_child(self):
+        """It is stopped first, so that the connections that it has are known."""
+        children = self.httpd.children()
+        if len(children) < 2:
+            return
+        pid = self.random.choice(children).pid
+        processes.kill([pid], signal.SIGSTOP)
+        processes.wait_until(lambda: (processes.process(pid) or children[0]).state in "TtS", 5)
+        begun = time.monotonic()
+        ports = client_ports(pid, self.httpd.port)
+        processes.kill([pid])
+        processes.wait_until(lambda: not processes.process(pid), 10)
+        self.ports.append((begun - 0.5, time.monotonic() + 0.5, ports))
+
+    def background(self, group, path):
+        thread = threading.Thread(target=self.request, args=(group, path), daemon=True)
+        thread.start()
+        self.aside.append(thread)
+
+    def fill(self):
+        group = self.random.choice(["one", "two"])
+        for _ in range(24):
+            self.background(group, "sleep/0.5")
+
+    def overflow(self):
+        for _ in range(12):
+            self.background("small", "sleep/0.2")
+
+    def hostile(self):
+        self.background("hostile", self.random.choice(HOSTILE))
+
+    # -- what they excuse --------------------------------------------------------------------------
+
+    def processes_of(self):
+        """Of each request that was begun: the processes that began it. Those that ended themselves count as killed."""
+        found = {}
+        for line in self.begun.read_text().splitlines():
+            name, pid = line.split()
+            found.setdefault(name, []).append(int(pid))
+            if name.startswith("fatal-"):
+                self.suspects.add(int(pid))
+        return found
+
+    def excuse(self, trouble, pids):
+        """Why the request may fail; nothing when it may not."""
+        if trouble.what.startswith("WRONG"):
+            return None
+        cut_short = not trouble.what.startswith("status") or trouble.what == "status 502"
+        if cut_short and any(pid in self.killed or pid in self.suspects for pid in pids):
+            return "executed in a killed process"
+        if trouble.what == "status 502" and not pids and self.overlaps(trouble, self.kills):
+            return "read, but not begun, by a killed process"
+        if trouble.what == "status 503" and not pids and self.overlaps(trouble, self.waits()):
+            return "its group waited after a crash loop"
+        if any(first <= trouble.ended <= last and trouble.port in ports for first, last, ports in self.ports):
+            return "its connection was in a killed child"
+        if trouble.group == "edited" and trouble.what in ("status 500", "status 503"):
+            if any(first <= trouble.ended and trouble.begun <= last for first, last in self.broken):
+                return "its script did not load"
+        return None
+
+    @staticmethod
+    def overlaps(trouble, spans):
+        return any(first <= trouble.ended and trouble.begun <= last and group == trouble.group for first, last, group in spans)
+
+    def waits(self):
+        """When the supervisor said that a group's next start has to wait, by its log."""
+        if self.back_offs is None:
+            found = [match for match in map(BACK_OFF.match, self.httpd.log.lines()) if match]
+            offset = time.time() - time.monotonic()
+            self.back_offs = []
+            for match in found:
+                said = datetime.strptime(match[1], "%b %d %H:%M:%S.%f %Y").timestamp() - offset
+                self.back_offs.append((said - 0.1, said + float(match[3]) + 1, match[2]))
+        return self.back_offs
+
+    def before(self, moment):
+        """The last fault before a moment."""
+        return next((kind for at, kind in reversed(self.log) if at <= moment), "none")
+
+
+def client_ports(pid, port):
+    """The ports at the other ends of a process's connections of clients (proc(5), net/tcp)."""
+    inodes = {target[8:-1] for target in processes.descriptors(pid).values() if target.startswith("socket:[")}
+    ports = set()
+    for line in processes.read_proc(pid, "net/tcp").decode().splitlines()[1:]:
+        fields = line.split()
+        local, remote = fields[1].split(":")[1], fields[2].split(":")[1]
+        if int(local, 16) == port and fields[9] in inodes:
+            ports.add(int(remote, 16))
+    return ports
