@@ -165,6 +165,11 @@ fn start(gil: Gil, control: RawFd) -> Result<Daemon, (Exit, String)> {
     Ok(Daemon { pool, config, parent: parent_pid, control, signals, main, probe, watchdog })
 }
 
+/// From now on a request whose script has changed is served by what is loaded, and the supervisor is told.
+fn serve_old_code(pool: &'static Pool) {
+    script::announce_changes(Box::new(|script, mtime_us| pool.note_outdated(script, mtime_us)));
+}
+
 /// Signals that the process catches. Where it runs nothing but scripts SIGTERM is Python's.
 fn caught(config: &PoolConfig) -> impl Iterator<Item = i32> {
     let is_service = config.threads == 0;
@@ -204,7 +209,7 @@ impl Daemon {
     fn begin(&self, gil: Gil) -> Result<(), (Exit, String)> {
         let (pool, config) = (self.pool, &self.config);
         if config.rolling {
-            script::announce_changes(Box::new(|script, mtime_us| pool.note_outdated(script, mtime_us)));
+            serve_old_code(pool);
         }
         let failed = load::at_start(gil, self.main, config);
         if failed.is_none() {
@@ -328,6 +333,7 @@ impl Daemon {
             Ok((len, fd)) => match (ToDaemon::decode(&message[..len]), fd) {
                 (Ok(ToDaemon::Connection), Some(fd)) => self.pool.adopt(fd),
                 (Ok(ToDaemon::Stop), _) => return Some(Ended::Stop),
+                (Ok(ToDaemon::Superseded), _) => serve_old_code(self.pool),
                 _ => process_log(WARN, b"a message of the supervisor was not understood"),
             },
             Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}

@@ -90,6 +90,9 @@ pub enum ToDaemon {
     Connection = 1,
     /// Finish what is being executed, then exit. The supervisor kills what outlives the shutdown timeout.
     Stop = 2,
+    /// A new configuration is in force, whose processes take over when they are ready. Until then the code that it
+    /// runs is what serves, whatever becomes of the scripts.
+    Superseded = 3,
 }
 
 impl ToDaemon {
@@ -101,6 +104,7 @@ impl ToDaemon {
         match message {
             [1] => Ok(ToDaemon::Connection),
             [2] => Ok(ToDaemon::Stop),
+            [3] => Ok(ToDaemon::Superseded),
             [other] => Err(DecodeError::UnknownTag(*other)),
             _ => Err(DecodeError::Short(message.len())),
         }
@@ -244,7 +248,7 @@ mod tests {
         for message in [FromDaemon::Ready, FromDaemon::Failed, FromDaemon::Changed].into_iter().chain(retiring) {
             assert_eq!(FromDaemon::decode(&message.encode()), Ok(message));
         }
-        for message in [ToDaemon::Connection, ToDaemon::Stop] {
+        for message in [ToDaemon::Connection, ToDaemon::Stop, ToDaemon::Superseded] {
             assert_eq!(ToDaemon::decode(&[message as u8]), Ok(message));
         }
     }
@@ -258,7 +262,7 @@ mod tests {
         for message in [&[][..], &[1], &[5, 0], &[2, 0], &[2, 13], &[1, 1], &[1, 0, 0]] {
             assert!(FromDaemon::decode(message).is_err(), "{message:?}");
         }
-        assert!(ToDaemon::decode(&[3]).is_err());
+        assert!(ToDaemon::decode(&[4]).is_err());
         assert!(ToDaemon::decode(&[]).is_err());
     }
 }

@@ -174,6 +174,8 @@ pub enum Action {
     MarkDraining { process: ProcessId },
     /// Ask it to finish and exit.
     SendStop { process: ProcessId },
+    /// Tell it that its configuration is an old one: it serves the code that it has, until it is drained.
+    SendSuperseded { process: ProcessId },
     /// SIGTERM: it has no control socket, or does not read it yet.
     Terminate { process: ProcessId },
     /// Have it write the stacks of its threads.

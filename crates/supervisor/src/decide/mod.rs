@@ -178,7 +178,7 @@ fn configure(state: &mut State, pools: Vec<(PoolId, Rules)>, now: Millis, action
     state.leaving = pools.is_empty();
     for (id, pool) in &mut state.pools {
         if !pools.iter().any(|(named, _)| named == id) {
-            pool.unname();
+            pool.unname(&mut Out { pool: *id, actions });
         }
     }
     for (id, rules) in pools {

@@ -103,6 +103,11 @@ impl Pool {
             && matches!(it.phase, Phase::Starting | Phase::Held | Phase::Ready)
     }
 
+    /// Its configuration is an old one, or in none any more.
+    pub(super) fn is_superseded(&self, it: &Process) -> bool {
+        self.unnamed || it.marks.generation != self.generation
+    }
+
     pub(super) fn count(&self, phase: Phase) -> usize {
         self.processes.values().filter(|it| self.is_current(it) && it.phase == phase).count()
     }
@@ -133,12 +138,15 @@ impl Pool {
         self.attempts = Attempts::from(now);
         self.memory = MemoryHistory::default();
         self.resize(now);
+        self.keep_code(out);
         self.supersede("graceful restart", now, out);
     }
 
     /// The pool is in no configuration any more: it serves until [`Pool::let_go`] ends it.
-    pub(super) fn unname(&mut self) {
-        self.unnamed = true;
+    pub(super) fn unname(&mut self, out: &mut Out<'_>) {
+        if !std::mem::replace(&mut self.unnamed, true) {
+            self.keep_code(out);
+        }
     }
 
     /// So many requests wait for a pool that is leaving.
@@ -170,6 +178,13 @@ impl Pool {
         self.supersede(why, now, out);
         for process in self.open_ones().collect::<Vec<_>>() {
             self.drain(process, why, now, out);
+        }
+    }
+
+    /// What serves goes on with the code that it has: should the new code not load, it is what there is.
+    fn keep_code(&mut self, out: &mut Out<'_>) {
+        for process in self.ready_ones().collect::<Vec<_>>() {
+            out.push(Action::SendSuperseded { process });
         }
     }
 

@@ -66,6 +66,11 @@ impl Pool {
             return;
         }
         let phase = it.phase;
+        if cause == Cause::ScriptReload && phase == Phase::Ready && self.is_superseded(it) {
+            // It may have said so before it was told; then its children have turned away from it.
+            out.push(Action::MarkReady { process });
+            return self.changed(now);
+        }
         match (phase, manner) {
             (Phase::Ready, Manner::After) => {
                 self.set_retiring(process, cause);

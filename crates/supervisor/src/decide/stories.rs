@@ -149,6 +149,23 @@ fn at_graceful_old_processes_serve_while_the_new_code_fails_or_crashes() {
 }
 
 #[test]
+fn superseded_code_serves_although_its_script_has_changed() {
+    let mut world = World::default();
+    let old = world.serving(rules(1))[0];
+    let new = world.with(rules(1))[0];
+    assert!(world.has(&Action::SendSuperseded { process: old }));
+    world.retire(old, Cause::ScriptReload);
+    assert!(world.opens(old) && !world.drains(old), "children that have turned away come back");
+    world.failed(new);
+    world.retire(old, Cause::ScriptReload);
+    world.at(world.now + 300);
+    let again = world.spawn();
+    assert_eq!(again.len(), 1, "what has changed may be a mend");
+    world.ready(again[0]);
+    assert!(world.drains(old) && world.opens(again[0]));
+}
+
+#[test]
 fn when_the_old_processes_end_the_failed_one_takes_over() {
     let mut world = World::default();
     let old = world.serving(rules(1))[0];

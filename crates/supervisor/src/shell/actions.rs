@@ -4,6 +4,7 @@ use std::os::fd::AsFd;
 
 use wsgi_sys::process::{kill, kill_group, pidfd_kill};
 use wsgi_sys::scoreboard::State as SlotState;
+use wsgi_wire::control::ToDaemon;
 
 use super::process::{Output, Process};
 use super::{Shell, start};
@@ -18,6 +19,11 @@ impl Shell {
             Action::SendStop { process } => {
                 if let Some(found) = self.processes.get_mut(&process) {
                     found.stop();
+                }
+            }
+            Action::SendSuperseded { process } => {
+                if let Some(found) = self.processes.get_mut(&process) {
+                    found.tell(ToDaemon::Superseded);
                 }
             }
             Action::Terminate { process } => self.signal(process, libc::SIGTERM),

@@ -47,7 +47,7 @@ pub struct Process {
 #[derive(Debug)]
 enum Message {
     Connection(OwnedFd),
-    Stop,
+    Plain(ToDaemon),
 }
 
 /// What came over the control socket.
@@ -98,7 +98,12 @@ impl Process {
     /// Asks the process to stop; connections that it has not read are dropped.
     pub fn stop(&mut self) {
         self.waiting.clear();
-        self.waiting.push_back(Message::Stop);
+        self.tell(ToDaemon::Stop);
+    }
+
+    /// Sends a message without a descriptor.
+    pub fn tell(&mut self, message: ToDaemon) {
+        self.waiting.push_back(Message::Plain(message));
         self.flush();
     }
 
@@ -111,7 +116,7 @@ impl Process {
                 Message::Connection(fd) => {
                     socket::send_with_fds(control.as_fd(), &[ToDaemon::Connection as u8], &[fd.as_fd()])
                 }
-                Message::Stop => socket::send_with_fds(control.as_fd(), &[ToDaemon::Stop as u8], &[]),
+                Message::Plain(message) => socket::send_with_fds(control.as_fd(), &[*message as u8], &[]),
             };
             match sent {
                 Ok(_) => drop(self.waiting.pop_front()),
