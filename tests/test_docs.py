@@ -19,6 +19,7 @@ def harmless(example, httpd):
     dropped = r"^\s*(LoadModule|Listen|SSL\w+|User|Group|Include\w*)\b.*$"
     example = re.sub(dropped, "", example, flags=re.M)
     example = re.sub(r"(?<![\w-])(user|group|script-user|script-group)=[\w-]+", r"\1=www-data", example)
+    example = example.replace("env-file=/etc/site.env", f"env-file={httpd.write('site.env', '')}")
     return example.replace("python3.13", "python3")
 
 

@@ -126,6 +126,7 @@ def test_a_virtual_environment_of_an_older_python(httpd, venv):
 @pytest.mark.parametrize("text, said", [
     ("#!/bin/sh\necho broken on purpose >&2\nexit 3\n", "exited with status 3); its last words: broken on purpose"),
     ("#!/bin/sh\nkill -SEGV $$\n", "killed by SIGSEGV"),
+    ("#!/bin/sh\nprintf '\\033[31mred\\n' >&2\nexit 3\n", r"its last words: \x1b[31mred"),
     ("#!/bin/sh\nexit 0\n", "is it a Python?"),
     ("#!/no/such/interpreter\n", "the loader or interpreter that it names is not"),
     ("\x7fELF nonsense", "not a program for this machine"),

@@ -60,7 +60,8 @@ pub fn identity(config: &PoolConfig) -> (Ids, String) {
 /// Who walks, seen from outside of the pool's root directory.
 pub fn walker(config: &PoolConfig) -> Walker {
     let (ids, user) = identity(config);
-    Walker { root: config.chroot.as_ref().map_or_else(|| PathBuf::from("/"), PathBuf::from), ids, user }
+    let root = config.chroot.as_ref().map_or_else(|| PathBuf::from("/"), PathBuf::from);
+    Walker { host: root.clone(), root, ids, user }
 }
 
 /// Why a step between fork and exec failed.

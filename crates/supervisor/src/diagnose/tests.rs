@@ -31,7 +31,7 @@ impl Tree {
 
     fn walker(groups: Vec<u32>) -> Walker {
         let ids = Ids { uid: 4_000_000, gid: 4_000_000, groups };
-        Walker { root: PathBuf::from("/"), ids, user: "web".to_owned() }
+        Walker { root: PathBuf::from("/"), host: PathBuf::from("/"), ids, user: "web".to_owned() }
     }
 
     fn walk(&self, name: &str) -> String {
@@ -101,14 +101,27 @@ fn paths_begin_at_the_root_directory_of_the_pool() {
     let tree = Tree::new("root");
     symlink("/venv/bin/python", tree.path("py")).expect("link");
     symlink("/no/such", tree.path("lost")).expect("link");
-    let walker = Walker { root: tree.0.clone(), ..Tree::walker(Vec::new()) };
+    let walker = Walker { root: tree.0.clone(), host: tree.0.clone(), ..Tree::walker(Vec::new()) };
     assert_eq!(walker.walk(Path::new("/py"), Right::Execute), Ok(()));
     assert_eq!(walker.walk(Path::new("/../../venv/../py"), Right::Execute), Ok(()));
     let root = tree.0.display();
     let problem = walker.walk(Path::new("/usr/bin/python"), Right::Execute).expect_err("not in there");
-    assert_eq!(problem.what, format!("/usr in {root} does not exist, on the way to /usr/bin/python"));
+    assert_eq!(problem.what, format!("{root}/usr does not exist, on the way to {root}/usr/bin/python"));
     let problem = walker.walk(Path::new("/lost"), Right::Execute).expect_err("dangling");
-    assert_eq!(problem.what, format!("/lost in {root} is a symbolic link to /no/such, which does not exist"));
+    assert_eq!(problem.what, format!("{root}/lost is a symbolic link to /no/such, which does not exist"));
+}
+
+#[test]
+fn from_inside_of_a_root_directory_places_are_told_as_from_outside() {
+    let tree = Tree::new("inside");
+    let walker = Walker { host: PathBuf::from("/srv/jail"), ..Tree::walker(Vec::new()) };
+    let place = tree.path("venv").display().to_string();
+    tree.mode("venv", 0o700);
+    let problem = walker.walk(&tree.path("venv/bin"), Right::Enter).expect_err("closed");
+    assert!(problem.what.contains(&format!("may not enter the directory /srv/jail{place} (")), "{problem}");
+    assert_eq!(problem.mend, Some(format!("chmod o+x /srv/jail{place}")));
+    let problem = walker.walk(Path::new("/no/such"), Right::Read).expect_err("missing");
+    assert_eq!(problem.what, "/srv/jail/no does not exist, on the way to /srv/jail/no/such");
 }
 
 #[test]

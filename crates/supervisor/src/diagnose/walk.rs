@@ -58,8 +58,10 @@ impl Right {
 /// Who walks.
 #[derive(Debug, Clone)]
 pub struct Walker {
-    /// The root directory of paths and links.
+    /// The root directory of paths and links, as this process sees it.
     pub root: PathBuf,
+    /// The same directory, as the administrator sees it: for messages and commands.
+    pub host: PathBuf,
     /// Whose rights count.
     pub ids: Ids,
     /// The name for messages.
@@ -121,7 +123,7 @@ impl Walker {
             links += 1;
             if links > MAX_LINKS {
                 *link = None;
-                return Err(Problem::new(format!("{} leads through too many symbolic links", path.display())));
+                return Err(Problem::new(format!("{} leads through too many symbolic links", self.of_path(path))));
             }
             let target =
                 fs::read_link(&next).map_err(|error| Problem::new(format!("{}: {error}", self.shown(&next))))?;
@@ -169,20 +171,16 @@ impl Walker {
         let (class, _) = class(found, &self.ids);
         let (user, verb, shown, owner) = (&self.user, right.verb(), self.shown(at), owner(found));
         let what = format!("user \"{user}\" may not {verb} {shown} ({owner})");
-        if at == Path::new("/root") {
+        if shown == "/root" {
             let why = "it is root's own and best stays closed: what others need belongs elsewhere, in /srv or /opt";
             return Problem::new(format!("{what}; {why}"));
         }
-        Problem::with(what, format!("chmod {class}+{} {}", right.letters(), quoted(at)))
+        Problem::with(what, format!("chmod {class}+{} {}", right.letters(), quoted(&self.on_host(at))))
     }
 
     fn missing(&self, at: &Path, whole: &Path, error: &std::io::Error) -> Problem {
-        let shown = self.shown(at);
-        let tried = if self.shown(at) == whole.display().to_string() {
-            String::new()
-        } else {
-            format!(", on the way to {}", whole.display())
-        };
+        let (shown, whole) = (self.shown(at), self.of_path(whole));
+        let tried = if shown == whole { String::new() } else { format!(", on the way to {whole}") };
         match error.kind() {
             std::io::ErrorKind::NotFound => Problem::new(format!("{shown} does not exist{tried}")),
             _ => Problem::new(format!("{shown}: {error}{tried}")),
@@ -201,12 +199,19 @@ impl Walker {
         path.strip_prefix("/").map_or_else(|_| path.to_path_buf(), |inside| self.root.join(inside))
     }
 
-    /// A path as the user of this root knows it.
+    /// A path of this root as the administrator knows it.
+    pub fn of_path(&self, path: &Path) -> String {
+        self.shown(&self.outside(path))
+    }
+
+    /// A place as the administrator knows it.
+    fn on_host(&self, at: &Path) -> PathBuf {
+        at.strip_prefix(&self.root).map_or_else(|_| at.to_path_buf(), |inside| self.host.join(inside))
+    }
+
+    /// As [`Walker::on_host`], for messages.
     fn shown(&self, at: &Path) -> String {
-        match at.strip_prefix(&self.root) {
-            Ok(inside) if self.root != Path::new("/") => format!("/{} in {}", inside.display(), self.root.display()),
-            _ => at.display().to_string(),
-        }
+        self.on_host(at).display().to_string()
     }
 }
 

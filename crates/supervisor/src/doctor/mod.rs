@@ -121,8 +121,13 @@ fn unexamined(patient: usize, what: String) -> Finding {
 fn begin(all: &Examination, index: usize, engine: BorrowedFd<'_>) -> io::Result<Forked> {
     let patient = &all.patients[index];
     let time = Duration::from_millis(all.interpreter_ms);
+    let ids = ids(patient);
+    // Nothing of an application is executed as root, whatever the configuration says.
+    if user::effective_uid() == 0 && ids.as_ref().is_none_or(|ids| ids.uid == 0) {
+        return Err(io::Error::other("it would run as root"));
+    }
     let root = patient.pool.as_ref().and_then(|pool| pool.chroot.clone()).map(std::ffi::CString::new).transpose()?;
-    let fork = fork_as(root.as_deref(), ids(patient).as_ref(), |out: File, changed| {
+    let fork = fork_as(root.as_deref(), ids.as_ref(), |out: File, changed| {
         let findings = match changed {
             Ok(()) => patient::examine(patient, engine, time),
             Err((step, error)) => vec![patient::cannot_become(patient, step, &error)],

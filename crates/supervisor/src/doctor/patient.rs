@@ -58,7 +58,8 @@ fn walker(patient: &Patient) -> Walker {
     let user = known
         .or_else(|| user::user_by_id(ids.uid).ok().flatten().map(|found| found.name))
         .unwrap_or_else(|| format!("#{}", ids.uid));
-    Walker { root: PathBuf::from("/"), ids, user }
+    let chroot = patient.pool.as_ref().and_then(|pool| pool.chroot.as_ref());
+    Walker { root: PathBuf::from("/"), host: chroot.map_or_else(|| PathBuf::from("/"), PathBuf::from), ids, user }
 }
 
 /// Whether the user may use `path` so: the kernel decides, the walk explains.
@@ -71,7 +72,7 @@ fn look(path: &Path, right: Right, walker: &Walker) -> Result<(), Problem> {
             "user \"{}\" may not use {}, though the file modes allow it ({error}): look at access control lists, mount \
              options, SELinux or AppArmor",
             walker.user,
-            path.display()
+            walker.of_path(path)
         ))),
         // An access control list allows what the modes do not; but a directory is no file.
         (Ok(()), Err(problem)) if path.is_dir() != matches!(right, Right::Enter | Right::List) => Err(problem),
@@ -111,8 +112,8 @@ fn script(mount: &Mount, walker: &Walker, executes: bool) -> Option<Problem> {
             let directory = path.parent().unwrap_or(path);
             let closed = look(directory, Right::Enter, walker).err();
             closed.unwrap_or_else(|| match error.kind() {
-                io::ErrorKind::NotFound => Problem::new(format!("{} does not exist", path.display())),
-                _ => Problem::new(format!("{}: {error}", path.display())),
+                io::ErrorKind::NotFound => Problem::new(format!("{} does not exist", walker.of_path(path))),
+                _ => Problem::new(format!("{}: {error}", walker.of_path(path))),
             })
         })
     };
