@@ -234,7 +234,7 @@ fn python_runs_in_this_process() {
     // Threads that come and go, in three interpreters.
     for _ in 0..20 {
         std::thread::scope(|scope| {
-            for number in 0..8 {
+            let threads = (0..8).map(|number| {
                 let call = |group: &str| {
                     let payload = payload(&script, "/", group);
                     let mut found = Seen::default();
@@ -242,8 +242,10 @@ fn python_runs_in_this_process() {
                     unsafe { run(payload.as_ptr(), payload.len(), (&raw mut found).cast()) };
                     assert_eq!(found.body, b"Changed");
                 };
-                scope.spawn(move || (0..20).for_each(|at| call(["", "one", "two"][(number + at) % 3])));
-            }
+                scope.spawn(move || (0..20).for_each(|at| call(["", "one", "two"][(number + at) % 3])))
+            });
+            // Until they have given back their thread states: the end of a scope does not wait for that.
+            threads.collect::<Vec<_>>().into_iter().for_each(|thread| thread.join().expect("it does not panic"));
         });
     }
     if std::env::var_os("WSGI_BENCH").is_some() {
