@@ -90,6 +90,16 @@ def read_response(answer):
     return Response(answer.status, answer.reason, answer.getheaders(), body, complete)
 
 
+def stalled(client, path):
+    """A client that has asked for something large and takes nothing of it."""
+    sock = socket.socket()
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    sock.settimeout(30)
+    sock.connect(("127.0.0.1", client.port))
+    sock.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+    return sock
+
+
 def read_to_end(sock):
     parts = []
     while True:

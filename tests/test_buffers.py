@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from client import read_to_end
+from client import read_to_end, stalled
 from httpd import IS_ROOT, MODULES_DIR
 from load import timed
 from made import made, part_content
@@ -59,16 +59,6 @@ def test_what_follows_a_header_that_is_too_long_is_no_later_response(daemon):
 
 
 # -- response-socket-timeout -------------------------------------------------------------------------
-
-
-def stalled(httpd, path):
-    """A client that has asked for something large and takes nothing of it."""
-    sock = socket.socket()
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    sock.settimeout(30)
-    sock.connect(("127.0.0.1", httpd.port))
-    sock.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
-    return sock
 
 
 @pytest.mark.parametrize("option", ["response-socket-timeout=1", "socket-timeout=1"])

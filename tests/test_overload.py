@@ -9,6 +9,7 @@ from collections import Counter
 
 import pytest
 
+from client import read_to_end, stalled
 from load import Background, at_once, busy, timed
 from processes import wait_until
 
@@ -131,6 +132,21 @@ def test_a_response_that_breaks_off_says_how_its_process_ended(daemon, how, ende
     assert timed(httpd, f"/dies/after?{how},0.3").result == "truncated"
 
 
+@pytest.mark.ours("the original names no cause")
+def test_a_response_that_waits_for_its_client_says_how_its_process_ended(daemon):
+    httpd = daemon("processes=1 threads=2")
+    httpd.log.expect("was lost while it executed the request GET /dies/after: killed by SIGKILL; the response is cut short")
+    httpd.log.expect(r"process \d+ was lost: killed by SIGKILL after .*1 request in flight")
+    with stalled(httpd, "/dies/after?stay,0,4000000") as sock:
+        head = sock.recv(4096)
+        pid = int(re.search(rb"X-Pid: (\d+)", head).group(1))
+        assert httpd.get("/hello").status == 200
+        os.kill(pid, signal.SIGKILL)
+        httpd.log.wait_for("was lost: killed by SIGKILL")
+        body = read_to_end(sock)
+    assert 0 < len(body) < 9_000_000 and not body.endswith(b"0\r\n\r\n")
+
+
 @pytest.mark.ours("the original waits for its socket-timeout")
 def test_a_lost_process_is_noticed_although_its_children_live_on(daemon):
     httpd = daemon("processes=1 threads=2 socket-timeout=30")
@@ -146,7 +162,7 @@ def test_a_lost_process_is_noticed_although_its_children_live_on(daemon):
 @pytest.mark.ours("the original queues in the kernel")
 @pytest.mark.mpms("event", "prefork")
 def test_killed_children_give_back_threads_and_places(daemon):
-    httpd = daemon("processes=1 threads=2 listen-backlog=4 graceful-timeout=0")
+    httpd = daemon("processes=1 threads=2 listen-backlog=4")
     at_once(httpd, ["/hello"] * 2)
     httpd.log.allow(f"AH00052|AH00051|{FULL}")
     httpd.log.expect(FULL + r"2/2 request threads busy.* 4 waiting, listen-backlog=4")
@@ -155,11 +171,8 @@ def test_killed_children_give_back_threads_and_places(daemon):
         for child in httpd.children():
             os.kill(child.pid, signal.SIGKILL)
         running.outcomes(), waits.outcomes()
-    # Both threads, and all four places: what waits behind six requests is refused.
+    # Two are executed and four wait, or less where there are few children yet: nobody is refused, and all are served.
     wait_until(lambda: {outcome.result for outcome in at_once(httpd, ["/hello"] * 6)} == {200}, 15, "all is given back")
-    with busy(httpd, 2, count=2):
-        outcomes = at_once(httpd, ["/hello"] * 10)
-    assert Counter(outcome.result for outcome in outcomes) == {200: 4, 503: 6}
 
 
 @pytest.mark.ours("the original has no line of its own")

@@ -21,16 +21,22 @@ const RETRY_STOPPED: u64 = 5;
 /// When waiting for a request thread ends. `reading`: how long the client took for the part of its body that was
 /// read ahead.
 pub(super) fn deadline(job: &Job<'_>, reading: Duration) -> Instant {
-    let since = u64::try_from(clock::wall_us().saturating_sub(job.request.start_us())).unwrap_or(0);
-    let queue = (job.options.queue_timeout > 0).then(|| Duration::from_secs(job.options.queue_timeout.into()));
-    Instant::now() + patience(queue, Duration::from_micros(since), reading, job.socket_timeout())
+    let limit = match job.options.queue_timeout {
+        // As long as a process may take to answer.
+        0 => job.socket_timeout(),
+        seconds => {
+            let since = clock::wall_us().saturating_sub(job.request.start_us());
+            let since = Duration::from_micros(u64::try_from(since).unwrap_or(0));
+            patience(Duration::from_secs(seconds.into()), since, reading)
+        }
+    };
+    Instant::now() + limit
 }
 
 /// How long a request that arrived `since` ago may still wait. `queue-timeout` counts from its arrival at httpd, as
-/// in mod_wsgi, but for the time in which the client sent its body: mod_wsgi reads that later. Without `queue-timeout`
-/// it waits as long as a process may take to answer.
-fn patience(queue: Option<Duration>, since: Duration, reading: Duration, socket: Duration) -> Duration {
-    queue.map_or(socket, |queue| queue.saturating_sub(since.saturating_sub(reading)))
+/// in mod_wsgi, but for the time in which the client sent its body: mod_wsgi reads that later.
+fn patience(queue: Duration, since: Duration, reading: Duration) -> Duration {
+    queue.saturating_sub(since.saturating_sub(reading))
 }
 
 /// Reserves a request thread.
@@ -157,13 +163,12 @@ mod tests {
 
     #[test]
     fn the_wait_counts_from_the_arrival_without_the_time_for_the_body() {
-        assert_eq!(patience(Some(s(10)), s(0), s(0), s(60)), s(10));
-        assert_eq!(patience(Some(s(10)), s(4), s(0), s(60)), s(6));
-        assert_eq!(patience(Some(s(10)), s(34), s(30), s(60)), s(6));
-        assert_eq!(patience(Some(s(10)), s(30), s(0), s(60)), s(0));
+        assert_eq!(patience(s(10), s(0), s(0)), s(10));
+        assert_eq!(patience(s(10), s(4), s(0)), s(6));
+        assert_eq!(patience(s(10), s(34), s(30)), s(6));
+        assert_eq!(patience(s(10), s(30), s(0)), s(0));
         // The clock was put back meanwhile.
-        assert_eq!(patience(Some(s(10)), s(0), s(30), s(60)), s(10));
-        assert_eq!(patience(None, s(30), s(0), s(60)), s(60));
+        assert_eq!(patience(s(10), s(0), s(30)), s(10));
     }
 
     #[test]

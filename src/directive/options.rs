@@ -147,12 +147,12 @@ options! {
     ShutdownTimeout "shutdown-timeout" Seconds, EFFECT, "5", "Seconds from the decision to stop a process until it is killed.";
     ConnectTimeout "connect-timeout" Seconds, EFFECT, "15", "Seconds to wait for a connection to a process.";
     SocketTimeout "socket-timeout" Seconds, EFFECT, "httpd's Timeout", "Seconds to wait for each read from and write to a process.";
-    QueueTimeout "queue-timeout" Seconds, EFFECT, "0 (off)", "Seconds that a request may wait for a free request thread.";
+    QueueTimeout "queue-timeout" Seconds, EFFECT, "0 (off)", "Seconds from the arrival of a request, without those for its body, that it may wait for a free request thread.";
     ListenBacklog "listen-backlog" Integer(1, MANY), EFFECT, "100", "Requests that may wait for a free request thread.";
-    SendBufferSize "send-buffer-size" ZeroOr(512, MANY), EFFECT, "0 (the system's)", "Send buffer of sockets in bytes.";
-    ReceiveBufferSize "receive-buffer-size" ZeroOr(512, MANY), EFFECT, "0 (the system's)", "Receive buffer of sockets in bytes.";
-    HeaderBufferSize "header-buffer-size" ZeroOr(8192, MANY), EFFECT, "0 (32768)", "Longest response header line in bytes.";
-    ResponseBufferSize "response-buffer-size" ZeroOr(65_536, MANY), EFFECT, "0 (8 MiB)", "Bytes of a response after which it is flushed to the client.";
+    SendBufferSize "send-buffer-size" ZeroOr(512, MANY), EFFECT, "0 (1 MiB)", "Send buffer of connections to processes in bytes.";
+    ReceiveBufferSize "receive-buffer-size" ZeroOr(512, MANY), EFFECT, "0 (the system's)", "Receive buffer of connections to processes in bytes.";
+    HeaderBufferSize "header-buffer-size" ZeroOr(8192, MANY), EFFECT, "0 (32768)", "Longest response header line in bytes, its end included.";
+    ResponseBufferSize "response-buffer-size" ZeroOr(65_536, MANY), EFFECT, "0 (8 MiB)", "Bytes of a response that does not pause after which it is flushed to the client.";
     ResponseSocketTimeout "response-socket-timeout" Seconds, EFFECT, "0 (socket-timeout)", "Seconds to wait for the client to take some of the response.";
     ResponseFlushDelay "response-flush-delay" Milliseconds, EFFECT, "5", "Milliseconds to wait for more of a response before it is flushed.";
     RequestBuffer "request-buffer" ZeroOr(4096, 1 << 30), EFFECT, "1048576", "Bytes of a request's body that are read from the client before a request thread is taken.";

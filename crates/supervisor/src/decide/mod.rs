@@ -81,6 +81,11 @@ impl State {
         self.pools.values().filter(|pool| pool.measures()).flat_map(Pool::ready_ones).collect()
     }
 
+    /// Each pool, with the time until its next start where one has failed.
+    pub fn next_starts(&self, now: Millis) -> impl Iterator<Item = (PoolId, Option<Millis>)> {
+        self.pools.iter().map(move |(id, pool)| (*id, pool.wait_for_start(now)))
+    }
+
     /// Pools that end as soon as no request waits for them.
     pub fn leaving(&self) -> Vec<PoolId> {
         self.pools.iter().filter(|(_, pool)| pool.is_leaving()).map(|(id, _)| *id).collect()

@@ -177,6 +177,12 @@ impl Shell {
                 self.execute(action);
             }
         }
+        // For what clients are told meanwhile.
+        for (pool, wait) in self.state.next_starts(self.clock.now()) {
+            if let Some(entry) = self.pools.get(&pool) {
+                entry.board.set_next_start(wait.map(Duration::from_millis));
+            }
+        }
     }
 
     fn sources(&self) -> Vec<(Source, BorrowedFd<'_>, bool)> {

@@ -301,10 +301,10 @@ impl Scoreboard {
         self.closed.load(SeqCst)
     }
 
-    /// Says when the next attempt to start a process is due, on the clock of [`crate::clock::monotonic`], for what clients
-    /// are told.
-    pub fn set_next_start(&self, at: Option<Duration>) {
-        self.word(NEXT_START_AT).store(at.map_or(0, record::word_of), SeqCst);
+    /// Says how long it is until the next attempt to start a process, for what clients are told.
+    pub fn set_next_start(&self, wait: Option<Duration>) {
+        let at = wait.map_or(0, |wait| record::word_of(crate::clock::monotonic() + wait));
+        self.word(NEXT_START_AT).store(at, SeqCst);
     }
 
     /// How long it is until the next attempt to start a process, if that is known.
