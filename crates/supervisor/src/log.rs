@@ -1,6 +1,7 @@
 //! Error logs: httpd's line format, whole lines by one write, nothing that a full disk or a stuck log
 //! program could hold up.
 
+use std::cell::Cell;
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -24,6 +25,8 @@ pub struct Log {
     may_block: bool,
     pipe: bool,
     level: u8,
+    /// A line could not be written to its end (full disk): the next one begins with a newline.
+    torn: Cell<bool>,
 }
 
 impl Log {
@@ -33,7 +36,7 @@ impl Log {
         let kind = file.metadata().map(|found| found.file_type());
         let (pipe, regular) =
             kind.map_or((false, false), |kind| (kind.is_fifo(), kind.is_file() || kind.is_char_device()));
-        let mut log = Log { file, may_block: !regular, pipe, level };
+        let mut log = Log { file, may_block: !regular, pipe, level, torn: Cell::new(false) };
         if pipe {
             // Opened anew the pipe has flags of its own: httpd's descriptor must stay blocking.
             let path = format!("/proc/self/fd/{}", log.file.as_raw_fd());
@@ -66,7 +69,13 @@ impl Log {
         let mut line = head(clock::local_time(micros.div_euclid(1_000_000)), micros.rem_euclid(1_000_000), level, pid);
         escape(text, &mut line);
         line.push(b'\n');
-        let _ = (&self.file).write(&line);
+        if self.torn.get() {
+            line.insert(0, b'\n');
+        }
+        // After an error nothing of it is there.
+        if let Ok(written) = (&self.file).write(&line) {
+            self.torn.set(written < line.len() && (written > 0 || self.torn.get()));
+        }
     }
 }
 
@@ -137,6 +146,21 @@ mod tests {
         let text = std::fs::read_to_string(&path).expect("read");
         std::fs::remove_file(&path).expect("remove");
         assert!(text.ends_with("[wsgi:error] [pid 1:tid 1] error\n") && !text.contains("info"), "{text}");
+    }
+
+    #[test]
+    fn a_line_that_a_full_disk_has_cut_does_not_run_into_the_next_one() {
+        let path = std::env::temp_dir().join(format!("wsgi-log-torn-{}", std::process::id()));
+        let file = File::options().create(true).truncate(true).write(true).open(&path).expect("temporary file");
+        let log = Log::new(file.into(), 7);
+        log.torn.set(true);
+        log.line(3, 1, b"first");
+        log.line(3, 1, b"second");
+        let text = std::fs::read_to_string(&path).expect("read");
+        std::fs::remove_file(&path).expect("remove");
+        let lines: Vec<&str> = text.split('\n').collect();
+        assert_eq!(lines.len(), 4, "{text}");
+        assert!(lines[0].is_empty() && lines[1].ends_with(" first") && lines[2].ends_with(" second"), "{text}");
     }
 
     #[test]
