@@ -57,3 +57,9 @@ def test_an_empty_group_survives_gracefuls(daemon, httpd):
         httpd.graceful()
         assert httpd.get("/hello").status == 200
         sized(httpd, 0)
+
+
+def test_applications_are_told_the_most_processes(daemon, httpd):
+    daemon("min-processes=0 max-processes=3 threads=1")
+    assert httpd.json("/where")["multiprocess"] is True
+    assert httpd.json("/evaluate?__import__('mod_wsgi').maximum_processes") == 3

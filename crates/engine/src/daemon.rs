@@ -94,7 +94,7 @@ fn configuration(control: RawFd) -> Result<DaemonConfig, (Exit, String)> {
 fn facts(config: &PoolConfig) -> Facts {
     Facts {
         process_group: config.name.clone(),
-        processes: config.processes,
+        processes: config.max_processes,
         threads: config.threads,
         multithread: config.threads != 1,
         multiprocess: config.multiprocess,

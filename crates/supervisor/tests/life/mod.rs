@@ -191,7 +191,7 @@ fn a_request_that_waits_wakes_a_pool_without_any_message() {
     (httpd.config.processes, httpd.config.min_processes) = (0, 0);
     httpd.configure();
     let end = Instant::now() + Duration::from_secs(20);
-    let lease = httpd.board.reserve(std::process::id(), 10, Some(end), || ()).expect("a process comes");
+    let lease = httpd.board.reserve(std::process::id(), 10, Some(end)).expect("a process comes");
     httpd.board.release(lease);
 }
 
