@@ -191,6 +191,26 @@ def test_stacks_of_other_application_groups_are_shown(httpd, version, way):
         assert any("stuck.wsgi" in line and function in line for line in stacks(httpd)), stacks(httpd)
 
 
+@pytest.mark.ours("the original gives up the whole process")
+@pytest.mark.parametrize("more", ["", "interrupt-timeout=5"], ids=["", "interrupt"])
+@pytest.mark.parametrize("app", ["echo", "stuck/body"])
+def test_a_client_that_sends_its_body_slowly_costs_its_own_request_only(daemon, more, app):
+    httpd = daemon(f"threads=1 request-timeout=2 shutdown-timeout=1 request-buffer=4096 {more}")
+    line = f"POST /{app} .*request-timeout=2; its client is slow to send the body, so only this request is ended"
+    httpd.log.expect(line)
+    httpd.log.allow("Exception|Traceback|File|OSError|echo.wsgi|stuck.wsgi|client")
+    first = pid(httpd)
+    with httpd.connect() as sock:
+        sock.sendall(f"POST /{app} HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n".encode() + b"x" * 50000)
+        httpd.log.wait_for(line)
+        assert timed(httpd, "/hello").result == 200, "the request thread is free"
+        # httpd reads the whole body before it answers.
+        sock.sendall(b"x" * 50000)
+        assert sock.recv(100).startswith(b"HTTP/1.1 504 ")
+    assert timed(httpd, "/hello").result == 200
+    assert pid(httpd) == first
+
+
 # -- interrupt-timeout -----------------------------------------------------------------------------
 
 

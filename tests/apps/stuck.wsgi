@@ -54,8 +54,7 @@ def application(environ, start_response):
         return stream(WAYS[environ["PATH_INFO"].removeprefix("/stream")])
     if environ["PATH_INFO"] == "/body":
         while True:
-            environ["wsgi.input"].read(1)
-            time.sleep(0.01)
+            environ["wsgi.input"].read(4096)
     WAYS[environ["PATH_INFO"]]()
     start_response("200 OK", [("Content-Type", "text/plain")])
     return [b"ended"]

@@ -11,6 +11,7 @@ use wsgi_wire::frame::{self, HEADER, InputFailure, Tag};
 use wsgi_wire::{AREA, PROTOCOL};
 
 use crate::exchange::Body;
+use crate::slots::Slot;
 use crate::sys;
 
 /// Body frames that nobody has read yet.
@@ -171,12 +172,14 @@ pub struct Incoming<'c> {
     connection: &'c mut Connection,
     at: usize,
     failed: Option<InputFailure>,
+    /// Told when it waits.
+    slot: &'c Slot,
 }
 
 impl<'c> Incoming<'c> {
     /// The body; what was received of it is kept in the connection.
-    pub fn new(connection: &'c mut Connection) -> Self {
-        Incoming { connection, at: 0, failed: None }
+    pub fn new(connection: &'c mut Connection, slot: &'c Slot) -> Self {
+        Incoming { connection, at: 0, failed: None, slot }
     }
 
     /// Waits for bytes and receives them behind what there is.
@@ -187,12 +190,17 @@ impl<'c> Incoming<'c> {
             match self.connection.receive_more() {
                 Ok(0) => return Err(InputFailure::Gone),
                 Ok(_) => return Ok(()),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    sys::wait_for(self.connection.fd(), libc::POLLIN);
-                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.wait(),
                 Err(_) => return Err(InputFailure::Gone),
             }
         }
+    }
+
+    /// Waits for bytes.
+    fn wait(&self) {
+        self.slot.note_reading(true);
+        sys::wait_for(self.connection.fd(), libc::POLLIN);
+        self.slot.note_reading(false);
     }
 
     /// Receives straight into `buf`, when nothing is kept; `None` when it has to wait.
@@ -265,7 +273,7 @@ impl Incoming<'_> {
                 match self.receive_into(&mut buf[..want])? {
                     Some(count) => count,
                     None => {
-                        sys::wait_for(self.connection.fd(), libc::POLLIN);
+                        self.wait();
                         continue;
                     }
                 }

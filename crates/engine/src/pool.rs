@@ -368,7 +368,7 @@ impl RequestThread {
         let out = &mut self.out;
         let result = panic::catch_unwind(AssertUnwindSafe(|| {
             let area = connection.area().take();
-            let mut body = Incoming::new(connection);
+            let mut body = Incoming::new(connection, slot);
             let mut sink = Outgoing::new(fd, out, area, slot);
             let kept = exchange(pool, (number, slot, fd), payload, &mut body, &mut sink);
             let area = sink.into_area();

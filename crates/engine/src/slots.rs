@@ -41,6 +41,8 @@ pub struct Slot {
     /// The thread as Python and as the system number it.
     ident: AtomicU64,
     tid: AtomicI32,
+    /// The thread waits for more of the request's body.
+    reading: AtomicBool,
     /// An exception that is raised in the thread now reaches this request. Changed with the GIL held only.
     interruptible: AtomicBool,
     /// One was. As above.
@@ -60,6 +62,8 @@ pub struct Running {
     pub name: String,
     /// Address of the interpreter's record; 0 until it is known.
     pub interp: usize,
+    /// It waits for more of its body, and has not begun to respond.
+    pub waits: bool,
     /// The thread's number for Python.
     pub ident: u64,
     /// The thread's number for the system.
@@ -162,6 +166,11 @@ impl Slot {
         }
     }
 
+    /// The request thread begins, or ends, to wait for more of the request's body.
+    pub fn note_reading(&self, is_reading: bool) {
+        self.reading.store(is_reading, Ordering::Relaxed);
+    }
+
     /// The request thread is about to send. False when the exchange has been ended.
     pub fn begin_send(&self) -> bool {
         let word = self.word.load(Ordering::Relaxed);
@@ -212,6 +221,7 @@ impl Slot {
             begun,
             name: unpacked(&pieces),
             interp,
+            waits: before & STATE == QUIET && self.reading.load(Ordering::Relaxed),
             ident: self.ident.load(Ordering::Relaxed),
             tid: self.tid.load(Ordering::Relaxed),
         })

@@ -71,41 +71,80 @@ impl Limits {
 /// A request, by its thread and its number there.
 pub type Id = (u32, u64);
 
+/// A request that is being executed, as far as it matters here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Seen {
+    /// Which.
+    pub id: Id,
+    /// For how long.
+    pub age: Duration,
+    /// It waits for its client to send more of its body, and has not begun to respond.
+    pub waits: bool,
+}
+
 /// What a look at the requests calls for.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Found {
     /// These have overrun and are to be interrupted now.
     pub interrupt: Vec<Id>,
+    /// These have overrun because their clients are slow: they are to be ended alone.
+    pub cut: Vec<Id>,
     /// These have overrun, and nothing is left to be tried.
     pub lost: Vec<Id>,
-    /// No request had overrun before: the stacks are to be shown.
+    /// No request was interrupted before: the stacks are to be shown.
     pub begins: bool,
+}
+
+/// How long a request that was ended alone may take to notice.
+const NOTICE: Duration = Duration::from_secs(1);
+
+/// What was done about a request that has overrun.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Done {
+    /// It was interrupted, at this age.
+    Interrupted(Duration),
+    /// It was ended alone, at this age.
+    Cut(Duration),
+    /// It was given up.
+    Lost,
 }
 
 /// Requests that have overrun `request-timeout`.
 #[derive(Debug, Default)]
 pub struct Overruns {
-    /// Which, and at what age they were interrupted.
-    interrupted: Vec<(Id, Duration)>,
+    known: Vec<(Id, Done)>,
 }
 
 impl Overruns {
-    /// Looks at what is being executed: the requests with their ages.
-    pub fn look(&mut self, limits: &Limits, running: &[(Id, Duration)]) -> Found {
+    fn done(&self, id: Id) -> Option<Done> {
+        self.known.iter().find(|(other, _)| *other == id).map(|(_, done)| *done)
+    }
+
+    fn note(&mut self, id: Id, done: Done) {
+        self.known.retain(|(other, _)| *other != id);
+        self.known.push((id, done));
+    }
+
+    /// Looks at what is being executed.
+    pub fn look(&mut self, limits: &Limits, running: &[Seen]) -> Found {
         let mut found = Found::default();
         let Some(limit) = limits.scaled else { return found };
-        self.interrupted.retain(|(id, _)| running.iter().any(|(other, _)| other == id));
-        found.begins = self.interrupted.is_empty();
-        for (id, age) in running.iter().copied().filter(|(_, age)| *age > limit) {
-            let before = self.interrupted.iter().find(|(other, _)| *other == id);
-            match (limits.interrupt, before) {
-                (None, _) => found.lost.push(id),
-                (Some(_), None) => {
-                    self.interrupted.push((id, age));
-                    found.interrupt.push(id);
-                }
-                (Some(time), Some((_, then))) if age > *then + time => found.lost.push(id),
-                (Some(_), Some(_)) => {}
+        self.known.retain(|(id, _)| running.iter().any(|seen| seen.id == *id));
+        found.begins = !self.known.iter().any(|(_, done)| matches!(done, Done::Interrupted(_) | Done::Lost));
+        for Seen { id, age, waits } in running.iter().copied().filter(|seen| seen.age > limit) {
+            let done = match (self.done(id), limits.interrupt) {
+                (Some(Done::Lost), _) => continue,
+                (Some(Done::Interrupted(then)), Some(time)) if age <= then + time => continue,
+                (Some(Done::Cut(then)), _) if age <= then + NOTICE => continue,
+                (None, _) if waits => Done::Cut(age),
+                (None, Some(_)) => Done::Interrupted(age),
+                _ => Done::Lost,
+            };
+            self.note(id, done);
+            match done {
+                Done::Interrupted(_) => found.interrupt.push(id),
+                Done::Cut(_) => found.cut.push(id),
+                Done::Lost => found.lost.push(id),
             }
         }
         found.begins &= !(found.interrupt.is_empty() && found.lost.is_empty());
@@ -114,13 +153,17 @@ impl Overruns {
 
     /// How long there is nothing to look for: until the next request of these can overrun, or has used up the time
     /// that it was given. A request that has yet to come has longer than `most`.
-    pub fn wait(&self, limits: &Limits, running: &[(Id, Duration)], most: Duration) -> Duration {
+    pub fn wait(&self, limits: &Limits, running: &[Seen], most: Duration) -> Duration {
         let Some(limit) = limits.scaled else { return most };
-        let left = running.iter().map(|(id, age)| {
-            let before = self.interrupted.iter().find(|(other, _)| other == id);
-            let end = before.map_or(limit, |(_, then)| *then + limits.interrupt.unwrap_or_default());
+        let left = running.iter().filter_map(|seen| {
+            let end = match self.done(seen.id) {
+                None => limit,
+                Some(Done::Interrupted(then)) => then + limits.interrupt.unwrap_or_default(),
+                Some(Done::Cut(then)) => then + NOTICE,
+                Some(Done::Lost) => return None,
+            };
             // A moment later it is over the limit, and not just at it.
-            end.saturating_sub(*age) + Duration::from_millis(1)
+            Some(end.saturating_sub(seen.age) + Duration::from_millis(1))
         });
         left.fold(most, Duration::min)
     }
@@ -167,52 +210,77 @@ mod tests {
         }
     }
 
+    fn seen(id: Id, age: u64) -> Seen {
+        Seen { id, age: seconds(age), waits: false }
+    }
+
+    fn found(interrupt: &[Id], cut: &[Id], lost: &[Id], begins: bool) -> Found {
+        Found { interrupt: interrupt.to_vec(), cut: cut.to_vec(), lost: lost.to_vec(), begins }
+    }
+
     #[test]
-    fn without_interruption_an_overrun_is_lost_at_once() {
+    fn without_interruption_an_overrun_is_lost_at_once_and_told_once() {
         let (mut overruns, limits) = (Overruns::default(), limits(10, 0));
-        assert_eq!(overruns.look(&limits, &[((1, 1), seconds(10))]), Found::default());
-        let found = overruns.look(&limits, &[((1, 1), seconds(11)), ((2, 5), seconds(3))]);
-        assert_eq!(found, Found { interrupt: vec![], lost: vec![(1, 1)], begins: true });
+        assert_eq!(overruns.look(&limits, &[seen((1, 1), 10)]), Found::default());
+        let both = [seen((1, 1), 11), seen((2, 5), 3)];
+        assert_eq!(overruns.look(&limits, &both), found(&[], &[], &[(1, 1)], true));
+        assert_eq!(overruns.look(&limits, &both), Found::default());
+        // The next one overruns while the process waits for it.
+        let both = [seen((1, 1), 19), seen((2, 5), 11)];
+        assert_eq!(overruns.look(&limits, &both), found(&[], &[], &[(2, 5)], false));
     }
 
     #[test]
     fn an_interrupted_request_has_its_time_and_is_interrupted_once() {
         let (mut overruns, limits) = (Overruns::default(), limits(10, 4));
-        let found = overruns.look(&limits, &[((1, 1), seconds(12))]);
-        assert_eq!(found, Found { interrupt: vec![(1, 1)], lost: vec![], begins: true });
-        assert_eq!(overruns.look(&limits, &[((1, 1), seconds(16))]), Found::default());
+        assert_eq!(overruns.look(&limits, &[seen((1, 1), 12)]), found(&[(1, 1)], &[], &[], true));
+        assert_eq!(overruns.look(&limits, &[seen((1, 1), 16)]), Found::default());
         // Another one overruns meanwhile: the stacks have been shown.
-        let found = overruns.look(&limits, &[((1, 1), seconds(16)), ((2, 1), seconds(11))]);
-        assert_eq!(found, Found { interrupt: vec![(2, 1)], lost: vec![], begins: false });
-        let found = overruns.look(&limits, &[((1, 1), seconds(17)), ((2, 1), seconds(12))]);
-        assert_eq!(found, Found { interrupt: vec![], lost: vec![(1, 1)], begins: false });
+        let both = [seen((1, 1), 16), seen((2, 1), 11)];
+        assert_eq!(overruns.look(&limits, &both), found(&[(2, 1)], &[], &[], false));
+        let both = [seen((1, 1), 17), seen((2, 1), 12)];
+        assert_eq!(overruns.look(&limits, &both), found(&[], &[], &[(1, 1)], false));
     }
 
     #[test]
     fn when_all_have_ended_the_next_overrun_shows_stacks_again() {
         let (mut overruns, limits) = (Overruns::default(), limits(10, 4));
-        assert!(overruns.look(&limits, &[((1, 1), seconds(12))]).begins);
-        assert!(!overruns.look(&limits, &[((1, 2), seconds(1))]).begins);
-        assert!(overruns.look(&limits, &[((1, 2), seconds(12))]).begins);
+        assert!(overruns.look(&limits, &[seen((1, 1), 12)]).begins);
+        assert!(!overruns.look(&limits, &[seen((1, 2), 1)]).begins);
+        assert!(overruns.look(&limits, &[seen((1, 2), 12)]).begins);
+    }
+
+    #[test]
+    fn a_request_that_waits_for_its_client_is_ended_alone_unless_it_goes_on() {
+        for interrupt in [0, 4] {
+            let (mut overruns, limits) = (Overruns::default(), limits(10, interrupt));
+            let waiting = |age| [Seen { waits: true, ..seen((1, 1), age) }];
+            assert_eq!(overruns.look(&limits, &waiting(11)), found(&[], &[(1, 1)], &[], false));
+            assert_eq!(overruns.look(&limits, &waiting(12)), Found::default());
+            assert_eq!(overruns.wait(&limits, &waiting(12), seconds(1)), Duration::from_millis(1));
+            assert_eq!(overruns.look(&limits, &[seen((1, 1), 13)]), found(&[], &[], &[(1, 1)], true));
+        }
     }
 
     #[test]
     fn nothing_is_looked_for_without_the_option() {
         let (mut overruns, limits) = (Overruns::default(), limits(0, 4));
-        assert_eq!(overruns.look(&limits, &[((1, 1), seconds(999))]), Found::default());
-        assert_eq!(overruns.wait(&limits, &[((1, 1), seconds(999))], seconds(1)), seconds(1));
+        assert_eq!(overruns.look(&limits, &[seen((1, 1), 999)]), Found::default());
+        assert_eq!(overruns.wait(&limits, &[seen((1, 1), 999)], seconds(1)), seconds(1));
     }
 
     #[test]
     fn the_next_look_is_when_the_next_request_can_be_over() {
         let (mut overruns, limits) = (Overruns::default(), limits(10, 4));
         let moment = Duration::from_millis(1);
-        assert_eq!(overruns.wait(&limits, &[((1, 1), seconds(2))], seconds(1)), seconds(1));
-        let near = Duration::from_millis(9_800);
-        assert_eq!(overruns.wait(&limits, &[((1, 1), near)], seconds(1)), Duration::from_millis(200) + moment);
-        overruns.look(&limits, &[((1, 1), seconds(11))]);
-        assert_eq!(overruns.wait(&limits, &[((1, 1), seconds(11))], seconds(1)), seconds(1));
-        assert_eq!(overruns.wait(&limits, &[((1, 1), seconds(15))], seconds(1)), moment);
+        assert_eq!(overruns.wait(&limits, &[seen((1, 1), 2)], seconds(1)), seconds(1));
+        let near = Seen { age: Duration::from_millis(9_800), ..seen((1, 1), 0) };
+        assert_eq!(overruns.wait(&limits, &[near], seconds(1)), Duration::from_millis(200) + moment);
+        overruns.look(&limits, &[seen((1, 1), 11)]);
+        assert_eq!(overruns.wait(&limits, &[seen((1, 1), 11)], seconds(1)), seconds(1));
+        assert_eq!(overruns.wait(&limits, &[seen((1, 1), 15)], seconds(1)), moment);
+        overruns.look(&limits, &[seen((1, 1), 16)]);
+        assert_eq!(overruns.wait(&limits, &[seen((1, 1), 16)], seconds(1)), seconds(1));
     }
 
     #[test]

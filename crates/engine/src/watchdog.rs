@@ -23,7 +23,7 @@ use crate::interp::{self, Interp};
 use crate::pool::Pool;
 use crate::probe::Probe;
 use crate::slots::Running;
-use crate::stuck::{Id, Limits, Overruns, Pulse};
+use crate::stuck::{Id, Limits, Overruns, Pulse, Seen};
 use crate::{stacks, sys};
 
 /// Longest time between two looks.
@@ -129,18 +129,23 @@ impl Watch {
                 self.look_at_gil(now, &running);
                 self.look_at_loading(now, &running);
                 self.look_at_requests(now, &running);
-                let wait = self.overruns.wait(&self.limits, &ages(&running, now), PERIOD);
+                let wait = self.overruns.wait(&self.limits, &seen(&running, now), PERIOD);
                 Some(if self.phase == Phase::Serving { wait } else { Duration::ZERO })
             }
             Phase::Draining { since } => {
                 let running = self.pool.running();
-                let ages: Vec<Duration> = running.iter().map(|request| now.saturating_sub(request.begun)).collect();
+                self.look_at_requests(now, &running);
+                let ages: Vec<Duration> = running.iter().map(|request| age(request, now)).collect();
                 if self.limits.is_drained(&ages, now.saturating_sub(since)) {
                     self.end();
                 }
                 Some(PERIOD / 10)
             }
-            Phase::Serving | Phase::Ending => None,
+            Phase::Ending => {
+                self.look_at_requests(now, &self.pool.running());
+                Some(PERIOD / 10)
+            }
+            Phase::Serving => None,
         }
     }
 
@@ -178,52 +183,51 @@ impl Watch {
     }
 
     fn look_at_requests(&mut self, now: Duration, running: &[Running]) {
-        if self.phase != Phase::Serving {
-            return;
-        }
-        let found = self.overruns.look(&self.limits, &ages(running, now));
+        let found = self.overruns.look(&self.limits, &seen(running, now));
         let pick = |ids: &[Id]| -> Vec<Running> {
             running.iter().filter(|request| ids.contains(&id(request))).cloned().collect()
         };
-        let (interrupt, lost) = (pick(&found.interrupt), pick(&found.lost));
-        for request in &interrupt {
-            let what = format!(
-                "{}; mod_wsgi.RequestTimeout is raised in it, and it has interrupt-timeout={} to end",
-                self.overrun(request, now),
-                option(self.limits.interrupt)
-            );
-            self.report(WARN, &what);
-        }
-        if !lost.is_empty() {
-            self.lose(&lost, running, now);
-        }
+        let (interrupt, cut, lost) = (pick(&found.interrupt), pick(&found.cut), pick(&found.lost));
+        self.tell(&interrupt, &cut, &lost, running, now);
         if found.begins {
             self.show_stacks(if lost.is_empty() { WARN } else { ERROR }, running, interrupt);
         } else if !interrupt.is_empty() {
             self.probe.interrupt(interrupt);
         }
-        if !lost.is_empty() {
+        if !lost.is_empty() && self.phase == Phase::Serving {
             self.give_up(Cause::RequestTimeout);
-            lost.iter().for_each(|request| self.answer(request));
         }
+        cut.iter().chain(&lost).for_each(|request| self.answer(request));
     }
 
-    /// Says which requests are given up, and what follows.
-    fn lose(&self, lost: &[Running], running: &[Running], now: Duration) {
+    /// Says which requests have overrun, and what follows.
+    fn tell(&self, interrupt: &[Running], cut: &[Running], lost: &[Running], running: &[Running], now: Duration) {
+        for request in interrupt {
+            let limit = option(self.limits.interrupt);
+            let what = format!("mod_wsgi.RequestTimeout is raised in it, and it has interrupt-timeout={limit} to end");
+            self.report(WARN, &format!("{}; {what}", self.overrun(request, now)));
+        }
+        for request in cut {
+            let what = "its client is slow to send the body, so only this request is ended, with 504";
+            self.report(WARN, &format!("{}; {what}", self.overrun(request, now)));
+        }
         let others = running.iter().filter(|request| !lost.iter().any(|other| id(other) == id(request)));
-        let others = others.filter(|request| self.limits.counts(now.saturating_sub(request.begun))).count();
+        let others = others.filter(|request| self.limits.counts(age(request, now))).count();
         for request in lost {
             let mut what = self.overrun(request, now);
             if let Some(limit) = self.limits.interrupt {
                 let _ = write!(what, ", and than interrupt-timeout={} after it was interrupted", limit.as_secs_f64());
             }
-            let _ = write!(
-                what,
-                "; the client gets 504 unless its response was begun; the process takes no more requests, and is \
-                 replaced; {others} other requests may take graceful-timeout={} to end; then {}",
-                option(self.limits.graceful),
-                self.ending()
-            );
+            what.push_str("; the client gets 504 unless its response was begun");
+            if self.phase == Phase::Serving {
+                let _ = write!(
+                    what,
+                    "; the process takes no more requests, and is replaced; {others} other requests may take \
+                     graceful-timeout={} to end; then {}",
+                    option(self.limits.graceful),
+                    self.ending()
+                );
+            }
             self.report(ERROR, &what);
         }
     }
@@ -233,7 +237,7 @@ impl Watch {
         let mut text = format!(
             "{} has run for {}, longer than request-timeout={}",
             request,
-            seconds(now.saturating_sub(request.begun)),
+            seconds(age(request, now)),
             option(self.limits.request)
         );
         if let Some(scaled) = self.limits.scaled.filter(|_| self.threads > 1) {
@@ -324,8 +328,12 @@ fn id(request: &Running) -> Id {
     (request.thread, request.serial)
 }
 
-fn ages(running: &[Running], now: Duration) -> Vec<(Id, Duration)> {
-    running.iter().map(|request| (id(request), now.saturating_sub(request.begun))).collect()
+fn age(request: &Running, now: Duration) -> Duration {
+    now.saturating_sub(request.begun)
+}
+
+fn seen(running: &[Running], now: Duration) -> Vec<Seen> {
+    running.iter().map(|request| Seen { id: id(request), age: age(request, now), waits: request.waits }).collect()
 }
 
 /// A time that was measured.
@@ -340,7 +348,7 @@ fn option(time: Option<Duration>) -> f64 {
 
 /// What is being executed, in a few words.
 fn executing(running: &[Running], now: Duration) -> String {
-    let each = |request: &Running| format!("{request} for {}", seconds(now.saturating_sub(request.begun)));
+    let each = |request: &Running| format!("{request} for {}", seconds(age(request, now)));
     let mut text = match running {
         [] => "no request is being executed".to_owned(),
         some => format!("executing {}", some.iter().take(NAMED).map(each).collect::<Vec<_>>().join(", ")),
