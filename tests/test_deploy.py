@@ -267,11 +267,12 @@ def application(environ, start_response):
 """)
     httpd.log.allow(GONE)
     httpd.start(f"WSGIDaemonProcess app threads=4 shutdown-timeout=2\nWSGIScriptAlias / {script} process-group=app")
-    mark = httpd.root / "tmp/stuck"
-    stuck = Background(httpd, f"/?{quote(str(mark))}", f"/?{quote(str(mark))}")
-    wait_until(lambda: mark.exists() and mark.read_text(), 20, "it is executed")
-    stuck.daemon = int(mark.read_text())
-    mark.unlink()
+    marks = [httpd.root / f"tmp/stuck-{number}" for number in range(2)]
+    stuck = Background(httpd, *(f"/?{quote(str(mark))}" for mark in marks))
+    wait_until(lambda: all(mark.exists() and mark.read_text() for mark in marks), 20, "both are executed")
+    stuck.daemon = int(marks[0].read_text())
+    for mark in marks:
+        mark.unlink()
     return stuck
 
 
