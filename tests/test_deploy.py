@@ -114,6 +114,7 @@ def test_a_graceful_on_top_of_another_one(httpd):
     assert load.slowest() < IMPORT * 2 / 3
 
 
+@pytest.mark.ours("the original's lines are others")
 @pytest.mark.mpms("event", "prefork")
 def test_the_error_log_is_changed_at_once(httpd):
     """As logrotate does it: the file is renamed, httpd opens another one."""

@@ -320,6 +320,7 @@ def test_what_a_killed_child_held_is_given_back(daemon):
 # -- the system ------------------------------------------------------------------------------------
 
 
+@pytest.mark.ours("the original loses requests by graceful")
 @needs_root
 @pytest.mark.mpms("event", "prefork")
 def test_a_full_log_disk_costs_no_request(daemon, httpd):
@@ -361,6 +362,7 @@ exec cat >> "$1"
 """
 
 
+@pytest.mark.ours("the original loses requests by graceful")
 @pytest.mark.mpms("event", "prefork")
 def test_a_log_program_that_is_killed_costs_no_request_and_no_process(daemon, httpd):
     program = httpd.write("reader.sh", READER)
