@@ -114,6 +114,7 @@ def test_a_graceful_on_top_of_another_one(httpd):
     assert load.slowest() < IMPORT * 2 / 3
 
 
+@pytest.mark.ours("the original's lines are others")
 @pytest.mark.mpms("event", "prefork")
 def test_the_error_log_is_changed_at_once(httpd):
     """As logrotate does it: the file is renamed, httpd opens another one."""
@@ -267,11 +268,12 @@ def application(environ, start_response):
 """)
     httpd.log.allow(GONE)
     httpd.start(f"WSGIDaemonProcess app threads=4 shutdown-timeout=2\nWSGIScriptAlias / {script} process-group=app")
-    mark = httpd.root / "tmp/stuck"
-    stuck = Background(httpd, f"/?{quote(str(mark))}", f"/?{quote(str(mark))}")
-    wait_until(lambda: mark.exists() and mark.read_text(), 20, "it is executed")
-    stuck.daemon = int(mark.read_text())
-    mark.unlink()
+    marks = [httpd.root / f"tmp/stuck-{number}" for number in range(2)]
+    stuck = Background(httpd, *(f"/?{quote(str(mark))}" for mark in marks))
+    wait_until(lambda: all(mark.exists() and mark.read_text() for mark in marks), 20, "both are executed")
+    stuck.daemon = int(marks[0].read_text())
+    for mark in marks:
+        mark.unlink()
     return stuck
 
 

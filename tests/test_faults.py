@@ -152,6 +152,23 @@ def test_an_exception_in_a_thread_is_a_traceback_and_no_more(daemon):
     assert httpd.get("/faults/thread").text == str(pid)
 
 
+@pytest.mark.ours("the original accepts no connection then")
+@pytest.mark.mpms("event", "prefork")
+def test_a_process_without_descriptors_costs_no_request(daemon):
+    """It cannot take new connections; it is replaced, and what was meant for it goes elsewhere."""
+    httpd = daemon("processes=2 threads=4")
+    # Whatever opens a file fails in it; so the application is one that both processes have loaded. Few connections are made.
+    httpd.log.wait_for("is ready", 20, 2)
+    both = at_once(httpd, ["/sleep?0.5"] * 2)
+    assert len({outcome.body for outcome in both}) == 2
+    httpd.log.expect("no descriptor left for a new connection.*asks to be replaced")
+    pid = int(httpd.get("/faults/descriptors").body)
+    outcomes = at_once(httpd, ["/sleep?0.3"] * 24)
+    assert {outcome.result for outcome in outcomes} == {200}
+    wait_until(lambda: not processes.process(pid), 20, "it is gone")
+    httpd.log.wait_for(f"process {pid} is gone .no_descriptor")
+
+
 # -- the supervisor --------------------------------------------------------------------------------
 
 
@@ -303,6 +320,7 @@ def test_what_a_killed_child_held_is_given_back(daemon):
 # -- the system ------------------------------------------------------------------------------------
 
 
+@pytest.mark.ours("the original loses requests by graceful")
 @needs_root
 @pytest.mark.mpms("event", "prefork")
 def test_a_full_log_disk_costs_no_request(daemon, httpd):
@@ -344,6 +362,7 @@ exec cat >> "$1"
 """
 
 
+@pytest.mark.ours("the original loses requests by graceful")
 @pytest.mark.mpms("event", "prefork")
 def test_a_log_program_that_is_killed_costs_no_request_and_no_process(daemon, httpd):
     program = httpd.write("reader.sh", READER)

@@ -33,6 +33,7 @@ WSGIDaemonProcess one processes=2 threads=8 shutdown-timeout=3
 WSGIDaemonProcess two processes=2 threads=4 shutdown-timeout=3
 WSGIDaemonProcess touched processes=2 threads=4 shutdown-timeout=3
 WSGIDaemonProcess edited processes=2 threads=4 shutdown-timeout=3
+WSGIDaemonProcess rolled processes=2 threads=4 shutdown-timeout=3 reload=rolling maximum-requests=500
 WSGIDaemonProcess small threads=1 listen-backlog=3 shutdown-timeout=3
 WSGIDaemonProcess hostile user=nobody home=/ threads=3 shutdown-timeout=3 graceful-timeout=3
 """
@@ -60,7 +61,7 @@ def start(args):
     app = (HERE / "app.wsgi").read_text()
     env = f"env=CHAOS_BEGUN={begun} env=CHAOS_FILE={served}"
     lines = [line + f" {env}" if line.startswith("WSGIDaemonProcess") else line for line in GROUPS.splitlines()]
-    for group in ("one", "two", "touched", "edited", "small"):
+    for group in ("one", "two", "touched", "edited", "rolled", "small"):
         script = httpd.write(f"apps/{group}.wsgi", app)
         lines.append(f"WSGIScriptAlias /{group} {script} process-group={group}")
     hostile = (ROOT / "tests/apps/hostile.wsgi").read_text()
@@ -84,7 +85,7 @@ def taken(httpd):
 
 def quiet(httpd):
     """Waits until the processes are what the configuration says."""
-    wanted = {"one": 2, "two": 2, "touched": 2, "edited": 2, "small": 1, "hostile": 1}
+    wanted = {"one": 2, "two": 2, "touched": 2, "edited": 2, "rolled": 2, "small": 1, "hostile": 1}
 
     def counted():
         lines = (p.cmdline for p in httpd.processes())
@@ -99,7 +100,7 @@ def quiet(httpd):
 
 def run(args, httpd, faults, served, results):
     done = threading.Event()
-    pairs = [(group, kind) for group in ("one", "two", "touched", "edited") for kind in KINDS]
+    pairs = [(group, kind) for group in ("one", "two", "touched", "edited", "rolled") for kind in KINDS]
     clients = [Client(number, httpd.port, group, kind, args.seed, results, done, served)
                for number, (group, kind) in enumerate(pairs)]
     for client in clients:

@@ -61,10 +61,11 @@ class Faults:
 
     def touch(self):
         self.tick += 10
-        os.utime(self.httpd.root / "apps/touched.wsgi", (self.tick, self.tick))
+        script = self.random.choice(["touched", "rolled"])
+        os.utime(self.httpd.root / f"apps/{script}.wsgi", (self.tick, self.tick))
 
-    def write(self, text):
-        script, fresh = self.httpd.root / "apps/edited.wsgi", self.httpd.root / "apps/edited.new"
+    def write(self, name, text):
+        script, fresh = self.httpd.root / f"apps/{name}.wsgi", self.httpd.root / f"apps/{name}.new"
         fresh.write_text(text)
         fresh.chmod(0o644)
         self.tick += 10
@@ -72,11 +73,12 @@ class Faults:
         fresh.rename(script)
 
     def break_script(self):
-        begun = time.monotonic()
-        self.write(BROKEN)
+        """With `reload=rolling` that costs nothing: the old code goes on, unless its processes are killed meanwhile."""
+        name, begun = self.random.choice(["edited", "rolled"]), time.monotonic()
+        self.write(name, BROKEN)
         time.sleep(self.random.uniform(0.2, 3))
-        self.write(self.app)
-        self.broken.append((begun, time.monotonic() + MENDING))
+        self.write(name, self.app)
+        self.broken.append((begun, time.monotonic() + MENDING, name))
 
     def send(self, pid, number):
         """A signal that ends a process; it is noted first, so that nothing fails before."""
@@ -198,7 +200,7 @@ class Faults:
         if any(first <= trouble.ended <= last and trouble.port in ports for first, last, ports in self.ports):
             return "its connection was in a killed child"
         if trouble.group == "edited" and trouble.what in ("status 500", "status 503"):
-            if any(first <= trouble.ended and trouble.begun <= last for first, last in self.broken):
+            if self.overlaps(trouble, self.broken):
                 return "its script did not load"
         return None
 

@@ -334,16 +334,27 @@ impl Daemon {
                 (Ok(ToDaemon::Connection), Some(fd)) => self.pool.adopt(fd),
                 (Ok(ToDaemon::Stop), _) => return Some(Ended::Stop),
                 (Ok(ToDaemon::Superseded), _) => serve_old_code(self.pool),
+                (Ok(ToDaemon::Connection), None) => self.out_of_descriptors(),
                 _ => process_log(WARN, b"a message of the supervisor was not understood"),
             },
             Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
-            // No descriptor was free, for instance: the child sees its connection closed, and tries again.
-            Err(error) if error.raw_os_error() == Some(libc::EMFILE) => {
-                process_log(ERROR, b"no descriptor is left for a new connection");
-            }
+            Err(error) if error.raw_os_error() == Some(libc::EMFILE) => self.out_of_descriptors(),
             Err(_) => return Some(Ended::Orphaned),
         }
         None
+    }
+
+    /// The system has dropped a connection that came; its request goes to another process.
+    fn out_of_descriptors(&self) {
+        if !self.pool.is_retired() {
+            let text = format!(
+                "process group '{}': process has no descriptor left for a new connection (the application may forget to \
+                 close files; the limit of open files is what 'ulimit -n' says); it asks to be replaced",
+                self.config.name
+            );
+            process_log(ERROR, text.as_bytes());
+        }
+        self.pool.retire(Cause::NoDescriptor);
     }
 
     /// Serves what connections there are.

@@ -7,7 +7,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// How often to look.
 pub const INTERVAL: Duration = Duration::from_millis(200);
@@ -131,7 +131,7 @@ fn importable(entry: &fs::DirEntry) -> bool {
 pub struct Watch {
     all: Vec<Watched>,
     /// A source changed while it may have been read: this is to be told of at that time.
-    unsettled: Option<SystemTime>,
+    unsettled: Option<Instant>,
 }
 
 impl Watch {
@@ -146,12 +146,12 @@ impl Watch {
         let begin = (begin - TICK).duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
         let begin = i128::try_from(begin).unwrap_or(i128::MAX);
         let is_late = |it: &Watched| matches!(it.seen, Seen::File(found) if found.4 >= begin);
-        let unsettled = all.iter().any(is_late).then(|| SystemTime::now() + SETTLE);
+        let unsettled = all.iter().any(is_late).then(|| Instant::now() + SETTLE);
         Watch { all, unsettled }
     }
 
     /// Whether something has changed since the last call, as far as it is to be told of `now`.
-    pub fn look(&mut self, now: SystemTime) -> bool {
+    pub fn look(&mut self, now: Instant) -> bool {
         // All of them: one change of several files is one change.
         let changed = self.all.iter_mut().filter_map(|it| it.look().then_some(())).count() > 0;
         let settled = self.unsettled.is_some_and(|at| now >= at);
@@ -205,13 +205,13 @@ mod tests {
         let folder = Folder::new("source");
         let path = folder.write("a.py", "one");
         let mut watch = watch(Aspect::Source, &path);
-        assert!(!watch.look(SystemTime::now()));
+        assert!(!watch.look(Instant::now()));
         folder.write("a.py", "three");
-        assert!(watch.look(SystemTime::now()) && !watch.look(SystemTime::now()));
+        assert!(watch.look(Instant::now()) && !watch.look(Instant::now()));
         fs::remove_file(&path).expect("it is there");
-        assert!(watch.look(SystemTime::now()) && !watch.look(SystemTime::now()));
+        assert!(watch.look(Instant::now()) && !watch.look(Instant::now()));
         folder.write("a.py", "three");
-        assert!(watch.look(SystemTime::now()) && !watch.look(SystemTime::now()));
+        assert!(watch.look(Instant::now()) && !watch.look(Instant::now()));
     }
 
     #[test]
@@ -221,20 +221,20 @@ mod tests {
         folder.write("data.db-journal", "");
         folder.write(".hidden.py", "");
         fs::create_dir(folder.0.join("__pycache__")).expect("a folder");
-        assert!(!watch.look(SystemTime::now()));
+        assert!(!watch.look(Instant::now()));
         folder.write("missing.py", "");
-        assert!(watch.look(SystemTime::now()) && !watch.look(SystemTime::now()));
+        assert!(watch.look(Instant::now()) && !watch.look(Instant::now()));
         fs::create_dir(folder.0.join("package")).expect("a folder");
-        assert!(watch.look(SystemTime::now()));
+        assert!(watch.look(Instant::now()));
     }
 
     #[test]
     fn a_directory_may_come_later() {
         let folder = Folder::new("later");
         let mut watch = watch(Aspect::Modules, &folder.0.join("lib"));
-        assert!(!watch.look(SystemTime::now()));
+        assert!(!watch.look(Instant::now()));
         fs::create_dir(folder.0.join("lib")).expect("a folder");
-        assert!(watch.look(SystemTime::now()));
+        assert!(watch.look(Instant::now()));
     }
 
     #[test]
@@ -244,9 +244,9 @@ mod tests {
         let mut present = watch(Aspect::Presence, &path);
         let mut absent = watch(Aspect::Presence, &folder.0.join("settings.ini"));
         folder.write("app.log", "one two");
-        assert!(!present.look(SystemTime::now()) && !absent.look(SystemTime::now()));
+        assert!(!present.look(Instant::now()) && !absent.look(Instant::now()));
         folder.write("settings.ini", "");
-        assert!(absent.look(SystemTime::now()));
+        assert!(absent.look(Instant::now()));
     }
 
     #[test]
@@ -254,8 +254,8 @@ mod tests {
         let folder = Folder::new("unsettled");
         let path = folder.write("a.py", "half");
         let concerns = vec![Concern { aspect: Aspect::Source, path }];
-        let now = SystemTime::now();
-        let mut watch = Watch::new(concerns, now);
+        let now = Instant::now();
+        let mut watch = Watch::new(concerns, SystemTime::now());
         assert!(!watch.look(now));
         assert!(watch.look(now + 2 * SETTLE) && !watch.look(now + 3 * SETTLE));
     }

@@ -4,7 +4,7 @@
 //! in place of "ready", answers what it gets with the first traceback, and watches the files that the failure
 //! depends on: a fresh process, and not a half imported application, may try again.
 
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use wsgi_wire::control::FromDaemon;
 use wsgi_wire::pool::{PoolConfig, Preload};
@@ -93,7 +93,7 @@ pub fn watch(pool: &'static Pool, name: &str, mut watch: Watch) {
     let started = builder.spawn(move || {
         while !pool.is_stopping() {
             std::thread::sleep(INTERVAL);
-            if watch.look(SystemTime::now()) {
+            if watch.look(Instant::now()) {
                 pool.tell(FromDaemon::Changed);
             }
         }

@@ -157,10 +157,12 @@ pub enum Cause {
     EvictionSignal = 11,
     /// The group did not need it for `idle-timeout`.
     IdleTimeout = 12,
+    /// It has no descriptor left for a connection.
+    NoDescriptor = 13,
 }
 
 impl Cause {
-    const ALL: [Cause; 12] = [
+    const ALL: [Cause; 13] = [
         Cause::ScriptReload,
         Cause::MaximumRequests,
         Cause::GracefulSignal,
@@ -173,6 +175,7 @@ impl Cause {
         Cause::StartupTimeout,
         Cause::EvictionSignal,
         Cause::IdleTimeout,
+        Cause::NoDescriptor,
     ];
 
     /// The cause in mod_wsgi's words.
@@ -190,6 +193,7 @@ impl Cause {
             Cause::StartupTimeout => "startup_timeout",
             Cause::EvictionSignal => "eviction_signal",
             Cause::IdleTimeout => "idle_timeout",
+            Cause::NoDescriptor => "no_descriptor",
         }
     }
 }
@@ -259,7 +263,7 @@ mod tests {
             assert!(Connect::decode(&[0; Connect::SIZE][..cut]).is_err());
         }
         assert!(Connect::decode(&[0; Connect::SIZE + 1]).is_err());
-        for message in [&[][..], &[1], &[5, 0], &[2, 0], &[2, 13], &[1, 1], &[1, 0, 0]] {
+        for message in [&[][..], &[1], &[5, 0], &[2, 0], &[2, 14], &[1, 1], &[1, 0, 0]] {
             assert!(FromDaemon::decode(message).is_err(), "{message:?}");
         }
         assert!(ToDaemon::decode(&[4]).is_err());

@@ -41,6 +41,8 @@ impl Pool {
         match cause {
             // The old code may not answer another request, unless that is wanted.
             Cause::ScriptReload if !self.rules.rolling => Manner::AtOnce,
+            // It cannot take a new connection.
+            Cause::NoDescriptor => Manner::AtOnce,
             Cause::RequestTimeout | Cause::DeadlockTimeout | Cause::StartupTimeout => Manner::Stuck,
             Cause::ScriptReload
             | Cause::MaximumRequests

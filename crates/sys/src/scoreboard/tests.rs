@@ -363,3 +363,21 @@ fn a_cell_with_a_lease_that_does_not_exist_is_cleared() {
     board.cell(cell).store(u32::MAX, SeqCst);
     assert_eq!((board.reclaim_dead(|_| false), board.waiting()), (0, 0));
 }
+
+#[test]
+fn nobody_waits_in_a_child_that_ends() {
+    let board = Arc::new(board(1, 1));
+    let held = board.try_reserve(ME).expect("ready");
+    let waiter = {
+        let board = Arc::clone(&board);
+        thread::spawn(move || board.reserve(ME, 10, later()))
+    };
+    while board.waiting() == 0 {
+        thread::yield_now();
+    }
+    board.close();
+    assert_eq!(waiter.join().expect("no panic"), Err(Refused::Closed));
+    assert_eq!(board.reserve(ME, 10, later()), Err(Refused::Closed));
+    board.release(held);
+    assert_eq!((board.waiting(), board.in_flight(0)), (0, 0));
+}
