@@ -27,7 +27,7 @@ def allow_ours(httpd, ours, *patterns):
     for pattern in patterns:
         httpd.log.expect(pattern) if ours else None
     # Python's stacks come line by line, some of them empty. The original ends a process that is stuck with an error.
-    httpd.log.allow(r"\[wsgi:\w+\] \[pid \d+:tid \d+\] (process group|Thread|Current thread|  |$)|the daemon process was lost")
+    httpd.log.allow(r"\[wsgi:\w+\] \[pid \d+:tid \d+\] (process group|Thread|Current thread|  |$)|the daemon process (\(pid \d+\) )?was lost")
     if not ours:
         httpd.log.allow(ORIGINALS)
 
