@@ -20,6 +20,8 @@ mod process;
 mod replace;
 mod say;
 mod scale;
+#[cfg(test)]
+mod sizes;
 mod start;
 #[cfg(test)]
 mod stories;
