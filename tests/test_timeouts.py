@@ -166,6 +166,7 @@ def in_groups(httpd, options):
     return httpd.start(f"""WSGIDaemonProcess app {options}
 WSGIProcessGroup app
 WSGIScriptAlias /stuck {httpd.root}/apps/stuck.wsgi application-group=x
+WSGIScriptAlias /first {httpd.root}/apps/hello.wsgi application-group=x
 WSGIScriptAlias /where {httpd.root}/apps/where.wsgi application-group=%{{GLOBAL}}
 WSGIScriptAlias /hello {httpd.root}/apps/hello.wsgi application-group=%{{GLOBAL}}
 """)
@@ -183,6 +184,7 @@ def test_stacks_of_other_application_groups_are_shown(httpd, version, way):
     in_groups(httpd, f"threads=2 request-timeout=1 shutdown-timeout=1 python={python}")
     allow_ours(httpd, True, f"GET /stuck/{way} on request thread")
     first = pid(httpd)
+    assert httpd.get("/first").status == 200, "the interpreter is there"
     # Where a signal has the stacks written, it also ends C's sleep().
     assert timed(httpd, f"/stuck/{way}").result in ((504, 200) if way == "hold" else (504,))
     replaced(httpd, first)

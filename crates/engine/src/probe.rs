@@ -154,7 +154,8 @@ impl Probe {
             state = until(WRITING, |state| state.complete, state);
         }
         state.jobs.iter_mut().for_each(|job| job.stacks = None);
-        Some(mem::take(&mut state.stacks)).filter(|text| !text.is_empty())
+        let is_complete = state.complete;
+        Some(mem::take(&mut state.stacks)).filter(|text| is_complete || !text.is_empty())
     }
 
     fn take_gil_every(&self, beat: Duration) {

@@ -261,6 +261,9 @@ impl Watch {
     /// Writes the Python stacks of all threads to the log, with the GIL if it can be had, then has requests interrupted.
     fn show_stacks(&self, level: u8, running: &[Running], interrupt: Vec<Running>) {
         match self.probe.stacks(running, interrupt) {
+            Some(text) if text.is_empty() => {
+                self.report(level, "no thread executes Python code now, so there are no stacks")
+            }
             Some(text) => self.report(level, &format!("Python stacks of all threads:\n{}", text.trim_end())),
             None => self.write_stacks(running),
         }
