@@ -7,6 +7,7 @@ import resource
 import signal
 import subprocess
 import time
+from pathlib import Path
 from urllib.parse import quote
 
 import pytest
@@ -297,6 +298,34 @@ def test_supervisor_and_daemon_processes_killed_at_once(daemon):
         processes.kill([httpd.supervisor().pid, *others])
         load.more(50)
     assert set(load.results()) <= {200, 502} and load.results()[502] <= 4, load.results()
+
+
+def at_work(pid):
+    """Request threads of the process with the number of times that each has gone to sleep."""
+    found = {}
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        status = dict(line.split(":", 1) for line in (task / "status").read_text().splitlines())
+        if status["Name"].strip().removeprefix("wsgi-").isdigit():
+            found[task.name] = int(status["voluntary_ctxt_switches"])
+    return found
+
+
+@pytest.mark.ours("the original's clients get 502")
+def test_requests_that_a_killed_process_has_read_but_not_begun_are_served_by_another(daemon, httpd):
+    daemon("threads=8 deadlock-timeout=0")
+    httpd.log.allow(GONE)
+    pid = where(httpd)["pid"]
+    mark = httpd.root / "tmp/mark"
+    with Background(httpd, f"/stuck/hold?{mark}") as stuck:
+        wait_until(mark.exists, 20, "it keeps the GIL")
+        mark.unlink()
+        before = at_work(pid)
+        with Background(httpd, *["/hello"] * 6) as others:
+            woken = lambda: sum(1 for task, count in at_work(pid).items() if count > before[task] + 1)  # noqa: E731
+            wait_until(lambda: woken() >= 6, 20, "six threads have read a request, and wait for the GIL")
+            processes.kill([pid])
+            assert [outcome.result for outcome in others.outcomes()] == [200] * 6
+        assert [outcome.result for outcome in stuck.outcomes()] == [502]
 
 
 # -- a child ---------------------------------------------------------------------------------------

@@ -39,16 +39,25 @@ pub(super) struct Connection {
     pub(super) area_file: Option<OwnedFd>,
     /// The area has been written to, and takes memory.
     pub(super) area_used: bool,
+    /// What the process had counted in the area when the request was sent.
+    counted: u32,
     epoch: u32,
 }
 
 impl Connection {
-    /// Appends the greeting if this is the first request.
+    /// Begins a request: appends the greeting if it is the first one.
     pub(super) fn greet(&mut self, out: &mut Vec<u8>) {
         if !self.greeted {
             frame::put(out, frame::Tag::Hello, false, &PROTOCOL.to_be_bytes());
             self.greeted = true;
         }
+        // The count is 1 as soon as the process has the area, which may be later than now.
+        self.counted = self.area.as_ref().map_or(0, |area| area.count().max(1));
+    }
+
+    /// The process says that it can count, and that it has not begun to execute the request that was sent last.
+    pub(super) fn is_unbegun(&self) -> bool {
+        self.area.as_ref().is_some_and(|area| area.count() == self.counted)
     }
 }
 
@@ -106,7 +115,7 @@ pub(super) fn connect(job: &Job<'_>, lease: &Lease) -> io::Result<Connection> {
     stream::set_patience(ours.as_fd(), SLICE)?;
     // Without an area everything goes through the socket.
     let (area_file, area) = Area::create(c"wsgi-area", AREA).ok().unzip();
-    Ok(Connection { socket: ours, greeted: false, area, area_file, area_used: false, epoch: lease.epoch })
+    Ok(Connection { socket: ours, greeted: false, area, area_file, area_used: false, counted: 0, epoch: lease.epoch })
 }
 
 /// `send-buffer-size` and `receive-buffer-size`.

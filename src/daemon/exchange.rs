@@ -366,16 +366,13 @@ impl<'j> Exchange<'j> {
             self.relay.cut_short();
             return Lost::Closed;
         }
+        let is_reset = error.as_ref().is_some_and(|error| error.raw_os_error() == Some(libc::ECONNRESET));
+        let is_unbegun =
+            self.line.as_mut().and_then(Line::connection).is_some_and(|connection| connection.is_unbegun());
         match error {
-            None => Lost::Closed,
-            Some(error) if error.raw_os_error() == Some(libc::ECONNRESET) => {
-                if self.received || !upload.can_repeat() {
-                    Lost::Closed
-                } else {
-                    Lost::Unread
-                }
-            }
-            Some(error) => Lost::Broken(error),
+            _ if (is_reset || is_unbegun) && !self.received && upload.can_repeat() => Lost::Unread,
+            Some(error) if !is_reset => Lost::Broken(error),
+            _ => Lost::Closed,
         }
     }
 

@@ -44,9 +44,10 @@ pub(super) enum Ending {
 #[derive(Debug)]
 pub(super) enum Lost {
     /// The connection was closed by the process before the request was written whole, or was reset
-    /// with the request unread: on Linux, ECONNRESET without any byte of response proves that.
+    /// with the request unread (on Linux, ECONNRESET without any byte of response proves that), or the process has not
+    /// counted it as begun.
     Unread,
-    /// The process read the request and closed the connection without an answer.
+    /// The process may have begun the request, and closed the connection without an answer.
     Closed,
     /// The process has changed code to load and refused the request.
     Stale,
@@ -75,7 +76,7 @@ impl Lost {
     pub(super) fn tell(&self, pid: u32, ended: Option<&str>, what: &str, limit: &str) -> String {
         let process = format!("the daemon process (pid {pid})");
         match (self, ended) {
-            (Lost::Unread, _) => format!("{process} went away before it read the request"),
+            (Lost::Unread, _) => format!("{process} went away before it began the request"),
             (Lost::Closed | Lost::Broken(_), Some(ended)) => {
                 format!("{process} was lost while it executed the request {what}: {ended}")
             }

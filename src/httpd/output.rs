@@ -87,7 +87,7 @@ impl<'r> Output<'r> {
         let (Ok(offset), Ok(length)) = (usize::try_from(part.offset), usize::try_from(part.length)) else {
             return false;
         };
-        let is_within = offset.checked_add(length).is_some_and(|end| end <= area.length());
+        let is_within = offset.checked_add(length).is_some_and(|end| end <= area.room());
         if is_within && length > 0 {
             // SAFETY: within the area, which stays mapped and cannot become smaller; filters are C code that reads bytes,
             // and bytes that change meanwhile are a wrong response of that daemon process and nothing more.

@@ -61,6 +61,7 @@ impl Connection {
         }
         let got = wsgi_sys::socket::try_recv_with_fds(self.fd.as_fd(), buffer)?;
         self.area = got.fds.first().and_then(|file| Area::open(file, AREA).ok());
+        self.area.iter().for_each(Area::count_one);
         Ok(got.len)
     }
 

@@ -50,6 +50,8 @@ pub trait Body {
 
 /// What the host does with the response.
 pub trait Sink {
+    /// The application is about to be called: from now on the request may not be given to another process.
+    fn begin(&mut self) {}
     /// Keeps the head to be sent with what follows.
     fn head(&mut self, payload: &[u8]);
     /// Keeps bytes of the body to be sent with what follows.
@@ -136,6 +138,11 @@ impl<'a> Exchange<'a> {
         let Ok(mut output) = self.output.try_borrow_mut() else { return };
         let records = self.pending.take();
         gil.detach(|| records.iter().for_each(|(level, text)| output.sink.log(*level, text, true)));
+    }
+
+    /// The application is about to be called.
+    pub fn begin(&self) {
+        self.output.borrow_mut().sink.begin();
     }
 
     /// Ends the exchange. The thread is not attached, and no Python object has a link to this any more.

@@ -116,6 +116,12 @@ impl<'c> Outgoing<'c> {
 }
 
 impl Sink for Outgoing<'_> {
+    fn begin(&mut self) {
+        if let Some(area) = &self.area {
+            area.count_one();
+        }
+    }
+
     fn head(&mut self, payload: &[u8]) {
         // `start_response` has refused longer ones.
         self.head_at = Some(self.out.len());
@@ -154,7 +160,7 @@ impl Sink for Outgoing<'_> {
     }
 
     fn share(&mut self, parts: &[&[u8]], total: usize) -> bool {
-        let Some(area) = self.area.as_mut().filter(|area| total <= area.length()) else { return false };
+        let Some(area) = self.area.as_mut().filter(|area| total <= area.room()) else { return false };
         self.shared = Some(area.write(parts.iter().copied()));
         true
     }

@@ -435,6 +435,7 @@ fn exchange(
     let exchange = Exchange::new(body, sink, number, head.log_level);
     let (outcome, has_reader) = threads::attach(interp, |gil| {
         slot.enter(ptr::from_ref(interp).addr());
+        exchange.begin();
         let outcome = adapter::run(gil, interp, &exchange, Request { head, variables, taken_us });
         if slot.leave() {
             // The next request would get what this one has left.

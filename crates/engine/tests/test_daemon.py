@@ -105,7 +105,7 @@ class DaemonTest(unittest.TestCase):
             ''')
         area = os.memfd_create('area')
         self.addCleanup(os.close, area)
-        os.ftruncate(area, 1 << 20)
+        os.ftruncate(area, (1 << 20) + 4096)
         c = self.start(main_script=script).connect(area)
         for size, tags in ((1000, [HEAD, DATA, DATA]), (10000, [HEAD, SHARED]), (988576, [HEAD, SHARED]), (0, None)):
             found = c.get(script, {'QUERY_STRING': str(size)})
@@ -115,6 +115,8 @@ class DaemonTest(unittest.TestCase):
         self.assertEqual((SHARED in found.tags, len(found.body)), (False, 1048577))
         found = c.get(script, {'QUERY_STRING': '988577', 'REQUEST_METHOD': 'HEAD'})
         self.assertEqual((found.tags, found.body), ([HEAD], b''))
+        # Behind the bodies: one for the area, and one for each request that was begun.
+        self.assertEqual(os.pread(area, 4, 1 << 20), struct.pack('=I', 7))
 
     def test_failures(self):
         daemon = self.start(main_script=self.script)

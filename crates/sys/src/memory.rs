@@ -6,6 +6,7 @@ use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::ptr::{self, NonNull};
 use std::sync::atomic::AtomicU32;
+use std::sync::atomic::Ordering::{Relaxed, Release};
 
 /// A shared mapping; unmapped when dropped.
 #[derive(Debug)]
@@ -120,13 +121,17 @@ pub struct Area {
 // SAFETY: the mapping stays where it is until drop; it is reached through raw addresses and `write` only.
 unsafe impl Send for Area {}
 
+/// Bytes behind an area's content that are for the writer's count.
+const COUNT: usize = 4096;
+
 impl Area {
-    /// New memory of `length` bytes to read from, and the descriptor for the process that writes.
+    /// New memory of `room` bytes to read from, and the descriptor for the process that writes.
     ///
     /// # Errors
     /// What memfd_create, ftruncate, fcntl or mmap say.
     #[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd"))]
-    pub fn create(name: &CStr, length: usize) -> io::Result<(OwnedFd, Area)> {
+    pub fn create(name: &CStr, room: usize) -> io::Result<(OwnedFd, Area)> {
+        let length = room + COUNT;
         // SAFETY: `name` is a C string that lives during the call.
         let raw = unsafe { libc::memfd_create(name.as_ptr(), libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING) };
         let file = crate::fd::own(crate::fd::cvt(raw)?);
@@ -142,16 +147,16 @@ impl Area {
 
     /// As above, where the system has no such files.
     #[cfg(not(any(target_os = "linux", target_os = "android", target_os = "freebsd")))]
-    pub fn create(_name: &CStr, _length: usize) -> io::Result<(OwnedFd, Area)> {
+    pub fn create(_name: &CStr, _room: usize) -> io::Result<(OwnedFd, Area)> {
         Err(io::ErrorKind::Unsupported.into())
     }
 
-    /// The memory behind `file`, to write to. `file` is of `length` bytes, made by [`Area::create`].
+    /// The memory behind `file`, to write to. `file` has `room` bytes, made by [`Area::create`].
     ///
     /// # Errors
     /// What mmap says.
-    pub fn open(file: &OwnedFd, length: usize) -> io::Result<Area> {
-        Area::map(file, length, libc::PROT_READ | libc::PROT_WRITE)
+    pub fn open(file: &OwnedFd, room: usize) -> io::Result<Area> {
+        Area::map(file, room + COUNT, libc::PROT_READ | libc::PROT_WRITE)
     }
 
     fn map(file: &OwnedFd, length: usize, access: libc::c_int) -> io::Result<Area> {
@@ -169,16 +174,38 @@ impl Area {
         self.start.as_ptr()
     }
 
-    /// Its size in bytes.
-    pub fn length(&self) -> usize {
-        self.length
+    /// How much content there is room for, bytes.
+    pub fn room(&self) -> usize {
+        self.length - COUNT
+    }
+
+    fn counter(&self) -> &AtomicU32 {
+        // Aligned, as the mapping begins at a page.
+        let at = self.room().next_multiple_of(4);
+        // SAFETY: `COUNT` bytes follow the room in the mapping.
+        let start = unsafe { self.start.as_ptr().add(at) };
+        // SAFETY: there as long as `self` is; nothing else is done with it, and the other process changes no more
+        // than the number.
+        unsafe { AtomicU32::from_ptr(start.cast()) }
+    }
+
+    /// The writer's count of what it has begun; 0 when it cannot count.
+    pub fn count(&self) -> u32 {
+        // Only a relaxed load may be done where the mapping is read-only.
+        self.counter().load(Relaxed)
+    }
+
+    /// Counts one more, for the reader; never to 0. For an area of [`Area::open`].
+    pub fn count_one(&self) {
+        let count = self.counter();
+        count.store(count.load(Relaxed).wrapping_add(1).max(1), Release);
     }
 
     /// Writes `parts` one behind the other, as far as there is room; how many bytes. For an area of [`Area::open`].
     pub fn write<'p>(&mut self, parts: impl Iterator<Item = &'p [u8]>) -> usize {
         let mut at = 0;
         for part in parts {
-            let count = part.len().min(self.length - at);
+            let count = part.len().min(self.room() - at);
             // SAFETY: `at` is within the mapping.
             let to = unsafe { self.start.as_ptr().add(at) };
             // SAFETY: `at + count` is within the mapping, which is writable; nobody else of this process writes to it.
@@ -207,7 +234,11 @@ mod tests {
         assert_eq!(write.write([&b"one "[..], b"two"].into_iter()), 7);
         // SAFETY: within the area, and nobody writes now.
         assert_eq!(unsafe { std::slice::from_raw_parts(read.start(), 7) }, b"one two");
-        assert_eq!(write.write([&[1; 9000][..]].into_iter()), 8192);
+        assert_eq!((write.room(), write.write([&[1; 9000][..]].into_iter())), (8192, 8192));
+        assert_eq!(read.count(), 0);
+        write.count_one();
+        write.count_one();
+        assert_eq!((read.count(), write.count()), (2, 2));
         // SAFETY: takes its arguments by value.
         assert!(unsafe { libc::ftruncate(file.as_raw_fd(), 0) } < 0);
     }

@@ -26,6 +26,8 @@ pub mod response;
 pub const PROTOCOL: u32 = 5;
 
 /// Size of a connection's area in bytes: bodies of middling size are handed over there, with a copy less and at once.
+/// Behind it is a page with the process's count, as a u32 in the machine's order: 1 when it has the area, and one more
+/// with each request that it begins to execute.
 pub const AREA: usize = 1 << 20;
 
 /// The largest payload of a frame, in bytes. An environ or a response head above it is an error.
