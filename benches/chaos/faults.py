@@ -34,7 +34,6 @@ class Faults:
         self.httpd, self.app, self.begun = httpd, app, begun
         self.random = random.Random(seed)
         self.killed, self.suspects = {}, set()
-        self.kills = []
         self.back_offs = None
         self.ports = []
         self.broken = []
@@ -85,9 +84,7 @@ class Faults:
         found = processes.process(pid)
         group = GROUP.search(found.cmdline if found else "")
         self.killed[pid] = group[1] if group else ""
-        begun = time.monotonic()
         processes.kill([pid], number)
-        self.kills.append((begun, time.monotonic() + 0.2, self.killed[pid]))
 
     def kill(self, number=signal.SIGKILL):
         daemons = self.daemons()
@@ -106,9 +103,7 @@ class Faults:
             processes.kill([pid], signal.SIGCONT)
 
     def exit(self, how="exit"):
-        group, begun = self.random.choice(["one", "two"]), time.monotonic()
-        self.request(group, how, "fatal")
-        self.kills.append((begun, time.monotonic() + 0.2, group))
+        self.request(self.random.choice(["one", "two"]), how, "fatal")
 
     def abort(self):
         self.exit("abort")
@@ -193,8 +188,6 @@ class Faults:
         cut_short = not trouble.what.startswith("status") or trouble.what == "status 502"
         if cut_short and any(pid in self.killed or pid in self.suspects for pid in pids):
             return "executed in a killed process"
-        if trouble.what == "status 502" and not pids and self.overlaps(trouble, self.kills):
-            return "read, but not begun, by a killed process"
         if trouble.what == "status 503" and not pids and self.overlaps(trouble, self.waits()):
             return "its group waited after a crash loop"
         if any(first <= trouble.ended <= last and trouble.port in ports for first, last, ports in self.ports):

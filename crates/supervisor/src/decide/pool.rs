@@ -266,6 +266,7 @@ impl Pool {
     fn exited(&mut self, process: ProcessId, exit: &Exit, now: Millis, out: &mut Out<'_>) {
         let Some(it) = self.processes.get(&process) else { return };
         if it.phase == Phase::Starting {
+            self.hope_after(exit.ended);
             return self.start_failed(process, &exit.diagnosis, now, out);
         }
         let Some(mut it) = self.processes.remove(&process) else { return };

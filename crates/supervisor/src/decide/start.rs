@@ -3,7 +3,7 @@
 
 use super::pool::Pool;
 use super::process::{Marks, Phase, Process};
-use super::{Action, Millis, Out, ProcessId};
+use super::{Action, Ended, Millis, Out, ProcessId};
 
 /// A process that is lost this soon after it became ready counts as one that cannot live.
 const SHORT_LIFE: Millis = 1_500;
@@ -15,6 +15,8 @@ const SLOT_WAIT: Millis = 100;
 const CHANGED_WAIT: Millis = 200;
 /// Shortest time between starts when processes die of the requests that they get.
 const CRASH_WAIT: Millis = 1_000;
+/// SIGKILL and SIGTERM, which do not come of what a process does (POSIX numbers them).
+const KILLERS: [i32; 2] = [9, 15];
 
 /// What is known of attempts to start.
 #[derive(Debug, Default)]
@@ -169,6 +171,13 @@ impl Pool {
             out.push(Action::Output { process, show });
         }
         out.push(Action::Clear { process });
+    }
+
+    /// A process that starts is killed from outside: the next one is likely to live, and requests wait for it.
+    pub(super) fn hope_after(&mut self, ended: Ended) {
+        if matches!(ended, Ended::Signal(signal) if KILLERS.contains(&signal)) && self.attempts.failures == 0 {
+            self.attempts.hope = true;
+        }
     }
 
     /// Attempts of one wave count once.

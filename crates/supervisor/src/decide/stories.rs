@@ -166,6 +166,21 @@ fn superseded_code_serves_although_its_script_has_changed() {
 }
 
 #[test]
+fn a_process_that_is_killed_while_it_starts_is_followed_at_once_but_only_once() {
+    let mut world = World::default();
+    let first = world.with(rules(1))[0];
+    world.exit(first, Ended::Signal(9));
+    assert!(!world.fault, "requests wait");
+    world.at(300);
+    let second = world.spawn()[0];
+    assert!(!world.fault);
+    world.exit(second, Ended::Signal(9));
+    assert!(world.fault);
+    world.at(world.now + 900);
+    assert!(world.started().is_empty(), "the second one in a row makes the next wait");
+}
+
+#[test]
 fn when_the_old_processes_end_the_failed_one_takes_over() {
     let mut world = World::default();
     let old = world.serving(rules(1))[0];
