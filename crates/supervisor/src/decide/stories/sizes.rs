@@ -1,0 +1,111 @@
+//! Tests of the decisions: how many processes there are.
+
+use super::*;
+
+fn elastic(min: u32, processes: u32, max: u32) -> Rules {
+    Rules { min, max, idle_timeout: 10_000, ..rules(processes) }
+}
+
+#[test]
+fn a_pool_grows_by_one_two_four_while_all_is_taken() {
+    let mut world = World::default();
+    world.serving(elastic(1, 1, 6));
+    let mut sizes = Vec::new();
+    for _ in 0..8 {
+        world.now += 100;
+        let all = u32::try_from(world.state.open().len()).expect("few") * 5;
+        world.load(all, 3);
+        world.spawn().into_iter().for_each(|process| world.ready(process));
+        sizes.push(world.state.open().len());
+    }
+    assert_eq!(sizes, [1, 2, 2, 4, 4, 6, 6, 6]);
+    assert_eq!(world.said("5 of 5 request threads are taken, 3 requests waiting: 1 more process of at most 6"), 1);
+}
+
+#[test]
+fn a_pool_waits_for_what_it_has_asked_for() {
+    let mut world = World::default();
+    world.serving(elastic(1, 1, 8));
+    world.load(5, 0);
+    world.load(5, 0);
+    assert_eq!(world.spawn().len(), 1);
+    for now in [100, 200, 900] {
+        world.now = now;
+        world.load(5, 4);
+        assert!(world.started().is_empty());
+    }
+    world.now = 1_000;
+    world.load(5, 4);
+    assert_eq!(world.started().len(), 2, "it takes too long");
+}
+
+#[test]
+fn requests_that_wait_for_a_reload_make_no_growth() {
+    let mut world = World::default();
+    let old = world.serving(elastic(1, 1, 8))[0];
+    world.retire(old, Cause::ScriptReload);
+    assert_eq!(world.spawn().len(), 1);
+    for _ in 0..50 {
+        world.now += 100;
+        world.load(0, 20);
+        assert!(world.started().is_empty());
+    }
+}
+
+#[test]
+fn processes_that_nobody_needs_go_one_after_the_other() {
+    let mut world = World::default();
+    world.serving(elastic(1, 4, 4));
+    for now in (0..=9_900).step_by(100) {
+        world.now = now;
+        world.load(6, 0);
+        assert!(world.state.draining().is_empty());
+    }
+    // Six requests fit into two processes.
+    let mut left = Vec::new();
+    for now in (10_000..=10_500).step_by(100) {
+        world.now = now;
+        world.load(6, 0);
+        left.push(world.state.open().len());
+    }
+    assert_eq!(left, [3, 2, 2, 2, 2, 2]);
+    assert_eq!(world.said(": idle_timeout"), 2);
+    for now in (10_600..=30_000).step_by(100) {
+        world.now = now;
+        world.load(0, 0);
+    }
+    assert_eq!(world.state.open().len(), 1, "min-processes");
+}
+
+#[test]
+fn an_empty_pool_is_no_fault_and_wakes_at_once() {
+    let mut world = World::default();
+    assert!(world.with(elastic(0, 0, 2)).is_empty());
+    assert!(!world.fault);
+    assert_eq!(world.state.scaling(true), [POOL]);
+    world.event(Event::Wanted { pool: POOL });
+    let one = world.spawn();
+    assert_eq!(one.len(), 1);
+    world.event(Event::Wanted { pool: POOL });
+    assert!(world.started().is_empty(), "it is coming");
+    world.ready(one[0]);
+    world.load(1, 0);
+    world.now = 10_000;
+    world.load(0, 0);
+    assert!(world.drains(one[0]));
+    assert!(!world.fault && world.started().is_empty());
+    world.load(0, 1);
+    assert_eq!(world.started().len(), 1, "the message was lost, the request is there");
+}
+
+#[test]
+fn a_pool_that_has_grown_keeps_its_size_at_graceful() {
+    let mut world = World::default();
+    world.serving(elastic(1, 1, 4));
+    world.load(5, 1);
+    world.load(5, 1);
+    world.spawn().into_iter().for_each(|process| world.ready(process));
+    assert_eq!(world.with(elastic(1, 1, 4)).len(), 2);
+    assert_eq!(world.with(elastic(3, 3, 4)).len(), 3);
+    assert_eq!(world.with(rules(1)).len(), 1);
+}
