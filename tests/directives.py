@@ -161,5 +161,5 @@ OPTIONS = [
 OUR_OPTIONS = [
     Option("python", ("/usr/bin/python3",), ("", "relative/python")),
     Option("env", ("NAME=value", "NAME="), ("NAME", "=value")),
-    Option("env-file", ("/dev/null",), ("relative", "/no/such/file")),
+    Option("env-file", ("/etc/os-release",), ("relative", "/no/such/file", "/dev/null")),
 ]

@@ -199,6 +199,18 @@ def test_a_missing_file_is_an_error_of_the_configuration(httpd):
     assert f"env-file={httpd.root}/none.env: it cannot be read: No such file" in httpd.control_output
 
 
+@needs_root
+@pytest.mark.ours("an option of ours")
+def test_who_may_write_beside_the_file_can_neither_stop_httpd_nor_borrow_secrets(httpd, env_file):
+    pipe, link = httpd.root / "pipe.env", httpd.root / "link.env"
+    os.mkfifo(pipe)
+    link.symlink_to(env_file)
+    os.chown(link, 4_000_000, -1, follow_symlinks=False)
+    for path, problem in (pipe, "it is not a regular file"), (link, "the symbolic link .* belongs to user id 4000000"):
+        assert not httpd.configtest(f"WSGIDaemonProcess app env-file={path}")
+        assert re.search(f"env-file={path}: it cannot be read: {problem}", httpd.control_output)
+
+
 # -- chroot ----------------------------------------------------------------------------------------
 
 CHROOT = "WSGIDaemonProcess app threads=2 chroot={jail} python={python} {options}\n"

@@ -1,9 +1,10 @@
 //! The environment of a group's processes: httpd's, the file of `env-file=`, what options put there, `env=`.
 
 use std::ffi::OsStr;
-use std::fs;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
+
+use wsgi_sys::file;
 
 use super::pools::utf8;
 use crate::directive::{ProcessGroup, Text, parse_env_file};
@@ -22,6 +23,9 @@ const NOT_INHERITED: [&str; 8] = [
 
 /// Variables that say which encoding Python uses.
 const ENCODING: [&str; 5] = ["LANG", "LC_ALL", "LC_CTYPE", "PYTHONUTF8", "PYTHONIOENCODING"];
+
+/// Largest `env-file`, bytes.
+const MAX_FILE: u64 = 1 << 20;
 
 /// What a process starts with.
 pub(super) struct Environment {
@@ -77,7 +81,8 @@ fn inherited() -> Vec<(String, String)> {
 
 fn from_file(path: &Path) -> Result<Vec<(Text, Text)>, String> {
     let shown = path.display();
-    let text = fs::read(path).map_err(|error| format!("env-file={shown}: it cannot be read: {error}"))?;
+    let text =
+        file::read_owned(path, MAX_FILE).map_err(|error| format!("env-file={shown}: it cannot be read: {error}"))?;
     parse_env_file(&text)
         .map_err(|bad| format!("env-file={shown}: line {}: {} ({shown}:{})", bad.line, bad.problem, bad.line))
 }

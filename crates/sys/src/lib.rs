@@ -6,6 +6,7 @@
 pub mod access;
 pub mod clock;
 pub mod fd;
+pub mod file;
 mod futex;
 pub mod memory;
 pub mod poll;

@@ -283,7 +283,7 @@ impl Pool {
     /// Starts what is missing; moves traffic from superseded processes to current ones.
     pub(super) fn settle(&mut self, now: Millis, next: &mut ProcessId, out: &mut Out<'_>) {
         if !self.over {
-            self.release_held(out);
+            self.release_held(now, out);
             self.drain_superseded(now, out);
             self.settle_failed(now, out);
             self.start_missing(now, next, out);

@@ -68,7 +68,7 @@ impl Process {
         }
     }
 
-    /// How long it has been ready.
+    /// How long it has been ready, and served if it does.
     pub(super) fn life(&self, now: Millis) -> Millis {
         now.saturating_sub(self.ready.unwrap_or(now))
     }

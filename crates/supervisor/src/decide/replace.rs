@@ -160,19 +160,20 @@ impl Pool {
         self.retire(process, Cause::MaximumMemory, now, out);
     }
 
-    pub(super) fn promote(&mut self, process: ProcessId, out: &mut Out<'_>) {
+    /// Lets requests come. Its age counts from now: it may have waited for its siblings for long.
+    pub(super) fn promote(&mut self, process: ProcessId, now: Millis, out: &mut Out<'_>) {
         if let Some(it) = self.processes.get_mut(&process) {
-            it.phase = Phase::Ready;
+            (it.phase, it.ready) = (Phase::Ready, Some(now));
             out.push(Action::MarkReady { process });
         }
     }
 
     /// New processes take over when all are there, or all for which there is room, or when no old one serves.
-    pub(super) fn release_held(&mut self, out: &mut Out<'_>) {
+    pub(super) fn release_held(&mut self, now: Millis, out: &mut Out<'_>) {
         let complete = self.count(Phase::Starting) == 0 && (self.missing() == 0 || self.attempts.slots_full);
         if complete || !self.old_ones_serve() {
             for process in self.with_phase(|phase| phase == Phase::Held) {
-                self.promote(process, out);
+                self.promote(process, now, out);
             }
         }
     }

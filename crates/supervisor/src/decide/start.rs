@@ -153,7 +153,7 @@ impl Pool {
         let Attempts { quick, last, slots_full, .. } = self.attempts;
         self.attempts = Attempts { quick, last, slots_full, ..Attempts::from(now) };
         if !old_ones_serve {
-            self.promote(process, out);
+            self.promote(process, now, out);
         }
     }
 

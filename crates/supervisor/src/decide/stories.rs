@@ -280,6 +280,21 @@ fn restart_intervals_of_processes_differ_and_replace_one_at_a_time() {
 }
 
 #[test]
+fn a_process_that_has_waited_for_its_siblings_is_not_old_at_once() {
+    let limited = Rules { restart_interval: 60_000, ..rules(2) };
+    let mut world = World::default();
+    world.serving(rules(2));
+    let new = world.with(limited);
+    world.ready(new[0]);
+    world.now = 100_000;
+    world.ready(new[1]);
+    assert!(world.has(&Action::MarkReady { process: new[0] }));
+    assert!(world.state.deadline().expect("a limit") > world.now, "both are fresh");
+    world.at(100_000);
+    assert!(world.started().is_empty(), "{:?}", world.log);
+}
+
+#[test]
 fn memory_counts_when_two_looks_in_a_row_find_too_much() {
     let mut world = World::default();
     let all = world.serving(Rules { maximum_memory: 100, ..rules(2) });

@@ -230,3 +230,14 @@ fn failed_steps_are_explained() {
     let text = step(&config, Step::Directory, &error());
     assert_eq!(text, "cannot change to the directory /no/home (home=): /no does not exist, on the way to /no/home");
 }
+
+#[test]
+fn an_environment_s_owner_cannot_hold_the_supervisor_up() {
+    let tree = Tree::new("pipe");
+    let made = std::process::Command::new("mkfifo").arg(tree.path("venv/pyvenv.cfg")).status().expect("mkfifo");
+    assert!(made.success());
+    assert_eq!(base_is_gone(&tree.path("venv/bin/python")), None);
+    fs::remove_file(tree.path("venv/pyvenv.cfg")).expect("remove");
+    symlink("/dev/zero", tree.path("venv/pyvenv.cfg")).expect("link");
+    assert_eq!(base_is_gone(&tree.path("venv/bin/python")), None);
+}

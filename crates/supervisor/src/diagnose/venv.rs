@@ -1,7 +1,8 @@
 //! Virtual environments: whether the Python that they were made from is still there, and still the same.
 
-use std::fs;
 use std::path::{Path, PathBuf};
+
+use wsgi_sys::file;
 
 use super::{Problem, quoted};
 
@@ -9,6 +10,14 @@ use super::{Problem, quoted};
 fn root_of(python: &Path) -> Option<PathBuf> {
     let root = python.parent()?.parent()?;
     root.join("pyvenv.cfg").exists().then(|| root.to_path_buf())
+}
+
+/// Largest pyvenv.cfg that is read, bytes.
+const MAX_SIZE: u64 = 64 << 10;
+
+/// The environment's pyvenv.cfg. It belongs to its user, and the supervisor, who must never wait, may be root.
+fn settings(root: &Path) -> Option<String> {
+    String::from_utf8(file::read(&root.join("pyvenv.cfg"), MAX_SIZE).ok()?).ok()
 }
 
 /// The value of `key` in a pyvenv.cfg.
@@ -37,13 +46,12 @@ pub(super) fn dangling(path: &Path, at: &str, target: &Path) -> Problem {
 /// That the virtual environment of `python` names a base that is not there.
 pub fn base_is_gone(python: &Path) -> Option<Problem> {
     let root = root_of(python)?;
-    let file = root.join("pyvenv.cfg");
-    let text = fs::read_to_string(&file).ok()?;
+    let text = settings(&root)?;
     let home = value(&text, "home")?;
     (!Path::new(home).is_dir()).then(|| {
         let what = format!(
             "{} names home = {home}, which does not exist: the Python that this virtual environment was made from is gone",
-            file.display()
+            root.join("pyvenv.cfg").display()
         );
         Problem::with(what, anew(&root))
     })
@@ -53,7 +61,7 @@ pub fn base_is_gone(python: &Path) -> Option<Problem> {
 /// Python does not see its packages.
 pub fn version_differs(python: &Path, running: (u32, u32)) -> Option<Problem> {
     let root = root_of(python)?;
-    let text = fs::read_to_string(root.join("pyvenv.cfg")).ok()?;
+    let text = settings(&root)?;
     let made = value(&text, "version").or_else(|| value(&text, "version_info"))?;
     let mut numbers = made.split('.').map(str::parse::<u32>);
     let (Some(Ok(major)), Some(Ok(minor))) = (numbers.next(), numbers.next()) else { return None };

@@ -1,0 +1,190 @@
+//! Files that somebody else may have put in place, read with rights that he lacks: without waiting, without touching a
+//! device, up to a size. Callers: httpd's parent (`env-file`), the supervisor (`pyvenv.cfg`).
+
+use std::ffi::OsString;
+use std::fs::{self, File, Metadata};
+use std::io::{self, Read};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Component, Path, PathBuf};
+
+use crate::user;
+
+/// Most links that are followed, as in the kernel.
+const MAX_LINKS: u32 = 40;
+
+/// All of a regular file of at most `most` bytes.
+///
+/// # Errors
+/// What open and read say; `InvalidInput` for what is no regular file, `FileTooLarge` for a larger one.
+pub fn read(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    all(&open(path)?, most)
+}
+
+/// As [`read`]; root follows only symbolic links that belong to root or to the owner of the file, as httpd does by
+/// `SymLinksIfOwnerMatch`: whoever may write on the way could lead root to somebody else's secrets otherwise.
+///
+/// # Errors
+/// As [`read`]; `PermissionDenied` for a link of somebody else.
+pub fn read_owned(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    let file = open(path)?;
+    if user::effective_uid() == 0 {
+        check_links(path, &file.metadata()?)?;
+    }
+    all(&file, most)
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    #[cfg(target_os = "linux")]
+    {
+        // As a mere place first: a pipe would keep us waiting, and a device would notice.
+        let place = File::options().read(true).custom_flags(libc::O_PATH).open(path)?;
+        check_regular(&place)?;
+        match File::open(format!("/proc/self/fd/{}", place.as_raw_fd())) {
+            // No /proc in this root directory, or none for who has changed his user.
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied) => {}
+            other => return other,
+        }
+    }
+    let file = File::options().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path)?;
+    check_regular(&file)?;
+    Ok(file)
+}
+
+fn check_regular(file: &File) -> io::Result<()> {
+    let is_regular = file.metadata()?.is_file();
+    is_regular.then_some(()).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"))
+}
+
+fn all(file: &File, most: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    file.take(most.saturating_add(1)).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > most {
+        let text = format!("it has more than {most} bytes");
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, text));
+    }
+    Ok(bytes)
+}
+
+/// Whether every link on the way to the opened file `found` belongs to root or to its owner.
+fn check_links(path: &Path, found: &Metadata) -> io::Result<()> {
+    let mut at = PathBuf::from("/");
+    let mut left = parts(path);
+    let mut links = 0;
+    while let Some(part) = left.pop() {
+        if part == ".." {
+            at.pop();
+            continue;
+        }
+        let next = at.join(part);
+        let here = fs::symlink_metadata(&next)?;
+        if !here.is_symlink() {
+            at = next;
+            continue;
+        }
+        links += 1;
+        if links > MAX_LINKS {
+            return Err(io::Error::from_raw_os_error(libc::ELOOP));
+        }
+        if here.uid() != 0 && here.uid() != found.uid() {
+            let (link, owner, other) = (next.display(), here.uid(), found.uid());
+            let text = format!(
+                "the symbolic link {link} belongs to user id {owner} and the file that it leads to to user id {other}; \
+                 root follows no such link: name the file itself"
+            );
+            return Err(io::Error::new(io::ErrorKind::PermissionDenied, text));
+        }
+        let target = fs::read_link(&next)?;
+        if target.is_absolute() {
+            at = PathBuf::from("/");
+        }
+        left.extend(parts(&target));
+    }
+    // The way may have been another one when the file was opened.
+    let here = fs::symlink_metadata(&at)?;
+    let same = (here.dev(), here.ino()) == (found.dev(), found.ino());
+    same.then_some(()).ok_or_else(|| io::Error::other("it was replaced while it was read"))
+}
+
+/// The components, last one first.
+fn parts(path: &Path) -> Vec<OsString> {
+    let part = |part: Component<'_>| match part {
+        Component::Normal(_) | Component::ParentDir => Some(part.as_os_str().to_owned()),
+        Component::RootDir | Component::CurDir | Component::Prefix(_) => None,
+    };
+    let mut parts: Vec<_> = path.components().filter_map(part).collect();
+    parts.reverse();
+    parts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::ffi::CString;
+    use std::os::unix::ffi::OsStrExt;
+    use std::os::unix::fs::{lchown, symlink};
+
+    struct Folder(PathBuf);
+
+    impl Folder {
+        fn new(name: &str) -> Folder {
+            let path = std::env::temp_dir().join(format!("wsgi-file-{name}-{}", std::process::id()));
+            let _ = fs::remove_dir_all(&path);
+            fs::create_dir_all(path.join("real")).expect("folder");
+            let folder = Folder(path);
+            fs::write(folder.at("real/file"), "text").expect("file");
+            folder
+        }
+
+        fn at(&self, name: &str) -> PathBuf {
+            self.0.join(name)
+        }
+    }
+
+    impl Drop for Folder {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    fn kind(read: io::Result<Vec<u8>>) -> io::ErrorKind {
+        read.expect_err("refused").kind()
+    }
+
+    #[test]
+    fn only_small_regular_files_are_read_and_nothing_is_waited_for() {
+        let folder = Folder::new("kinds");
+        let pipe = CString::new(folder.at("pipe").as_os_str().as_bytes()).expect("no NUL");
+        // SAFETY: a C string that lives during the call.
+        crate::fd::cvt(unsafe { libc::mkfifo(pipe.as_ptr(), 0o600) }).expect("mkfifo");
+        symlink("/dev/zero", folder.at("device")).expect("link");
+        assert_eq!(read(&folder.at("real/file"), 4).expect("four bytes"), b"text");
+        assert_eq!(kind(read(&folder.at("real/file"), 3)), io::ErrorKind::FileTooLarge);
+        assert_eq!(kind(read(&folder.at("none"), 9)), io::ErrorKind::NotFound);
+        for other in ["pipe", "device", "real"] {
+            assert_eq!(kind(read(&folder.at(other), 9)), io::ErrorKind::InvalidInput, "{other}");
+        }
+    }
+
+    #[test]
+    fn root_follows_links_of_root_and_of_the_owner() {
+        let folder = Folder::new("links");
+        symlink("real", folder.at("way")).expect("link");
+        symlink("../way/file", folder.at("real/link")).expect("link");
+        let file = folder.at("way/link");
+        assert_eq!(read_owned(&file, 9).expect("own links"), b"text");
+        if user::effective_uid() != 0 {
+            return;
+        }
+        let give = |name: &str| lchown(folder.at(name), Some(4_000_000), None).expect("lchown");
+        give("way");
+        let refused = read_owned(&file, 9).expect_err("a link of somebody else");
+        assert!(
+            refused.kind() == io::ErrorKind::PermissionDenied && refused.to_string().contains("4000000"),
+            "{refused}"
+        );
+        assert_eq!(read(&file, 9).expect("any link"), b"text");
+        give("real/file");
+        assert_eq!(read_owned(&file, 9).expect("the owner's link"), b"text");
+    }
+}
