@@ -39,7 +39,11 @@ pub fn serve(gil: Gil, control: RawFd) -> i32 {
         if daemon.config.threads == 0 {
             return Ok(service::run(gil, daemon));
         }
-        daemon.begin(gil)?;
+        if let Err(problem) = daemon.begin(gil) {
+            // Python ends now, and no thread may ask for the GIL meanwhile.
+            gil.detach(|| daemon.end_probe());
+            return Err(problem);
+        }
         gil.detach(|| daemon.run());
         Ok(daemon.finish(gil))
     });
@@ -232,10 +236,11 @@ impl Daemon {
         }
         self.pool.stop();
         self.bound_end();
-        self.end_probe();
+        // Requests that are still executed can be interrupted until their end, and a kept GIL is found.
         while self.pool.threads() > 0 {
             std::thread::sleep(Duration::from_millis(2));
         }
+        self.end_probe();
     }
 
     /// From now on the process has `shutdown-timeout` to end; 0 is no limit.

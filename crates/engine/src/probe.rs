@@ -63,7 +63,7 @@ pub struct Probe {
     pool: &'static Pool,
     state: Mutex<State>,
     changed: Condvar,
-    /// When it had the GIL last, microseconds of the monotonic clock.
+    /// When it had the GIL last, microseconds of the monotonic clock; the greatest number when it takes it no more.
     had_us: AtomicU64,
     /// How often it takes the GIL by itself.
     beat: Option<Duration>,
@@ -116,7 +116,7 @@ impl Probe {
         self.had_us.store(now, Ordering::SeqCst);
     }
 
-    /// When it had the GIL last, by the monotonic clock.
+    /// When it had the GIL last, by the monotonic clock; a time that never comes when it takes it no more.
     pub fn had_gil(&self) -> Duration {
         Duration::from_micros(self.had_us.load(Ordering::SeqCst))
     }
@@ -139,7 +139,7 @@ impl Probe {
     }
 
     /// The Python stacks of the main interpreter's threads and of those in which these requests are executed; then has
-    /// RequestTimeout raised in some. No stacks when the GIL cannot be had in time.
+    /// RequestTimeout raised in some. Nothing when the GIL cannot be had in time; empty when no thread executes Python code.
     pub fn stacks(&self, running: &[Running], interrupt: Vec<Running>) -> Option<String> {
         let mut state = self.lock();
         (state.stacks, state.complete) = (String::new(), false);
@@ -168,6 +168,8 @@ impl Probe {
             let waited = self.changed.wait_timeout_while(self.lock(), beat, |state| !state.stopping);
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
+        // Nothing follows from its silence.
+        self.had_us.store(u64::MAX, Ordering::SeqCst);
     }
 
     fn work_on_jobs(&self) {

@@ -137,7 +137,7 @@ impl Overruns {
                 (Some(Done::Interrupted(then)), Some(time)) if age <= then + time => continue,
                 (Some(Done::Cut(then)), _) if age <= then + NOTICE => continue,
                 (None, _) if waits => Done::Cut(age),
-                (None, Some(_)) => Done::Interrupted(age),
+                (None | Some(Done::Cut(_)), Some(_)) => Done::Interrupted(age),
                 _ => Done::Lost,
             };
             self.note(id, done);
@@ -252,13 +252,14 @@ mod tests {
 
     #[test]
     fn a_request_that_waits_for_its_client_is_ended_alone_unless_it_goes_on() {
-        for interrupt in [0, 4] {
+        let goes_on = [(0, found(&[], &[], &[(1, 1)], true)), (4, found(&[(1, 1)], &[], &[], true))];
+        for (interrupt, follows) in goes_on {
             let (mut overruns, limits) = (Overruns::default(), limits(10, interrupt));
             let waiting = |age| [Seen { waits: true, ..seen((1, 1), age) }];
             assert_eq!(overruns.look(&limits, &waiting(11)), found(&[], &[(1, 1)], &[], false));
             assert_eq!(overruns.look(&limits, &waiting(12)), Found::default());
             assert_eq!(overruns.wait(&limits, &waiting(12), seconds(1)), Duration::from_millis(1));
-            assert_eq!(overruns.look(&limits, &[seen((1, 1), 13)]), found(&[], &[], &[(1, 1)], true));
+            assert_eq!(overruns.look(&limits, &[seen((1, 1), 13)]), follows);
         }
     }
 

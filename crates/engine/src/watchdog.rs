@@ -312,13 +312,16 @@ impl Watch {
 
     /// The process has not ended in time.
     fn end_now(&self) -> ! {
-        let limit = self.limits.shutdown.unwrap_or(END).as_secs_f64();
+        let limit = match self.limits.shutdown {
+            Some(limit) => format!("shutdown-timeout={}", limit.as_secs_f64()),
+            None => format!("{}, and shutdown-timeout=0 sets no limit", seconds(END)),
+        };
         let running = self.pool.running();
         let left = match self.threads {
             0 => "its import script is cut off".to_owned(),
             _ => format!("{} requests are cut off: {}", running.len(), executing(&running, clock::monotonic())),
         };
-        let text = format!("process did not end within shutdown-timeout={limit}; {left}");
+        let text = format!("process did not end within {limit}; {left}");
         // Nobody may be reading what the process writes.
         if matches!(sys::poll(&mut [sys::interest(2, libc::POLLOUT)], Some(PERIOD)), Ok(1)) {
             self.report(WARN, &text);

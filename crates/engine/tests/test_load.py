@@ -100,6 +100,16 @@ class FailedLoad(Case):
         self.write('lib/missing.py', 'x = 1')
         self.assertEqual(daemon.next_message(), CHANGED)
 
+    def test_the_working_directory_is_none_from_which_modules_come(self):
+        os.mkdir(os.path.join(self.dir, 'work'))
+        self.addCleanup(os.chdir, os.getcwd())
+        os.chdir(os.path.join(self.dir, 'work'))
+        daemon = self.start(main_script=self.write('app/app.wsgi', 'import missing'), ready='failed')
+        self.write('work/missing.py', 'x = 1')
+        self.assertIsNone(daemon.message(0.5))
+        self.write('app/missing.py', 'x = 1')
+        self.assertEqual(daemon.next_message(), CHANGED)
+
     def test_a_missing_file_is_noticed_when_it_appears(self):
         script = self.write('app.wsgi', 'open(%r)' % os.path.join(self.dir, 'settings.ini'))
         daemon = self.start(main_script=script, ready='failed')

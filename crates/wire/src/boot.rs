@@ -17,8 +17,9 @@ def _copy():
     try:
         out, path = tempfile.mkstemp('.so', 'mod_wsgi-')
         try:
-            at = 0
-            while piece := os.pread(4, 1 << 20, at):
+            at, piece = 0, True
+            while piece:
+                piece = os.pread(4, 1 << 20, at)
                 at += os.write(out, piece)
         except BaseException:
             os.unlink(path)
