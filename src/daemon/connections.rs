@@ -48,16 +48,17 @@ impl Connection {
     /// Begins a request: appends the greeting if it is the first one.
     pub(super) fn greet(&mut self, out: &mut Vec<u8>) {
         if !self.greeted {
-            frame::put(out, frame::Tag::Hello, false, &PROTOCOL.to_be_bytes());
+            frame::put(out, frame::Tag::Hello, false, &frame::hello(PROTOCOL, self.area.is_some()));
             self.greeted = true;
         }
         // The count is 1 as soon as the process has the area, which may be later than now.
         self.counted = self.area.as_ref().map_or(0, |area| area.count().max(1));
     }
 
-    /// The process says that it can count, and that it has not begun to execute the request that was sent last.
+    /// The process has not begun to execute the request that was sent last: it has not counted it, or has not yet
+    /// got the area, without which it executes nothing.
     pub(super) fn is_unbegun(&self) -> bool {
-        self.area.as_ref().is_some_and(|area| area.count() == self.counted)
+        self.area.as_ref().is_some_and(|area| matches!(area.count(), count if count == self.counted || count == 0))
     }
 }
 

@@ -124,7 +124,7 @@ impl Connection {
             let end = *at + HEADER + header.len;
             match (header.tag, self.greeted) {
                 (Tag::Hello, false) | (Tag::Request, true) if bytes.len() < end => return Step::Wait,
-                (Tag::Hello, false) if bytes[*at + HEADER..end] == PROTOCOL.to_be_bytes() => {
+                (Tag::Hello, false) if self.is_understood(&bytes[*at + HEADER..end]) => {
                     self.greeted = true;
                     *at = end;
                 }
@@ -137,6 +137,11 @@ impl Connection {
                 _ => return Step::Close,
             }
         }
+    }
+
+    /// Whether the greeting is of this version. Where the child relies on an area, no request is executed without it.
+    fn is_understood(&self, greeting: &[u8]) -> bool {
+        *greeting == frame::hello(PROTOCOL, self.area.is_some()) || *greeting == frame::hello(PROTOCOL, false)
     }
 
     /// Leaves out the rest of a body frame; how much of `bytes` it was.
@@ -302,7 +307,7 @@ mod tests {
     fn stream() -> (Connection, Vec<u8>) {
         let (ours, _) = UnixStream::pair().expect("a pair of sockets");
         let mut bytes = Vec::new();
-        frame::put(&mut bytes, Tag::Hello, false, &PROTOCOL.to_be_bytes());
+        frame::put(&mut bytes, Tag::Hello, false, &frame::hello(PROTOCOL, false));
         frame::put(&mut bytes, Tag::Request, false, b"first");
         frame::put(&mut bytes, Tag::Body, false, b"unread");
         frame::put(&mut bytes, Tag::Body, true, b"unread too");
@@ -340,7 +345,12 @@ mod tests {
 
     #[test]
     fn what_may_not_come_closes() {
-        for (tag, payload) in [(Tag::Request, &b"x"[..]), (Tag::Hello, &[0, 0, 0, 99]), (Tag::Data, b"")] {
+        for (tag, payload) in [
+            (Tag::Request, &b"x"[..]),
+            (Tag::Hello, &[0, 0, 0, 99, 0]),
+            (Tag::Hello, &frame::hello(PROTOCOL, true)),
+            (Tag::Data, b""),
+        ] {
             let (mut connection, _) = stream();
             let mut bytes = Vec::new();
             frame::put(&mut bytes, tag, false, payload);

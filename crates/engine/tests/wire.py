@@ -29,8 +29,8 @@ def frame(tag, payload=b'', last=False):
     return struct.pack('>BBHI', tag, last, 0, len(payload)) + payload
 
 
-def hello():
-    return frame(HELLO, struct.pack('>I', 5))
+def hello(area=False):
+    return frame(HELLO, struct.pack('>I?', 5, area))
 
 
 def short(data):
@@ -69,7 +69,7 @@ class Connection:
         self.sock, self.data, self.fds, self.area = sock, b'', [], area
         sock.settimeout(20)
         weakref.finalize(self, sock.close)
-        socket.send_fds(sock, [hello()], [] if area is None else [area])
+        socket.send_fds(sock, [hello(area is not None)], [] if area is None else [area])
 
     def send(self, data):
         self.sock.sendall(data)

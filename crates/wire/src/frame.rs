@@ -9,8 +9,8 @@
 //! ```
 //!
 //! `Hello` opens a connection, once. Beside its first byte travels the descriptor of the connection's area: memory that
-//! the child made, which cannot become smaller, and to which the daemon process may write between `Request` and `Shared`. After LAST (or `Failed`, `Stale`) the child ends the body if it
-//! has not done so; the daemon process discards what is left of it, and the next exchange may begin.
+//! the child made, which cannot become smaller, and to which the daemon process may write between `Request` and `Shared`.
+//! After LAST (or `Failed`, `Stale`) the child ends the body if it has not done so; the daemon process discards what is left of it, and the next exchange may begin.
 
 use crate::MAX_PAYLOAD;
 use crate::bytes::DecodeError;
@@ -76,6 +76,13 @@ impl Tag {
             _ => return None,
         })
     }
+}
+
+/// Payload of [`Tag::Hello`]: the version, big-endian, and 1 where an area travels with it. A process that has not got
+/// the area then executes nothing, so what it counts there is all that it has begun.
+pub fn hello(version: u32, has_area: bool) -> [u8; 5] {
+    let [a, b, c, d] = version.to_be_bytes();
+    [a, b, c, d, has_area.into()]
 }
 
 /// Why a child could not read the request's body to its end.
