@@ -73,6 +73,11 @@ impl Pool {
             out.push(Action::MarkReady { process });
             return self.changed(now);
         }
+        if matches!(phase, Phase::Held | Phase::Ready) && matches!(cause, Cause::CpuTimeLimit | Cause::NoDescriptor) {
+            // What a start alone uses up, the next one will use up as well.
+            let (marks, life) = (it.marks, it.life(now));
+            self.count_loss(marks, life, cause == Cause::NoDescriptor, now);
+        }
         match (phase, manner) {
             (Phase::Ready, Manner::After) => {
                 self.set_retiring(process, cause);

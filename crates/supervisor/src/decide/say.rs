@@ -135,8 +135,14 @@ impl Pool {
             Cause::RequestTimeout | Cause::DeadlockTimeout | Cause::StartupTimeout => "it takes no more requests",
             _ => "it serves until its replacement is ready",
         };
-        let text = format!("is to be replaced after {}: {}; {next}", seconds(it.life(now)), cause.name());
-        out.log(level::INFO, self.line(process, &text));
+        let (level, wait) = match self.wait_for_start(now) {
+            Some(wait) => {
+                (level::WARNING, format!("; it was not the first in a row, the next start is in {}", seconds(wait)))
+            }
+            None => (level::INFO, String::new()),
+        };
+        let text = format!("is to be replaced after {}: {}; {next}{wait}", seconds(it.life(now)), cause.name());
+        out.log(level, self.line(process, &text));
     }
 
     pub(super) fn say_draining(&self, process: ProcessId, now: Millis, out: &mut Out<'_>) {

@@ -338,6 +338,37 @@ fn a_limit_that_the_application_needs_to_start_makes_no_loop() {
 }
 
 #[test]
+fn processor_time_that_the_start_alone_uses_up_makes_no_loop() {
+    let mut world = World::default();
+    let mut newest = world.serving(rules(1))[0];
+    let mut starts = Vec::new();
+    for now in (0..60_000).step_by(100) {
+        world.at(now);
+        world.spawn().into_iter().for_each(|process| {
+            starts.push(now);
+            world.ready(process);
+            newest = process;
+        });
+        world.retire(newest, Cause::CpuTimeLimit);
+        assert_eq!(world.state.open().len(), 1, "one serves");
+        world.spawn().into_iter().for_each(|process| {
+            starts.push(now);
+            world.ready(process);
+            newest = process;
+        });
+    }
+    assert_eq!(starts, [0, 1_100, 3_100, 7_100, 15_100, 31_100]);
+    assert_eq!(world.said("it was not the first in a row, the next start is in 16 s"), 1);
+    // One that has served for a while is replaced at once.
+    world.at(63_200);
+    let next = world.spawn()[0];
+    world.ready(next);
+    world.now = 70_000;
+    world.retire(next, Cause::CpuTimeLimit);
+    assert_eq!(world.started().len(), 1);
+}
+
+#[test]
 fn stuck_processes_are_closed_at_once_and_killed_when_they_do_not_end() {
     for (cause, killed_at) in [(Cause::RequestTimeout, 21_000), (Cause::DeadlockTimeout, 6_000)] {
         let mut world = World::default();
