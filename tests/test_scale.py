@@ -39,6 +39,13 @@ def test_a_group_is_empty_until_a_request_comes_and_again_when_idle(daemon, http
         sized(httpd, 0)
 
 
+def test_a_process_that_executes_a_request_is_not_idle(daemon, httpd):
+    daemon("min-processes=0 max-processes=1 threads=1 idle-timeout=0 graceful-timeout=1")
+    assert httpd.get("/sleep?3").status == 200
+    sized(httpd, 0)
+    assert not httpd.log.matching("still executes")
+
+
 def test_a_graceful_restart_keeps_the_size(daemon, httpd):
     daemon("processes=1 max-processes=3 threads=1 idle-timeout=600")
     with Load(httpd, "/sleep?0.1", clients=6) as load:

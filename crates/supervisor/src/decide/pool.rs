@@ -4,6 +4,8 @@
 
 use std::collections::BTreeMap;
 
+use wsgi_wire::control::Cause;
+
 use super::process::{Phase, Process};
 use super::replace::MemoryHistory;
 use super::scale::Scale;
@@ -199,6 +201,13 @@ impl Pool {
         };
         for process in self.with_phase(ended) {
             self.stop(process, why, now, out);
+        }
+        let limit = self.rules.graceful_timeout;
+        let unhurried = |it: &&mut Process| it.retiring == Some(Cause::IdleTimeout) && limit > 0;
+        for it in self.processes.values_mut().filter(unhurried) {
+            if let Phase::Draining { until: None } = it.phase {
+                (it.phase, it.retiring, it.ending) = (Phase::Draining { until: Some(now + limit) }, None, why);
+            }
         }
     }
 

@@ -205,6 +205,8 @@ impl Pool {
             Some(Cause::EvictionSignal) if self.rules.eviction_timeout > 0 => {
                 ("eviction-timeout", self.rules.eviction_timeout)
             }
+            // Nothing presses: no request is cut short because few others came.
+            Some(Cause::IdleTimeout) => ("graceful-timeout", 0),
             _ => ("graceful-timeout", self.rules.graceful_timeout),
         }
     }

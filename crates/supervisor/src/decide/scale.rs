@@ -114,7 +114,8 @@ impl Pool {
         let living = self.with_phase(living).len();
         let settled = living == self.target() && self.count(Phase::Ready) == living;
         let last = self.scale.needed_at.last().copied();
-        let spare = last.is_some_and(|at| now >= at + self.rules.idle_timeout);
+        // What was needed at this very look is not idle, not even with idle-timeout=0.
+        let spare = last.is_some_and(|at| at < now && now >= at + self.rules.idle_timeout);
         if !settled || !spare || self.scale.target <= self.rules.min {
             return;
         }

@@ -112,3 +112,30 @@ fn a_pool_that_has_grown_keeps_its_size_at_graceful() {
     assert_eq!(world.with(elastic(3, 3, 4)).len(), 3);
     assert_eq!(world.with(rules(1)).len(), 1);
 }
+
+#[test]
+fn a_process_that_executes_something_is_not_idle_and_is_not_hurried() {
+    let mut world = World::default();
+    let one = world.serving(Rules { idle_timeout: 0, ..elastic(0, 1, 2) })[0];
+    for now in (0..=60_000).step_by(100) {
+        world.now = now;
+        world.load(1, 0);
+        assert!(world.started().is_empty() && world.state.draining().is_empty(), "at {now}");
+    }
+    world.now = 60_100;
+    world.load(0, 0);
+    assert!(world.drains(one));
+    // A request has come at the last moment.
+    let busy = |count| Event::InFlight { process: one, busy: Busy { count, ..Busy::default() } };
+    world.event(busy(1));
+    world.at(10_000_000);
+    assert!(world.state.draining() == [one], "{:?}", world.log);
+    // A new configuration does not wait for ever.
+    world.with(elastic(0, 0, 2));
+    world.at(10_015_000);
+    assert!(world.has(&Action::SendStop { process: one }));
+    assert_eq!(
+        world.said("still executes 1 request when graceful-timeout=15 s is over; it is stopped (graceful restart)"),
+        1
+    );
+}
