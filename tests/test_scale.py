@@ -49,7 +49,7 @@ def test_a_process_that_executes_a_request_is_not_idle(daemon, httpd):
 def test_a_graceful_restart_keeps_the_size(daemon, httpd):
     daemon("processes=1 max-processes=3 threads=1 idle-timeout=600")
     with Load(httpd, "/sleep?0.1", clients=6) as load:
-        sized(httpd, 3)
+        httpd.log.wait_for("is ready after", 60, count=3)
         before = {p.pid for p in httpd.processes()}
         httpd.graceful()
         httpd.log.wait_for("is ready after", 60, count=6)
