@@ -116,6 +116,11 @@ impl Pool {
         if cause == Cause::RequestTimeout && self.rules.graceful_timeout > 0 {
             if was_ready {
                 self.drain(process, cause.name(), now, out);
+            } else if let Some(it) = self.processes.get_mut(&process) {
+                // One that was idle has no limit yet.
+                if let Phase::Draining { until: None } = it.phase {
+                    it.phase = Phase::Draining { until: Some(now + self.rules.graceful_timeout) };
+                }
             }
             return;
         }

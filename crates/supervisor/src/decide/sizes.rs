@@ -130,7 +130,14 @@ fn a_process_that_executes_something_is_not_idle_and_is_not_hurried() {
     world.event(busy(1));
     world.at(10_000_000);
     assert!(world.state.draining() == [one], "{:?}", world.log);
-    // A new configuration does not wait for ever.
+    // A new configuration does not wait for ever, nor does who knows that it is stuck.
+    let mut stuck = World::default();
+    let one_of_it = stuck.serving(Rules { idle_timeout: 0, ..elastic(0, 1, 2) })[0];
+    stuck.now = 100;
+    stuck.load(0, 0);
+    assert!(stuck.drains(one_of_it) && stuck.state.deadline().is_none());
+    stuck.retire(one_of_it, Cause::RequestTimeout);
+    assert_eq!(stuck.state.deadline(), Some(15_100));
     world.with(elastic(0, 0, 2));
     world.at(10_015_000);
     assert!(world.has(&Action::SendStop { process: one }));
