@@ -108,8 +108,12 @@ impl Drop for Taken<'_> {
 fn packed(method: &[u8], path: &[u8]) -> [u64; NAME / 8] {
     let path = path.split(|byte| *byte == b'?').next().unwrap_or_default();
     let mut text = [0u8; NAME];
-    let bytes = method.iter().chain(b" ").chain(path);
-    text.iter_mut().zip(bytes).for_each(|(place, byte)| *place = *byte);
+    let mut used = 0;
+    for part in [method, b" ", path] {
+        let count = part.len().min(NAME - used);
+        text[used..used + count].copy_from_slice(&part[..count]);
+        used += count;
+    }
     let mut pieces = [0; NAME / 8];
     for (piece, bytes) in pieces.iter_mut().zip(text.chunks_exact(8)) {
         *piece = u64::from_ne_bytes(bytes.try_into().unwrap_or_default());
