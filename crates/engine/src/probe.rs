@@ -1,6 +1,7 @@
 //! The threads of the timers that take the GIL, as the watchdog never does: one shows that it can be had, the other one has
 //! requests interrupted and stacks shown. There are two because the first one waits in the main interpreter, where it may
-//! wait for ever: before Python 3.12 a thread that computes in one interpreter lets no thread of another one have the GIL.
+//! wait for ever: before Python 3.13 a thread that computes in one interpreter lets no thread of another one have the GIL. That is no
+//! deadlock, as threads of its own interpreter can have it: before one is found, a third thread asks there.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -22,6 +23,9 @@ const BEAT: Duration = Duration::from_secs(1);
 const PATIENCE: Duration = Duration::from_secs(1);
 /// How long further stacks may then take, which may not come at all: files are read for them.
 const WRITING: Duration = Duration::from_secs(2);
+
+/// Stack of a thread that takes the GIL in a named interpreter, bytes.
+const ASKING_STACK: usize = 512 << 10;
 
 /// What it is asked for.
 #[derive(Debug)]
@@ -55,6 +59,16 @@ struct State {
     stacks: String,
     /// They are all there.
     complete: bool,
+    /// Named interpreters in which a thread of its own takes the GIL.
+    asked: Vec<Asked>,
+}
+
+#[derive(Debug)]
+struct Asked {
+    /// Address of the interpreter's record.
+    interp: usize,
+    /// It is to do so once more.
+    is_due: bool,
 }
 
 /// The threads, as others see them.
@@ -104,7 +118,48 @@ impl Probe {
             threads::release();
             self.threads.fetch_sub(1, Ordering::SeqCst);
         });
+        if spawned.is_err() {
+            self.threads.fetch_sub(1, Ordering::SeqCst);
+        }
         spawned.map(drop)
+    }
+
+    /// Takes the GIL in each of the named interpreters in which these requests are executed, as soon as it can be had
+    /// there. Does not wait for that.
+    pub fn ask_in_named(&'static self, running: &[Running]) {
+        for interp in running.iter().filter_map(|request| interp::at(request.interp)).filter(|found| !found.is_main()) {
+            let address = ptr::from_ref(interp).addr();
+            let mut state = self.lock();
+            if let Some(known) = state.asked.iter_mut().find(|asked| asked.interp == address) {
+                known.is_due = true;
+                continue;
+            }
+            state.asked.push(Asked { interp: address, is_due: true });
+            drop(state);
+            if self.spawn("wsgi-probe", ASKING_STACK, move |probe| probe.take_gil_in(interp)).is_err() {
+                self.lock().asked.retain(|asked| asked.interp != address);
+            }
+        }
+        self.changed.notify_all();
+    }
+
+    /// Each time that it is asked to. The state of the thread stays until the end, since to give it back takes the GIL in
+    /// the main interpreter.
+    fn take_gil_in(&self, interp: &'static Interp) {
+        let address = ptr::from_ref(interp).addr();
+        let is_asked = |state: &mut State| {
+            let found = state.asked.iter_mut().find(|asked| asked.interp == address);
+            found.is_some_and(|asked| mem::take(&mut asked.is_due))
+        };
+        loop {
+            let idle = |state: &mut State| !state.stopping && !is_asked(state);
+            let state = self.changed.wait_while(self.lock(), idle).unwrap_or_else(PoisonError::into_inner);
+            if state.stopping {
+                return;
+            }
+            drop(state);
+            threads::attach(interp, |_| self.note());
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -113,7 +168,7 @@ impl Probe {
 
     fn note(&self) {
         let now = u64::try_from(clock::monotonic().as_micros()).unwrap_or(u64::MAX);
-        self.had_us.store(now, Ordering::SeqCst);
+        self.had_us.fetch_max(now, Ordering::SeqCst);
     }
 
     /// When it had the GIL last, by the monotonic clock; a time that never comes when it takes it no more.

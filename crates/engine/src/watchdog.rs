@@ -65,6 +65,8 @@ struct Watch {
     threads: u32,
     overruns: Overruns,
     pulse: Pulse,
+    /// The GIL has not been had for long, and was asked for in all interpreters.
+    has_asked: bool,
     phase: Phase,
 }
 
@@ -82,6 +84,7 @@ impl Watchdog {
             threads: config.threads,
             overruns: Overruns::default(),
             pulse: Pulse::default(),
+            has_asked: false,
             phase: Phase::Serving,
         };
         let builder = std::thread::Builder::new().name("wsgi-watchdog".to_owned()).stack_size(STACK);
@@ -150,7 +153,17 @@ impl Watch {
     }
 
     fn look_at_gil(&mut self, now: Duration, running: &[Running]) {
-        let Some(silent) = self.pulse.look(self.limits.deadlock, now, self.probe.had_gil()) else { return };
+        let had = self.probe.had_gil();
+        if self.pulse.look(self.limits.deadlock.map(|limit| limit / 2), now, had).is_none() {
+            self.has_asked = false;
+            return;
+        }
+        self.probe.ask_in_named(running);
+        // Until the next look there is time for an answer.
+        if !std::mem::replace(&mut self.has_asked, true) {
+            return;
+        }
+        let Some(silent) = self.pulse.look(self.limits.deadlock, now, had) else { return };
         let what = format!(
             "no thread could have Python's global lock (GIL) for {}, longer than deadlock-timeout={}; {}; {}",
             seconds(silent),

@@ -58,6 +58,23 @@ class Timers(Case):
         self.assertIn('longer than deadlock-timeout=1; executing', daemon.output[0])
         self.assertIn('did not end within 5.0 s, and shutdown-timeout=0 sets no limit; 1 requests', daemon.output[-1])
 
+    def test_work_in_a_named_interpreter_is_no_deadlock(self):
+        work = 'end = time.monotonic() + 5\n            while time.monotonic() < end: pass'
+        script = self.write('app.wsgi', self.SLOW % work)
+        daemon = self.start(deadlock_timeout_ms=2000, threads=2)
+        c = self.begun(daemon, script, group='named')
+        self.assertEqual(c.response().body, b'served')
+        self.assertEqual(daemon.stop(), 0)
+        self.assertEqual(daemon.output, [])
+
+    def test_a_gil_that_is_kept_in_a_named_interpreter_is_a_deadlock(self):
+        script = self.write('app.wsgi', self.SLOW % '__import__("ctypes").PyDLL(None).sleep(60)')
+        daemon = self.start(deadlock_timeout_ms=2000, threads=2, shutdown_timeout_ms=500)
+        self.begun(daemon, script, group='named')
+        self.assertEqual(daemon.process.wait(30), 0)
+        daemon.reader.join(2)
+        self.assertIn('longer than deadlock-timeout=2; executing', daemon.output[0])
+
     def test_a_request_without_python_frames_keeps_no_gil(self):
         script = self.write('app.wsgi', '''
             def application(environ, start_response):
