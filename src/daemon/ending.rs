@@ -28,6 +28,8 @@ impl Exchange<'_> {
 
     /// The process says that it has no (complete) response.
     pub(super) fn failed(&mut self, kind: Failure, upload: &Upload<'_>) -> Result<Ending, Lost> {
+        // The process's watchdog may have said so, and closes the connection then.
+        self.has_excess |= kind == Failure::Timeout;
         self.keep(upload);
         if let Some(instead) = self.instead() {
             return Ok(instead);

@@ -1,7 +1,7 @@
 //! The threads of the timers that take the GIL, as the watchdog never does: one shows that it can be had, the other one has
 //! requests interrupted and stacks shown. There are two because the first one waits in the main interpreter, where it may
-//! wait for ever: before Python 3.13 a thread that computes in one interpreter lets no thread of another one have the GIL. That is no
-//! deadlock, as threads of its own interpreter can have it: before one is found, a third thread asks there.
+//! wait for ever: before Python 3.13 a thread that computes in one interpreter lets no thread of another one have the
+//! GIL. That is no deadlock, as threads of its own interpreter can have it: before one is found, a third thread asks there.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};

@@ -34,7 +34,8 @@ pub enum ParentMessage {
     Pool(Box<PoolConfig>),
     /// The configuration is complete. One descriptor: the reading end of a pipe whose writing end the children of
     /// this configuration hold. A pool that the configuration does not name serves on until the pool of the same
-    /// name that takes its place is ready, and until all children that know it are gone; then it is drained. A configuration without any pool lets the supervisor end when all of them are drained.
+    /// name that takes its place is ready, and until all children that know it are gone; then it is drained. A
+    /// configuration without any pool lets the supervisor end when all of them are drained.
     Commit,
     /// Stop everything: drain up to each pool's shutdown timeout, then exit. End of file means the same.
     Stop,

@@ -162,7 +162,8 @@ impl Pool {
     }
 
     /// Ends a pool that is in no configuration any more, some time after it is not `awaited` that a
-    /// successor is ready, not while old children are left, and not while requests wait for it (but for graceful-timeout at most).
+    /// successor is ready, not while old children are left, and not while requests wait for it (but for
+    /// graceful-timeout at most).
     pub(super) fn let_go(&mut self, awaited: bool, now: Millis, out: &mut Out<'_>) {
         if !self.unnamed || self.over || (awaited && self.let_go_at.is_none()) {
             return;

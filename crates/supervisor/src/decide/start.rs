@@ -197,8 +197,9 @@ impl Pool {
         attempts.failures = attempts.failures.saturating_add(1);
     }
 
-    /// A process was lost, or has used up what it may use, that had been ready for `life`. Where that happens soon, and had no request to do
-    /// with it (`used`: it had answered some or was executing one), the second one in a row makes the next wait; otherwise starts are a second apart.
+    /// A process was lost, or has used up what it may use, that had been ready for `life`. Where that happens soon, and
+    /// had no request to do with it (`used`: it had answered some or was executing one), the second one in a row makes
+    /// the next wait; otherwise starts are a second apart.
     pub(super) fn count_loss(&mut self, marks: Marks, life: Millis, used: bool, now: Millis) {
         if marks.generation != self.generation || self.over {
             return;
