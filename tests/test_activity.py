@@ -28,7 +28,7 @@ def test_a_process_without_requests_is_replaced(daemon):
 def test_the_log_names_option_value_and_group(daemon):
     httpd = daemon("inactivity-timeout=1")
     pid(httpd)
-    httpd.log.wait_for(r"\[wsgi:info\] .*process group 'app': no request for inactivity-timeout=1;")
+    httpd.log.wait_for(r"\[wsgi:info\] .*process group \"app\": no request for inactivity-timeout=1;")
     httpd.log.wait_for("is draining up to graceful-timeout=15 s: inactivity_timeout")
 
 

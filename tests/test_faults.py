@@ -433,6 +433,31 @@ WSGIScriptAlias /where {httpd.app("where")}
     serves(httpd)
 
 
+@pytest.mark.ours("the original's lines are lost")
+@pytest.mark.mpms("event")
+def test_a_log_program_of_a_virtual_host_that_is_killed_loses_no_line_about_processes(httpd):
+    program = httpd.write("reader.sh", READER)
+    program.chmod(0o755)
+    target = httpd.root / "logs/piped.log"
+    script = httpd.app("where")
+    httpd.start(f"""<VirtualHost *:{httpd.port}>
+ErrorLog "|{program} {target}"
+WSGIDaemonProcess app
+WSGIScriptAlias /where {script} process-group=app
+</VirtualHost>""")
+    httpd.log.allow("AH|piped")
+    victim = where(httpd)["pid"]
+    processes.kill([int(target.with_suffix(".log.pid").read_text())])
+    os.kill(victim, signal.SIGKILL)
+    httpd.log.expect('warn.*process group "app": the program that its error log is piped to has ended; .*main error log')
+    httpd.log.expect(f'error.*process group "app": process {victim} was lost: killed by SIGKILL')
+    httpd.log.wait_for("is ready after", 20)
+    serves(httpd)
+    httpd.graceful()
+    lost = re.compile("warn.* [3-9] lines could not be written to this error log before: Broken pipe")
+    wait_until(lambda: lost.search(target.read_text()), 20, "what was lost is told")
+
+
 def alone(httpd):
     """One of the group's two processes, once there are no others."""
     pids = [p.pid for p in httpd.processes() if p.comm.startswith("python")]

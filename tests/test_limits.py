@@ -47,6 +47,15 @@ def test_virtual_memory_limit(daemon):
     assert limit(daemon("virtual-memory-limit=4000000000"), "RLIMIT_AS") == [4_000_000_000] * 2
 
 
+@pytest.mark.ours("the original has its processes in httpd's memory")
+def test_a_process_without_memory_for_its_threads_ends_and_is_tried_again(daemon, httpd):
+    daemon("virtual-memory-limit=20000000")
+    httpd.log.expect('process group "app" .*cannot start .*virtual-memory-limit=20000000 bytes may be too little for Python')
+    httpd.log.allow(r"cannot start the|-- end of its output|no process and none can be started")
+    httpd.log.wait_for("attempt 2", 30)
+    assert httpd.get("/hello").status == 503
+
+
 def test_without_limits_those_of_httpd_hold(daemon):
     httpd = daemon("memory-limit=0 virtual-memory-limit=0 cpu-time-limit=0 cpu-priority=0")
     for name in ("RLIMIT_DATA", "RLIMIT_AS", "RLIMIT_CPU"):

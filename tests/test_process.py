@@ -1,11 +1,13 @@
 """httpd's parent: no Python in it, no thread, nothing that grows."""
 
 import shutil
+import subprocess
 
 import pytest
 
 import processes
 from conftest import mode_directives
+from httpd import HTTPD
 from processes import wait_until
 
 BOTH = "WSGIDaemonProcess app processes=2 threads=2\n" \
@@ -130,3 +132,17 @@ def test_the_module_may_stand_where_httpds_user_cannot_enter(httpd):
         shutil.copy(httpd.module.parent / name, closed)
     httpd.module = closed / "libmod_wsgi.so"
     start(httpd)
+
+
+@pytest.mark.mpms("event", "prefork")
+def test_the_single_process_has_daemon_processes_too(httpd):
+    """`httpd -X`, where httpd's parent serves itself."""
+    httpd.configure(BOTH.format(httpd.app("hello")))
+    terminal = subprocess.Popen([HTTPD, "-f", httpd.conf_file, "-X"], env=httpd.env, cwd="/")
+    try:
+        wait_until(httpd.accepts, 20, "httpd accepts")
+        assert httpd.get("/daemon").status == httpd.get("/embedded").status == 200
+    finally:
+        terminal.terminate()
+        terminal.wait(20)
+        httpd.pid_file.unlink(missing_ok=True)  # A single process leaves it behind.

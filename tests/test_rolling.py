@@ -58,7 +58,7 @@ def test_rolling_serves_old_code_until_the_new_is_ready(httpd):
         site.edit("new")
         site.serves("new")
         httpd.log.wait_for("is draining .*script_reload", 30, count=2)
-        load.more(20)
+        wait_until(lambda: len({outcome.body for outcome in load.outcomes}) == 4, 30, "all four have served")
     assert set(load.results()) == {200}
     assert load.slowest() < 2.5, "nobody waited for an import"
     # Each process goes from old to new in one step.

@@ -67,7 +67,7 @@ def test_a_stuck_request_is_given_up_and_its_process_replaced(daemon, ours, way)
 @pytest.mark.ours("the original's lines say less")
 def test_the_line_names_request_option_group_and_what_follows(daemon):
     httpd = daemon("threads=1 request-timeout=1 shutdown-timeout=1 graceful-timeout=5")
-    allow_ours(httpd, True, r"^.*\[wsgi:error\] \[pid \d+.*process group 'app': GET /stuck/sleep on request thread 1 has run "
+    allow_ours(httpd, True, r"^.*\[wsgi:error\] \[pid \d+.*process group \"app\": GET /stuck/sleep on request thread 1 has run "
                r"for 1\.\d s, longer than request-timeout=1; the client gets 504 unless its response was begun; the process "
                r"takes no more requests, and is replaced; 0 other requests may take graceful-timeout=5 to end; then the "
                r"process ends within shutdown-timeout=1$")
@@ -284,7 +284,7 @@ def test_no_exception_outlives_the_request_that_it_was_for(daemon, ours):
 
 def test_a_gil_that_is_kept_ends_the_process(daemon, ours):
     httpd = daemon("threads=2 deadlock-timeout=2 shutdown-timeout=1")
-    allow_ours(httpd, ours, r"process group 'app': no thread could have Python's global lock \(GIL\) for \d+\.\d s, longer "
+    allow_ours(httpd, ours, r"process group \"app\": no thread could have Python's global lock \(GIL\) for \d+\.\d s, longer "
                r"than deadlock-timeout=2; executing GET /stuck/hold on request thread \d for \d+\.\d s; the process ends "
                "within shutdown-timeout=1")
     first = pid(httpd)
@@ -325,7 +325,7 @@ WSGIApplicationGroup %{{GLOBAL}}
 WSGIScriptAlias /hello {httpd.root}/apps/hello.wsgi
 WSGIScriptAlias /stuck_import {httpd.root}/apps/stuck_import.wsgi
 """)
-    allow_ours(httpd, ours, r"process group 'app': the first script has been loading for \d\.\d s, longer than "
+    allow_ours(httpd, ours, r"process group \"app\": the first script has been loading for \d\.\d s, longer than "
                r"startup-timeout=1; executing GET /stuck_import on request thread \d for \d\.\d s")
     assert timed(httpd, "/stuck_import").result == 502
     wait_until(lambda: timed(httpd, "/hello").result == 200, 20, "another process serves")
@@ -415,7 +415,7 @@ def test_stack_size(daemon, ours, bytes_):
 @pytest.mark.ours("the original takes what the system allows")
 def test_a_stack_that_is_too_small_is_made_larger(daemon):
     httpd = daemon("threads=1 stack-size=16384")
-    httpd.log.expect("process group 'app': stack-size=16384 is too small for Python; threads have the smallest, 262144 bytes")
+    httpd.log.expect("process group \"app\": stack-size=16384 is too small for Python; threads have the smallest, 262144 bytes")
     assert httpd.get("/hello").status == 200
 
 

@@ -36,13 +36,13 @@ def test_the_alias_and_the_callable_are_those_of_the_configuration(httpd):
 
 
 def test_a_failing_warmup_is_an_error_line_and_no_more(httpd):
-    httpd.log.expect("process group 'app': warmup=/broken was answered with 500 .*takes requests all the same")
+    httpd.log.expect("process group \"app\": warmup=/broken was answered with 500 .*takes requests all the same")
     start(httpd, "/broken")
     assert httpd.get("/x").status == 200
 
 
 def test_several_applications_are_too_many(httpd):
-    httpd.log.expect("process group 'app': warmup=/health needs to know its application")
+    httpd.log.expect("process group \"app\": warmup=/health needs to know its application")
     start(httpd, "/health", extra=f"WSGIScriptAlias /other {httpd.app('hello')}")
     assert httpd.get("/other").status == 200
 

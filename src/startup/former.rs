@@ -24,7 +24,10 @@ pub(super) struct Former {
 impl Former {
     /// Has it end all its processes and itself.
     pub(super) fn dismiss(&mut self, patience: Duration) {
-        self.control = None;
+        if let Some(control) = self.control.take() {
+            // Tells it from an httpd that was killed. If there is no room, the end of the file says enough.
+            let _ = encode(&ParentMessage::Stop).map(|stop| socket::send_with_fds(control.as_fd(), &stop, &[]));
+        }
         self.until.get_or_insert(Instant::now() + patience);
     }
 

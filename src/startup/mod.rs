@@ -126,7 +126,10 @@ pub(crate) fn look_after(pconf: Pool<'_>, main: Server<'_>) {
 
 /// Prepares a child: it keeps what it needs to reach the supervisor and closes the rest.
 pub(crate) fn child(pchild: Pool<'_>, main: Server<'_>) {
-    supervisor::forget_in_child(main);
+    // The single process of `httpd -X` is the parent as well, which the supervisor lives as long as.
+    if live::get().is_none_or(|live| live.pid.load(Ordering::Relaxed) != std::process::id()) {
+        supervisor::forget_in_child(main);
+    }
     if let Some(live) = live::get() {
         live.pid.store(std::process::id(), Ordering::Relaxed);
         live.embedded.finish_with(pchild);

@@ -49,7 +49,8 @@ pub fn serve(gil: Gil, control: RawFd) -> i32 {
     });
     served.unwrap_or_else(|(exit, text)| {
         process_log(ERROR, text.as_bytes());
-        exit as i32
+        // What Python would do at its end may wait for what could not be started.
+        sys::exit_now(exit as i32)
     })
 }
 
@@ -129,7 +130,7 @@ fn show_title(config: &PoolConfig) {
 /// From now on what gets stuck is ended.
 fn start_timers(pool: &'static Pool, config: &PoolConfig) -> io::Result<(&'static Probe, &'static Watchdog)> {
     let (stack_size, problem) = pool::stack_size(config.stack_size);
-    problem.iter().for_each(|text| process_log(WARN, format!("process group '{}': {text}", config.name).as_bytes()));
+    problem.iter().for_each(|text| process_log(WARN, format!("process group \"{}\": {text}", config.name).as_bytes()));
     let probe = Probe::start(pool, Limits::new(config).deadlock, stack_size)?;
     Ok((probe, Watchdog::start(pool, probe, config)?))
 }
@@ -139,7 +140,7 @@ fn set_locale(config: &PoolConfig) {
     let Some(locale) = &config.locale else { return };
     if !sys::set_locale(locale) {
         let text = format!(
-            "process group '{}': locale={locale}: the system does not have it, and the process runs with that of its \
+            "process group \"{}\": locale={locale}: the system does not have it, and the process runs with that of its \
              environment; `locale -a` lists what there is",
             config.name
         );
@@ -287,7 +288,7 @@ impl Daemon {
             Next::Expired(limit) => {
                 let (name, limit) = (&self.config.name, limit.as_secs_f64());
                 let text = format!(
-                    "process group '{name}': no request for inactivity-timeout={limit}; the process asks to be replaced"
+                    "process group \"{name}\": no request for inactivity-timeout={limit}; the process asks to be replaced"
                 );
                 process_log(INFO, text.as_bytes());
                 self.pool.retire(Cause::InactivityTimeout);
@@ -320,7 +321,7 @@ impl Daemon {
                 if !self.pool.is_retired() {
                     let (name, limit) = (&self.config.name, self.config.cpu_time_limit);
                     let text = format!(
-                        "process group '{name}': cpu-time-limit={limit} s of processor time are used up; the process \
+                        "process group \"{name}\": cpu-time-limit={limit} s of processor time are used up; the process \
                          asks to be replaced"
                     );
                     process_log(WARN, text.as_bytes());
@@ -353,7 +354,7 @@ impl Daemon {
     fn out_of_descriptors(&self) {
         if !self.pool.is_retired() {
             let text = format!(
-                "process group '{}': process has no descriptor left for a new connection (the application may forget to \
+                "process group \"{}\": process has no descriptor left for a new connection (the application may forget to \
                  close files; the limit of open files is what 'ulimit -n' says); it asks to be replaced",
                 self.config.name
             );

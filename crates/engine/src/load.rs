@@ -99,7 +99,7 @@ pub fn watch(pool: &'static Pool, name: &str, mut watch: Watch) {
         }
     });
     if let Err(error) = started {
-        let text = format!("process group '{name}': cannot watch the files of the failed script: {error}");
+        let text = format!("process group \"{name}\": cannot watch the files of the failed script: {error}");
         process_log(WARN, text.as_bytes());
     }
 }

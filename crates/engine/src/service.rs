@@ -33,7 +33,7 @@ pub fn run(gil: Gil, daemon: &'static Daemon) -> i32 {
     daemon.pool.tell(FromDaemon::Ready);
     let is_over = Arc::new(AtomicBool::new(false));
     if let Err(error) = hear(daemon, is_over.clone()) {
-        let text = format!("process group '{}': cannot start a thread: {error}", daemon.config.name);
+        let text = format!("process group \"{}\": cannot start a thread: {error}", daemon.config.name);
         process_log(ERROR, text.as_bytes());
         return Exit::Bootstrap as i32;
     }
@@ -54,7 +54,7 @@ pub fn run(gil: Gil, daemon: &'static Daemon) -> i32 {
         let (name, seconds) = (&daemon.config.name, begin.elapsed().as_secs_f64());
         let how = if failed { "failed" } else { "ended" };
         let text = format!(
-            "process group '{name}': import scripts {how} after {seconds:.1} s; the process is to be started again"
+            "process group \"{name}\": import scripts {how} after {seconds:.1} s; the process is to be started again"
         );
         gil.detach(|| process_log(INFO, text.as_bytes()));
     }

@@ -25,7 +25,7 @@ pub fn run(gil: Gil, main: &'static Interp, config: &PoolConfig) {
     let (name, path) = (&config.name, &warmup.path);
     let Some(target) = &warmup.target else {
         let text = format!(
-            "process group '{name}': warmup={path} needs to know its application: there must be one alias to a script \
+            "process group \"{name}\": warmup={path} needs to know its application: there must be one alias to a script \
              of this group, or one with both process-group= and application-group=; it is left out"
         );
         return gil.detach(|| process_log(WARN, text.as_bytes()));
@@ -36,7 +36,7 @@ pub fn run(gil: Gil, main: &'static Interp, config: &PoolConfig) {
     let Some((outcome, status)) = called else { return };
     let seconds = begin.elapsed().as_secs_f64();
     let (level, text) = verdict(outcome, status);
-    let text = format!("process group '{name}': warmup={path} {text} after {seconds:.3} s");
+    let text = format!("process group \"{name}\": warmup={path} {text} after {seconds:.3} s");
     gil.detach(|| process_log(level, text.as_bytes()));
 }
 

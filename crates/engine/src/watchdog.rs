@@ -268,7 +268,7 @@ impl Watch {
     }
 
     fn report(&self, level: u8, text: &str) {
-        process_log(level, format!("process group '{}': {text}", self.name).as_bytes());
+        process_log(level, format!("process group \"{}\": {text}", self.name).as_bytes());
     }
 
     /// Writes the Python stacks of all threads to the log, with the GIL if it can be had, then has requests interrupted.

@@ -58,7 +58,7 @@ class Warmup(Case):
     def test_it_is_called_once_and_closed_before_the_process_is_ready(self):
         script, daemon = self.begin('/x')
         self.assertEqual(eval(daemon.connect().get(script, {'PATH_INFO': '/calls'}).body), ['/x', 'closed', '/calls'])
-        self.assertRegex(self.said(daemon)[0], r"process group 'test': warmup=/x was answered with 200 after 0\.\d+ s")
+        self.assertRegex(self.said(daemon)[0], r'process group "test": warmup=/x was answered with 200 after 0\.\d+ s')
 
     def test_each_way_to_answer(self):
         for path in ('/write', '/file'):

@@ -167,15 +167,16 @@ const KNOWN: [(&str, &str); 6] = [
 pub fn early_exit(config: &PoolConfig, ended: Ended, said: &[String], last: &str) -> String {
     let refused = [Exit::Unfit, Exit::Bootstrap].iter().any(|exit| ended == Ended::Status(*exit as i32));
     let stop = "it ended before it was ready";
+    let limit = memory_limit(config);
     if refused {
         let what = if ended == Ended::Status(Exit::Unfit as i32) {
             "the engine does not fit this Python"
         } else {
-            "the engine could not be loaded"
+            "the engine could not be set up"
         };
-        return format!("{what} ({ended}); it wrote:\n{}\n-- end of its output", said.join("\n"));
+        let perhaps = perhaps(limit);
+        return format!("{what} ({ended}){perhaps}; it wrote:\n{}\n-- end of its output", said.join("\n"));
     }
-    let limit = memory_limit(config);
     if let Some(limit) = limit.as_ref().filter(|_| is_short_of_memory(ended, said)) {
         return format!("{stop} ({ended}): {limit}");
     }
@@ -186,10 +187,23 @@ pub fn early_exit(config: &PoolConfig, ended: Ended, said: &[String], last: &str
     if let Some(wrong) = base {
         return format!("{stop} ({ended}): {wrong}");
     }
-    let perhaps = limit.map_or_else(String::new, |limit| format!(" ({limit})"));
+    let perhaps = perhaps(limit);
     match last {
-        "" => format!("{stop} ({ended}) and wrote nothing{perhaps}"),
-        last => format!("{stop} ({ended}); its last words: {last}{perhaps}"),
+        "" => format!("{stop} ({ended}){} and wrote nothing{perhaps}", while_loading(config, ended)),
+        last => format!("{stop} ({ended}){}; its last words: {last}{perhaps}", while_loading(config, ended)),
+    }
+}
+
+fn perhaps(limit: Option<String>) -> String {
+    limit.map_or_else(String::new, |limit| format!(" ({limit})"))
+}
+
+/// A signal rather comes from what a script imports than from Python.
+fn while_loading(config: &PoolConfig, ended: Ended) -> String {
+    let first = config.main_script.as_ref().or_else(|| config.preload.first().map(|entry| &entry.script));
+    match (first, ended) {
+        (Some(script), Ended::Signal(_)) => format!(", perhaps while it loaded {script},"),
+        _ => String::new(),
     }
 }
 

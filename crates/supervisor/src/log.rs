@@ -1,9 +1,9 @@
 //! Error logs: httpd's line format, whole lines by one write, nothing that a full disk or a stuck log
 //! program could hold up.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::fs::{File, OpenOptions};
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 
@@ -13,6 +13,9 @@ use wsgi_sys::poll::{PollFd, poll};
 const DAYS: [&str; 7] = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"];
 const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 const LEVELS: [&str; 8] = ["emerg", "alert", "crit", "error", "warn", "notice", "info", "debug"];
+
+/// The level of what is said about the log itself.
+const WARNING: u8 = 4;
 
 /// A pipe takes a write up to PIPE_BUF as a whole or not at all; some of it is for the line's head.
 const PIPE_TEXT: usize = libc::PIPE_BUF - 160;
@@ -27,6 +30,10 @@ pub struct Log {
     level: u8,
     /// A line could not be written to its end (full disk): the next one begins with a newline.
     torn: Cell<bool>,
+    /// The program behind the pipe has ended.
+    unread: Cell<bool>,
+    /// Lines that could not be written, and why the last one could not.
+    lost: RefCell<Option<(u64, String)>>,
 }
 
 impl Log {
@@ -36,7 +43,8 @@ impl Log {
         let kind = file.metadata().map(|found| found.file_type());
         let (pipe, regular) =
             kind.map_or((false, false), |kind| (kind.is_fifo(), kind.is_file() || kind.is_char_device()));
-        let mut log = Log { file, may_block: !regular, pipe, level, torn: Cell::new(false) };
+        let (torn, unread, lost) = (Cell::new(false), Cell::new(false), RefCell::new(None));
+        let mut log = Log { file, may_block: !regular, pipe, level, torn, unread, lost };
         if pipe {
             // Opened anew the pipe has flags of its own: httpd's descriptor must stay blocking.
             let path = format!("/proc/self/fd/{}", log.file.as_raw_fd());
@@ -47,10 +55,37 @@ impl Log {
         log
     }
 
-    /// Writes a line for the process `pid`. What cannot be written is lost: there is nowhere to complain.
+    /// This log in place of `former`: what could not be written there is told here.
+    pub fn in_place_of(self, former: &Log) -> Log {
+        self.lost.replace(former.lost.take());
+        self
+    }
+
+    /// Whether the program that the log is piped to has ended.
+    pub fn is_unread(&self) -> bool {
+        self.unread.get()
+    }
+
+    /// Whether lines of this level are written.
+    pub fn takes(&self, level: u8) -> bool {
+        level <= self.level
+    }
+
+    /// Writes a line for the process `pid`. What cannot be written is lost, and counted: the next line that can be
+    /// written comes after one that says so.
     pub fn line(&self, level: u8, pid: i32, text: &[u8]) {
-        if level > self.level {
+        if !self.takes(level) {
             return;
+        }
+        let lost = self.lost.take();
+        if let Some((lines, why)) = &lost {
+            let text = format!("{lines} lines could not be written to this error log before: {why}");
+            let own = i32::try_from(std::process::id()).unwrap_or(0);
+            self.write(WARNING, own, text.as_bytes());
+            if let Some((count, _)) = self.lost.borrow_mut().as_mut() {
+                // This one did not count.
+                *count = *lines;
+            }
         }
         if !self.pipe {
             return self.write(level, pid, text);
@@ -62,7 +97,7 @@ impl Log {
         if self.may_block {
             let mut room = [PollFd::new(self.file.as_fd(), false, true)];
             if !matches!(poll(&mut room, Some(std::time::Duration::ZERO)), Ok(1)) {
-                return;
+                return self.lose("nothing reads it".to_owned());
             }
         }
         let micros = clock::wall_us();
@@ -72,10 +107,22 @@ impl Log {
         if self.torn.get() {
             line.insert(0, b'\n');
         }
-        // After an error nothing of it is there.
-        if let Ok(written) = (&self.file).write(&line) {
-            self.torn.set(written < line.len() && (written > 0 || self.torn.get()));
+        match (&self.file).write(&line) {
+            Ok(written) => {
+                self.unread.set(false);
+                self.torn.set(written < line.len() && (written > 0 || self.torn.get()));
+            }
+            // Nothing of it is there.
+            Err(error) => {
+                self.unread.set(error.kind() == ErrorKind::BrokenPipe);
+                self.lose(error.to_string());
+            }
         }
+    }
+
+    fn lose(&self, why: String) {
+        let before = self.lost.borrow().as_ref().map_or(0, |(lines, _)| *lines);
+        self.lost.replace(Some((before + 1, why)));
     }
 }
 
@@ -174,5 +221,24 @@ mod tests {
         assert_eq!(buffer[got - 1], b'\n');
         drop(reader);
         log.line(3, 1, b"nobody is there");
+        assert!(log.is_unread());
+    }
+
+    #[test]
+    fn lines_that_could_not_be_written_are_counted_and_told_of() {
+        let (reader, writer) = fd::pipe().expect("pipe");
+        let former = Log::new(writer, 7);
+        drop(reader);
+        (0..3).for_each(|_| former.line(3, 1, b"nobody is there"));
+        let (reader, writer) = fd::pipe().expect("pipe");
+        let log = Log::new(writer, 7).in_place_of(&former);
+        log.line(3, 1, b"first");
+        log.line(3, 1, b"second");
+        let mut buffer = [0; 4096];
+        let got = fd::read(reader.as_fd(), &mut buffer).expect("lines");
+        let text = String::from_utf8_lossy(&buffer[..got]).into_owned();
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines.len(), 3, "{text}");
+        assert!(lines[0].contains("3 lines could not be written to this error log before: Broken pipe"), "{text}");
     }
 }

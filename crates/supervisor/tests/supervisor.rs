@@ -31,7 +31,7 @@ fn a_pool_starts_serves_connections_and_stops() {
         "] [wsgi:info] [pid ",
         "process group \"site\": process ",
         "is ready after",
-        "is gone (httpd stops): exited with status 0",
+        "is gone (httpd stops or restarts): exited with status 0",
     ] {
         assert!(log.contains(text), "{text}: {log}");
     }
@@ -136,7 +136,7 @@ fn an_unusable_python_is_explained() {
     httpd.behave("refuse");
     httpd.configure();
     until(&httpd, "the refusal", || {
-        httpd.log().contains("the engine could not be loaded (exited with status 65); it wrote:")
+        httpd.log().contains("the engine could not be set up (exited with status 65); it wrote:")
     });
     assert!(httpd.log().contains("] second line\n"), "{}", httpd.log());
 }

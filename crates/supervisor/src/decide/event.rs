@@ -17,6 +17,8 @@ pub struct Rules {
     pub python_from: String,
     /// The scripts that are loaded before a process is ready, for messages; may be empty.
     pub scripts: String,
+    /// What a process is asked for after that (`warmup=`); may be empty.
+    pub warmup: String,
     /// How many processes there are to begin with.
     pub processes: u32,
     /// Fewest, when there is no load.
@@ -204,6 +206,4 @@ pub mod level {
     pub const WARNING: u8 = 4;
     /// The life of processes.
     pub const INFO: u8 = 6;
-    /// Details.
-    pub const DEBUG: u8 = 7;
 }

@@ -158,7 +158,7 @@ pub fn decide(state: &mut State, event: Event, now: Millis) -> Vec<Action> {
         }
         Event::Wanted { pool } => {
             if let Some(found) = state.pools.get_mut(&pool) {
-                found.wake(now);
+                found.wake(now, &mut Out { pool, actions: &mut actions });
             }
         }
         Event::Stop { why } => stop(state, why, now, &mut actions),

@@ -5,7 +5,7 @@ use wsgi_wire::control::Cause;
 
 use super::pool::Pool;
 use super::process::{Phase, Process};
-use super::{Action, Busy, Ended, Load, Millis, Out, ProcessId, level};
+use super::{Action, Busy, Ended, Load, Millis, Out, ProcessId, Rules, level};
 
 /// Milliseconds as seconds for a reader.
 pub fn seconds(time: Millis) -> String {
@@ -194,15 +194,16 @@ impl Pool {
         self.wait_for_start(now).map_or_else(String::new, |wait| format!("; next try in {}", seconds(wait)))
     }
 
-    fn say_again(&self, level: u8, out: &mut Out<'_>) {
-        let (name, tries) = (&self.rules.name, self.attempts.failures);
-        out.log(level, format!("process group \"{name}\": attempt {tries} to start failed as before"));
+    /// Its start was an info line, so its end is one.
+    fn say_again(&self, now: Millis, out: &mut Out<'_>) {
+        let (name, tries, next) = (&self.rules.name, self.attempts.failures, self.next_try(now));
+        out.log(level::INFO, format!("process group \"{name}\": attempt {tries} to start failed as before{next}"));
     }
 
     /// Says why a process could not start, unless it was said before. Returns whether it was news.
     pub(super) fn say_cannot_start(&mut self, cause: &str, now: Millis, out: &mut Out<'_>) -> bool {
         if !self.attempts.is_news(essence(cause, 0)) {
-            self.say_again(level::DEBUG, out);
+            self.say_again(now, out);
             return false;
         }
         let rules = &self.rules;
@@ -226,9 +227,7 @@ impl Pool {
     /// A process could not load its script. What it wrote is in the log.
     pub(super) fn say_not_loaded(&self, process: ProcessId, said: &str, news: bool, now: Millis, out: &mut Out<'_>) {
         if !news {
-            // After a change it is worth a line, too.
-            let hopeful = self.processes.get(&process).is_some_and(|it| it.hopeful);
-            return self.say_again(if hopeful { level::INFO } else { level::DEBUG }, out);
+            return self.say_again(now, out);
         }
         let cause = said.lines().last().unwrap_or("its output says why");
         let until = match self.serving() {
@@ -244,6 +243,13 @@ impl Pool {
         if self.rules.scripts.is_empty() { "its scripts" } else { &self.rules.scripts }
     }
 
+    /// What a process does before it is ready.
+    fn before_ready(&self) -> String {
+        let warmup = &self.rules.warmup;
+        let asked = if warmup.is_empty() { String::new() } else { format!(", or answers warmup={warmup}") };
+        format!("loads {}{asked}", self.scripts())
+    }
+
     /// Why a process that starts is given up.
     pub(super) fn words_of_overdue(&self, it: &Process, why: &str, now: Millis) -> String {
         let (pid, age) = (it.pid_text(), seconds(now.saturating_sub(it.started)));
@@ -254,8 +260,8 @@ impl Pool {
             _ => format!("({why})"),
         };
         format!(
-            "process {pid} is not ready after {age} {limit}, while it loads {}; it gets SIGKILL, before that the stacks of its threads are written",
-            self.scripts()
+            "process {pid} is not ready after {age} {limit}, while it {}; it gets SIGKILL, before that the stacks of its threads are written",
+            self.before_ready()
         )
     }
 
@@ -264,8 +270,8 @@ impl Pool {
         let Some(it) = self.processes.get(&process) else { return };
         let age = seconds(now.saturating_sub(it.started));
         let text = format!(
-            "is not ready after {age}, while it loads {}; it is waited for (startup-timeout= would limit that)",
-            self.scripts()
+            "is not ready after {age}, while it {}; it is waited for (startup-timeout= would limit that)",
+            self.before_ready()
         );
         out.log(level::WARNING, self.line(process, &text));
         out.push(Action::Output { process, show: true });
@@ -296,6 +302,13 @@ impl Pool {
             requests(*waiting),
             self.rules.max
         );
+        out.log(level::INFO, text);
+    }
+
+    pub(super) fn say_wakes(&self, out: &mut Out<'_>) {
+        let Rules { name, max, .. } = &self.rules;
+        let text =
+            format!("process group \"{name}\": a request waits and there is no process: 1 process of at most {max}");
         out.log(level::INFO, text);
     }
 

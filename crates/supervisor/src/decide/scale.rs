@@ -58,8 +58,9 @@ impl Pool {
     }
 
     /// A request has come while there is no process.
-    pub(super) fn wake(&mut self, now: Millis) {
+    pub(super) fn wake(&mut self, now: Millis, out: &mut Out<'_>) {
         if self.is_asleep() && self.rules.max > 0 && !self.over {
+            self.say_wakes(out);
             self.set_target(1, now);
         }
     }
@@ -70,7 +71,7 @@ impl Pool {
             return;
         }
         if load.waiting > 0 {
-            self.wake(now);
+            self.wake(now, out);
         }
         let needed = self.needed(load.busy.saturating_add(load.waiting));
         self.scale.needed_at.iter_mut().take(needed as usize).for_each(|at| *at = now);

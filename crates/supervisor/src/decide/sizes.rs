@@ -91,6 +91,7 @@ fn an_empty_pool_is_no_fault_and_wakes_at_once() {
     assert_eq!(one.len(), 1);
     world.event(Event::Wanted { pool: POOL });
     assert!(world.started().is_empty(), "it is coming");
+    assert_eq!(world.said("a request waits and there is no process: 1 process of at most 2"), 1);
     world.ready(one[0]);
     world.load(1, 0);
     world.now = 10_000;

@@ -405,13 +405,14 @@ fn eviction_has_a_time_of_its_own() {
 #[test]
 fn a_process_that_is_not_ready_in_time_shows_its_stacks_and_is_killed() {
     let mut world = World::default();
-    let slow = world.with(Rules { startup_timeout: 10_000, scripts: "/srv/app.wsgi".to_owned(), ..rules(1) })[0];
+    let (scripts, warmup) = ("/srv/app.wsgi".to_owned(), "/health".to_owned());
+    let slow = world.with(Rules { startup_timeout: 10_000, scripts, warmup, ..rules(1) })[0];
     world.at(9_999);
     assert!(!world.has(&Action::Dump { process: slow }));
     world.at(10_000);
     assert!(world.has(&Action::Dump { process: slow }) && world.fault);
     assert!(world.errors()[0].contains(
-        "process 1001 is not ready after 10 s when startup-timeout=10 s is over, while it loads /srv/app.wsgi"
+        "process 1001 is not ready after 10 s when startup-timeout=10 s is over, while it loads /srv/app.wsgi, or answers warmup=/health;"
     ));
     world.at(11_000);
     assert!(world.has(&Action::Kill { process: slow }));

@@ -39,7 +39,7 @@ impl Shell {
             Action::Forget { pool } => drop(self.pools.remove(&pool)),
             Action::Log { pool, level, text } => {
                 let pid = i32::try_from(std::process::id()).unwrap_or(0);
-                text.lines().for_each(|line| self.log_of(pool).line(level, pid, line.as_bytes()));
+                text.lines().for_each(|line| self.write_output(pool, pid, level, line.as_bytes()));
             }
             Action::Exit => self.done = true,
         }

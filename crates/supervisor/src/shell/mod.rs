@@ -267,8 +267,4 @@ impl Shell {
         let pid = i32::try_from(std::process::id()).unwrap_or(0);
         self.log.line(level, pid, text.as_bytes());
     }
-
-    fn log_of(&self, pool: PoolId) -> &Log {
-        self.pools.get(&pool).map_or(&self.log, |entry| &entry.log)
-    }
 }

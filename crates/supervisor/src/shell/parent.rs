@@ -26,6 +26,7 @@ fn rules(config: &PoolConfig) -> Rules {
         python: config.python.clone(),
         python_from: config.python_from.clone(),
         scripts: scripts(config),
+        warmup: config.warmup.as_ref().map(|warmup| warmup.path.clone()).unwrap_or_default(),
         processes: config.processes,
         min: config.min_processes,
         max: config.max_processes,
@@ -44,7 +45,13 @@ fn rules(config: &PoolConfig) -> Rules {
 /// What a process loads before it is ready.
 fn scripts(config: &PoolConfig) -> String {
     let preload = config.preload.iter().map(|entry| entry.script.as_str());
-    config.main_script.as_deref().into_iter().chain(preload).collect::<Vec<_>>().join(", ")
+    let mut all: Vec<&str> = config.main_script.as_deref().into_iter().collect();
+    for script in preload {
+        if !all.contains(&script) {
+            all.push(script);
+        }
+    }
+    all.join(", ")
 }
 
 impl Shell {
@@ -56,7 +63,7 @@ impl Shell {
             match socket::try_recv_with_fds(parent.as_fd(), &mut buffer) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Ok(got) if got.len > 0 => self.message(&buffer[..got.len.min(buffer.len())], got),
-                _ => return self.parent_is_gone("httpd's parent process has ended or let go"),
+                _ => return self.parent_is_gone("httpd's parent process has ended"),
             }
         }
     }
@@ -78,7 +85,7 @@ impl Shell {
                 if let Some(log) = fds.next() {
                     // The old file must not be held open when it is rotated.
                     let _ = fd::replace_output(log.as_fd());
-                    self.log = Log::new(log, log_level);
+                    self.log = Log::new(log, log_level).in_place_of(&self.log);
                 }
                 if let Some(engine) = fds.next() {
                     self.engine = engine;
@@ -92,7 +99,7 @@ impl Shell {
                 (None, ..) => {}
             },
             ParentMessage::Commit => self.commit(fds.next()),
-            ParentMessage::Stop => self.stop("httpd stops"),
+            ParentMessage::Stop => self.stop("httpd stops or restarts"),
         }
     }
 
@@ -174,7 +181,7 @@ impl Shell {
     fn take_pool(&mut self, config: PoolConfig, board: &OwnedFd, log: OwnedFd) -> io::Result<bool> {
         let log = Log::new(log, config.log_level);
         if let Some(entry) = self.pools.get_mut(&config.id) {
-            (entry.config, entry.log) = (config, log);
+            (entry.config, entry.log) = (config, log.in_place_of(&entry.log));
             return Ok(false);
         }
         let board = Scoreboard::map(board.as_fd())?;

@@ -13,7 +13,7 @@ use wsgi_sys::{fd, socket};
 use wsgi_wire::control::{Cause, Connect, FromDaemon};
 
 use super::process::{Heard, Output};
-use super::{LOOK, Shell, millis};
+use super::{LOOK, PoolEntry, Shell, millis};
 use crate::decide::{Busy, Ended, Event, Exit, Millis, PoolId, ProcessId, level, seconds};
 use crate::diagnose;
 
@@ -135,7 +135,8 @@ impl Shell {
                 let (pool, pid) = (process.pool, process.pid);
                 if let Some(entry) = self.pools.get(&pool) {
                     let text = diagnose::went_without(&entry.config, pid, step, &error);
-                    entry.log.line(level::WARNING, i32::try_from(std::process::id()).unwrap_or(0), text.as_bytes());
+                    let own = i32::try_from(std::process::id()).unwrap_or(0);
+                    self.write_output(pool, own, level::WARNING, text.as_bytes());
                 }
                 // There are as many of these at most as there are such steps.
                 self.executed(id);
@@ -175,7 +176,20 @@ impl Shell {
     }
 
     pub(super) fn write_output(&self, pool: PoolId, pid: i32, level: u8, line: &[u8]) {
-        self.log_of(pool).line(level, pid, line);
+        let Some(PoolEntry { config, log, .. }) = self.pools.get(&pool) else { return self.log.line(level, pid, line) };
+        let known = log.is_unread();
+        log.line(level, pid, line);
+        if !log.is_unread() || !log.takes(level) {
+            return;
+        }
+        if !known {
+            let text = format!(
+                "process group \"{}\": the program that its error log is piped to has ended; until httpd starts it again (at graceful), lines about the group and its processes stand in the main error log",
+                config.name
+            );
+            self.say(level::WARNING, &text);
+        }
+        self.log.line(level, pid, line);
     }
 
     pub(super) fn read_output(&mut self, id: ProcessId) {
