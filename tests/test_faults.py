@@ -408,6 +408,7 @@ WSGIScriptAlias /where {httpd.app("where")}
     assert httpd.control("-k", "start") == 0, httpd.control_output
     httpd.log.path = target
     httpd.log.allow(GONE + "|AH|piped")
+    httpd.log.expect(r"warn.* lines could not be written to this error log before: Broken pipe")
     readers = lambda: [int(pid) for pid in target.with_suffix(".log.pid").read_text().split()]  # noqa: E731
     wait_until(httpd.accepts, 20, "httpd accepts")
     serves(httpd)
@@ -447,12 +448,14 @@ WSGIScriptAlias /where {script} process-group=app
 </VirtualHost>""")
     httpd.log.allow("AH|piped")
     victim = where(httpd)["pid"]
-    processes.kill([int(target.with_suffix(".log.pid").read_text())])
+    readers = [int(pid) for pid in target.with_suffix(".log.pid").read_text().split()]
+    processes.kill(readers)
+    wait_until(lambda: not any(map(processes.process, readers)), 10, "the log program is gone")
     os.kill(victim, signal.SIGKILL)
     httpd.log.expect('warn.*process group "app": the program that its error log is piped to has ended; .*main error log')
     httpd.log.expect(f'error.*process group "app": process {victim} was lost: killed by SIGKILL')
     httpd.log.wait_for("is ready after", 20)
-    serves(httpd)
+    serves(httpd, "/where")
     httpd.graceful()
     lost = re.compile("warn.* [3-9] lines could not be written to this error log before: Broken pipe")
     wait_until(lambda: lost.search(target.read_text()), 20, "what was lost is told")
