@@ -226,7 +226,7 @@ def test_a_killed_supervisor_is_replaced_within_two_seconds(daemon):
     httpd.get("/hello")
     before = httpd.supervisor().pid
     os.kill(before, signal.SIGKILL)
-    wait_until(lambda: httpd.supervisor() and httpd.supervisor().pid != before, 2, "a new one")
+    wait_until(lambda: (found := httpd.supervisor()) and found.pid != before, 2, "a new one")
     assert timed(httpd, "/hello").result == 200
     os.kill(where(httpd)["pid"], signal.SIGKILL)
     assert timed(httpd, "/hello").result == 200, "the new supervisor does its work"
