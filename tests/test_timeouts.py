@@ -357,8 +357,12 @@ def test_a_signal_shows_the_stacks_of_all_threads(daemon):
     allow_ours(httpd, True)
     first = pid(httpd)
     with stuck(httpd, "/nap"):
-        os.kill(first, signal.SIGRTMAX - 3)
-        httpd.log.wait_for("stuck.wsgi.*in nap")
+        def shown():
+            # The thread may have told that it begins, and not have come as far as its nap.
+            os.kill(first, signal.SIGRTMAX - 3)
+            return httpd.log.matching("stuck.wsgi.*in nap")
+
+        wait_until(shown, 10, "the stack of the request")
         assert pid(httpd) == first
         os.kill(first, signal.SIGKILL)
 
