@@ -2,7 +2,6 @@
 import os
 import shutil
 import signal
-import struct
 import subprocess
 import sys
 import tempfile
@@ -12,7 +11,7 @@ import time
 import unittest
 
 import wire
-from wire import BODY, ABORTED, CONFIRM, DATA, FAILED, FILE, HEAD, LOG, MAIN, RELOAD, SHARED, Daemon, frame, request
+from wire import BODY, ABORTED, CONFIRM, DATA, FAILED, FILE, HEAD, LOG, MAIN, RELOAD, Daemon, frame, request
 
 ENGINE = os.environ['WSGI_TEST_ENGINE']
 PYTHON = os.environ.get('WSGI_TEST_PYTHON', '/usr/bin/python3')
@@ -96,27 +95,6 @@ class DaemonTest(unittest.TestCase):
         found = get('bad')
         self.assertEqual(found.body.decode().split('\n'), BAD.split('\n'))
         self.assertEqual(found.headers[0], ('a', '\xe9'))
-
-    def test_a_body_of_middling_size_is_put_into_the_area(self):
-        script = self.write('middling.wsgi', '''
-            def application(environ, start_response):
-                start_response('200 OK', [])
-                return [b'a' * 60000, b'b' * int(environ['QUERY_STRING'])]
-            ''')
-        area = os.memfd_create('area')
-        self.addCleanup(os.close, area)
-        os.ftruncate(area, (1 << 20) + 4096)
-        c = self.start(main_script=script).connect(area)
-        for size, tags in ((1000, [HEAD, DATA, DATA]), (10000, [HEAD, SHARED]), (988576, [HEAD, SHARED]), (0, None)):
-            found = c.get(script, {'QUERY_STRING': str(size)})
-            self.assertEqual(found.body, b'a' * 60000 + b'b' * size)
-            self.assertTrue(tags is None or (found.tags, found.whole) == (tags, True), found.tags)
-        found = c.get(script, {'QUERY_STRING': '988577'})
-        self.assertEqual((SHARED in found.tags, len(found.body)), (False, 1048577))
-        found = c.get(script, {'QUERY_STRING': '988577', 'REQUEST_METHOD': 'HEAD'})
-        self.assertEqual((found.tags, found.body), ([HEAD], b''))
-        # Behind the bodies: one for the area, and one for each request that was begun.
-        self.assertEqual(os.pread(area, 4, 1 << 20), struct.pack('=I', 7))
 
     def test_failures(self):
         daemon = self.start(main_script=self.script)
