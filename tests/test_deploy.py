@@ -105,7 +105,10 @@ def test_a_graceful_on_top_of_another_one(httpd):
     httpd.start(f"WSGIDaemonProcess app processes=2 threads=8\nWSGIScriptAlias / {script} process-group=app")
     assert httpd.get("/").status == 200
     with Load(httpd, "/", clients=8) as load:
+        # One that is a little later than the other would be taken for a new one.
+        wait_until(lambda: len(served_by(load)) == 2, 60, "both processes serve")
         before = served_by(load)
+        assert len(before) == 2
         for _ in range(3):
             httpd.graceful()
             assert served_by(load) <= before
