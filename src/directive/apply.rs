@@ -2,7 +2,6 @@
 
 use super::config::{DirConfig, GlobalConfig, Outcome, Place, Recorded, RequestConfig, ServerConfig};
 use super::table::{Id, Kind, Places, Row};
-use super::usage::Used;
 use super::{DirectiveError, Text, alias, daemon, interpreter, request, runtime, scripts};
 
 /// Applies the directive `id` with the raw text `args` after its name. `dir` is the record of the directory-like
@@ -17,7 +16,7 @@ pub fn apply(
 ) -> Outcome {
     let row = id.row();
     check_place(row, place)?;
-    global.used.insert(Used::Directive(id));
+    global.used.insert(id);
     match row.kind {
         Kind::Alias | Kind::AliasMatch => alias::define(row, args, place, global, server),
         Kind::ImportScript => scripts::import(row, args, place, global),
@@ -332,15 +331,15 @@ mod tests {
     fn what_is_used_but_not_in_effect_is_named_once() {
         let mut reader = Reader::default();
         for line in [
-            "WSGIDaemonProcess a threads=2 server-metrics=On",
-            "WSGIDaemonProcess b server-metrics=Off",
+            "WSGIDaemonProcess a threads=2",
+            "WSGITelemetryOptions +CaptureUserAgent",
             "WSGISlowRequests 1",
             "WSGISlowRequests 2",
             "WSGIProcessGroup a",
         ] {
             reader.read(MAIN, line).unwrap();
         }
-        let names = ["WSGISlowRequests", "WSGIDaemonProcess server-metrics"];
+        let names = ["WSGISlowRequests", "WSGITelemetryOptions"];
         assert_eq!(not_in_effect(&reader.global), names);
         assert_eq!(not_in_effect_warning(&reader.global).unwrap(), format!("not in effect yet: {}", names.join(", ")));
         assert_eq!(not_in_effect_warning(&GlobalConfig::default()), None);

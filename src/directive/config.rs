@@ -11,7 +11,7 @@ use super::alias::Alias;
 use super::group::ProcessGroup;
 use super::interpreter::{InterpreterLayer, InterpreterOptions};
 use super::subnet::Subnet;
-use super::usage::Used;
+use super::table::Id;
 use super::values::shown;
 use super::{DirectiveError, Text};
 
@@ -335,7 +335,7 @@ pub struct GlobalConfig {
     /// The container that is being read: an index of `layers`.
     pub(super) open_layer: Option<usize>,
     /// Directives and options met so far.
-    pub(super) used: BTreeSet<Used>,
+    pub(super) used: BTreeSet<Id>,
 }
 
 impl GlobalConfig {
@@ -351,7 +351,7 @@ impl GlobalConfig {
 
     /// Whether the directive `id` stands anywhere in the configuration read so far.
     pub fn uses(&self, id: super::Id) -> bool {
-        self.used.contains(&Used::Directive(id))
+        self.used.contains(&id)
     }
 
     /// How many aliases were defined; ids are below it.

@@ -7,7 +7,6 @@ use super::config::{GlobalConfig, Outcome, Place, ServerKey};
 use super::group::{Access, ProcessGroup};
 use super::options::{OPTIONS, OptionId, OptionKind, OptionRow, OptionValue};
 use super::table::Id;
-use super::usage::Used;
 use super::values::{
     absolute_path, account, accounts, bad, bytes, choice, integer, octal, search_path, shown, switch, variable, word,
     zero_or,
@@ -28,7 +27,6 @@ pub fn define_process_group(args: &[u8], place: &Place<'_>, global: &mut GlobalC
     }
     let given = read_options(words)?;
     check_combinations(&name, &given)?;
-    global.used.extend(given.keys().map(|id| Used::Option(*id)));
     match global.groups.iter_mut().find(|group| group.name == name) {
         None => global.groups.push(ProcessGroup::new(name, given, place)),
         Some(group) => match first_difference(&group.given, &given) {

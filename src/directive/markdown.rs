@@ -109,12 +109,10 @@ fn value(row: &OptionRow) -> String {
 
 /// The options of `WSGIDaemonProcess`.
 fn options(page: &mut String) {
-    page.push_str(
-        "\n## Options of WSGIDaemonProcess\n\n| Option | Value | Default | Meaning | State |\n|---|---|---|---|---|\n",
-    );
+    page.push_str("\n## Options of WSGIDaemonProcess\n\n| Option | Value | Default | Meaning |\n|---|---|---|---|\n");
     for row in &OPTIONS {
-        let (kind, state) = (kind(row.kind), state(row.in_effect));
-        let _ = writeln!(page, "| `{}` | {kind} | {} | {} | {state} |", row.name, row.default, row.help);
+        let kind = kind(row.kind);
+        let _ = writeln!(page, "| `{}` | {kind} | {} | {} |", row.name, row.default, row.help);
     }
     page.push_str("\nEach of them by itself:\n\n");
     let lines: Vec<_> =

@@ -293,7 +293,7 @@ directives! {
         "On|Off", "On", c"Keeps applications from registering signal handlers.";
     CaseSensitivity c"WSGICaseSensitivity" S Kind::Switch, Last EFFECT,
         "On|Off", "On", c"Says whether the file system tells upper from lower case.";
-    ServerMetrics c"WSGIServerMetrics" S Kind::Switch, Last LATER,
+    ServerMetrics c"WSGIServerMetrics" S Kind::Switch, Last EFFECT,
         "On|Off", "Off", c"Enables mod_wsgi.server_metrics() in embedded mode.";
     VerboseDebugging c"WSGIVerboseDebugging" S Kind::Switch, Last EFFECT,
         "On|Off", "Off", c"Accepted for compatibility; use LogLevel wsgi:debug.";

@@ -3,7 +3,7 @@
 #![allow(clippy::multiple_unsafe_ops_per_block, reason = "one record of httpd's, one fact that makes it valid")]
 
 use std::ffi::c_void;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{BorrowedFd, IntoRawFd};
 
 use wsgi_wire::PROTOCOL;
 use wsgi_wire::host::{Host, READ_GONE, READ_REFUSED, READ_TIMED_OUT};
@@ -16,6 +16,7 @@ use crate::httpd::log::Level;
 use crate::httpd::output::{Output, Then};
 use crate::httpd::process;
 use crate::httpd::request::Request;
+use crate::metrics;
 use crate::respond::{self, Delivery, Instead};
 use crate::route::BodyLength;
 
@@ -154,7 +155,7 @@ fn code_of(error: BodyError) -> isize {
 }
 
 /// The table for the engine.
-pub(super) static HOST: Host = Host { protocol: PROTOCOL, read_body, head, data, file, record, log };
+pub(super) static HOST: Host = Host { protocol: PROTOCOL, read_body, head, data, file, record, server_metrics, log };
 
 /// # Safety
 /// `request` is what `Engine::run` passed, during that call and on its thread.
@@ -209,6 +210,12 @@ unsafe extern "C" fn record(request: *mut c_void) -> *mut c_void {
     // SAFETY: the contract of `Host`.
     let serving = unsafe { serving(request) };
     serving.map_or(std::ptr::null_mut(), |serving| serving.request.raw().cast())
+}
+
+/// # Safety
+/// As [`Host::server_metrics`] says.
+unsafe extern "C" fn server_metrics() -> i32 {
+    guard(-1, process::log_panic, || metrics::snapshot().map_or(-1, IntoRawFd::into_raw_fd))
 }
 
 /// # Safety

@@ -17,6 +17,7 @@ pub(crate) mod pool;
 pub(crate) mod process;
 pub(crate) mod regex;
 pub(crate) mod request;
+pub(crate) mod scoreboard;
 pub(crate) mod server;
 pub(crate) mod table;
 

@@ -24,6 +24,7 @@ use crate::httpd::pool::Pool;
 use crate::httpd::process;
 use crate::httpd::server::Server;
 use crate::live::{self, Group, Live};
+use crate::metrics;
 use crate::route::{self, Preload, Sole};
 
 /// What the configuration asks for, beyond what its directives say one by one.
@@ -132,6 +133,7 @@ pub(crate) fn child(pchild: Pool<'_>, main: Server<'_>) {
     }
     if let Some(live) = live::get() {
         live.pid.store(std::process::id(), Ordering::Relaxed);
+        metrics::prepare(pchild, live);
         live.embedded.finish_with(pchild);
         live.embedded.preload();
     }

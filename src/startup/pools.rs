@@ -109,6 +109,7 @@ fn pool(
         locale: optional(group.locale.as_ref(), "locale")?,
         shutdown_timeout_ms: milliseconds(group.shutdown_timeout),
         graceful_timeout_ms: milliseconds(group.graceful_timeout),
+        server_metrics: group.server_metrics,
         case_insensitive: global.runtime.case_sensitivity == Some(false),
         log_level: u8::try_from(server.log_level().clamp(0, 15)).unwrap_or(4),
         apache_version: process::version(),

@@ -20,7 +20,7 @@ use crate::probe::Probe;
 use crate::py::Gil;
 use crate::stuck::Limits;
 use crate::watchdog::Watchdog;
-use crate::{load, script, service, stacks, sys, threads, warmup};
+use crate::{load, script, server_metrics, service, stacks, sys, threads, warmup};
 
 /// Signals that are caught, as long as the process serves.
 const SIGNALS: [i32; 4] = [libc::SIGTERM, libc::SIGINT, libc::SIGUSR1, libc::SIGXCPU];
@@ -36,6 +36,7 @@ const ORPHAN_LIMIT: Duration = Duration::from_secs(15);
 pub fn serve(gil: Gil, control: RawFd) -> i32 {
     let served = start(gil, control).and_then(|daemon| {
         let daemon: &'static Daemon = Box::leak(Box::new(daemon));
+        server_metrics::by_way_of(daemon);
         if daemon.config.threads == 0 {
             return Ok(service::run(gil, daemon));
         }
@@ -332,6 +333,30 @@ impl Daemon {
         }
     }
 
+    /// Asks the supervisor for what [`server_metrics::arrived`] takes.
+    pub fn ask_for_metrics(&self) {
+        self.pool.tell(FromDaemon::ServerMetrics);
+    }
+
+    /// On any thread: takes a message of the supervisor, if one comes within `limit`. False: the supervisor is gone.
+    pub fn take_message(&self, limit: Duration) -> bool {
+        let mut fds = [sys::interest(self.control, libc::POLLIN)];
+        let _ = sys::poll(&mut fds, Some(limit));
+        if fds[0].revents == 0 {
+            return true;
+        }
+        match self.read_message() {
+            None => true,
+            // It is for the thread that waits for it.
+            Some(Ended::Stop) => {
+                self.pool.ask_to_end();
+                true
+            }
+            // That thread will find the end of file as well.
+            Some(Ended::Orphaned) => false,
+        }
+    }
+
     fn read_message(&self) -> Option<Ended> {
         let mut message = [0; 16];
         match sys::recv_message(self.control, &mut message) {
@@ -340,6 +365,9 @@ impl Daemon {
                 (Ok(ToDaemon::Connection), Some(fd)) => self.pool.adopt(fd),
                 (Ok(ToDaemon::Stop), _) => return Some(Ended::Stop),
                 (Ok(ToDaemon::Superseded), _) => serve_old_code(self.pool),
+                (Ok(ToDaemon::ServerMetrics), Some(file)) => server_metrics::arrived(file),
+                // No descriptor was left for it; who waits for it asks again.
+                (Ok(ToDaemon::ServerMetrics), None) => {}
                 (Ok(ToDaemon::Connection), None) => self.out_of_descriptors(),
                 _ => process_log(WARN, b"a message of the supervisor was not understood"),
             },

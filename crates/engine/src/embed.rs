@@ -26,7 +26,7 @@ use wsgi_wire::response::{Failure, FilePart};
 use crate::adapter::{self, Request};
 use crate::exchange::{self, Body, Exchange, Gone, Outcome, Sink};
 use crate::interp::{self, Facts};
-use crate::{load, python, sys, threads, turn};
+use crate::{load, python, server_metrics, sys, threads, turn};
 
 /// What the child offers, and how its functions are called.
 static HOST: OnceLock<Host> = OnceLock::new();
@@ -78,6 +78,9 @@ fn embed(config: &[u8], host: Host) -> Result<(), String> {
     HOST.set(host).map_err(|_| "Python was started in this process before".to_owned())?;
     exchange::set_process_log(server_log);
     exchange::set_process_level(config.log_level);
+    if config.server_metrics {
+        server_metrics::from_child(host.server_metrics);
+    }
     let (finish, finishing) = mpsc::channel();
     let (started, starting) = mpsc::channel();
     let builder = std::thread::Builder::new().name("wsgi-python".to_owned()).stack_size(8 << 20);

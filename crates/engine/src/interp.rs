@@ -298,7 +298,7 @@ impl Interp {
 /// Runs the part of the engine that is written in Python; its namespace.
 fn prelude(gil: Gil) -> Res<Owned> {
     let namespace = gil.dict()?;
-    for (name, function) in types::log_functions()? {
+    for (name, function) in types::functions()? {
         namespace.set_named(name, &function)?;
     }
     namespace.set_named(c"__name__", &*gil.str("_mod_wsgi_prelude")?)?;

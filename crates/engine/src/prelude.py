@@ -57,6 +57,16 @@ def _late(name):
     return vars(sys.modules['mod_wsgi']).setdefault(name, _log_handler())
 
 
+def server_metrics():
+    """What httpd's scoreboard says, as a dict; None unless server-metrics (or WSGIServerMetrics) is On."""
+    found = _server_metrics()
+    if found is None:
+        return None
+    import json
+
+    return json.loads(found)
+
+
 class FileWrapper:
     """Iterates over a file-like object in blocks (PEP 3333, wsgi.file_wrapper)."""
 
@@ -246,6 +256,7 @@ def setup(facts):
     api.threads_per_process = facts['threads_per_process']
     api.FileWrapper = FileWrapper
     api.RequestTimeout = RequestTimeout
+    api.server_metrics = server_metrics
     api.__getattr__ = _late
     api.__dir__ = lambda: sorted({*vars(api), 'LogHandler'})
     sys.modules['mod_wsgi'] = api

@@ -73,7 +73,8 @@ pub fn wait_for(fd: RawFd, events: i16) {
     let _ = poll(&mut [interest(fd, events)], None);
 }
 
-/// Receives one message, and the descriptor beside it if there is one. 0 bytes: the other end is closed.
+/// Receives one message, and the descriptor beside it if there is one. 0 bytes: the other end is closed. Does not wait:
+/// another thread may have taken what was there.
 pub fn recv_message(fd: RawFd, buf: &mut [u8]) -> io::Result<(usize, Option<OwnedFd>)> {
     let mut part = libc::iovec { iov_base: buf.as_mut_ptr().cast(), iov_len: buf.len() };
     let mut control = [0u64; 8];
@@ -83,7 +84,7 @@ pub fn recv_message(fd: RawFd, buf: &mut [u8]) -> io::Result<(usize, Option<Owne
     message.msg_iovlen = 1;
     message.msg_control = control.as_mut_ptr().cast();
     message.msg_controllen = mem::size_of_val(&control);
-    let flags = libc::MSG_CMSG_CLOEXEC;
+    let flags = libc::MSG_CMSG_CLOEXEC | libc::MSG_DONTWAIT;
     // SAFETY: all memory that the header names is alive and has the lengths it names.
     let got = check(unsafe { libc::recvmsg(fd, &mut message, flags) })?;
     // SAFETY: the header as the kernel filled it.

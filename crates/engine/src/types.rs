@@ -234,6 +234,13 @@ unsafe extern "C" fn log_wanted(_slf: *mut ffi::PyObject, level: *mut ffi::PyObj
     })
 }
 
+unsafe extern "C" fn server_metrics(_slf: *mut ffi::PyObject, _: *mut ffi::PyObject) -> *mut ffi::PyObject {
+    guard_object(|gil| match gil.detach(crate::server_metrics::current) {
+        Some(json) => gil.bytes(&json),
+        None => Ok(gil.none()),
+    })
+}
+
 /// A METH_FASTCALL entry of a method table.
 const fn fast(name: &'static CStr, function: ffi::PyCFunctionFast) -> ffi::PyMethodDef {
     ffi::PyMethodDef {
@@ -260,6 +267,7 @@ static LOG_WRITE: Table<ffi::PyMethodDef> = Table(fast(c"_log_write", log_write)
 static LOG_FLUSH: Table<ffi::PyMethodDef> = Table(fast(c"_log_flush", log_flush));
 static LOG_RECORD: Table<ffi::PyMethodDef> = Table(fast(c"_log_record", log_record));
 static LOG_WANTED: Table<ffi::PyMethodDef> = Table(plain(c"_log_wanted", log_wanted, ffi::METH_O));
+static SERVER_METRICS: Table<ffi::PyMethodDef> = Table(plain(c"_server_metrics", server_metrics, ffi::METH_NOARGS));
 
 static INPUT_METHODS: Table<[ffi::PyMethodDef; 5]> = Table([
     fast(c"read", input_read),
@@ -276,13 +284,15 @@ fn bound(definition: &'static ffi::PyMethodDef, slf: *mut ffi::PyObject) -> Res<
     unsafe { Owned::from_new(ffi::PyCFunction_NewEx(definition, slf, ptr::null_mut())) }
 }
 
-/// The functions below the log streams and the handler of `logging`, with their names.
-pub fn log_functions() -> Res<Vec<(&'static CStr, Owned)>> {
+/// What the part of the engine that is written in Python calls, with its names: the functions below the log streams and
+/// the handler of `logging`, and the one below `server_metrics`.
+pub fn functions() -> Res<Vec<(&'static CStr, Owned)>> {
     let functions = [
         (c"_log_write", &LOG_WRITE),
         (c"_log_flush", &LOG_FLUSH),
         (c"_log_record", &LOG_RECORD),
         (c"_log_wanted", &LOG_WANTED),
+        (c"_server_metrics", &SERVER_METRICS),
     ];
     functions.into_iter().map(|(name, function)| Ok((name, bound(&function.0, ptr::null_mut())?))).collect()
 }

@@ -165,6 +165,10 @@ fn cpu_time() -> Duration {
     Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).expect("below a second"))
 }
 
+unsafe extern "C" fn server_metrics() -> i32 {
+    -1
+}
+
 #[test]
 fn python_runs_in_this_process() {
     let Some((executable, library)) = python() else {
@@ -189,6 +193,7 @@ fn python_runs_in_this_process() {
         multiprocess: true,
         threads: 4,
         processes: 2,
+        server_metrics: false,
         case_insensitive: false,
         log_level: 7,
         apache_version: (2, 4, 0),
@@ -197,7 +202,7 @@ fn python_runs_in_this_process() {
         keep_interpreters: false,
     };
     let config = serde_json::to_vec(&config).expect("JSON");
-    let host = Host { protocol: wsgi_wire::PROTOCOL, read_body, head, data, file, record, log };
+    let host = Host { protocol: wsgi_wire::PROTOCOL, read_body, head, data, file, record, server_metrics, log };
     // SAFETY: memory that is alive.
     let problem = unsafe { embed(config.as_ptr(), config.len(), &host) };
     assert!(problem.is_null());

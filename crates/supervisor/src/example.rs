@@ -48,6 +48,7 @@ pub fn pool() -> PoolConfig {
         inactivity_timeout_ms: 0,
         shutdown_timeout_ms: 5_000,
         graceful_timeout_ms: 15_000,
+        server_metrics: false,
         case_insensitive: false,
         log_level: 6,
         apache_version: (2, 4, 62),

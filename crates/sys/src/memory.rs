@@ -110,6 +110,45 @@ impl Drop for Window {
     }
 }
 
+/// A file in memory with these bytes, which nobody can change any more, for other processes to read.
+///
+/// # Errors
+/// What memfd_create, write or fcntl say; `Unsupported` where the system has no such files.
+#[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd"))]
+pub fn sealed(name: &CStr, bytes: &[u8]) -> io::Result<OwnedFd> {
+    use std::io::Write as _;
+    // SAFETY: `name` is a C string that lives during the call.
+    let raw = unsafe { libc::memfd_create(name.as_ptr(), libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING) };
+    let mut file = std::fs::File::from(crate::fd::own(crate::fd::cvt(raw)?));
+    file.write_all(bytes)?;
+    let seals = libc::F_SEAL_WRITE | libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_SEAL;
+    // SAFETY: F_ADD_SEALS takes its argument by value.
+    crate::fd::cvt(unsafe { libc::fcntl(file.as_raw_fd(), libc::F_ADD_SEALS, seals) })?;
+    Ok(file.into())
+}
+
+/// As above, where the system has no such files.
+#[cfg(not(any(target_os = "linux", target_os = "android", target_os = "freebsd")))]
+pub fn sealed(_name: &CStr, _bytes: &[u8]) -> io::Result<OwnedFd> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+/// All of a regular file, from its beginning, wherever its owner's position is.
+///
+/// # Errors
+/// `InvalidData` when it is no regular file or longer than `most` bytes; otherwise what fstat or pread say.
+pub fn read_whole(file: OwnedFd, most: u64) -> io::Result<Vec<u8>> {
+    use std::os::unix::fs::FileExt as _;
+    let file = std::fs::File::from(file);
+    let facts = file.metadata()?;
+    if !facts.is_file() || facts.len() > most {
+        return Err(io::ErrorKind::InvalidData.into());
+    }
+    let mut bytes = vec![0; usize::try_from(facts.len()).map_err(|_| io::ErrorKind::InvalidData)?];
+    file.read_exact_at(&mut bytes, 0)?;
+    Ok(bytes)
+}
+
 /// Memory of a fixed size that two processes share: one makes it and only reads, the other writes. Neither can make it
 /// smaller. What is read may change at any time, so it is reached by address and length, and not as a slice.
 #[derive(Debug)]
@@ -226,6 +265,20 @@ impl Drop for Area {
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_sealed_can_be_read_and_not_changed() {
+        let file = sealed(c"test", b"some bytes").expect("made");
+        let copy = file.try_clone().expect("copied");
+        // SAFETY: the memory is that of a slice.
+        assert!(unsafe { libc::write(file.as_raw_fd(), b"x".as_ptr().cast(), 1) } < 0);
+        // SAFETY: takes its arguments by value.
+        assert!(unsafe { libc::ftruncate(file.as_raw_fd(), 0) } < 0);
+        assert_eq!(read_whole(file, 10).expect("read"), b"some bytes");
+        assert!(read_whole(copy, 9).is_err());
+        let (reader, _writer) = crate::fd::pipe().expect("pipe");
+        assert!(read_whole(reader, 9).is_err());
+    }
 
     #[test]
     fn what_one_end_writes_the_other_reads_and_neither_can_cut() {

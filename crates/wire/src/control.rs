@@ -3,6 +3,7 @@
 //!
 //! * parent -> supervisor: [`ParentMessage`], JSON.
 //! * child -> supervisor: [`Connect`], fixed size, with one end of a socket pair.
+//! * supervisor -> any child: [`ask_metrics`]; the child answers with [`Connect::METRICS`].
 //! * supervisor -> daemon process: first a [`crate::pool::DaemonConfig`] as JSON, then [`ToDaemon`].
 //! * daemon process -> supervisor: [`FromDaemon`], fixed size; it is not trusted.
 
@@ -16,6 +17,19 @@ pub const MAX_MESSAGE: usize = 128 << 10;
 
 /// What the supervisor answers the parent when it could not take a configuration over: say it again later.
 pub const AGAIN: &[u8] = b"again";
+
+/// What the supervisor asks the children, one of which answers: a snapshot of httpd's scoreboard. The number comes back
+/// as [`Connect::epoch`].
+pub fn ask_metrics(number: u32) -> [u8; 5] {
+    let [first, second, third, fourth] = number.to_be_bytes();
+    [1, first, second, third, fourth]
+}
+
+/// The number of such a question.
+pub fn asked_metrics(message: &[u8]) -> Option<u32> {
+    let (tag, number) = message.split_first()?;
+    (*tag == 1).then_some(u32::from_be_bytes(number.try_into().ok()?))
+}
 
 /// A message of the parent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,6 +57,7 @@ pub enum ParentMessage {
 
 /// A child asks for a connection to a daemon process. One descriptor: the process's end. With the slot
 /// [`Connect::WANTED`] and without a descriptor it says that a request waits for a group of which it sees no process.
+/// With the slot [`Connect::METRICS`] the descriptor is what [`ToDaemon::ServerMetrics`] hands on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Connect {
     /// [`PoolConfig::id`].
@@ -59,6 +74,9 @@ impl Connect {
 
     /// No slot: a process is wanted, whichever.
     pub const WANTED: u32 = u32::MAX;
+
+    /// No slot: an answer to [`ask_metrics`].
+    pub const METRICS: u32 = u32::MAX - 1;
 
     /// The message's bytes.
     pub fn encode(&self) -> [u8; Self::SIZE] {
@@ -94,6 +112,9 @@ pub enum ToDaemon {
     /// A new configuration is in force, whose processes take over when they are ready. Until then the code that it
     /// runs is what serves, whatever becomes of the scripts.
     Superseded = 3,
+    /// The answer to [`FromDaemon::ServerMetrics`]. One descriptor: a file in memory that nobody can change, with a
+    /// JSON object of the keys that `mod_wsgi.server_metrics()` returns.
+    ServerMetrics = 4,
 }
 
 impl ToDaemon {
@@ -106,6 +127,7 @@ impl ToDaemon {
             [1] => Ok(ToDaemon::Connection),
             [2] => Ok(ToDaemon::Stop),
             [3] => Ok(ToDaemon::Superseded),
+            [4] => Ok(ToDaemon::ServerMetrics),
             [other] => Err(DecodeError::UnknownTag(*other)),
             _ => Err(DecodeError::Short(message.len())),
         }
@@ -124,6 +146,8 @@ pub enum FromDaemon {
     Changed,
     /// Replace me, then stop me.
     Retire(Cause),
+    /// What does httpd's scoreboard say? Answered only where the group has `server-metrics=On` and a child is there.
+    ServerMetrics,
 }
 
 /// The signal that makes a daemon process write the Python stacks of all its threads to its standard error,
@@ -207,6 +231,7 @@ impl FromDaemon {
             FromDaemon::Retire(cause) => [2, cause as u8],
             FromDaemon::Failed => [3, 0],
             FromDaemon::Changed => [4, 0],
+            FromDaemon::ServerMetrics => [5, 0],
         }
     }
 
@@ -219,6 +244,7 @@ impl FromDaemon {
             [1, 0] => Ok(FromDaemon::Ready),
             [3, 0] => Ok(FromDaemon::Failed),
             [4, 0] => Ok(FromDaemon::Changed),
+            [5, 0] => Ok(FromDaemon::ServerMetrics),
             [2, byte] => {
                 let known = Cause::ALL.into_iter().find(|cause| *cause as u8 == *byte);
                 known.map(FromDaemon::Retire).ok_or(DecodeError::UnknownTag(*byte))
@@ -250,10 +276,11 @@ mod tests {
         let connect = Connect { pool: 7, slot: 3, epoch: u32::MAX };
         assert_eq!(Connect::decode(&connect.encode()), Ok(connect));
         let retiring = Cause::ALL.map(FromDaemon::Retire);
-        for message in [FromDaemon::Ready, FromDaemon::Failed, FromDaemon::Changed].into_iter().chain(retiring) {
+        let plain = [FromDaemon::Ready, FromDaemon::Failed, FromDaemon::Changed, FromDaemon::ServerMetrics];
+        for message in plain.into_iter().chain(retiring) {
             assert_eq!(FromDaemon::decode(&message.encode()), Ok(message));
         }
-        for message in [ToDaemon::Connection, ToDaemon::Stop, ToDaemon::Superseded] {
+        for message in [ToDaemon::Connection, ToDaemon::Stop, ToDaemon::Superseded, ToDaemon::ServerMetrics] {
             assert_eq!(ToDaemon::decode(&[message as u8]), Ok(message));
         }
     }
@@ -264,10 +291,12 @@ mod tests {
             assert!(Connect::decode(&[0; Connect::SIZE][..cut]).is_err());
         }
         assert!(Connect::decode(&[0; Connect::SIZE + 1]).is_err());
-        for message in [&[][..], &[1], &[5, 0], &[2, 0], &[2, 14], &[1, 1], &[1, 0, 0]] {
+        for message in [&[][..], &[1], &[7, 0], &[2, 0], &[2, 14], &[1, 1], &[1, 0, 0]] {
             assert!(FromDaemon::decode(message).is_err(), "{message:?}");
         }
-        assert!(ToDaemon::decode(&[4]).is_err());
+        assert_eq!(asked_metrics(&ask_metrics(0x0102_0304)), Some(0x0102_0304));
+        assert_eq!([&[][..], &[1, 0], &[2, 0, 0, 0, 1], &[1, 0, 0, 0, 0, 0]].map(asked_metrics), [None; 4]);
+        assert!(ToDaemon::decode(&[9]).is_err());
         assert!(ToDaemon::decode(&[]).is_err());
     }
 }

@@ -41,6 +41,9 @@ pub struct Host {
     pub file: unsafe extern "C" fn(request: *mut c_void, fd: i32, offset: u64, length: u64) -> i32,
     /// httpd's `request_rec` behind `request`, for `apache.request_rec`. May be called with the GIL: it does not wait.
     pub record: unsafe extern "C" fn(request: *mut c_void) -> *mut c_void,
+    /// What httpd's scoreboard says: a new descriptor, the caller's, of a file as [`crate::control::ToDaemon::ServerMetrics`]
+    /// describes it; -1 when there is none. On any thread, with or without a request.
+    pub server_metrics: unsafe extern "C" fn() -> i32,
     /// Logs a record: one line or several, with newlines between them. With a null `request` it goes to the log of the
     /// server.
     pub log: unsafe extern "C" fn(request: *mut c_void, level: u8, text: *const u8, len: usize),

@@ -152,6 +152,9 @@ pub struct PoolConfig {
     pub shutdown_timeout_ms: u64,
     /// How long a replaced process may finish its requests, milliseconds; 0: no limit.
     pub graceful_timeout_ms: u64,
+    /// The processes may ask what httpd's scoreboard says (`server-metrics`).
+    #[serde(default)]
+    pub server_metrics: bool,
     /// Scripts are lower-cased before names are made of them.
     pub case_insensitive: bool,
     /// APLOG level of the server that the group belongs to: lines above it are not written.
@@ -224,6 +227,8 @@ pub struct EmbedConfig {
     pub keep_streams: bool,
     /// Scripts to load when Python has started.
     pub preload: Vec<Preload>,
+    /// `mod_wsgi.server_metrics()` tells something (`WSGIServerMetrics`).
+    pub server_metrics: bool,
     /// Leave out atexit functions and finalisation at the end (`WSGIDestroyInterpreter Off`).
     pub keep_interpreters: bool,
 }

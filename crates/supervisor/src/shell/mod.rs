@@ -5,6 +5,7 @@ mod actions;
 mod clock;
 mod inherited;
 mod load;
+mod metrics;
 mod parent;
 mod process;
 mod sandbox;
@@ -23,6 +24,7 @@ use wsgi_wire::pool::PoolConfig;
 use crate::decide::{Event, Millis, PoolId, ProcessId, State, decide, level};
 use crate::log::Log;
 use clock::Clock;
+use metrics::Asking;
 use process::{Output, Process};
 
 /// How often draining processes are looked at.
@@ -86,6 +88,8 @@ pub struct Shell {
     parent_watch: Option<OwnedFd>,
     /// The process that started us: httpd's parent, normally.
     first_ppid: u32,
+    /// Who wants to know what httpd's scoreboard says.
+    asking: Asking,
     clock: Clock,
     next_look: Millis,
     next_sample: Millis,
@@ -134,6 +138,7 @@ impl Shell {
             spare: Vec::new(),
             parent_watch: None,
             first_ppid: std::os::unix::process::parent_id(),
+            asking: Asking::default(),
             clock: Clock::new(),
             next_look: 0,
             next_sample: 0,
@@ -224,7 +229,7 @@ impl Shell {
     fn patience(&self) -> Duration {
         let now = self.clock.now();
         let mut time = Duration::from_millis(self.next_look.saturating_sub(now));
-        if let Some(at) = self.state.deadline() {
+        for at in [self.state.deadline(), self.asking.deadline()].into_iter().flatten() {
             time = time.min(Duration::from_millis(at.saturating_sub(now)));
         }
         if !self.state.scaling(false).is_empty() {

@@ -46,7 +46,7 @@ pub struct Process {
 
 #[derive(Debug)]
 enum Message {
-    Connection(OwnedFd),
+    With(ToDaemon, OwnedFd),
     Plain(ToDaemon),
 }
 
@@ -87,10 +87,11 @@ impl Process {
         !self.waiting.is_empty() && !self.stalled
     }
 
-    /// Hands a connection on; drops it when too many wait already (the child tries another process).
-    pub fn connect(&mut self, connection: OwnedFd) {
+    /// Hands a connection (or what else comes with a descriptor) on; drops it when too many wait already (the child tries
+    /// another process).
+    pub fn hand(&mut self, message: ToDaemon, descriptor: OwnedFd) {
         if self.waiting.len() < MAX_WAITING && self.control.is_some() {
-            self.waiting.push_back(Message::Connection(connection));
+            self.waiting.push_back(Message::With(message, descriptor));
             self.flush();
         }
     }
@@ -113,9 +114,7 @@ impl Process {
         let Some(control) = &self.control else { return self.waiting.clear() };
         while let Some(message) = self.waiting.front() {
             let sent = match message {
-                Message::Connection(fd) => {
-                    socket::send_with_fds(control.as_fd(), &[ToDaemon::Connection as u8], &[fd.as_fd()])
-                }
+                Message::With(message, fd) => socket::send_with_fds(control.as_fd(), &[*message as u8], &[fd.as_fd()]),
                 Message::Plain(message) => socket::send_with_fds(control.as_fd(), &[*message as u8], &[]),
             };
             match sent {

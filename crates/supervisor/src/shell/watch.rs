@@ -10,7 +10,7 @@ use std::process::ExitStatus;
 use wsgi_sys::process::{Outcome, exists, reap};
 use wsgi_sys::scoreboard::State as SlotState;
 use wsgi_sys::{fd, socket};
-use wsgi_wire::control::{Cause, Connect, FromDaemon};
+use wsgi_wire::control::{Cause, Connect, FromDaemon, ToDaemon};
 
 use super::process::{Heard, Output};
 use super::{LOOK, PoolEntry, Shell, millis};
@@ -160,6 +160,10 @@ impl Shell {
                 Heard::Message(FromDaemon::Ready) => Event::Ready { process: id },
                 Heard::Message(FromDaemon::Failed) => Event::Failed { process: id, said: self.words(id) },
                 Heard::Message(FromDaemon::Changed) => Event::Changed { process: id },
+                Heard::Message(FromDaemon::ServerMetrics) => {
+                    self.ask_for_metrics(id);
+                    continue;
+                }
                 Heard::Message(FromDaemon::Retire(cause)) => Event::Retire { process: id, cause },
                 Heard::Noise(what) => {
                     process.control = None;
@@ -233,11 +237,15 @@ impl Shell {
                 self.events.push_back(Event::Wanted { pool: wanted.pool });
                 continue;
             }
+            if wanted.slot == Connect::METRICS {
+                got.fds.pop().into_iter().for_each(|file| self.hand_metrics_on(wanted.epoch, &file));
+                continue;
+            }
             let fits = |it: &&mut super::Process| it.pool == wanted.pool && it.slot == wanted.slot && it.open;
             let found = self.processes.values_mut().find(fits).filter(|it| it.epoch == wanted.epoch);
             // Otherwise it is closed, and the child chooses another process.
             if let (Some(process), Some(connection)) = (found, got.fds.pop()) {
-                process.connect(connection);
+                process.hand(ToDaemon::Connection, connection);
             }
         }
     }
@@ -263,6 +271,7 @@ impl Shell {
             self.events.push_back(Event::Waiting { pool, count });
         }
         self.sample();
+        self.look_for_questions();
         let now = self.clock.now();
         if now < self.next_look {
             return;
