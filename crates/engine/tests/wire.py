@@ -11,6 +11,9 @@ import threading
 import time
 import weakref
 
+# PROTOCOL of crates/wire.
+PROTOCOL = 6
+
 HERE = os.path.dirname(os.path.abspath(__file__))
 BOOT = re.search(r'r#"(.*?)"#', open(os.path.join(HERE, '../../wire/src/boot.rs')).read(), re.S).group(1)
 BOOT += 'sys.exit(_engine.serve(3))\n'
@@ -30,7 +33,7 @@ def frame(tag, payload=b'', last=False):
 
 
 def hello(area=False):
-    return frame(HELLO, struct.pack('>I?', 5, area))
+    return frame(HELLO, struct.pack('>I?', PROTOCOL, area))
 
 
 def short(data):
@@ -135,7 +138,7 @@ class Connection:
 class Daemon:
     """An engine in a process of `python`."""
 
-    def __init__(self, python, engine, ready=True, protocol=5, parent=None, **pool):
+    def __init__(self, python, engine, ready=True, protocol=PROTOCOL, parent=None, **pool):
         config = {'id': 1, 'name': 'test', 'defined_at': 'here:1', 'processes': 1, 'threads': 2, 'multiprocess': False,
                   'python': python, 'python_from': 'test', 'identity': None, 'home': None, 'umask': None, 'display_name': None,
                   'env': [], 'utf8_mode': False, 'python_path': [], 'main_script': None, 'preload': [], 'maximum_requests': 0,
