@@ -12,7 +12,7 @@ from processes import wait_until
 
 pytestmark = [pytest.mark.timeout(120), pytest.mark.ours("the original's daemon processes are httpd's own image")]
 ANYTHING = "."
-CONTROL = ["noise", "flood", "ready", "retire", "loaded", "passes"]
+CONTROL = ["noise", "flood", "ready", "retire", "metrics", "loaded", "passes"]
 EVERYTHING = ["stream", "garbage", "closes", "forks"]
 FRAMES = [f"frame/{tag},{flags},{length}" for tag in (*range(16, 25), 1, 2, 0, 255) for flags in (0, 255)
           for length in (16, 0xFFFF_FFFF)]
@@ -31,7 +31,7 @@ def server(httpd):
     (httpd.root / "tmp/hostile").chmod(0o1777)
     httpd.log.allow(ANYTHING)
     httpd.start(f"""
-WSGIDaemonProcess hostile {user}processes=1 threads=3 shutdown-timeout=2 graceful-timeout=2 socket-timeout=10
+WSGIDaemonProcess hostile {user}processes=1 threads=3 shutdown-timeout=2 graceful-timeout=2 socket-timeout=10 server-metrics=On
 WSGIDaemonProcess good processes=1 threads=4
 WSGIScriptAlias /hostile {httpd.app("hostile")} process-group=hostile application-group=%{{GLOBAL}}
 WSGIScriptAlias /hello {httpd.app("hello")} process-group=good application-group=%{{GLOBAL}}

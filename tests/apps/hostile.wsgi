@@ -86,6 +86,13 @@ def ready():
             send(sock, b"\x01\x00")
 
 
+def metrics():
+    """Questions whose answers it does not read for long."""
+    for sock in control():
+        for _ in range(100_000):
+            send(sock, b"\x05\x00")
+
+
 def retire():
     """Wants to be replaced, for all reasons at once and again and again."""
     for sock in control():
