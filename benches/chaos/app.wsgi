@@ -19,7 +19,8 @@ def blob(name, size):
 def application(environ, start_response):
     name = environ["HTTP_X_ID"]
     os.write(BEGUN, f"{name} {os.getpid()}\n".encode())
-    kind, _, argument = environ["PATH_INFO"].strip("/").partition("/")
+    # The request's id stands last, for lines of the error log.
+    kind, argument, *_ = [*environ["PATH_INFO"].strip("/").split("/"), ""]
     return globals()[f"do_{kind}"](environ, start_response, name, argument)
 
 

@@ -110,7 +110,7 @@ class Client(threading.Thread):
         if self.left == 0:
             headers["Connection"] = "close"
         method = "GET" if body is None else "POST"
-        self.connection.request(method, f"/{self.group}/{path}", body, headers, encode_chunked=hasattr(body, "__next__"))
+        self.connection.request(method, f"/{self.group}/{path}/{name}", body, headers, encode_chunked=hasattr(body, "__next__"))
         response = self.connection.getresponse()
         got = response.read()
         if response.getheader("Connection") == "close":

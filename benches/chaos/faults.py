@@ -3,7 +3,8 @@
 Only a request that was being executed in a process that was killed may fail, or one whose connection was in a child that
 was killed; with a script that does not load, its requests while that is so. [`Faults.excuse`] decides that from what
 was noted at the time: ids with the processes that began them (by the application), killed processes, ports of killed children's
-connections.
+connections. Where the error log says that a killed process had begun a request, which its application did not get any more, that
+counts as well.
 """
 
 import http.client
@@ -20,9 +21,13 @@ import processes
 GROUP = re.compile(r"\(wsgi:(\w+)\)")
 # Of the supervisor's lines: a crash loop, which waits before the next start, and for how long.
 BACK_OFF = re.compile(r'^\[\w+ (\w+ \d+ [\d:.]+ \d+)\] .*process group "(\w+)".* next (?:start|try) (?:is )?in ([\d.]+) s')
+# Of a child's: a request that a process had begun.
+LOST = re.compile(r"daemon process \(pid (\d+)\) was lost while it executed the request \w+ /\S+/([\w-]+): ")
 BROKEN = "def application(:\n"
 HOSTILE = ["noise", "ready", "retire", "loaded", "passes", "garbage", "closes", "frame/16,1,5000", "frame/17,0,4294967295",
            "frame/18,1,16", "frame/23,1,16", "frame/19,0,500"]
+# Seconds in which a process has loaded its script, on a busy machine.
+LOADING = 3.0
 # Seconds that a mended script may still cost, on a busy machine.
 MENDING = 3.0
 
@@ -34,7 +39,8 @@ class Faults:
         self.httpd, self.app, self.begun = httpd, app, begun
         self.random = random.Random(seed)
         self.killed, self.suspects = {}, set()
-        self.back_offs = None
+        self.emptied = []
+        self.back_offs, self.lost = None, None
         self.ports = []
         self.broken = []
         self.log = []
@@ -72,19 +78,30 @@ class Faults:
         fresh.rename(script)
 
     def break_script(self):
-        """With `reload=rolling` that costs nothing: the old code goes on, unless its processes are killed meanwhile."""
+        """With `reload=rolling` that costs nothing: the old code goes on, unless its processes have just been killed."""
         name, begun = self.random.choice(["edited", "rolled"]), time.monotonic()
         self.write(name, BROKEN)
         time.sleep(self.random.uniform(0.2, 3))
         self.write(name, self.app)
-        self.broken.append((begun, time.monotonic() + MENDING, name))
+        emptied = any(at > begun - LOADING and group == name for at, group in self.emptied)
+        if name == "edited" or emptied:
+            self.broken.append((begun, time.monotonic() + MENDING, name))
 
     def send(self, pid, number):
         """A signal that ends a process; it is noted first, so that nothing fails before."""
-        found = processes.process(pid)
-        group = GROUP.search(found.cmdline if found else "")
-        self.killed[pid] = group[1] if group else ""
+        group = self.group_of(pid)
+        self.killed[pid] = group
+        left = [other for other in self.daemons() if other not in self.killed and self.group_of(other) == group]
+        # One that was started just now has not loaded its script.
+        if not [other for other in left if processes.age(other) > LOADING]:
+            self.emptied.append((time.monotonic(), group))
         processes.kill([pid], number)
+
+    @staticmethod
+    def group_of(pid):
+        process = processes.process(pid)
+        found = GROUP.search(process.cmdline if process else "")
+        return found[1] if found else ""
 
     def kill(self, number=signal.SIGKILL):
         daemons = self.daemons()
@@ -192,10 +209,18 @@ class Faults:
             return "its group waited after a crash loop"
         if any(first <= trouble.ended <= last and trouble.port in ports for first, last, ports in self.ports):
             return "its connection was in a killed child"
-        if trouble.group == "edited" and trouble.what in ("status 500", "status 503"):
-            if self.overlaps(trouble, self.broken):
-                return "its script did not load"
+        if trouble.what in ("status 500", "status 503") and self.overlaps(trouble, self.broken):
+            return "its script did not load"
+        if trouble.what == "status 502" and self.took_up(trouble.name) in {*self.killed, *self.suspects}:
+            return "begun in a killed process, which had not called its application"
         return None
+
+    def took_up(self, name):
+        """The process in which the request was lost, by the error log; 0: none."""
+        if self.lost is None:
+            found = [match for match in map(LOST.search, self.httpd.log.lines()) if match]
+            self.lost = {match[2]: int(match[1]) for match in found}
+        return self.lost.get(name, 0)
 
     @staticmethod
     def overlaps(trouble, spans):
