@@ -84,7 +84,7 @@ pub fn at_start(
     let mut failed: Option<Vec<Concern>> = None;
     let after = handed_steps(config.main_script.as_deref(), &config.preload, handed);
     for step in steps(config).into_iter().chain(after) {
-        if pool.has_message() {
+        if pool.is_unwanted() {
             break;
         }
         let is_gone = step.handed && sys::mtime_us(step.script.as_bytes()).is_none();

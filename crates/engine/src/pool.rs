@@ -12,10 +12,9 @@ use std::panic::{self, AssertUnwindSafe};
 use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use wsgi_sys::clock;
-use wsgi_wire::control::{Cause, FromDaemon};
+use wsgi_wire::control::{Cause, FromDaemon, ToDaemon};
 use wsgi_wire::loaded::Loaded;
 use wsgi_wire::pool::PoolConfig;
 use wsgi_wire::request::{self, IGNORE_ACTIVITY, Key, MAIN, Variables};
@@ -254,11 +253,11 @@ impl Pool {
         let _ = sys::send(self.control, &[io::IoSlice::new(&message.encode())]);
     }
 
-    /// The supervisor has said something, or is gone. Before the process is ready it has nothing to say but that the process
-    /// is to stop.
-    pub fn has_message(&self) -> bool {
-        let mut fds = [sys::interest(self.control, libc::POLLIN)];
-        matches!(sys::poll(&mut fds, Some(Duration::ZERO)), Ok(1..))
+    /// While nobody reads the control socket yet: whether the supervisor wants the process to stop, or is gone.
+    pub fn is_unwanted(&self) -> bool {
+        let mut first = [0];
+        let got = sys::peek(self.control, &mut first);
+        got.is_ok_and(|len| len == 0 || ToDaemon::decode(&first) == Ok(ToDaemon::Stop))
     }
 
     /// Tells the supervisor that a script is loaded, unless its name is too long to be handed on.
@@ -467,7 +466,7 @@ fn exchange(
     if has_reader {
         // Another thread of the application is still reading: the child ends the body now, which wakes it.
         while threads::attach(interp, |_| exchange.has_reader()) {
-            std::thread::sleep(Duration::from_millis(1));
+            std::thread::sleep(std::time::Duration::from_millis(1));
         }
     }
     sent.is_ok()

@@ -4,7 +4,7 @@ import time
 import unittest
 
 from test_load import GOOD, Case
-from wire import CHANGED, MAIN, RELOAD, RETIRE_SCRIPT
+from wire import CHANGED, MAIN, READY, RELOAD, RETIRE_SCRIPT
 
 
 class Told(Case):
@@ -93,15 +93,35 @@ class HandedOn(Case):
         self.assertEqual(daemon.connect().get(script, group='g', flags=RELOAD).body, b'old')
         self.assertEqual(daemon.next_message(), RETIRE_SCRIPT)
 
-    def test_a_process_that_is_to_stop_loads_no_more(self):
-        mark = os.path.join(self.dir, 'mark')
-        slow = self.write('slow.wsgi', f'import time; open({mark!r}, "w").close(); time.sleep(1)')
+    def loads(self):
+        """A process that loads three scripts, and is at the first one."""
+        mark, go = os.path.join(self.dir, 'mark'), os.path.join(self.dir, 'go')
+        slow = self.write('slow.wsgi', f'''
+            import os, time
+            open({mark!r}, "w").close()
+            while not os.path.exists({go!r}):
+                time.sleep(0.01)
+        ''')
         daemon = self.start(handed=[(slow, '', True), (slow, 'g', True), (slow, 'h', True)], ready=False)
         while not os.path.exists(mark):
             time.sleep(0.01)
-        self.assertEqual(daemon.stop(), 0)
+        return daemon
+
+    def test_a_process_that_is_to_stop_loads_no_more(self):
+        daemon = self.loads()
+        daemon.control.send(b'\x02')
+        self.write('go', '')
+        self.assertEqual(daemon.process.wait(10), 0)
         daemon.message(0)
         self.assertEqual(daemon.loaded, [(False, '', 'slow.wsgi')])
+
+    def test_what_else_is_said_meanwhile_is_heard_later(self):
+        daemon = self.loads()
+        daemon.control.send(b'\x03')
+        self.write('go', '')
+        self.assertEqual(daemon.next_message(), READY)
+        self.assertEqual(len(daemon.loaded), 3)
+        self.assertEqual(daemon.stop(), 0)
 
 
 if __name__ == '__main__':

@@ -24,9 +24,9 @@ LAST, WHOLE = 1, 2
 RELOAD, CONFIRM, MAIN = 1, 2, 4
 # Why a request has failed: it was interrupted.
 TIMEOUT = 6
-LOADED = b'\x06'
-# What a daemon process says to its supervisor.
+# What a daemon process says to its supervisor; the last one is followed by more.
 READY, FAILED_LOAD, CHANGED, RETIRE_SCRIPT = b'\x01\x00', b'\x03\x00', b'\x04\x00', b'\x02\x01'
+LOADED = b'\x06'
 
 
 def frame(tag, payload=b'', last=False):

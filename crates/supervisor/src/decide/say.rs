@@ -58,11 +58,9 @@ fn essence(cause: &str, telling: usize) -> String {
 
 /// The scripts that could not be loaded, as the engine's lines name them, each once.
 fn not_loaded(said: &str) -> Option<String> {
-    let named = |line: &'_ str| -> Option<String> {
-        let rest = line.strip_prefix("Target WSGI script '")?;
-        Some(rest.strip_suffix("' cannot be loaded as Python module.")?.to_owned())
-    };
-    let mut all: Vec<String> = said.lines().filter_map(named).collect();
+    let lines = said.lines().filter_map(|line| line.strip_prefix("Target WSGI script '"));
+    let named = lines.filter_map(|rest| rest.strip_suffix("' cannot be loaded as Python module."));
+    let mut all: Vec<&str> = named.collect();
     all.dedup();
     (!all.is_empty()).then(|| all.join(", "))
 }
