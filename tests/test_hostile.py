@@ -12,7 +12,7 @@ from processes import wait_until
 
 pytestmark = [pytest.mark.timeout(120), pytest.mark.ours("the original's daemon processes are httpd's own image")]
 ANYTHING = "."
-CONTROL = ["noise", "flood", "ready", "retire", "metrics", "loaded", "passes"]
+CONTROL = ["noise", "flood", "ready", "retire", "metrics", "loaded", "scripts", "passes"]
 EVERYTHING = ["stream", "garbage", "closes", "forks"]
 FRAMES = [f"frame/{tag},{flags},{length}" for tag in (*range(16, 25), 1, 2, 0, 255) for flags in (0, 255)
           for length in (16, 0xFFFF_FFFF)]

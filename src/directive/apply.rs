@@ -65,6 +65,7 @@ fn record(id: Id, place: &Place<'_>, values: &RequestConfig, global: &mut Global
     };
     match id {
         Id::ProcessGroup => global.process_groups.extend(recorded(&values.process_group)),
+        Id::ApplicationGroup => global.application_groups.extend(recorded(&values.application_group)),
         Id::CallableObject => global.callables.extend(recorded(&values.callable_object)),
         Id::DispatchScript => global.dispatches = true,
         Id::HandlerScript => {

@@ -298,7 +298,7 @@ pub struct RuntimeConfig {
     pub telemetry_user_agent: bool,
 }
 
-/// One occurrence of `WSGIProcessGroup` or `WSGICallableObject`, kept to see which scripts it can reach.
+/// One occurrence of `WSGIProcessGroup`, `WSGIApplicationGroup` or `WSGICallableObject`, kept to see which scripts it can reach.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Recorded {
     /// The value as stored; `%{GLOBAL}` is empty.
@@ -324,6 +324,8 @@ pub struct GlobalConfig {
     pub imports: Vec<ImportScript>,
     /// Every `WSGIProcessGroup`.
     pub process_groups: Vec<Recorded>,
+    /// Every `WSGIApplicationGroup` outside `.htaccess`.
+    pub application_groups: Vec<Recorded>,
     /// Every `WSGICallableObject` outside `.htaccess`.
     pub callables: Vec<Recorded>,
     /// Every `WSGIHandlerScript`, with its server.

@@ -15,6 +15,7 @@ mod owner;
 mod permit;
 mod settings;
 mod sole;
+mod targets;
 mod warmup;
 
 use std::borrow::Cow;
@@ -27,6 +28,7 @@ pub use owner::{FileOwner, Ownership, check_owner};
 pub use permit::{Target, admit};
 pub use settings::Settings;
 pub use sole::{Preload, Servers, Sole, alone, preloads};
+pub use targets::{RouteTarget, targets};
 pub use warmup::warmup_target;
 
 /// A request that is refused: the client gets the status, the log gets the text.

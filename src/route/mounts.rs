@@ -45,6 +45,16 @@ fn of_alias(global: &GlobalConfig, server: &ServerConfig, alias: &Alias) -> Moun
         AliasTarget::Prefix => "WSGIScriptAlias",
         AliasTarget::Regex => "WSGIScriptAliasMatch",
     };
+    Mount {
+        path: alias.path.clone(),
+        from: format!("{directive} {} at {}", shown(&alias.pattern), alias.defined),
+        group: process_group(global, server, alias),
+        maps_urls: true,
+    }
+}
+
+/// The process group that an alias leads to, empty for embedded mode; `None` when a request decides.
+pub(super) fn process_group(global: &GlobalConfig, server: &ServerConfig, alias: &Alias) -> Option<Text> {
     let in_directories = global.process_groups.iter().any(|place| place.in_directory) || global.dispatches;
     let group = match (&alias.options.process_group, &server.request.process_group) {
         (Some(group), _) => Some(group.clone()),
@@ -52,16 +62,11 @@ fn of_alias(global: &GlobalConfig, server: &ServerConfig, alias: &Alias) -> Moun
         (None, Some(group)) => Some(group.clone()),
         (None, None) => Some(Text::from(&b""[..])),
     };
-    Mount {
-        path: alias.path.clone(),
-        from: format!("{directive} {} at {}", shown(&alias.pattern), alias.defined),
-        group: group.filter(is_fixed),
-        maps_urls: true,
-    }
+    group.filter(is_fixed)
 }
 
 /// The path has parts of the URL in it.
-fn is_completed(alias: &Alias) -> bool {
+pub(super) fn is_completed(alias: &Alias) -> bool {
     alias.target == AliasTarget::Regex && alias.path.contains(&b'$')
 }
 

@@ -25,19 +25,20 @@ use crate::httpd::process;
 use crate::httpd::server::Server;
 use crate::live::{self, Group, Live};
 use crate::metrics;
-use crate::route::{self, Preload, Sole};
+use crate::route::{self, Preload, RouteTarget, Sole};
 
 /// What the configuration asks for, beyond what its directives say one by one.
 struct Plan {
     sole: Vec<Option<Sole>>,
     preloads: Vec<Preload>,
+    targets: Vec<RouteTarget>,
     names: Vec<(ServerKey, Vec<u8>)>,
 }
 
 /// Checks what no single directive can know; also for `configtest`. False: there were errors, and they
 /// have been logged.
 pub(crate) fn check(main: Server<'_>) -> bool {
-    match plan(main).and_then(|plan| pools::build(main, &plan.sole, &plan.preloads)) {
+    match plan(main).and_then(|plan| pools::build(main, &plan)) {
         Ok(_) => true,
         Err(errors) => {
             errors.iter().for_each(|error| main.log(Level::Crit, error));
@@ -53,7 +54,7 @@ pub(crate) fn examine(main: Server<'_>) {
     }
     let Some(reading) = live::reading() else { return };
     // Errors have been told by `check`.
-    let Ok(pools) = plan(main).and_then(|plan| pools::build(main, &plan.sole, &plan.preloads)) else { return };
+    let Ok(pools) = plan(main).and_then(|plan| pools::build(main, &plan)) else { return };
     doctor::examine(main, &reading.global, pools);
 }
 
@@ -66,8 +67,9 @@ fn plan(main: Server<'_>) -> Result<Plan, Vec<String>> {
     let same_name = |one, other| one == other || name(one).is_some_and(|found| Some(found) == name(other));
     let sole = route::alone(global, &servers, &companions::is_directory);
     let preloads = route::preloads(global, &servers, &companions::is_directory, same_name)?;
+    let targets = route::targets(global, &servers, |key| name(key).map(Vec::as_slice));
     let outside = route::outside_roots(global, &route::mounts(global, &servers));
-    if outside.is_empty() { Ok(Plan { sole, preloads, names }) } else { Err(outside) }
+    if outside.is_empty() { Ok(Plan { sole, preloads, targets, names }) } else { Err(outside) }
 }
 
 /// Puts the configuration in force. False: httpd must not start, and the log says why.
@@ -87,7 +89,7 @@ pub(crate) fn start(pconf: Pool<'_>, main: Server<'_>) -> bool {
 fn begin(pconf: Pool<'_>, main: Server<'_>) -> Result<(), Vec<String>> {
     let one = |error: String| vec![error];
     let plan = plan(main)?;
-    let pools = pools::build(main, &plan.sole, &plan.preloads)?;
+    let pools = pools::build(main, &plan)?;
     let reading = std::mem::take(live::reading().ok_or_else(|| one("no configuration was read".into()))?);
     if let Some(warning) = directive::not_in_effect_warning(&reading.global) {
         main.log(Level::Warn, &warning);

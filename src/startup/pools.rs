@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use wsgi_sys::user;
-use wsgi_wire::pool::{Identity, PoolConfig, Preload as WirePreload, Warmup, WarmupTarget};
+use wsgi_wire::pool::{Identity, PoolConfig, Preload as WirePreload, Target, Warmup, WarmupTarget};
 
 use crate::daemon::Limits;
 use crate::directive::{GlobalConfig, ProcessGroup, Text};
@@ -14,8 +14,8 @@ use crate::httpd::log::Level;
 use crate::httpd::process;
 use crate::httpd::server::Server;
 use crate::live;
-use crate::route::{Preload, Sole, warmup_target};
-use crate::startup::{environment, layers};
+use crate::route::{Preload, RouteTarget, Sole, warmup_target};
+use crate::startup::{Plan, environment, layers};
 
 /// A process group, ready to be started.
 pub(super) struct Pool {
@@ -33,6 +33,8 @@ pub(super) struct Pool {
     pub(super) limits: Limits,
 }
 
+/// Most that the targets of a group may take of its message, in bytes.
+const TARGETS: usize = 32 << 10;
 /// Interpreters to look for when the configuration names none.
 const DEFAULT_PYTHONS: [&str; 3] = ["/usr/local/bin/python3", "/usr/bin/python3", "/bin/python3"];
 
@@ -40,12 +42,12 @@ const DEFAULT_PYTHONS: [&str; 3] = ["/usr/local/bin/python3", "/usr/bin/python3"
 ///
 /// # Errors
 /// A sentence for each thing that is wrong.
-pub(super) fn build(main: Server<'_>, sole: &[Option<Sole>], preloads: &[Preload]) -> Result<Vec<Pool>, Vec<String>> {
+pub(super) fn build(main: Server<'_>, plan: &Plan) -> Result<Vec<Pool>, Vec<String>> {
     let global = &live::reading().ok_or_else(|| vec!["no configuration was read".to_owned()])?.global;
     let (mut pools, mut errors) = (Vec::new(), Vec::new());
     for (at, group) in global.groups.iter().enumerate() {
-        let sole = sole.get(at).and_then(Option::as_ref);
-        match pool(main, global, group, sole, preloads) {
+        let sole = plan.sole.get(at).and_then(Option::as_ref);
+        match pool(main, global, group, sole, plan) {
             Ok(pool) => pools.push(pool),
             Err(error) => errors.push(format!("WSGIDaemonProcess {} at {}: {error}", text(&group.name), group.defined)),
         }
@@ -58,8 +60,9 @@ fn pool(
     global: &GlobalConfig,
     group: &ProcessGroup,
     sole: Option<&Sole>,
-    preloads: &[Preload],
+    plan: &Plan,
 ) -> Result<Pool, String> {
+    let preloads = &plan.preloads;
     let server = main.and_following().find(|server| live::server_key(*server) == group.server).unwrap_or(main);
     let root = root(group)?;
     let (python, python_from) = interpreter(group, global, root.as_deref().unwrap_or_default())?;
@@ -90,6 +93,7 @@ fn pool(
         layers: layers::of(global, &group.name)?,
         main_script: sole.map(|sole| utf8(inside(root.as_deref(), &sole.path)?, "script")).transpose()?,
         preload: preload(&group.name, root.as_deref(), preloads)?,
+        targets: targets(&group.name, root.as_deref(), &plan.targets),
         maximum_requests: group.maximum_requests,
         inactivity_timeout_ms: milliseconds(group.inactivity_timeout),
         restart_interval_ms: milliseconds(group.restart_interval),
@@ -167,6 +171,23 @@ pub(super) fn preload(name: &[u8], root: Option<&str>, preloads: &[Preload]) -> 
         Ok(WirePreload { script, group, serves: preload.served.is_some() })
     })
     .collect()
+}
+
+/// Scripts of the group `name`, whose root directory is `root`. They are for comparison: some may be left out.
+fn targets(name: &[u8], root: Option<&str>, targets: &[RouteTarget]) -> Vec<Target> {
+    let mine = targets.iter().filter(|target| target.process_group.as_deref().is_none_or(|group| group == name));
+    let target = |target: &RouteTarget| {
+        let path = String::from_utf8(inside(root, &target.path).ok()?.to_vec()).ok()?;
+        Some(Target { path, application_group: text(&target.application_group) })
+    };
+    let mut bytes = 0;
+    let mut found: Vec<Target> = mine.filter_map(target).collect();
+    found.dedup();
+    found.retain(|target| {
+        bytes += target.path.len() + target.application_group.len() + 64;
+        bytes <= TARGETS
+    });
+    found
 }
 
 fn warmup(

@@ -351,13 +351,16 @@ fn say(main: Server<'_>, kept: &Kept, groups: &[Group], children: OwnedFd) -> Re
     for (group, board) in groups.iter().zip(&kept.boards) {
         let config = PoolConfig { id: board.id, ..group.config.clone() };
         let memory = board.memory.try_clone().map_err(|error| error.to_string())?;
-        all.push(Said {
-            message: encode(&ParentMessage::Pool(Box::new(config)))?,
-            fds: vec![memory, error_log(group.log)?],
-        });
+        all.push(Said { message: of_pool(config)?, fds: vec![memory, error_log(group.log)?] });
     }
     all.push(Said { message: encode(&ParentMessage::Commit)?, fds: vec![children] });
     Ok(all)
+}
+
+/// The message about a group. What is only there to be compared is left out if there is no room for it.
+fn of_pool(config: PoolConfig) -> Result<Vec<u8>, String> {
+    let short = PoolConfig { targets: Vec::new(), ..config.clone() };
+    encode(&ParentMessage::Pool(Box::new(config))).or_else(|_| encode(&ParentMessage::Pool(Box::new(short))))
 }
 
 /// A supervisor is gone: httpd's parent calls this within a second.

@@ -107,6 +107,18 @@ def loaded():
             send(sock, bytes([3 + number % 2, 0]))
 
 
+def scripts():
+    """Has loaded more scripts than there are, with names of all lengths; then one whose name is too long."""
+    def message(asked, group, script):
+        parts = b"".join(len(text).to_bytes(2, "big") + text for text in (group, script))
+        return bytes([6, asked]) + parts
+    for sock in control():
+        for number in range(20_000):
+            length = number % 4000
+            send(sock, message(number % 3 != 0, b"g" * (number % 1000), b"/%d-" % number + b"s" * length))
+        send(sock, message(1, b"g" * 2000, b"/x"))
+
+
 def passes():
     """Sends descriptors to whoever listens."""
     files = [os.open("/dev/null", os.O_RDONLY) for _ in range(8)]

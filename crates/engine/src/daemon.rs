@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 
 use wsgi_wire::PROTOCOL;
 use wsgi_wire::control::{Cause, Exit, FromDaemon, MAX_MESSAGE, ToDaemon};
-use wsgi_wire::pool::{DaemonConfig, PoolConfig};
+use wsgi_wire::loaded::Loaded;
+use wsgi_wire::pool::{DaemonConfig, PoolConfig, Preload};
 
 use crate::activity::Next;
 use crate::exchange::{self, ERROR, INFO, WARN, process_log};
@@ -61,6 +62,8 @@ pub struct Daemon {
     pub pool: &'static Pool,
     /// Its group.
     pub config: PoolConfig,
+    /// Scripts of a process that it follows.
+    handed: Vec<Preload>,
     parent: i32,
     control: RawFd,
     signals: OwnedFd,
@@ -151,7 +154,7 @@ fn set_locale(config: &PoolConfig) {
 
 fn start(gil: Gil, control: RawFd) -> Result<Daemon, (Exit, String)> {
     stacks::register(gil);
-    let DaemonConfig { parent_pid, pool: mut config, .. } = gil.detach(|| configuration(control))?;
+    let DaemonConfig { parent_pid, pool: mut config, handed, .. } = gil.detach(|| configuration(control))?;
     sys::close_on_exec(control);
     exchange::set_process_level(config.log_level);
     show_title(&config);
@@ -168,12 +171,17 @@ fn start(gil: Gil, control: RawFd) -> Result<Daemon, (Exit, String)> {
         (config.deadlock_timeout_ms, config.startup_timeout_ms) = (0, 0);
     }
     let (probe, watchdog) = start_timers(pool, &config).map_err(bootstrap("cannot start the threads of the timers"))?;
-    Ok(Daemon { pool, config, parent: parent_pid, control, signals, main, probe, watchdog })
+    Ok(Daemon { pool, config, handed, parent: parent_pid, control, signals, main, probe, watchdog })
 }
 
 /// From now on a request whose script has changed is served by what is loaded, and the supervisor is told.
 fn serve_old_code(pool: &'static Pool) {
     script::announce_changes(Box::new(|script, mtime_us| pool.note_outdated(script, mtime_us)));
+}
+
+/// From now on the supervisor knows what the process that follows this one is to load.
+fn tell_of_scripts(pool: &'static Pool) {
+    script::announce_loads(Box::new(|group, script, asked| pool.tell_loaded(Loaded { asked, group, script })));
 }
 
 /// Signals that the process catches. Where it runs nothing but scripts SIGTERM is Python's.
@@ -217,7 +225,8 @@ impl Daemon {
         if config.rolling {
             serve_old_code(pool);
         }
-        let failed = load::at_start(gil, self.main, config);
+        tell_of_scripts(pool);
+        let failed = load::at_start(gil, self.main, pool, config, &self.handed);
         if failed.is_none() {
             warmup::run(gil, self.main, config);
         }

@@ -14,7 +14,7 @@ use crate::files::{Concern, INTERVAL, Watch};
 use crate::interp::{self, Interp};
 use crate::pool::Pool;
 use crate::py::Gil;
-use crate::{script, threads};
+use crate::{script, sys, threads};
 
 /// One script to load.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,17 +27,31 @@ pub struct Step<'c> {
     pub told: Option<&'c str>,
     /// Requests may be for it.
     serves: bool,
+    /// Another process had it loaded, for requests.
+    handed: bool,
 }
 
-/// What to load, in order.
+/// What the configuration asks to load, in order.
 pub fn steps(config: &PoolConfig) -> Vec<Step<'_>> {
     let main = config.main_script.as_deref();
     let is_main = |preload: &&Preload| main == Some(&preload.script);
     let told = config.preload.iter().find(is_main).map(|preload| &*preload.group);
-    let first = main.map(|script| Step { script, group: "", told, serves: true });
+    let first = main.map(|script| Step { script, group: "", told, serves: true, handed: false });
     let others = config.preload.iter().filter(|preload| !is_main(preload));
-    let others = others.map(|Preload { script, group, serves }| Step { script, group, told: None, serves: *serves });
+    let others = others.map(|entry| step(entry, false));
     first.into_iter().chain(others).collect()
+}
+
+fn step(entry: &Preload, handed: bool) -> Step<'_> {
+    Step { script: &entry.script, group: &entry.group, told: None, serves: entry.serves, handed }
+}
+
+/// What to load after that, because a process had it that this one follows. What the configuration asks to load, in
+/// whichever interpreter, it knows better.
+fn handed_steps<'c>(main: Option<&str>, preload: &[Preload], handed: &'c [Preload]) -> Vec<Step<'c>> {
+    let same = |one: &Preload, other: &Preload| (&one.script, &one.group) == (&other.script, &other.group);
+    let is_asked_for = |entry: &Preload| main == Some(&entry.script) || preload.iter().any(|it| same(it, entry));
+    handed.iter().filter(|entry| !is_asked_for(entry)).map(|entry| step(entry, true)).collect()
 }
 
 /// Runs `body` in the interpreter of an application group, which is made now if there is none. Nothing when it
@@ -57,27 +71,47 @@ pub fn inside<T>(
     })
 }
 
-/// Loads everything. Where a script failed that requests may be for: the files that this depends on.
-pub fn at_start(gil: Gil, main: &'static Interp, config: &PoolConfig) -> Option<Watch> {
+/// Loads everything. Where a script failed that requests may be for: the files that this depends on. A script that was
+/// handed on and has been removed since is left out. What is left when the process is to stop is not loaded any more.
+pub fn at_start(
+    gil: Gil,
+    main: &'static Interp,
+    pool: &Pool,
+    config: &PoolConfig,
+    handed: &[Preload],
+) -> Option<Watch> {
     let begin = SystemTime::now();
     let mut failed: Option<Vec<Concern>> = None;
-    for Step { script, group, told, serves } in steps(config) {
-        let result = inside(gil, main, group, |gil, interp| {
-            if let Some(told) = told {
-                interp.report_group(gil, told.as_bytes());
-            }
-            if serves {
-                script::load_at_start(gil, interp, script)
-            } else {
-                script::import(gil, interp, script);
-                Ok(())
-            }
-        });
+    let after = handed_steps(config.main_script.as_deref(), &config.preload, handed);
+    for step in steps(config).into_iter().chain(after) {
+        if pool.is_unwanted() {
+            break;
+        }
+        let is_gone = step.handed && sys::mtime_us(step.script.as_bytes()).is_none();
+        let result = if is_gone { None } else { inside(gil, main, step.group, |gil, interp| take(gil, interp, &step)) };
         if let Some(Err(concerns)) = result {
             failed.get_or_insert_default().extend(concerns);
         }
     }
     failed.map(|concerns| gil.detach(|| Watch::new(concerns, begin)))
+}
+
+/// Loads one script; fails where a request may be for it.
+fn take(gil: Gil, interp: &Interp, step: &Step<'_>) -> Result<(), Vec<Concern>> {
+    let script = step.script;
+    if let Some(told) = step.told {
+        interp.report_group(gil, told.as_bytes());
+    }
+    let result = if step.serves {
+        script::load_at_start(gil, interp, script)
+    } else {
+        script::import(gil, interp, script);
+        Ok(())
+    };
+    if step.handed {
+        script::was_handed_on(interp, script);
+    }
+    result
 }
 
 /// Imports scripts into the embedded interpreters. The thread is not attached.
@@ -101,5 +135,34 @@ pub fn watch(pool: &'static Pool, name: &str, mut watch: Watch) {
     if let Err(error) = started {
         let text = format!("process group \"{name}\": cannot watch the files of the failed script: {error}");
         process_log(WARN, text.as_bytes());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn preload(script: &str, group: &str) -> Preload {
+        Preload { script: script.to_owned(), group: group.to_owned(), serves: true }
+    }
+
+    #[test]
+    fn what_the_configuration_asks_for_is_not_loaded_again() {
+        let handed = [preload("/a", "www|/a"), preload("/b", "www|/b"), preload("/b", ""), preload("/c", "x")];
+        let of = |main, preload: &[Preload]| -> Vec<(String, String)> {
+            let steps = handed_steps(main, preload, &handed);
+            assert!(steps.iter().all(|step| step.handed && step.serves && step.told.is_none()));
+            steps.iter().map(|step| (step.script.to_owned(), step.group.to_owned())).collect()
+        };
+        let names = |all: &[(&str, &str)]| -> Vec<(String, String)> {
+            all.iter().map(|(script, group)| ((*script).to_owned(), (*group).to_owned())).collect()
+        };
+        assert_eq!(of(None, &[]), names(&[("/a", "www|/a"), ("/b", "www|/b"), ("/b", ""), ("/c", "x")]));
+        // One that is alone runs in the main interpreter, whatever its group was called.
+        assert_eq!(of(Some("/a"), &[]), names(&[("/b", "www|/b"), ("/b", ""), ("/c", "x")]));
+        assert_eq!(
+            of(None, &[preload("/b", ""), preload("/c", "y")]),
+            names(&[("/a", "www|/a"), ("/b", "www|/b"), ("/c", "x")])
+        );
     }
 }

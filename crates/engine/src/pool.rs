@@ -14,7 +14,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use wsgi_sys::clock;
-use wsgi_wire::control::{Cause, FromDaemon};
+use wsgi_wire::control::{Cause, FromDaemon, ToDaemon};
+use wsgi_wire::loaded::Loaded;
 use wsgi_wire::pool::PoolConfig;
 use wsgi_wire::request::{self, IGNORE_ACTIVITY, Key, MAIN, Variables};
 use wsgi_wire::response::Failure;
@@ -250,6 +251,21 @@ impl Pool {
     /// Sends a message to the supervisor. When it is gone the main thread finds out by itself.
     pub fn tell(&self, message: FromDaemon) {
         let _ = sys::send(self.control, &[io::IoSlice::new(&message.encode())]);
+    }
+
+    /// While nobody reads the control socket yet: whether the supervisor wants the process to stop, or is gone.
+    pub fn is_unwanted(&self) -> bool {
+        let mut first = [0];
+        let got = sys::peek(self.control, &mut first);
+        got.is_ok_and(|len| len == 0 || ToDaemon::decode(&first) == Ok(ToDaemon::Stop))
+    }
+
+    /// Tells the supervisor that a script is loaded, unless its name is too long to be handed on.
+    pub fn tell_loaded(&self, loaded: Loaded<'_>) {
+        if let Some(message) = loaded.encode() {
+            // What is not told is not loaded in advance.
+            let _ = sys::send(self.control, &[io::IoSlice::new(&message)]);
+        }
     }
 
     /// Starts the request threads.

@@ -26,6 +26,8 @@ pub struct Scripts {
 #[derive(Default)]
 struct Slot {
     module: Option<Stored>,
+    /// It was handed on by another process, and no request has asked for it here.
+    unasked: bool,
     /// It could not be loaded when the process started, and is not tried again in this process.
     broken: Option<Arc<Broken>>,
     /// A thread executes the script; others wait for it.
@@ -42,15 +44,17 @@ struct Broken {
 
 /// What there is of a script.
 enum Found {
-    Loaded(Owned),
+    /// The module, and whether this is the first that is heard of a script that was handed on.
+    Loaded(Owned, bool),
     Broken(Arc<Broken>),
     /// Nothing: the calling thread is to load it, and then to call `put`.
     Claimed,
 }
 
 impl Slot {
-    fn found(&self, gil: Gil) -> Option<Found> {
-        let loaded = self.module.as_ref().map(|module| Found::Loaded(module.get(gil).new_ref()));
+    fn found(&mut self, gil: Gil) -> Option<Found> {
+        let module = self.module.as_ref().map(|module| module.get(gil).new_ref());
+        let loaded = module.map(|module| Found::Loaded(module, std::mem::take(&mut self.unasked)));
         loaded.or_else(|| self.broken.clone().map(Found::Broken))
     }
 }
@@ -162,9 +166,18 @@ pub fn module<'r>(
 ) -> Result<Owned, Outcome> {
     loop {
         let module = match interp.scripts.take_or_claim(gil, head.script) {
-            Found::Loaded(module) => module,
+            Found::Loaded(module, is_first) => {
+                if is_first {
+                    tell_loaded(interp, head.script, true);
+                }
+                module
+            }
             Found::Broken(broken) => return Err(refuse(gil, head, &broken, reporter)),
-            Found::Claimed => return load(gil, interp, head.script, reporter),
+            Found::Claimed => {
+                let module = load(gil, interp, head.script, reporter)?;
+                tell_loaded(interp, head.script, true);
+                return Ok(module);
+            }
         };
         if head.flags & RELOAD == 0 || !has_changed(gil, interp, &module, head, resource, reporter) {
             return Ok(module);
@@ -191,6 +204,25 @@ static ANNOUNCE: OnceLock<Announce> = OnceLock::new();
 /// From now on a script that changed is announced, and served as it is (`reload=rolling`).
 pub fn announce_changes(to: Announce) {
     let _ = ANNOUNCE.set(to);
+}
+
+/// Told of an application group and a script that is loaded in it, and whether a request has asked for that.
+type Loads = Box<dyn Fn(&str, &str, bool) + Send + Sync>;
+
+/// Set where another process may follow this one.
+static LOADS: OnceLock<Loads> = OnceLock::new();
+
+/// From now on scripts that requests ask for are told of, and those that are handed on: each when it is loaded, the
+/// latter once more when the first request asks for it.
+pub fn announce_loads(to: Loads) {
+    let _ = LOADS.set(to);
+}
+
+fn tell_loaded(interp: &Interp, script: &[u8], is_asked: bool) {
+    // A name that is no UTF-8 cannot be handed on.
+    if let (Some(tell), Ok(script)) = (LOADS.get(), std::str::from_utf8(script)) {
+        tell(interp.name(), script, is_asked);
+    }
 }
 
 /// How a request ends whose script could not be loaded when the process started: the application is half imported,
@@ -294,6 +326,17 @@ pub fn callable(gil: Gil, module: &Any, head: &Head<'_>, reporter: Reporter<'_, 
     }
 }
 
+/// A script is loaded that another process has handed on.
+pub fn was_handed_on(interp: &Interp, path: &str) {
+    let mut all = interp.scripts.all.lock().unwrap_or_else(PoisonError::into_inner);
+    let slot = all.get_mut(path.as_bytes()).filter(|slot| slot.module.is_some());
+    let is_loaded = slot.map(|slot| slot.unasked = true).is_some();
+    drop(all);
+    if is_loaded {
+        tell_loaded(interp, path.as_bytes(), false);
+    }
+}
+
 /// Loads a script before the first request. A failure is logged, and for good in this process: what it depends on is
 /// given back.
 ///
@@ -363,7 +406,7 @@ pub fn run_service(gil: Gil, interp: &Interp, path: &str) -> bool {
 pub fn import(gil: Gil, interp: &Interp, path: &str) -> bool {
     let path = path.as_bytes();
     let done = match interp.scripts.take_or_claim(gil, path) {
-        Found::Loaded(_) => true,
+        Found::Loaded(..) => true,
         Found::Broken(_) => false,
         Found::Claimed => load(gil, interp, path, Reporter(None)).is_ok(),
     };

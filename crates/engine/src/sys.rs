@@ -28,9 +28,18 @@ pub fn now_us() -> i64 {
 
 /// Receives what is there into `buf`. 0 is the end; `WouldBlock` when nothing is there.
 pub fn recv(fd: RawFd, buf: &mut [u8]) -> io::Result<usize> {
+    receive(fd, buf, 0)
+}
+
+/// As [`recv`], but what is there stays there.
+pub fn peek(fd: RawFd, buf: &mut [u8]) -> io::Result<usize> {
+    receive(fd, buf, libc::MSG_PEEK)
+}
+
+fn receive(fd: RawFd, buf: &mut [u8], flags: libc::c_int) -> io::Result<usize> {
     loop {
         // SAFETY: the memory is that of a slice.
-        let got = check(unsafe { libc::recv(fd, buf.as_mut_ptr().cast(), buf.len(), libc::MSG_DONTWAIT) });
+        let got = check(unsafe { libc::recv(fd, buf.as_mut_ptr().cast(), buf.len(), libc::MSG_DONTWAIT | flags) });
         match got {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             other => return other,

@@ -24,8 +24,9 @@ LAST, WHOLE = 1, 2
 RELOAD, CONFIRM, MAIN = 1, 2, 4
 # Why a request has failed: it was interrupted.
 TIMEOUT = 6
-# What a daemon process says to its supervisor.
+# What a daemon process says to its supervisor; the last one is followed by more.
 READY, FAILED_LOAD, CHANGED, RETIRE_SCRIPT = b'\x01\x00', b'\x03\x00', b'\x04\x00', b'\x02\x01'
+LOADED = b'\x06'
 
 
 def frame(tag, payload=b'', last=False):
@@ -138,7 +139,7 @@ class Connection:
 class Daemon:
     """An engine in a process of `python`."""
 
-    def __init__(self, python, engine, ready=True, protocol=PROTOCOL, parent=None, **pool):
+    def __init__(self, python, engine, ready=True, protocol=PROTOCOL, parent=None, handed=(), **pool):
         config = {'id': 1, 'name': 'test', 'defined_at': 'here:1', 'processes': 1, 'threads': 2, 'multiprocess': False,
                   'python': python, 'python_from': 'test', 'identity': None, 'home': None, 'umask': None, 'display_name': None,
                   'env': [], 'utf8_mode': False, 'python_path': [], 'main_script': None, 'preload': [], 'maximum_requests': 0,
@@ -168,10 +169,13 @@ class Daemon:
         self.output = []
         self.reader = threading.Thread(target=self._read, daemon=True)
         self.reader.start()
-        message = {'protocol': protocol, 'parent_pid': parent or os.getpid(), 'pool': config}
+        # What it has said of scripts that requests ask for: asked, group, path.
+        self.loaded = []
+        handed = [{'script': script, 'group': group, 'serves': serves} for script, group, serves in handed]
+        message = {'protocol': protocol, 'parent_pid': parent or os.getpid(), 'pool': config, 'handed': handed}
         self.control.send(json.dumps(message).encode())
         if ready:
-            message = self.control.recv(16)
+            message = self.message(20)
             if message != (FAILED_LOAD if ready == 'failed' else READY):
                 self.process.kill()
                 self.process.wait()
@@ -190,9 +194,23 @@ class Daemon:
         return Connection(ours, area)
 
     def message(self, timeout=5):
-        if not select.select([self.control], [], [], timeout)[0]:
-            return None
-        return self.control.recv(16)
+        end = time.monotonic() + timeout
+        while select.select([self.control], [], [], max(0, end - time.monotonic()))[0]:
+            message = self.control.recv(1 << 13)
+            if message[:1] != LOADED:
+                return message
+            length, = struct.unpack_from('>H', message, 2)
+            group, script = message[4:4 + length], message[6 + length:]
+            self.loaded.append((bool(message[1]), group.decode(), os.path.basename(script.decode())))
+        return None
+
+    def told(self, count):
+        """What it says of scripts, once that is so much."""
+        for _ in range(200):
+            if len(self.loaded) >= count:
+                break
+            assert self.message(0.1) is None
+        return self.loaded
 
     def next_message(self):
         message = self.message(20)

@@ -44,6 +44,7 @@ pub fn pool() -> PoolConfig {
         layers: Vec::new(),
         main_script: None,
         preload: Vec::new(),
+        targets: Vec::new(),
         maximum_requests: 0,
         inactivity_timeout_ms: 0,
         shutdown_timeout_ms: 5_000,

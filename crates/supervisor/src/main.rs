@@ -13,6 +13,7 @@ mod diagnose;
 mod doctor;
 #[cfg(test)]
 mod example;
+mod handed;
 mod lines;
 mod log;
 mod shell;

@@ -5,7 +5,7 @@
 //! * child -> supervisor: [`Connect`], fixed size, with one end of a socket pair.
 //! * supervisor -> any child: [`ask_metrics`]; the child answers with [`Connect::METRICS`].
 //! * supervisor -> daemon process: first a [`crate::pool::DaemonConfig`] as JSON, then [`ToDaemon`].
-//! * daemon process -> supervisor: [`FromDaemon`], fixed size; it is not trusted.
+//! * daemon process -> supervisor: [`FromDaemon`], fixed size, and [`crate::loaded::Loaded`], bounded; not trusted.
 
 use serde::{Deserialize, Serialize};
 

@@ -16,6 +16,7 @@ pub mod frame;
 pub mod host;
 pub mod keys;
 pub mod layers;
+pub mod loaded;
 pub mod output;
 pub mod pool;
 pub mod request;

@@ -32,6 +32,23 @@ pub struct Preload {
     pub serves: bool,
 }
 
+/// A file, or a directory of files, that the configuration makes scripts of a group.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Target {
+    /// File or directory.
+    pub path: String,
+    /// What the configuration says about the application group of its scripts. It only tells one configuration from another.
+    pub application_group: String,
+}
+
+impl Target {
+    /// Whether the file is the target, or lies below it.
+    pub fn covers(&self, script: &str) -> bool {
+        let rest = script.strip_prefix(self.path.trim_end_matches('/'));
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    }
+}
+
 /// A request that each new process gets before it is ready.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Warmup {
@@ -108,6 +125,10 @@ pub struct PoolConfig {
     pub main_script: Option<String>,
     /// Further scripts to load before the process is ready.
     pub preload: Vec<Preload>,
+    /// Scripts of the group as far as the configuration names them, for the supervisor: what a replaced process had
+    /// loaded is handed on to a new configuration when that says the same of it.
+    #[serde(default)]
+    pub targets: Vec<Target>,
     /// What each new process is asked for before it is ready.
     pub warmup: Option<Warmup>,
     /// Old code serves until the new one is ready (`reload=rolling`).
@@ -194,6 +215,10 @@ pub struct DaemonConfig {
     pub parent_pid: i32,
     /// The group.
     pub pool: PoolConfig,
+    /// What processes of the group have loaded that requests asked for, to be loaded before this one is ready. As for
+    /// [`PoolConfig::preload`], one that `serves` and cannot be loaded makes this a failed process.
+    #[serde(default)]
+    pub handed: Vec<Preload>,
 }
 
 /// What the engine needs in a child.
@@ -236,6 +261,23 @@ pub struct EmbedConfig {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_target_covers_itself_and_what_is_below() {
+        let cases: &[(&str, &str, bool)] = &[
+            ("/srv/a.wsgi", "/srv/a.wsgi", true),
+            ("/srv/a.wsgi", "/srv/a.wsgi2", false),
+            ("/srv/a.wsgi", "/srv/b.wsgi", false),
+            ("/srv/dir", "/srv/dir/x/y.wsgi", true),
+            ("/srv/dir/", "/srv/dir/x.wsgi", true),
+            ("/srv/dir/", "/srv/director.wsgi", false),
+            ("/", "/x.wsgi", true),
+        ];
+        for (path, script, covered) in cases {
+            let target = Target { path: (*path).to_owned(), application_group: String::new() };
+            assert_eq!(target.covers(script), *covered, "{path} {script}");
+        }
+    }
 
     #[test]
     fn paths_inside_of_a_root_lose_it() {

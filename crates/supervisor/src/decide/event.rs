@@ -107,6 +107,8 @@ pub enum Event {
     NoSlot { process: ProcessId },
     /// The process could not be made or could not execute its program, for this reason.
     StartFailed { process: ProcessId, cause: String },
+    /// The process that starts has loaded one more of the scripts that were handed to it.
+    Loaded { process: ProcessId },
     /// The process says that it is ready.
     Ready { process: ProcessId },
     /// The process says that it could not load a script; `said` is what it wrote.
@@ -144,6 +146,7 @@ impl Event {
             Event::Spawned { process, .. }
             | Event::NoSlot { process }
             | Event::StartFailed { process, .. }
+            | Event::Loaded { process }
             | Event::Ready { process }
             | Event::Failed { process, .. }
             | Event::Changed { process }
@@ -169,7 +172,7 @@ impl Event {
 pub enum Action {
     /// Start a process; answered by Spawned, NoSlot or StartFailed. `quiet`: keep what it writes until
     /// [`Action::Output`], because others that start write the same, or the last attempt did.
-    Start { pool: PoolId, process: ProcessId, quiet: bool },
+    Start { pool: PoolId, process: ProcessId, quiet: bool, handing: Handing },
     /// Let requests come.
     MarkReady { process: ProcessId },
     /// Let no further request come.
@@ -196,6 +199,17 @@ pub enum Action {
     Log { pool: PoolId, level: u8, text: String },
     /// Everything has ended.
     Exit,
+}
+
+/// What a process that starts is to load of what those that serve have loaded for requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Handing {
+    /// Nothing: no process serves, and a request should not wait for the scripts of others.
+    Nothing,
+    /// All of it; what cannot be loaded is left to the requests that ask for it.
+    Tried,
+    /// All of it; if something cannot be loaded the process has failed, and those that serve go on.
+    Required,
 }
 
 /// APLOG levels.

@@ -61,7 +61,9 @@ impl Play {
             self.world.event(event);
             for action in self.world.last.clone() {
                 match action {
-                    Action::Start { process, .. } => {
+                    Action::Start { pool, process, handing, .. } => {
+                        let serves = !self.world.state.serving(pool).is_empty();
+                        assert_eq!(serves, handing != Handing::Nothing, "who serves hands on");
                         assert!(!self.exited && !self.world.state.stopping(), "started while stopping");
                         if self.full {
                             queue.push_back(Event::NoSlot { process });

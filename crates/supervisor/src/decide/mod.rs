@@ -13,6 +13,8 @@
 
 mod event;
 #[cfg(test)]
+mod handing;
+#[cfg(test)]
 mod histories;
 mod jitter;
 mod pool;
@@ -31,7 +33,7 @@ mod timers;
 
 use std::collections::BTreeMap;
 
-pub use event::{Action, Busy, Ended, Event, Exit, Load, Rules, level};
+pub use event::{Action, Busy, Ended, Event, Exit, Handing, Load, Rules, level};
 pub use jitter::requests as jittered_requests;
 pub use pool::Pool;
 pub use say::seconds;
@@ -76,6 +78,11 @@ impl State {
     /// Processes that take requests.
     pub fn open(&self) -> Vec<ProcessId> {
         self.pools.values().flat_map(Pool::open_ones).collect()
+    }
+
+    /// Processes of a pool that serve, the oldest first.
+    pub fn serving(&self, pool: PoolId) -> Vec<ProcessId> {
+        self.pools.get(&pool).into_iter().flat_map(Pool::ready_ones).collect()
     }
 
     /// Processes whose memory is limited.

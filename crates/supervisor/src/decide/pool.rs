@@ -229,6 +229,7 @@ impl Pool {
             Event::Spawned { pid, .. } => self.spawned(process, pid, out),
             Event::NoSlot { .. } => self.no_slot(process, now, out),
             Event::StartFailed { cause, .. } => self.start_failed(process, &cause, now, out),
+            Event::Loaded { .. } => self.progresses(process, now),
             Event::Ready { .. } => self.ready(process, now, out),
             Event::Failed { said, .. } => self.failed(process, &said, now, out),
             Event::Changed { .. } => self.changed(now),

@@ -27,6 +27,8 @@ pub(super) struct Process {
     pub(super) pid: Option<i32>,
     pub(super) phase: Phase,
     pub(super) started: Millis,
+    /// When its start got on last: it began, or has loaded one of several scripts.
+    pub(super) progressed: Millis,
     pub(super) ready: Option<Millis>,
     pub(super) busy: Busy,
     /// Why it is being ended, for its last line.
@@ -54,6 +56,7 @@ impl Process {
             pid: None,
             phase: Phase::Starting,
             started: now,
+            progressed: now,
             ready: None,
             busy: Busy::default(),
             ending: "",

@@ -56,6 +56,15 @@ fn essence(cause: &str, telling: usize) -> String {
     out
 }
 
+/// The scripts that could not be loaded, as the engine's lines name them, each once.
+fn not_loaded(said: &str) -> Option<String> {
+    let lines = said.lines().filter_map(|line| line.strip_prefix("Target WSGI script '"));
+    let named = lines.filter_map(|rest| rest.strip_suffix("' cannot be loaded as Python module."));
+    let mut all: Vec<&str> = named.collect();
+    all.dedup();
+    (!all.is_empty()).then(|| all.join(", "))
+}
+
 impl Busy {
     fn number(&self) -> String {
         if self.count == 0 { "no request".to_owned() } else { requests(self.count) }
@@ -235,7 +244,8 @@ impl Pool {
             _ => self.meanwhile(),
         };
         let next = format!("{}, or when a file changes", self.next_try(now));
-        let text = format!("could not load {}: {cause}; {until}{next}", self.scripts());
+        let scripts = not_loaded(said).unwrap_or_else(|| self.scripts().to_owned());
+        let text = format!("could not load {scripts}: {cause}; {until}{next}");
         out.log(level::ERROR, self.line(process, &text));
     }
 

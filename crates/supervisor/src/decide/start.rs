@@ -3,7 +3,7 @@
 
 use super::pool::Pool;
 use super::process::{Marks, Phase, Process};
-use super::{Action, Ended, Millis, Out, ProcessId};
+use super::{Action, Ended, Handing, Millis, Out, ProcessId};
 
 /// A process that is lost this soon after it became ready counts as one that cannot live.
 const SHORT_LIFE: Millis = 1_500;
@@ -105,6 +105,28 @@ impl Pool {
         }
     }
 
+    /// What a process that is started now is to load of what others have loaded. Where others serve no request waits
+    /// for it, so it comes with all that they have.
+    ///
+    /// One that follows a process that still serves must be able to load what that one had. So must every one where old
+    /// code serves on purpose. Otherwise (one was lost, or has changed code, or more are needed) a script that is broken
+    /// may cost the others of the group nothing: its own requests find out.
+    fn handing(&self) -> Handing {
+        let keeps_code = self.rules.rolling || self.old_ones_serve() || self.urgent() == 0;
+        match self.serving() {
+            0 => Handing::Nothing,
+            _ if keeps_code => Handing::Required,
+            _ => Handing::Tried,
+        }
+    }
+
+    /// `startup-timeout` counts for each of several scripts.
+    pub(super) fn progresses(&mut self, process: ProcessId, now: Millis) {
+        if let Some(it) = self.processes.get_mut(&process).filter(|it| it.phase == Phase::Starting) {
+            it.progressed = now;
+        }
+    }
+
     pub(super) fn new_process(&self, now: Millis) -> Process {
         let Attempts { failures, quick, .. } = self.attempts;
         Process::new(now, Marks { generation: self.generation, failures, quick })
@@ -119,12 +141,13 @@ impl Pool {
         let hopeful = std::mem::take(&mut self.attempts.hope);
         // What several write at the same time would be read several times.
         let quiet = self.attempts.failures > 0 || due + self.count(Phase::Starting) > 1;
+        let handing = self.handing();
         for _ in 0..due {
             *next += 1;
             let mut it = self.new_process(now);
             it.hopeful = hopeful;
             self.processes.insert(*next, it);
-            out.push(Action::Start { pool: out.pool, process: *next, quiet });
+            out.push(Action::Start { pool: out.pool, process: *next, quiet, handing });
         }
     }
 

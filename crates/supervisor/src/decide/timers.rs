@@ -27,8 +27,8 @@ impl Pool {
     fn start_limit(&self, it: &Process) -> Option<Millis> {
         match (it.overdue, self.rules.startup_timeout) {
             (Some(overdue), _) => Some(overdue.kill_at),
-            (None, 0) => (!it.slow).then_some(it.started + LONG_START),
-            (None, limit) => Some(it.started + limit),
+            (None, 0) => (!it.slow).then_some(it.progressed + LONG_START),
+            (None, limit) => Some(it.progressed + limit),
         }
     }
 

@@ -8,12 +8,13 @@ use wsgi_wire::control::ToDaemon;
 
 use super::process::{Output, Process};
 use super::{Shell, start};
-use crate::decide::{Action, Event, PoolId, ProcessId};
+use crate::decide::{Action, Event, Handing, PoolId, ProcessId};
+use crate::handed::{Handed, Known, hand_on};
 
 impl Shell {
     pub(super) fn execute(&mut self, action: Action) {
         match action {
-            Action::Start { pool, process, quiet } => self.start(pool, process, quiet),
+            Action::Start { pool, process, quiet, handing } => self.start(pool, process, quiet, handing),
             Action::MarkReady { process } => self.mark(process, SlotState::Ready),
             Action::MarkDraining { process } => self.mark(process, SlotState::Draining),
             Action::SendStop { process } => {
@@ -45,18 +46,30 @@ impl Shell {
         }
     }
 
-    fn start(&mut self, pool: PoolId, id: ProcessId, quiet: bool) {
+    /// What the processes that serve hand on to the next one.
+    fn handed(&self, pool: PoolId, handing: Handing) -> Vec<Handed> {
+        let serving = match handing {
+            Handing::Nothing => Vec::new(),
+            Handing::Tried | Handing::Required => self.state.serving(pool),
+        };
+        let known = serving.iter().filter_map(|id| self.processes.get(id)).map(|process| &process.known);
+        hand_on(known, handing == Handing::Required, self.clock.now())
+    }
+
+    fn start(&mut self, pool: PoolId, id: ProcessId, quiet: bool, handing: Handing) {
+        let handed = self.handed(pool, handing);
         let Some(entry) = self.pools.get(&pool) else { return };
         let Some(slot) = entry.board.free_slot() else {
             return self.events.push_back(Event::NoSlot { process: id });
         };
-        match start::start(&entry.config, id, self.parent_pid, self.engine.as_fd()) {
+        match start::start(&entry.config, &handed, id, self.parent_pid, self.engine.as_fd()) {
             Ok(started) => {
                 let pid = started.spawned.pid;
                 let epoch = entry.board.place(slot, entry.config.threads, u32::try_from(pid).unwrap_or(0));
                 let mut process = Process::new(pool, pid, slot, epoch);
                 process.spawned = Some(started.spawned);
                 process.control = Some(started.control);
+                process.known = Known::new(&entry.config.targets, &handed);
                 self.processes.insert(id, process);
                 self.outputs.insert(id, Output::new(started.output, pool, pid, quiet));
                 self.events.push_back(Event::Spawned { process: id, pid });

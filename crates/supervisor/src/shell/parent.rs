@@ -181,6 +181,11 @@ impl Shell {
     fn take_pool(&mut self, config: PoolConfig, board: &OwnedFd, log: OwnedFd) -> io::Result<bool> {
         let log = Log::new(log, config.log_level);
         if let Some(entry) = self.pools.get_mut(&config.id) {
+            // Another user's processes, or those in another root directory, are told nothing of what these say.
+            let same = (&config.identity, &config.chroot) == (&entry.config.identity, &entry.config.chroot);
+            let targets = same.then_some(config.targets.as_slice());
+            let mine = self.processes.values_mut().filter(|process| process.pool == config.id);
+            mine.for_each(|process| process.known.reconfigured(targets));
             (entry.config, entry.log) = (config, log.in_place_of(&entry.log));
             return Ok(false);
         }

@@ -7,8 +7,10 @@ use std::os::fd::{AsFd, OwnedFd};
 use wsgi_sys::process::Spawned;
 use wsgi_sys::{fd, socket};
 use wsgi_wire::control::{FromDaemon, ToDaemon};
+use wsgi_wire::loaded::Loaded;
 
 use crate::decide::{Millis, PoolId, level};
+use crate::handed::Known;
 use crate::lines::Lines;
 
 /// Connections that wait while the process does not read its control socket.
@@ -39,6 +41,8 @@ pub struct Process {
     pub watch: Option<OwnedFd>,
     /// No child of ours.
     pub adopted: bool,
+    /// Its scripts.
+    pub known: Known,
     waiting: VecDeque<Message>,
     /// The kernel takes no more for now, although there is room in the socket.
     stalled: bool,
@@ -57,6 +61,8 @@ pub enum Heard {
     Nothing,
     /// A message.
     Message(FromDaemon),
+    /// A script is loaded; whether that is news.
+    Loaded(bool),
     /// Something that is no message.
     Noise(String),
     /// The process closed it.
@@ -77,6 +83,7 @@ impl Process {
             open: false,
             watch: None,
             adopted: false,
+            known: Known::default(),
             waiting: VecDeque::new(),
             stalled: false,
         }
@@ -133,16 +140,22 @@ impl Process {
     /// The next message of the process.
     pub fn hear(&mut self) -> Heard {
         let Some(control) = &self.control else { return Heard::Nothing };
-        let mut buffer = [0; 16];
+        let mut buffer = [0; Loaded::MAX_SIZE];
         match socket::try_recv_with_fds(control.as_fd(), &mut buffer) {
             Ok(got) if got.len == 0 => Heard::Closed,
             Ok(got) if got.truncated || !got.fds.is_empty() => {
                 Heard::Noise("sent a message on its control socket that is too long or carries descriptors".to_owned())
             }
-            Ok(got) => match FromDaemon::decode(&buffer[..got.len]) {
-                Ok(message) => Heard::Message(message),
-                Err(error) => Heard::Noise(format!("sent an unknown message on its control socket: {error}")),
-            },
+            Ok(got) => {
+                let message = &buffer[..got.len];
+                let heard = match message.first() {
+                    Some(&Loaded::TAG) => Loaded::decode(message).map(|loaded| Heard::Loaded(self.known.note(&loaded))),
+                    _ => FromDaemon::decode(message).map(Heard::Message),
+                };
+                heard.unwrap_or_else(|error| {
+                    Heard::Noise(format!("sent an unknown message on its control socket: {error}"))
+                })
+            }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Heard::Nothing,
             Err(_) => Heard::Closed,
         }

@@ -14,6 +14,7 @@ use wsgi_wire::pool::{DaemonConfig, PoolConfig};
 
 use crate::decide::{ProcessId, jittered_requests};
 use crate::diagnose;
+use crate::handed::Handed;
 
 /// A process that has been forked.
 #[derive(Debug)]
@@ -23,18 +24,24 @@ pub struct Started {
     pub output: OwnedFd,
 }
 
-/// Forks a process of the pool; whether it executes Python is told later.
+/// Forks a process of the pool, which is to load what is `handed` to it; whether it executes Python is told later.
 ///
 /// # Errors
 /// The cause, for the pool's log.
-pub fn start(config: &PoolConfig, id: ProcessId, parent_pid: i32, engine: BorrowedFd<'_>) -> Result<Started, String> {
+pub fn start(
+    config: &PoolConfig,
+    handed: &[Handed],
+    id: ProcessId,
+    parent_pid: i32,
+    engine: BorrowedFd<'_>,
+) -> Result<Started, String> {
     let ids = ids(config)?;
     let (control, theirs) = socket::pair(Kind::SeqPacket).map_err(exhausted)?;
     let (output, writer) = fd::pipe().map_err(exhausted)?;
     let writer = keep_readable(writer);
     fd::set_nonblocking(output.as_fd(), true).map_err(exhausted)?;
     let _ = socket::set_send_buffer(control.as_fd(), 2 * MAX_MESSAGE);
-    greet(config, id, parent_pid, control.as_fd())?;
+    greet(config, handed, id, parent_pid, control.as_fd())?;
     let null = File::open("/dev/null").map_err(|error| format!("/dev/null: {error}"))?;
     let program = Program {
         path: text(&config.python, "the path of Python")?,
@@ -102,14 +109,32 @@ fn ids(config: &PoolConfig) -> Result<Option<Ids>, String> {
 }
 
 /// Queues the configuration, before there is anyone who could read it.
-fn greet(config: &PoolConfig, id: ProcessId, parent_pid: i32, control: BorrowedFd<'_>) -> Result<(), String> {
+fn greet(
+    config: &PoolConfig,
+    handed: &[Handed],
+    id: ProcessId,
+    parent_pid: i32,
+    control: BorrowedFd<'_>,
+) -> Result<(), String> {
     let mut pool = config.clone();
+    pool.targets.clear();
     pool.maximum_requests = jittered_requests(config.maximum_requests, config.max_processes > 1, id);
-    let greeting = DaemonConfig { protocol: wsgi_wire::PROTOCOL, parent_pid, pool };
-    let bytes = serde_json::to_vec(&greeting).map_err(|error| error.to_string())?;
+    let handed = handed.iter().map(|it| it.script.clone()).collect();
+    let bytes = greeting(DaemonConfig { protocol: wsgi_wire::PROTOCOL, parent_pid, pool, handed })?;
     socket::send_with_fds(control, &bytes, &[])
         .map(drop)
         .map_err(|error| format!("its configuration of {} bytes cannot be handed over: {error}", bytes.len()))
+}
+
+/// The message's bytes. What is handed on is left out, from its end, as far as there is no room for it.
+fn greeting(mut config: DaemonConfig) -> Result<Vec<u8>, String> {
+    loop {
+        let bytes = serde_json::to_vec(&config).map_err(|error| error.to_string())?;
+        if bytes.len() <= MAX_MESSAGE || config.handed.is_empty() {
+            return Ok(bytes);
+        }
+        config.handed.truncate(config.handed.len() / 2);
+    }
 }
 
 pub(crate) fn text(value: &str, what: &str) -> Result<CString, String> {
@@ -176,6 +201,28 @@ mod tests {
         (config.cpu_time_limit, config.shutdown_timeout_ms, config.memory_limit) = (60, 5_000, 1 << 30);
         let cpu = Limit { of: Resource::Cpu, soft: 60, hard: 66 };
         assert_eq!(limits(&config), [cpu, Limit { of: Resource::Data, soft: 1 << 30, hard: 1 << 30 }]);
+    }
+
+    #[test]
+    fn what_is_handed_on_may_not_make_the_greeting_too_long() {
+        let one = |number| wsgi_wire::pool::Preload {
+            script: format!("/{number}{}", "\u{1}".repeat(500)),
+            group: String::new(),
+            serves: true,
+        };
+        let mut pool = crate::example::pool();
+        let config = |pool: &PoolConfig, count| DaemonConfig {
+            protocol: 0,
+            parent_pid: 1,
+            pool: pool.clone(),
+            handed: (0..count).map(one).collect(),
+        };
+        let read = |bytes: &[u8]| serde_json::from_slice::<DaemonConfig>(bytes).expect("JSON").handed.len();
+        assert_eq!(read(&greeting(config(&pool, 10)).expect("JSON")), 10);
+        let bytes = greeting(config(&pool, 64)).expect("JSON");
+        assert!(bytes.len() <= MAX_MESSAGE && (16..64).contains(&read(&bytes)));
+        pool.env = vec![("LONG".to_owned(), "x".repeat(MAX_MESSAGE))];
+        assert_eq!(read(&greeting(config(&pool, 64)).expect("JSON")), 0);
     }
 
     #[test]

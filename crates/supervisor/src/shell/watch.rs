@@ -157,6 +157,9 @@ impl Shell {
             let Some(process) = self.processes.get_mut(&id) else { return };
             let event = match process.hear() {
                 Heard::Nothing => return,
+                // The longest list of a process bounds how often.
+                Heard::Loaded(true) if !process.open => Event::Loaded { process: id },
+                Heard::Loaded(_) => continue,
                 Heard::Message(FromDaemon::Ready) => Event::Ready { process: id },
                 Heard::Message(FromDaemon::Failed) => Event::Failed { process: id, said: self.words(id) },
                 Heard::Message(FromDaemon::Changed) => Event::Changed { process: id },

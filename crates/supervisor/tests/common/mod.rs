@@ -228,6 +228,7 @@ fn config(directory: &std::path::Path, processes: u32) -> PoolConfig {
         layers: Vec::new(),
         main_script: None,
         preload: Vec::new(),
+        targets: Vec::new(),
         maximum_requests: 0,
         inactivity_timeout_ms: 0,
         min_processes: processes,

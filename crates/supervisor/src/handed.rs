@@ -1,0 +1,276 @@
+//! Which scripts daemon processes have loaded because requests asked for them, and which of these a process that follows
+//! is to load before it is ready. Pure.
+//!
+//! What a process says of itself is believed as far as this: it is handed to processes of the same group and user, within
+//! the limits here. Over a change of configuration only that is handed on of which the new one says what the old one
+//! said, so that a script that was taken out of the configuration cannot hold it up.
+
+#![forbid(unsafe_code)]
+
+use wsgi_wire::loaded::Loaded;
+use wsgi_wire::pool::{Preload, Target};
+
+use crate::decide::Millis;
+
+/// Most scripts that are kept of a process, and that are handed on.
+pub const MOST: usize = 64;
+/// Most bytes that their names may take.
+pub const MOST_BYTES: usize = 32 << 10;
+/// What no request has asked for in this time is not handed on any more: an interpreter takes memory, and its script may be
+/// one that nothing leads to.
+pub const KEPT: Millis = 24 * 60 * 60 * 1000;
+
+/// A script that a process is to load.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Handed {
+    /// File and application group. `serves`: the process has failed if this cannot be loaded.
+    pub script: Preload,
+    /// When a process was last known to be asked for it.
+    pub asked_at: Millis,
+}
+
+impl Handed {
+    fn is(&self, other: &Handed) -> bool {
+        self.script.script == other.script.script && self.script.group == other.script.group
+    }
+}
+
+/// What is known of a process's scripts.
+#[derive(Debug, Default)]
+pub struct Known {
+    /// The targets of the configuration that it was started with.
+    targets: Vec<Target>,
+    since: Since,
+    scripts: Vec<Script>,
+    bytes: usize,
+}
+
+/// What has become of that configuration.
+#[derive(Debug, Default)]
+enum Since {
+    /// It is in force.
+    #[default]
+    Same,
+    /// There were others; these targets stand in all of them.
+    Later(Vec<Target>),
+    /// The group's processes run as somebody else now.
+    Foreign,
+}
+
+#[derive(Debug)]
+struct Script {
+    script: String,
+    group: String,
+    /// It was handed on, and a request for it came to an earlier process then.
+    asked_at: Millis,
+    /// A request for it came to this process.
+    asked: bool,
+    loaded: bool,
+}
+
+impl Script {
+    fn size(&self) -> usize {
+        self.script.len() + self.group.len()
+    }
+}
+
+impl Known {
+    /// A process that is started with these targets and gets these scripts.
+    pub fn new(targets: &[Target], handed: &[Handed]) -> Known {
+        let mut known = Known { targets: targets.to_vec(), ..Known::default() };
+        for Handed { script: Preload { script, group, .. }, asked_at } in handed {
+            let (script, group) = (script.clone(), group.clone());
+            known.add(Script { script, group, asked_at: *asked_at, asked: false, loaded: false });
+        }
+        known
+    }
+
+    fn add(&mut self, script: Script) -> bool {
+        let fits = self.scripts.len() < MOST && self.bytes + script.size() <= MOST_BYTES;
+        if fits {
+            self.bytes += script.size();
+            self.scripts.push(script);
+        }
+        fits
+    }
+
+    /// The process has a script loaded. Whether that was not known; what does not fit, or was not handed to it and not
+    /// asked for, is left out.
+    pub fn note(&mut self, loaded: &Loaded<'_>) -> bool {
+        let same = |it: &&mut Script| it.script == loaded.script && it.group == loaded.group;
+        if let Some(found) = self.scripts.iter_mut().find(same) {
+            found.asked |= loaded.asked;
+            return !std::mem::replace(&mut found.loaded, true);
+        }
+        let (script, group) = (loaded.script.to_owned(), loaded.group.to_owned());
+        loaded.asked && self.add(Script { script, group, asked_at: 0, asked: true, loaded: true })
+    }
+
+    /// The group has a new configuration, with these targets; `None` when its processes run as somebody else in it.
+    pub fn reconfigured(&mut self, targets: Option<&[Target]>) {
+        let before = match &self.since {
+            Since::Same => &self.targets,
+            Since::Later(left) => left,
+            Since::Foreign => return,
+        };
+        let stays = |targets: &[Target]| before.iter().filter(|it| targets.contains(it)).cloned().collect();
+        self.since = targets.map_or(Since::Foreign, |targets| Since::Later(stays(targets)));
+    }
+
+    /// Whether a process of the configuration that is in force is to load the script, and has failed if it cannot.
+    fn fate(&self, script: &str) -> Option<bool> {
+        let covered = |targets: &[Target]| targets.iter().any(|target| target.covers(script));
+        match &self.since {
+            Since::Same => Some(true),
+            Since::Later(left) if covered(left) => Some(true),
+            // It was taken out of the configuration, or stands there in another way.
+            Since::Later(_) if covered(&self.targets) => None,
+            // A handler leads to it; what has become of that is known to httpd alone.
+            Since::Later(_) => Some(false),
+            Since::Foreign => None,
+        }
+    }
+
+    fn scripts(&self, now: Millis) -> impl Iterator<Item = Handed> {
+        let asked_at = move |it: &Script| if it.asked { now } else { it.asked_at };
+        let wanted = self.scripts.iter().filter(move |it| it.loaded && now.saturating_sub(asked_at(it)) <= KEPT);
+        wanted.filter_map(move |it| {
+            let serves = self.fate(&it.script)?;
+            let script = Preload { script: it.script.clone(), group: it.group.clone(), serves };
+            Some(Handed { script, asked_at: asked_at(it) })
+        })
+    }
+}
+
+/// What the next process is to load: what one of these has loaded, the oldest process's scripts first. Unless
+/// `is_required`, it is ready even if it cannot.
+pub fn hand_on<'k>(known: impl Iterator<Item = &'k Known>, is_required: bool, now: Millis) -> Vec<Handed> {
+    let (mut all, mut bytes): (Vec<Handed>, usize) = (Vec::new(), 0);
+    for mut one in known.flat_map(|known| known.scripts(now)) {
+        one.script.serves &= is_required;
+        if let Some(found) = all.iter_mut().find(|found| found.is(&one)) {
+            found.script.serves |= one.script.serves;
+            found.asked_at = found.asked_at.max(one.asked_at);
+            continue;
+        }
+        let size = one.script.script.len() + one.script.group.len();
+        if all.len() < MOST && bytes + size <= MOST_BYTES {
+            bytes += size;
+            all.push(one);
+        }
+    }
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const NOW: Millis = 3 * KEPT;
+
+    fn asked(script: &str) -> Loaded<'_> {
+        Loaded { asked: true, group: "g", script }
+    }
+
+    fn target(path: &str, group: &str) -> Target {
+        Target { path: path.to_owned(), application_group: group.to_owned() }
+    }
+
+    /// What one process hands on: a script, and `!` behind one that must load.
+    fn of(known: &Known, is_required: bool, now: Millis) -> Vec<String> {
+        let text = |it: &Handed| format!("{}{}", it.script.script, if it.script.serves { "!" } else { "" });
+        hand_on([known].into_iter(), is_required, now).iter().map(text).collect()
+    }
+
+    #[test]
+    fn what_requests_asked_for_is_handed_on() {
+        let mut known = Known::new(&[], &[]);
+        assert!(known.note(&asked("/a")) && known.note(&asked("/b")));
+        assert!(!known.note(&asked("/a")), "no news");
+        assert_eq!(of(&known, true, NOW), ["/a!", "/b!"]);
+        assert_eq!(of(&known, false, NOW), ["/a", "/b"]);
+        let other = Loaded { group: "other", ..asked("/a") };
+        assert!(known.note(&other), "another interpreter's");
+        assert_eq!(of(&known, false, NOW), ["/a", "/b", "/a"]);
+    }
+
+    #[test]
+    fn what_was_handed_on_is_handed_further_once_it_is_loaded() {
+        let mut first = Known::new(&[], &[]);
+        first.note(&asked("/a"));
+        first.note(&asked("/b"));
+        let mut second = Known::new(&[], &hand_on([&first].into_iter(), true, NOW));
+        assert_eq!(of(&second, true, NOW), [""; 0]);
+        assert!(second.note(&Loaded { asked: false, ..asked("/a") }));
+        assert!(!second.note(&Loaded { asked: false, ..asked("/c") }), "it was not handed on");
+        assert_eq!(of(&second, true, NOW), ["/a!"]);
+        assert_eq!(of(&second, true, NOW + KEPT), ["/a!"]);
+        assert_eq!(of(&second, true, NOW + KEPT + 1), [""; 0], "nobody has asked for it since");
+        assert!(!second.note(&asked("/a")));
+        assert_eq!(of(&second, true, NOW + KEPT + 1), ["/a!"]);
+    }
+
+    #[test]
+    fn a_new_configuration_gets_what_it_still_names() {
+        let mut known = Known::new(&[target("/srv/a", "x"), target("/srv/b", "x"), target("/srv/dir", "x")], &[]);
+        for script in ["/srv/a", "/srv/b", "/srv/dir/c", "/www/d"] {
+            known.note(&asked(script));
+        }
+        known.reconfigured(Some(&[target("/srv/a", "x"), target("/srv/dir", "x"), target("/srv/e", "x")]));
+        assert_eq!(of(&known, true, NOW), ["/srv/a!", "/srv/dir/c!", "/www/d"]);
+        assert_eq!(of(&known, false, NOW), ["/srv/a", "/srv/dir/c", "/www/d"]);
+        // An old process still gets requests of old children.
+        known.note(&asked("/srv/b"));
+        assert_eq!(of(&known, false, NOW), ["/srv/a", "/srv/dir/c", "/www/d"]);
+        // In another application group it would be another interpreter's.
+        known.reconfigured(Some(&[target("/srv/a", "y"), target("/srv/dir", "x"), target("/srv/b", "x")]));
+        assert_eq!(of(&known, true, NOW), ["/srv/dir/c!", "/www/d"]);
+    }
+
+    #[test]
+    fn another_user_gets_nothing() {
+        let targets = [target("/srv/a", "x")];
+        let mut known = Known::new(&targets, &[]);
+        known.note(&asked("/srv/a"));
+        known.reconfigured(None);
+        known.reconfigured(Some(&targets));
+        assert_eq!(of(&known, true, NOW), [""; 0]);
+    }
+
+    #[test]
+    fn several_processes_hand_on_together() {
+        let mut all = [Known::new(&[], &[]), Known::new(&[target("/a", "x")], &[])];
+        all[0].note(&asked("/b"));
+        all[1].note(&asked("/a"));
+        all[1].note(&asked("/b"));
+        all[1].reconfigured(Some(&[]));
+        let found = hand_on(all.iter(), true, NOW);
+        let names: Vec<_> = found.iter().map(|it| (it.script.script.as_str(), it.script.serves)).collect();
+        assert_eq!(names, [("/b", true)]);
+    }
+
+    proptest! {
+        #[test]
+        fn no_list_grows_beyond_its_limits(
+            notes in proptest::collection::vec((0usize..3, any::<bool>(), 0usize..200, 0usize..900), 0..300),
+        ) {
+            let mut all: Vec<Known> = (0..3).map(|_| Known::new(&[], &[])).collect();
+            for (process, asked, number, length) in notes {
+                let script = format!("/{number}{}", "x".repeat(length));
+                let before = all[process].scripts.len();
+                let news = all[process].note(&Loaded { asked, group: "", script: &script });
+                prop_assert_eq!(all[process].scripts.len(), before + usize::from(news));
+                prop_assert!(all[process].scripts.len() <= MOST);
+                let bytes: usize = all[process].scripts.iter().map(Script::size).sum();
+                prop_assert!(bytes <= MOST_BYTES && bytes == all[process].bytes);
+                let handed = hand_on(all.iter(), true, NOW);
+                prop_assert!(handed.len() <= MOST);
+                prop_assert!(handed.iter().map(|it| it.script.script.len()).sum::<usize>() <= MOST_BYTES);
+                // The successor can keep all of it, and each once.
+                prop_assert_eq!(Known::new(&[], &handed).scripts.len(), handed.len());
+                prop_assert!((0..handed.len()).all(|at| !handed[..at].iter().any(|it| it.is(&handed[at]))));
+            }
+        }
+    }
+}
