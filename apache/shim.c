@@ -111,15 +111,15 @@ core_dir_config *wsgi_core_dir_config(request_rec *r)
     return ap_get_core_module_config(r->per_dir_config);
 }
 
-/* httpd before 2.4.35 has room for IPv4 addresses only. */
-const char *wsgi_worker_client(const worker_score *w)
+/* The field came with httpd 2.4.35. */
+const char *wsgi_worker_client64(const worker_score *w)
 {
 #if AP_MODULE_MAGIC_AT_LEAST(20120211, 83)
-    if (w->client64[0]) {
-        return w->client64;
-    }
+    return w->client64;
+#else
+    (void) w;
+    return NULL;
 #endif
-    return w->client;
 }
 
 /* The hook came with httpd 2.4.49. */

@@ -27,7 +27,7 @@ int wsgi_file_fd(apr_file_t *file);
 void wsgi_reset_on_close(conn_rec *c);
 int wsgi_client_fd(conn_rec *c);
 core_dir_config *wsgi_core_dir_config(request_rec *r);
-const char *wsgi_worker_client(const worker_score *w);
+const char *wsgi_worker_client64(const worker_score *w);
 void wsgi_hook_child_stopping(void (*call)(apr_pool_t *pchild, int graceful));
 
 #endif

@@ -4,7 +4,8 @@
 
 use std::ffi::CStr;
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError, TryLockError};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -91,12 +92,12 @@ fn of_thread(thread: &Thread) -> ThreadMetrics {
 fn describe(
     whole: &Whole,
     child: impl Fn(i32) -> Option<Child>,
-    thread: impl Fn(i32, i32) -> Thread,
+    thread: impl Fn(i32, i32) -> Option<Thread>,
     now: i64,
 ) -> ServerMetrics {
     let processes = (0..whole.server_limit).filter_map(|number| {
         let Child { pid, generation, quiescing } = child(number)?;
-        let workers = (0..whole.thread_limit).map(|at| of_thread(&thread(number, at))).collect();
+        let workers = (0..whole.thread_limit).filter_map(|at| Some(of_thread(&thread(number, at)?))).collect();
         Some(ProcessMetrics { process_num: number, pid, generation, quiescing, workers })
     });
     ServerMetrics {
@@ -110,26 +111,21 @@ fn describe(
     }
 }
 
-/// Whether httpd's scoreboard is still there. A child unmaps it at its end, when other threads still run.
-static IS_THERE: Mutex<bool> = Mutex::new(true);
+/// httpd's scoreboard is about to go: a child unmaps it at its end, when other threads still run.
+static ENDING: AtomicBool = AtomicBool::new(false);
+/// Held while it is read.
+static READING: Mutex<()> = Mutex::new(());
 
 /// Ends the reading of the scoreboard with the child's pool, which goes before those of the parent.
 struct AtEnd;
 
 impl Drop for AtEnd {
     fn drop(&mut self) {
+        ENDING.store(true, Ordering::SeqCst);
         // Under prefork this may run in a signal handler, in the middle of a snapshot on the same thread.
         let begun = clock::monotonic();
-        loop {
-            let lock: Result<MutexGuard<'_, bool>, _> = IS_THERE.try_lock();
-            match lock {
-                Ok(mut is_there) => return *is_there = false,
-                Err(TryLockError::Poisoned(poisoned)) => return *poisoned.into_inner() = false,
-                Err(TryLockError::WouldBlock) if clock::monotonic() < begun + PATIENCE => {
-                    std::thread::sleep(Duration::from_millis(1));
-                }
-                Err(TryLockError::WouldBlock) => return,
-            }
+        while matches!(READING.try_lock(), Err(TryLockError::WouldBlock)) && clock::monotonic() < begun + PATIENCE {
+            std::thread::sleep(Duration::from_millis(1));
         }
     }
 }
@@ -137,10 +133,13 @@ impl Drop for AtEnd {
 /// The metrics of now, as [`wsgi_wire::control::ToDaemon::ServerMetrics`] hands them on. Nothing where httpd has no
 /// scoreboard (any more), or no memory is left.
 pub(crate) fn snapshot() -> Option<OwnedFd> {
-    let is_there = IS_THERE.lock().unwrap_or_else(PoisonError::into_inner);
-    let whole = if *is_there { scoreboard::whole() } else { None }?;
-    let metrics = describe(&whole, scoreboard::child, scoreboard::thread, clock::wall_us());
-    drop(is_there);
+    let reading = READING.lock().unwrap_or_else(PoisonError::into_inner);
+    // Looked at for each child, so that the end has not to wait for long.
+    let is_there = || !ENDING.load(Ordering::SeqCst);
+    let whole = is_there().then(scoreboard::whole)??;
+    let child = |number| is_there().then(|| scoreboard::child(number))?;
+    let metrics = describe(&whole, child, scoreboard::thread, clock::wall_us());
+    drop(reading);
     let json = serde_json::to_vec(&metrics).ok()?;
     memory::sealed(FILE, &json).ok()
 }
@@ -157,18 +156,17 @@ pub(crate) fn prepare(pchild: Pool<'_>, live: &Live) {
     crate::hooks::keep_image();
     let builder = std::thread::Builder::new().name("wsgi-metrics".to_owned()).stack_size(256 << 10);
     // Without it the supervisor's question goes to another child.
-    let _ = builder.spawn(move || {
-        signal::block_all();
-        while answer(&dispatch).is_some() {}
-    });
+    let _ = signal::with_all_blocked(|| builder.spawn(move || while answer(&dispatch).is_some() {}));
 }
 
 /// Waits for one question, and answers it. Nothing when nobody will ask any more.
 fn answer(dispatch: &OwnedFd) -> Option<()> {
-    poll(&mut [PollFd::new(dispatch.as_fd(), true, false)], None).ok()?;
     let mut question = [0; 16];
-    // Another child may have been faster.
-    let Ok(got) = socket::try_recv_with_fds(dispatch.as_fd(), &mut question) else { return Some(()) };
+    // Of the children that wait here one wakes.
+    let got = socket::recv_with_fds(dispatch.as_fd(), &mut question).ok()?;
+    if ENDING.load(Ordering::SeqCst) {
+        return None;
+    }
     let Some(number) = asked_metrics(&question[..got.len]) else { return Some(()) };
     let Some(file) = snapshot() else { return Some(()) };
     let message = Connect { pool: 0, slot: Connect::METRICS, epoch: number }.encode();
@@ -192,9 +190,10 @@ mod tests {
         Some(Child { pid: *pids.get(at)?, generation: 4, quiescing: number == 2 })
     }
 
-    fn thread(child: i32, number: i32) -> Thread {
+    fn thread(child: i32, number: i32) -> Option<Thread> {
         let request = b"GET /\xe9 HTTP/1.1".to_vec();
-        Thread { number: child * 2 + number, status: 4, requests: 5, begun: 2_250_000, request, ..Thread::default() }
+        let number = child * 2 + number;
+        Some(Thread { number, status: 4, requests: 5, begun: 2_250_000, request, ..Thread::default() })
     }
 
     #[test]

@@ -1,5 +1,6 @@
 """mod_wsgi.server_metrics(): what httpd's scoreboard says, in both modes."""
 
+import json
 import os
 import signal
 from urllib.parse import quote
@@ -118,6 +119,96 @@ def test_it_is_what_httpd_does_now(metrics, httpd):
 def test_it_is_known_while_the_script_is_loaded(metrics):
     found = metrics()()
     assert types(found["import"]) == WHOLE
+
+
+FORKS = """
+import json, os, threading, mod_wsgi
+
+def ask():
+    while True:
+        mod_wsgi.server_metrics()
+
+# Whatever is locked at the fork stays so.
+threading.Thread(target=ask, daemon=True).start()
+
+def application(environ, start_response):
+    found = []
+    for _ in range(20):
+        reader, writer = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            os.write(writer, repr(mod_wsgi.server_metrics()).encode())
+            os._exit(0)
+        os.close(writer)
+        with open(reader) as file:
+            found.append(file.read())
+        os.waitpid(pid, 0)
+    start_response("200 OK", [("Content-Type", "application/json")])
+    return [json.dumps(found).encode()]
+"""
+
+
+@pytest.mark.ours("in the original a forked process reads what it has inherited")
+@pytest.mark.mpms("event")
+def test_a_process_that_the_application_forks_gets_none(httpd, mode):
+    """It has neither the sockets nor the locks for itself."""
+    group = "process-group=app" if mode == "daemon" else ""
+    httpd.start(f"""
+WSGIServerMetrics On
+WSGIDaemonProcess app server-metrics=On
+WSGIScriptAlias / {httpd.write("apps/forks.wsgi", FORKS)} {group} application-group=%{{GLOBAL}}
+""")
+    for _ in range(3):
+        assert httpd.json("/") == ["None"] * 20
+
+
+MANY = """
+import json, os, threading, time, mod_wsgi
+
+def application(environ, start_response):
+    mark, release, answer = environ["QUERY_STRING"].split(",")
+    open(mark, "w").close()
+    while not os.path.exists(release):
+        time.sleep(0.01)
+    def ask():
+        begun = time.monotonic()
+        found.append((mod_wsgi.server_metrics() is not None, time.monotonic() - begun))
+    found = []
+    threads = [threading.Thread(target=ask) for _ in range(8)]
+    [it.start() for it in threads]
+    [it.join() for it in threads]
+    with open(answer, "w") as file:
+        file.write(json.dumps(found))
+    start_response("200 OK", [])
+    return []
+"""
+
+
+@pytest.mark.ours("the original reads the scoreboard itself")
+@pytest.mark.mpms("event")
+def test_without_an_answer_nobody_waits_for_long(httpd):
+    """All children are stopped in the middle of the request: nobody is there to answer."""
+    httpd.start(f"""
+WSGIDaemonProcess app server-metrics=On
+WSGIScriptAlias / {httpd.write("apps/many.wsgi", MANY)} process-group=app
+""")
+    mark, release, answer = (httpd.root / f"tmp/{name}" for name in ("mark", "release", "answer"))
+    with Background(httpd, f"/?{quote(str(mark))},{quote(str(release))},{quote(str(answer))}") as running:
+        wait_until(mark.exists, 20, "it is executed")
+        children = [child.pid for child in httpd.children()]
+        processes.kill(children, signal.SIGSTOP)
+        release.write_text("")
+        try:
+            wait_until(lambda: answer.exists() and answer.read_text().endswith("]"), 30, "it has asked")
+        finally:
+            processes.kill(children, signal.SIGCONT)
+    assert running.outcomes()[0].result == 200
+    found = json.loads(answer.read_text())
+    assert [told for told, _ in found] == [False] * 8
+    # Not one after the other.
+    assert max(seconds for _, seconds in found) < 4
+    for file in (mark, release, answer):
+        file.unlink()
 
 
 @pytest.mark.mpms("event")

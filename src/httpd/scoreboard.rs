@@ -1,10 +1,9 @@
-//! httpd's own scoreboard: what its children and their threads do. Other processes write it meanwhile, so each
-//! record is a copy. Caller: `metrics`.
+//! httpd's own scoreboard: what its children and their threads do, in memory that other processes write meanwhile.
+//! Caller: `metrics`, which sees to it that the memory is there.
 
 use std::ffi::c_char;
 
 use super::bindings as sys;
-use super::bytes;
 
 /// What holds for all of httpd. Times are microseconds since the epoch.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -47,65 +46,78 @@ pub(crate) struct Thread {
     pub(crate) host: Vec<u8>,
 }
 
+/// A field of a record that other processes write meanwhile: whatever is there is a number.
+macro_rules! read {
+    ($record:ident . $field:ident) => {
+        // SAFETY: a field within the record, which is mapped as long as the caller says.
+        unsafe { std::ptr::read_volatile(&raw const (*$record).$field) }
+    };
+}
+
 /// What holds for all; nothing where httpd has no scoreboard.
 pub(crate) fn whole() -> Option<Whole> {
     // SAFETY: takes nothing.
     if unsafe { sys::ap_exists_scoreboard_image() } == 0 {
         return None;
     }
-    // SAFETY: there is a scoreboard; its first part is written by the parent when it starts children.
-    let found = unsafe { sys::ap_get_scoreboard_global().as_ref() }?;
-    Some(Whole {
-        server_limit: found.server_limit,
-        thread_limit: found.thread_limit,
-        generation: found.running_generation,
-        restart_time: found.restart_time,
+    // SAFETY: there is a scoreboard.
+    let record = unsafe { sys::ap_get_scoreboard_global() };
+    (!record.is_null()).then(|| Whole {
+        server_limit: read!(record.server_limit),
+        thread_limit: read!(record.thread_limit),
+        generation: read!(record.running_generation),
+        restart_time: read!(record.restart_time),
     })
 }
 
 /// A child's place, by its number from 0; nothing beyond the limit.
 pub(crate) fn child(number: i32) -> Option<Child> {
     // SAFETY: httpd checks the number.
-    let place = unsafe { sys::ap_get_scoreboard_process(number) };
-    if place.is_null() {
-        return None;
-    }
-    // SAFETY: a record in shared memory; others write numbers into it meanwhile, and each of them can be anything.
-    let found = unsafe { std::ptr::read_volatile(place) };
-    Some(Child { pid: found.pid, generation: found.generation, quiescing: found.quiescing != 0 })
+    let record = unsafe { sys::ap_get_scoreboard_process(number) };
+    (!record.is_null()).then(|| Child {
+        pid: read!(record.pid),
+        generation: read!(record.generation),
+        quiescing: read!(record.quiescing) != 0,
+    })
 }
 
-/// A thread's place, by the numbers of its child and its own, from 0, both below the limits.
-pub(crate) fn thread(child: i32, number: i32) -> Thread {
-    // SAFETY: all fields are numbers and arrays of bytes, for which zero is a value.
-    let mut found: sys::worker_score = unsafe { std::mem::zeroed() };
-    // SAFETY: the place for the copy is valid; httpd takes numbers below its limits.
-    unsafe { sys::ap_copy_scoreboard_worker(&raw mut found, child, number) };
-    for text in [&mut found.client[..], &mut found.request[..], &mut found.vhost[..]] {
-        end(text);
-    }
-    // SAFETY: the copy lives during the call; what comes back is one of its texts, which httpd ends with NUL.
-    let client = unsafe { bytes(sys::wsgi_worker_client(&raw const found)) }.to_vec();
-    // SAFETY: ended above.
-    let (request, host) = unsafe { (bytes(found.request.as_ptr()), bytes(found.vhost.as_ptr())) };
-    Thread {
-        number: found.thread_num,
-        generation: found.generation,
-        status: found.status,
-        requests: found.access_count,
-        bytes: found.bytes_served,
-        begun: found.start_time,
-        ended: found.stop_time,
-        last_used: found.last_used,
-        client,
-        request: request.to_vec(),
-        host: host.to_vec(),
-    }
+/// A thread's place, by the numbers of its child and its own, from 0; nothing beyond the limits. Only fields that all
+/// httpd 2.4 have, and `client64`: the record is as long as the running httpd has it.
+pub(crate) fn thread(child: i32, number: i32) -> Option<Thread> {
+    // SAFETY: httpd checks the numbers.
+    let record = unsafe { sys::ap_get_scoreboard_worker_from_indexes(child, number) };
+    (!record.is_null()).then(|| Thread {
+        number: read!(record.thread_num),
+        generation: read!(record.generation),
+        status: read!(record.status),
+        requests: read!(record.access_count),
+        bytes: read!(record.bytes_served),
+        begun: read!(record.start_time),
+        ended: read!(record.stop_time),
+        last_used: read!(record.last_used),
+        client: client(record),
+        request: text(&read!(record.request)),
+        host: text(&read!(record.vhost)),
+    })
 }
 
-/// A text that was copied while it was written may have lost its end.
-fn end(text: &mut [c_char]) {
-    if let Some(last) = text.last_mut() {
-        *last = 0;
+fn client(record: *const sys::worker_score) -> Vec<u8> {
+    // httpd before 2.4.35 has room for IPv4 addresses only, and no such field.
+    if super::process::version() >= (2, 4, 35) {
+        // SAFETY: computes an address within the record; NULL when this was built for an older httpd.
+        let place = unsafe { sys::wsgi_worker_client64(record) }.cast::<[c_char; 64]>();
+        if !place.is_null() {
+            // SAFETY: the field has that many bytes, in a record that is mapped.
+            let long = text(&unsafe { std::ptr::read_volatile(place) });
+            if !long.is_empty() {
+                return long;
+            }
+        }
     }
+    text(&read!(record.client))
+}
+
+/// The text in a field, up to its NUL; all of it, where that was overwritten while it was read.
+fn text(field: &[c_char]) -> Vec<u8> {
+    field.iter().take_while(|byte| **byte != 0).map(|byte| *byte as u8).collect()
 }

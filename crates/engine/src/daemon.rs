@@ -6,6 +6,7 @@
 
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use wsgi_wire::PROTOCOL;
@@ -71,6 +72,8 @@ pub struct Daemon {
     pub main: &'static Interp,
     probe: &'static Probe,
     watchdog: &'static Watchdog,
+    /// A thread is in [`Daemon::serve_messages`].
+    heard: AtomicBool,
 }
 
 fn unfit(text: String) -> (Exit, String) {
@@ -84,8 +87,15 @@ fn bootstrap(what: &str) -> impl Fn(io::Error) -> (Exit, String) {
 /// Receives the configuration.
 fn configuration(control: RawFd) -> Result<DaemonConfig, (Exit, String)> {
     let mut message = vec![0; MAX_MESSAGE];
-    sys::wait_for(control, libc::POLLIN);
-    let (len, _) = sys::recv_message(control, &mut message).map_err(bootstrap("cannot receive the configuration"))?;
+    let len = loop {
+        sys::wait_for(control, libc::POLLIN);
+        match sys::recv_message(control, &mut message) {
+            Ok((len, _)) => break len,
+            // A signal has ended the wait.
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
+            Err(error) => return Err(bootstrap("cannot receive the configuration")(error)),
+        }
+    };
     let config = serde_json::from_slice::<DaemonConfig>(&message[..len]);
     let version = serde_json::from_slice::<serde_json::Value>(&message[..len]).ok();
     let version = version.and_then(|value| value.get("protocol")?.as_u64());
@@ -171,7 +181,18 @@ fn start(gil: Gil, control: RawFd) -> Result<Daemon, (Exit, String)> {
         (config.deadlock_timeout_ms, config.startup_timeout_ms) = (0, 0);
     }
     let (probe, watchdog) = start_timers(pool, &config).map_err(bootstrap("cannot start the threads of the timers"))?;
-    Ok(Daemon { pool, config, handed, parent: parent_pid, control, signals, main, probe, watchdog })
+    Ok(Daemon {
+        pool,
+        config,
+        handed,
+        parent: parent_pid,
+        control,
+        signals,
+        main,
+        probe,
+        watchdog,
+        heard: AtomicBool::new(false),
+    })
 }
 
 /// From now on a request whose script has changed is served by what is loaded, and the supervisor is told.
@@ -271,6 +292,13 @@ impl Daemon {
 
     /// Until the supervisor, or a signal, ends the wait.
     pub fn serve_messages(&self) -> Ended {
+        self.heard.store(true, Ordering::SeqCst);
+        let ended = self.wait_for_end();
+        self.heard.store(false, Ordering::SeqCst);
+        ended
+    }
+
+    fn wait_for_end(&self) -> Ended {
         loop {
             let fds = [self.control, self.signals.as_raw_fd(), self.pool.end_fd()];
             let mut fds = fds.map(|fd| sys::interest(fd, libc::POLLIN));
@@ -340,6 +368,11 @@ impl Daemon {
             }
             _ => None,
         }
+    }
+
+    /// Whether a thread takes the supervisor's messages as they come.
+    pub fn is_heard(&self) -> bool {
+        self.heard.load(Ordering::SeqCst)
     }
 
     /// Asks the supervisor for what [`server_metrics::arrived`] takes.

@@ -2,9 +2,11 @@
 //! one of httpd's children; in embedded mode the child is this process, and is asked through its table.
 
 use std::os::fd::{FromRawFd, OwnedFd};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::process;
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
+use parking_lot::{Condvar, Mutex};
 use wsgi_sys::memory;
 
 use crate::daemon::Daemon;
@@ -12,9 +14,9 @@ use crate::daemon::Daemon;
 /// How long a daemon process waits for an answer.
 const LIMIT: Duration = Duration::from_secs(1);
 /// When it asks again: the child that was asked may have ended.
-const AGAIN: Duration = Duration::from_millis(250);
-/// How often it looks whether another thread has taken the answer.
-const SLICE: Duration = Duration::from_millis(5);
+const AGAIN: Duration = Duration::from_millis(500);
+/// How long it waits for a message at a time, while no other thread does that.
+const SLICE: Duration = Duration::from_millis(50);
 /// More is no answer, bytes.
 const MOST: u64 = 256 << 20;
 
@@ -27,44 +29,47 @@ enum Source {
     Child(unsafe extern "C" fn() -> i32),
 }
 
-static SOURCE: OnceLock<Source> = OnceLock::new();
+/// With the process that may ask: one that the application forks shares its sockets and its locks.
+static SOURCE: OnceLock<(u32, Source)> = OnceLock::new();
 
-/// The answers that came, and the last of them.
-#[derive(Default)]
+/// The answers that came, and the last of them until it is taken.
 struct Answers {
     count: u64,
     last: Option<Vec<u8>>,
 }
 
 static ANSWERS: Mutex<Answers> = Mutex::new(Answers { count: 0, last: None });
-
-fn answers() -> MutexGuard<'static, Answers> {
-    ANSWERS.lock().unwrap_or_else(PoisonError::into_inner)
-}
+static CAME: Condvar = Condvar::new();
 
 /// From now on this daemon process may ask, if its group has `server-metrics=On`.
 pub fn by_way_of(daemon: &'static Daemon) {
     if daemon.config.server_metrics {
-        let _ = SOURCE.set(Source::Daemon(daemon));
+        let _ = SOURCE.set((process::id(), Source::Daemon(daemon)));
     }
 }
 
 /// From now on applications of this child may ask (`WSGIServerMetrics On`).
 pub fn from_child(ask: unsafe extern "C" fn() -> i32) {
-    let _ = SOURCE.set(Source::Child(ask));
+    let _ = SOURCE.set((process::id(), Source::Child(ask)));
 }
 
 /// An answer of the supervisor.
 pub fn arrived(file: OwnedFd) {
     let found = memory::read_whole(file, MOST).ok();
-    let mut answers = answers();
+    let mut answers = ANSWERS.lock();
     answers.count += 1;
     answers.last = found;
+    CAME.notify_all();
 }
 
-/// The metrics of now as JSON. Nothing where they are not enabled, and when no answer comes. Without the GIL.
+/// The metrics of now as JSON. Nothing where they are not enabled, when no answer comes, and in a process that the
+/// application has forked. Without the GIL.
 pub fn current() -> Option<Vec<u8>> {
-    match SOURCE.get()? {
+    let (owner, source) = *SOURCE.get()?;
+    if owner != process::id() {
+        return None;
+    }
+    match source {
         Source::Daemon(daemon) => ask(daemon),
         Source::Child(ask) => {
             // SAFETY: the child's function, for any thread.
@@ -78,30 +83,32 @@ pub fn current() -> Option<Vec<u8>> {
     }
 }
 
-/// Messages of the supervisor are taken here as well: the main thread does that only when all scripts are loaded,
-/// and they may want to know while they are.
 fn ask(daemon: &Daemon) -> Option<Vec<u8>> {
+    let end = Instant::now() + LIMIT;
     // Who asks after another must not get the other's answer, which may be older.
     static ONE: Mutex<()> = Mutex::new(());
-    let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
-    let known = answers().count;
-    let end = Instant::now() + LIMIT;
+    let _one = ONE.try_lock_until(end)?;
+    let known = ANSWERS.lock().count;
     let mut next = Instant::now();
     loop {
-        let answers = answers();
-        if answers.count != known {
-            return answers.last.clone();
-        }
-        drop(answers);
         let now = Instant::now();
-        if now >= end {
-            return None;
-        }
         if now >= next {
             daemon.ask_for_metrics();
             next = now + AGAIN;
         }
-        if !daemon.take_message(SLICE) {
+        let pause = next.min(end);
+        // As long as scripts are loaded nobody else takes the supervisor's messages, and they may want to know then.
+        if !daemon.is_heard() && !daemon.take_message(SLICE.min(pause.saturating_duration_since(now))) {
+            return None;
+        }
+        let mut answers = ANSWERS.lock();
+        if daemon.is_heard() {
+            CAME.wait_while_until(&mut answers, |answers| answers.count == known, pause);
+        }
+        if answers.count != known {
+            return answers.last.take();
+        }
+        if Instant::now() >= end {
             return None;
         }
     }

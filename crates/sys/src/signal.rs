@@ -81,11 +81,16 @@ pub fn unblock_all() -> io::Result<()> {
     cvt(unsafe { libc::sigprocmask(libc::SIG_SETMASK, &raw const empty, std::ptr::null_mut()) }).map(drop)
 }
 
-/// Keeps every signal from this thread: others of the process get them.
-pub fn block_all() {
-    let full = set(true);
-    // SAFETY: the set lives during the call; the old mask is not asked for.
-    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const full, std::ptr::null_mut()) };
+/// Runs `body` with every signal kept from this thread; for a thread that `body` starts this stays so from its first
+/// moment on.
+pub fn with_all_blocked<T>(body: impl FnOnce() -> T) -> T {
+    let (full, mut before) = (set(true), set(false));
+    // SAFETY: both sets live during the call.
+    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const full, &raw mut before) };
+    let result = body();
+    // SAFETY: the set is the one that was in force.
+    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const before, std::ptr::null_mut()) };
+    result
 }
 
 /// The set of all signals, or the empty one.

@@ -69,6 +69,17 @@ fn set_buffer(fd: BorrowedFd<'_>, option: libc::c_int, bytes: usize) -> io::Resu
     cvt(unsafe { libc::setsockopt(fd.as_raw_fd(), libc::SOL_SOCKET, option, at, size) }).map(drop)
 }
 
+/// Bytes that were sent and that the other end has not read, each message with what the kernel needs for it.
+///
+/// # Errors
+/// What ioctl says.
+pub fn unread(fd: BorrowedFd<'_>) -> io::Result<usize> {
+    let mut count: libc::c_int = 0;
+    // SAFETY: the place for the number is valid (unix(7): SIOCOUTQ, which is TIOCOUTQ).
+    cvt(unsafe { libc::ioctl(fd.as_raw_fd(), libc::TIOCOUTQ, &raw mut count) })?;
+    Ok(usize::try_from(count).unwrap_or(0))
+}
+
 /// Room for the control data of [`MAX_FDS`] descriptors, aligned as a header must be.
 #[repr(C)]
 union Control {
@@ -244,12 +255,15 @@ mod tests {
     fn descriptors_travel_beside_a_message() {
         let (left, right) = pair(Kind::SeqPacket).expect("pair");
         let (reader, writer) = fd::pipe().expect("pipe");
+        assert_eq!(unread(left.as_fd()).expect("count"), 0);
         let sent = send_with_fds(left.as_fd(), b"x", &[reader.as_fd(), writer.as_fd()]).expect("send");
         assert_eq!(sent, 1);
+        assert!((1..4096).contains(&unread(left.as_fd()).expect("count")));
         drop((reader, writer));
         let mut buffer = [0; 4];
         let got = recv_with_fds(right.as_fd(), &mut buffer).expect("receive");
         assert_eq!((got.len, buffer[0], got.fds.len(), got.truncated), (1, b'x', 2, false));
+        assert_eq!(unread(left.as_fd()).expect("count"), 0);
         fd::write(got.fds[1].as_fd(), b"through").expect("write");
         let mut text = [0; 16];
         assert_eq!(fd::read(got.fds[0].as_fd(), &mut text).expect("read"), 7);

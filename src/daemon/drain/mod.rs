@@ -193,10 +193,7 @@ fn start() -> io::Result<Arc<Drainer>> {
     let drainer = Arc::new(Drainer { places: Mutex::default(), given: Mutex::default(), awake, bell });
     let mut own = Loop { drainer: Arc::clone(&drainer), heard, active: Vec::new(), buffer: vec![0; PIECE] };
     let builder = std::thread::Builder::new().name("wsgi-drain".to_owned()).stack_size(256 << 10);
-    builder.spawn(move || {
-        signal::block_all();
-        own.run();
-    })?;
+    signal::with_all_blocked(|| builder.spawn(move || own.run()))?;
     Ok(drainer)
 }
 

@@ -2,7 +2,7 @@
 //! A question to the children goes out for all who ask until then, and not often, so that no process can keep the
 //! children busy; an answer is never older than the question.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::os::fd::{AsFd, OwnedFd};
 
 use wsgi_sys::socket;
@@ -11,14 +11,19 @@ use wsgi_wire::control::{ToDaemon, ask_metrics};
 use super::Shell;
 use crate::decide::{Millis, ProcessId};
 
-/// After this time an answer is not waited for any more; the child that was asked may have ended.
-const LOST: Millis = 200;
+/// After this time another child is asked; the first may have ended.
+const LOST: Millis = 400;
 /// The least time between two questions.
 const INTERVAL: Millis = 10;
+/// Of this many parts of the time children spend one on answers.
+const SHARE: Millis = 10;
+/// Questions whose answers may still come.
+const OPEN: usize = 4;
 
 /// A question to the children that has not been answered.
 #[derive(Debug)]
 struct Asked {
+    number: u32,
     at: Millis,
     by: BTreeSet<ProcessId>,
 }
@@ -28,7 +33,8 @@ struct Asked {
 pub struct Asking {
     /// They asked after the last question had gone out.
     next: BTreeSet<ProcessId>,
-    asked: Option<Asked>,
+    /// The oldest first.
+    asked: VecDeque<Asked>,
     not_before: Millis,
     /// Of the last question; comes back with its answer.
     number: u32,
@@ -42,23 +48,28 @@ impl Asking {
 
     /// When a question is to go out, if one is.
     pub fn deadline(&self) -> Option<Millis> {
-        let lost = self.asked.as_ref().map_or(0, |asked| asked.at + LOST);
+        let lost = self.asked.back().map_or(0, |asked| asked.at + LOST);
         (!self.next.is_empty()).then(|| self.not_before.max(lost))
     }
 
     /// The number of the question that is to go out now.
     pub fn question(&mut self, now: Millis) -> Option<u32> {
         self.deadline().filter(|at| now >= *at)?;
-        self.asked = Some(Asked { at: now, by: std::mem::take(&mut self.next) });
-        self.not_before = now + INTERVAL;
         self.number = self.number.wrapping_add(1);
+        self.asked.push_back(Asked { number: self.number, at: now, by: std::mem::take(&mut self.next) });
+        if self.asked.len() > OPEN {
+            self.asked.pop_front();
+        }
+        self.not_before = now + INTERVAL;
         Some(self.number)
     }
 
-    /// The answer to a question has come; who gets it.
-    pub fn answered(&mut self, number: u32) -> BTreeSet<ProcessId> {
-        let asked = if number == self.number { self.asked.take() } else { None };
-        asked.map(|asked| asked.by).unwrap_or_default()
+    /// The answer to a question has come, perhaps late; who gets it: all who asked before the question went out.
+    pub fn answered(&mut self, number: u32, now: Millis) -> BTreeSet<ProcessId> {
+        let Some(at) = self.asked.iter().position(|asked| asked.number == number) else { return BTreeSet::new() };
+        let took = now.saturating_sub(self.asked[at].at);
+        self.not_before = self.not_before.max(now + took * (SHARE - 1));
+        self.asked.drain(..=at).flat_map(|asked| asked.by).collect()
     }
 }
 
@@ -82,8 +93,9 @@ impl Shell {
 
     /// A child has answered.
     pub(super) fn hand_metrics_on(&mut self, number: u32, file: &OwnedFd) {
-        for id in self.asking.answered(number) {
-            if let (Some(process), Ok(copy)) = (self.processes.get_mut(&id), file.try_clone()) {
+        for id in self.asking.answered(number, self.clock.now()) {
+            let process = self.processes.get_mut(&id).filter(|process| process.listens());
+            if let (Some(process), Ok(copy)) = (process, file.try_clone()) {
                 process.hand(ToDaemon::ServerMetrics, copy);
             }
         }
@@ -103,8 +115,8 @@ mod tests {
         asking.ask(1);
         let number = asking.question(1_000).expect("asked");
         assert_eq!(asking.question(1_001), None);
-        assert_eq!(asking.answered(number), BTreeSet::from([1, 2]));
-        assert_eq!(asking.answered(number), BTreeSet::new());
+        assert_eq!(asking.answered(number, 1_001), BTreeSet::from([1, 2]));
+        assert_eq!(asking.answered(number, 1_002), BTreeSet::new());
     }
 
     #[test]
@@ -114,32 +126,51 @@ mod tests {
         let first = asking.question(1_000).expect("asked");
         asking.ask(2);
         assert_eq!(asking.question(1_100), None);
-        assert_eq!(asking.answered(first), BTreeSet::from([1]));
+        assert_eq!(asking.answered(first, 1_001), BTreeSet::from([1]));
         let second = asking.question(1_100).expect("asked");
-        assert_eq!(asking.answered(first), BTreeSet::new());
-        assert_eq!(asking.answered(second), BTreeSet::from([2]));
+        assert_eq!(asking.answered(first, 1_101), BTreeSet::new());
+        assert_eq!(asking.answered(second, 1_101), BTreeSet::from([2]));
     }
 
     #[test]
-    fn a_question_without_an_answer_is_given_up() {
-        let mut asking = Asking::default();
-        asking.ask(1);
-        let first = asking.question(1_000).expect("asked");
-        asking.ask(1);
-        assert_eq!(asking.deadline(), Some(1_000 + LOST));
-        let second = asking.question(1_000 + LOST).expect("asked");
-        assert_eq!(asking.answered(first), BTreeSet::new());
-        assert_eq!(asking.answered(second), BTreeSet::from([1]));
+    fn a_late_answer_is_one_and_a_later_one_serves_the_earlier_too() {
+        let ask_two = || {
+            let mut asking = Asking::default();
+            asking.ask(1);
+            let first = asking.question(1_000).expect("asked");
+            asking.ask(2);
+            assert_eq!(asking.deadline(), Some(1_000 + LOST));
+            let second = asking.question(1_000 + LOST).expect("asked");
+            (asking, first, second)
+        };
+        let (mut asking, first, second) = ask_two();
+        assert_eq!(asking.answered(first, 2_000), BTreeSet::from([1]));
+        assert_eq!(asking.answered(second, 2_000), BTreeSet::from([2]));
+        let (mut asking, first, second) = ask_two();
+        assert_eq!(asking.answered(second, 2_000), BTreeSet::from([1, 2]));
+        assert_eq!(asking.answered(first, 2_000), BTreeSet::new());
     }
 
     #[test]
-    fn questions_do_not_follow_at_once() {
+    fn questions_leave_the_children_most_of_their_time() {
+        for (took, next) in [(0, 1_000 + INTERVAL), (1, 1_010), (20, 1_020 + 180)] {
+            let mut asking = Asking::default();
+            asking.ask(1);
+            let number = asking.question(1_000).expect("asked");
+            asking.answered(number, 1_000 + took);
+            asking.ask(1);
+            assert_eq!((asking.question(1_009), asking.deadline()), (None, Some(next)), "{took}");
+            assert!(asking.question(next).is_some());
+        }
+    }
+
+    #[test]
+    fn questions_that_nobody_answers_are_forgotten() {
         let mut asking = Asking::default();
-        asking.ask(1);
-        let number = asking.question(1_000).expect("asked");
-        asking.answered(number);
-        asking.ask(1);
-        assert_eq!((asking.question(1_001), asking.deadline()), (None, Some(1_000 + INTERVAL)));
-        assert!(asking.question(1_000 + INTERVAL).is_some());
+        for round in 0..10 {
+            asking.ask(1);
+            assert!(asking.question(round * LOST).is_some());
+        }
+        assert_eq!(asking.asked.len(), OPEN);
     }
 }

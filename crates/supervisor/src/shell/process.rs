@@ -15,6 +15,8 @@ use crate::lines::Lines;
 
 /// Connections that wait while the process does not read its control socket.
 const MAX_WAITING: usize = 64;
+/// Bytes of messages that have not been read, by the kernel's reckoning: some ten messages.
+const MAX_UNREAD: usize = 8 << 10;
 /// Lines that are kept of what a process writes before it is ready.
 const FIRST_LINES: usize = 20;
 /// Most that is kept of a quiet process's output, in bytes.
@@ -101,6 +103,12 @@ impl Process {
             self.waiting.push_back(Message::With(message, descriptor));
             self.flush();
         }
+    }
+
+    /// Whether it reads what it is told: little of it is under way. (What answers hold of memory stays as long.)
+    pub fn listens(&self) -> bool {
+        let unread = self.control.as_ref().and_then(|control| socket::unread(control.as_fd()).ok());
+        self.waiting.is_empty() && unread.is_some_and(|bytes| bytes < MAX_UNREAD)
     }
 
     /// Asks the process to stop; connections that it has not read are dropped.

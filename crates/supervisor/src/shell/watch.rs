@@ -231,11 +231,11 @@ impl Shell {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Err(_) => return self.children = None,
             };
-            if got.truncated && got.fds.is_empty() {
+            let Ok(wanted) = Connect::decode(&buffer[..got.len]) else { continue };
+            if got.truncated && got.fds.is_empty() && wanted.slot != Connect::METRICS {
                 self.say_lost_connection();
                 continue;
             }
-            let Ok(wanted) = Connect::decode(&buffer[..got.len]) else { continue };
             if wanted.slot == Connect::WANTED {
                 self.events.push_back(Event::Wanted { pool: wanted.pool });
                 continue;
