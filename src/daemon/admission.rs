@@ -5,7 +5,7 @@ use std::os::fd::AsFd;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use wsgi_sys::scoreboard::{Executing, Lease, Refused, Scoreboard, Trouble};
+use wsgi_sys::scoreboard::{Executing, Fault, Lease, Refused, Scoreboard, Trouble};
 use wsgi_sys::{clock, socket};
 use wsgi_wire::control::Connect;
 
@@ -100,13 +100,14 @@ fn refuse(job: &Job<'_>, refused: Refused) -> Ending {
         }
         Refused::Closed => super::given_up(job),
         Refused::Unavailable => {
-            let text = format!(
-                "it has no process and none can be started at the moment (defined at {}); the supervisor's lines say \
-                 why; the client gets 503",
-                job.options.defined
-            );
-            job.log(Level::Error, &text);
-            Ending::Unavailable(retry_after(board.next_start_in()))
+            let again = retry_after(board.next_start_in());
+            match board.refuse() {
+                Some(fault) => job.log(Level::Error, &stoppage(&job.options.defined.to_string(), &fault, again)),
+                None => job.log_lazily(Level::Debug, || {
+                    format!("no process can be started; {} gets 503 with Retry-After: {again}", job.what())
+                }),
+            }
+            Ending::Unavailable(again)
         }
     }
 }
@@ -114,6 +115,15 @@ fn refuse(job: &Job<'_>, refused: Refused) -> Ending {
 /// `Retry-After` where processes cannot be started: a little after the next attempt.
 fn retry_after(next: Option<Duration>) -> u64 {
     next.map_or(RETRY_STOPPED, |next| next.as_secs() + 2)
+}
+
+/// The first request that is refused says so for all; the supervisor has a line at the end.
+fn stoppage(defined: &str, fault: &Fault, again: u64) -> String {
+    let (lasted, cause) = (seconds(fault.lasted), &fault.cause);
+    format!(
+        "it has no process and none can be started at the moment, for {lasted} now (defined at {defined}): {cause} (the \
+         supervisor's lines say more); clients get 503 while this lasts, this one with Retry-After: {again}"
+    )
 }
 
 /// What was not told since the last line of this kind.
@@ -180,6 +190,14 @@ mod tests {
         assert!(describe((2, 8, 8), None, 0).contains("8/8 request threads busy in 2 processes, 0 waiting"));
         assert_eq!((seconds(Duration::from_millis(340)), seconds(s(10))), ("0.3 s".to_owned(), "10 s".to_owned()));
         assert_eq!((before(0), before(7)), (String::new(), " (7 more did since the last such line)".to_owned()));
+    }
+
+    #[test]
+    fn a_stoppage_names_its_cause_and_what_clients_get() {
+        let fault = Fault { lasted: Duration::from_millis(3_200), cause: "exited with status 1".to_owned() };
+        let text = stoppage("httpd.conf:3", &fault, 4);
+        assert!(text.contains("for 3.2 s now (defined at httpd.conf:3): exited with status 1 ("), "{text}");
+        assert!(text.ends_with("this one with Retry-After: 4"), "{text}");
     }
 
     #[test]

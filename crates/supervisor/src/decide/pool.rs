@@ -36,7 +36,10 @@ pub struct Pool {
     pub(super) attempts: Attempts,
     pub(super) scale: Scale,
     pub(super) memory: MemoryHistory,
-    fault: bool,
+    /// Why a process was lost or could not start, as it was said last, or why there are to be none.
+    pub(super) trouble: String,
+    /// Why no request can be answered, where that is so.
+    fault: Option<String>,
 }
 
 impl Pool {
@@ -134,7 +137,7 @@ impl Pool {
         self.generation += 1;
         if self.generation == 1 {
             // What an earlier supervisor said about it is over.
-            out.push(Action::Fault { pool: out.pool, on: false });
+            out.push(Action::Fault { pool: out.pool, cause: None });
         }
         (self.unnamed, self.let_go_at, self.waiting, self.over) = (false, None, 0, false);
         self.attempts = Attempts::from(now);
@@ -177,7 +180,7 @@ impl Pool {
 
     fn remove(&mut self, now: Millis, out: &mut Out<'_>) {
         let why = "the process group is not configured any more";
-        self.over = true;
+        (self.over, self.trouble) = (true, why.to_owned());
         self.supersede(why, now, out);
         for process in self.open_ones().collect::<Vec<_>>() {
             self.drain(process, why, now, out);
@@ -286,6 +289,9 @@ impl Pool {
         if lost && !matches!(it.phase, Phase::Failed { .. }) {
             self.count_loss(it.marks, it.life(now), exit.served > 0 || exit.busy.count > 0, now);
         }
+        if lost {
+            self.trouble = format!("process {} was lost: {}", it.pid_text(), exit.ended);
+        }
         self.say_exited(&it, exit.ended, lost, now, out);
         out.push(Action::Output { process, show: true });
         out.push(Action::Clear { process });
@@ -299,10 +305,10 @@ impl Pool {
             self.settle_failed(now, out);
             self.start_missing(now, next, out);
         }
-        let fault = self.over || self.cannot_serve();
-        if fault != self.fault {
-            self.fault = fault;
-            out.push(Action::Fault { pool: out.pool, on: fault });
+        let fault = (self.over || self.cannot_serve()).then_some(&self.trouble);
+        if fault != self.fault.as_ref() {
+            self.fault = fault.cloned();
+            out.push(Action::Fault { pool: out.pool, cause: self.fault.clone() });
         }
     }
 }

@@ -259,7 +259,7 @@ impl Pool {
 
     /// Everything ends.
     pub(super) fn stop_all(&mut self, why: &'static str, now: Millis, out: &mut Out<'_>) {
-        (self.over, self.stopping) = (true, true);
+        (self.over, self.stopping, self.trouble) = (true, true, why.to_owned());
         for it in self.processes.values_mut() {
             if let Phase::Stopping { kill_at: None } = it.phase {
                 it.phase = Phase::Stopping { kill_at: Some(now + FINAL_WAIT) };

@@ -97,7 +97,7 @@ impl std::fmt::Display for Ended {
 }
 
 impl Process {
-    fn pid_text(&self) -> String {
+    pub(super) fn pid_text(&self) -> String {
         self.pid.map_or_else(|| "(not started)".to_owned(), |pid| pid.to_string())
     }
 }
@@ -211,6 +211,7 @@ impl Pool {
 
     /// Says why a process could not start, unless it was said before. Returns whether it was news.
     pub(super) fn say_cannot_start(&mut self, cause: &str, now: Millis, out: &mut Out<'_>) -> bool {
+        cause.clone_into(&mut self.trouble);
         if !self.attempts.is_news(essence(cause, 0)) {
             self.say_again(now, out);
             return false;
@@ -234,11 +235,19 @@ impl Pool {
     }
 
     /// A process could not load its script. What it wrote is in the log.
-    pub(super) fn say_not_loaded(&self, process: ProcessId, said: &str, news: bool, now: Millis, out: &mut Out<'_>) {
+    pub(super) fn say_not_loaded(
+        &mut self,
+        process: ProcessId,
+        said: &str,
+        news: bool,
+        now: Millis,
+        out: &mut Out<'_>,
+    ) {
+        let cause = said.lines().last().unwrap_or("its output says why");
+        self.trouble = format!("could not load {}: {cause}", self.scripts());
         if !news {
             return self.say_again(now, out);
         }
-        let cause = said.lines().last().unwrap_or("its output says why");
         let until = match self.serving() {
             0 => "requests get 500 with the traceback in the log until it is mended".to_owned(),
             _ => self.meanwhile(),

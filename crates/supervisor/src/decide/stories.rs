@@ -121,7 +121,7 @@ fn a_failed_process_that_sees_the_mend_by_a_request_lets_requests_wait() {
     world.failed(second);
     assert!(world.opens(second) && !world.fault);
     world.crash(second, true);
-    assert!(world.fault);
+    assert!(world.fault && world.cause == "process 1002 was lost: killed by SIGSEGV", "{}", world.cause);
 }
 
 #[test]

@@ -29,6 +29,7 @@ pub(super) struct World {
     pub(super) log: Vec<(u8, String)>,
     pub(super) last: Vec<Action>,
     pub(super) fault: bool,
+    pub(super) cause: String,
     pub(super) pid: i32,
 }
 
@@ -38,7 +39,10 @@ impl World {
         for action in self.last.clone() {
             match action {
                 Action::Log { level, text, .. } => self.log.push((level, text)),
-                Action::Fault { pool: POOL, on } => self.fault = on,
+                Action::Fault { pool: POOL, cause } => {
+                    self.fault = cause.is_some();
+                    self.cause = cause.unwrap_or_default();
+                }
                 _ => {}
             }
         }
@@ -159,7 +163,7 @@ fn failing_starts_back_off_one_at_a_time_and_are_reported_once() {
     let mut world = World::default();
     let first = world.configure(3);
     first.iter().for_each(|process| world.exit(*process, Ended::Status(1)));
-    assert!(world.fault);
+    assert!(world.fault && world.cause == "exited early");
     let mut waits = Vec::new();
     for _ in 0..9 {
         let next = world.state.deadline().expect("a start is due");
@@ -321,7 +325,7 @@ fn a_pool_serves_until_the_one_that_takes_its_name_is_ready() {
     assert!(!world.has(&Action::MarkDraining { process: replacement[0] }), "a request waits for it");
     world.event(Event::Waiting { pool: POOL, count: 0 });
     assert!(world.has(&Action::MarkDraining { process: replacement[0] }));
-    assert!(world.has(&Action::Fault { pool: POOL, on: true }));
+    assert!(world.fault && world.cause == "the process group is not configured any more");
 }
 
 #[test]

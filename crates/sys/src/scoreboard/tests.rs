@@ -74,7 +74,7 @@ fn a_fault_refuses_at_once_and_wakes_those_who_wait() {
     while board.waiting() == 0 {
         thread::yield_now();
     }
-    board.set_fault(true);
+    board.set_fault(Some("no python"));
     assert_eq!(waiter.join().expect("no panic"), Err(Refused::Unavailable));
     assert_eq!(board.reserve(ME, 10, later()), Err(Refused::Unavailable));
 }
@@ -337,7 +337,7 @@ fn a_process_is_asked_for_when_none_is_there_or_coming() {
     assert_eq!((board.reserve_asking(ME, 10, soon(), ask), count()), (Err(Refused::TimedOut), 1), "asked a moment ago");
     // As if that moment were over: also where the last attempt to start one has failed.
     board.word(ASKED_AT).store(0, SeqCst);
-    board.set_fault(true);
+    board.set_fault(Some("no python"));
     assert_eq!((board.reserve_asking(ME, 10, soon(), ask), count()), (Err(Refused::Unavailable), 2));
 }
 
