@@ -18,25 +18,21 @@ const RETRY_FULL: u64 = 1;
 /// `Retry-After` of a group that has no process, seconds, where nobody says when one is tried next.
 const RETRY_STOPPED: u64 = 5;
 
-/// When waiting for a request thread ends. `reading`: how long the client took for the part of its body that was
-/// read ahead.
-pub(super) fn deadline(job: &Job<'_>, reading: Duration) -> Instant {
-    let limit = match job.options.queue_timeout {
+/// How long the request may wait for a request thread. To be asked before its body is read ahead: `queue-timeout` counts
+/// from its arrival at httpd, as in mod_wsgi, but for the time in which the client sends its body, which mod_wsgi reads
+/// later. The arrival is a time of day, so what is put forwards or back from now on must not count.
+pub(super) fn patience(job: &Job<'_>) -> Duration {
+    match job.options.queue_timeout {
         // As long as a process may take to answer.
         0 => job.socket_timeout(),
-        seconds => {
-            let since = clock::wall_us().saturating_sub(job.request.start_us());
-            let since = Duration::from_micros(u64::try_from(since).unwrap_or(0));
-            patience(Duration::from_secs(seconds.into()), since, reading)
-        }
-    };
-    Instant::now() + limit
+        seconds => left(Duration::from_secs(seconds.into()), job.request.start_us(), clock::wall_us()),
+    }
 }
 
-/// How long a request that arrived `since` ago may still wait. `queue-timeout` counts from its arrival at httpd, as
-/// in mod_wsgi, but for the time in which the client sent its body: mod_wsgi reads that later.
-fn patience(queue: Duration, since: Duration, reading: Duration) -> Duration {
-    queue.saturating_sub(since.saturating_sub(reading))
+/// What is left of `queue` for a request that arrived at `arrival`, microseconds since the epoch.
+fn left(queue: Duration, arrival: i64, now: i64) -> Duration {
+    let waited = u64::try_from(now.saturating_sub(arrival)).unwrap_or(0);
+    queue.saturating_sub(Duration::from_micros(waited))
 }
 
 /// Reserves a request thread.
@@ -172,13 +168,13 @@ mod tests {
     }
 
     #[test]
-    fn the_wait_counts_from_the_arrival_without_the_time_for_the_body() {
-        assert_eq!(patience(s(10), s(0), s(0)), s(10));
-        assert_eq!(patience(s(10), s(4), s(0)), s(6));
-        assert_eq!(patience(s(10), s(34), s(30)), s(6));
-        assert_eq!(patience(s(10), s(30), s(0)), s(0));
+    fn the_wait_counts_from_the_arrival() {
+        assert_eq!(left(s(10), 5_000_000, 5_000_000), s(10));
+        assert_eq!(left(s(10), 5_000_000, 9_000_000), s(6));
+        assert_eq!(left(s(10), 5_000_000, 35_000_000), s(0));
         // The clock was put back meanwhile.
-        assert_eq!(patience(s(10), s(0), s(30)), s(10));
+        assert_eq!(left(s(10), 35_000_000, 5_000_000), s(10));
+        assert_eq!(left(s(10), i64::MAX, i64::MIN), s(10));
     }
 
     #[test]
