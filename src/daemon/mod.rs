@@ -177,7 +177,7 @@ fn attempt(job: &Job<'_>, upload: &mut Upload<'_>, deadline: Instant) -> Ending 
             }
         },
     };
-    let mut exchange = Exchange::new(job, Line::new(job.group, lease, connection));
+    let mut exchange = Exchange::new(job, Line::new(job, lease, connection));
     let ending = match exchange.run(upload) {
         Ok(ending) => ending,
         Err(lost) => after_loss(job, &lost, upload, &mut exchange),

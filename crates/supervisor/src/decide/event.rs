@@ -87,6 +87,8 @@ pub struct Load {
     pub busy: u32,
     /// Requests that wait for one.
     pub waiting: u32,
+    /// Requests have been answered since the last look.
+    pub served: bool,
     /// The process that has least to do; of several the youngest.
     pub idlest: Option<ProcessId>,
 }

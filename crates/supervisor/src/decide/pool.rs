@@ -2,7 +2,7 @@
 //! processes start is in [`super::start`], how they follow each other in [`super::replace`], how many there
 //! are to be in [`super::scale`], what time brings in [`super::timers`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use wsgi_wire::control::Cause;
 
@@ -36,6 +36,8 @@ pub struct Pool {
     pub(super) attempts: Attempts,
     pub(super) scale: Scale,
     pub(super) memory: MemoryHistory,
+    /// Places of processes that went, and were not replaced before: pid and cause.
+    pub(super) vacant: VecDeque<String>,
     /// Why a process was lost or could not start, as it was said last, or why there are to be none.
     pub(super) trouble: String,
     /// Why no request can be answered, where that is so.
@@ -51,6 +53,13 @@ impl Pool {
     /// Processes that are waited for while they finish requests.
     pub fn draining(&self) -> impl Iterator<Item = ProcessId> {
         self.processes.iter().filter(|(_, it)| matches!(it.phase, Phase::Draining { .. })).map(|(id, _)| *id)
+    }
+
+    /// When a process has begun to drain, or the pool to leave: the last time.
+    pub(super) fn begun_to_go(&self) -> Option<Millis> {
+        let draining = self.processes.values().filter(|it| matches!(it.phase, Phase::Draining { .. }));
+        let leaving = self.let_go_at.filter(|_| self.is_leaving()).map(|at| at.saturating_sub(LINGER));
+        draining.map(|it| it.closed).chain(leaving).max()
     }
 
     /// Processes that serve.
@@ -113,6 +122,13 @@ impl Pool {
         self.unnamed || it.marks.generation != self.generation
     }
 
+    /// The process takes no more requests, and nobody has been started in its place.
+    pub(super) fn vacate(&mut self, process: ProcessId, why: &str) {
+        if let Some(it) = self.processes.get(&process).filter(|it| self.is_current(it)) {
+            self.vacant.push_back(format!("{} ({why})", it.pid_text()));
+        }
+    }
+
     pub(super) fn count(&self, phase: Phase) -> usize {
         self.processes.values().filter(|it| self.is_current(it) && it.phase == phase).count()
     }
@@ -142,6 +158,7 @@ impl Pool {
         (self.unnamed, self.let_go_at, self.waiting, self.over) = (false, None, 0, false);
         self.attempts = Attempts::from(now);
         self.memory = MemoryHistory::default();
+        self.vacant.clear();
         self.resize(now);
         self.keep_code(out);
         self.supersede("graceful restart", now, out);
@@ -256,6 +273,9 @@ impl Pool {
         let Some(it) = self.processes.get_mut(&process).filter(|it| it.phase != Phase::Killed) else { return };
         it.ending = "it broke the protocol";
         let (phase, life, marks) = (it.phase, it.life(now), it.marks);
+        if phase != Phase::Starting {
+            self.vacate(process, "it broke the protocol");
+        }
         if phase == Phase::Starting {
             self.count_failure(marks, now);
             self.say_cannot_start(&format!("it {what}"), now, out);
@@ -283,6 +303,7 @@ impl Pool {
             self.hope_after(exit.ended);
             return self.start_failed(process, &exit.diagnosis, now, out);
         }
+        self.vacate(process, "it was lost");
         let Some(mut it) = self.processes.remove(&process) else { return };
         it.busy = exit.busy.clone();
         let lost = matches!(it.phase, Phase::Held | Phase::Ready | Phase::Failed { .. });

@@ -135,6 +135,12 @@ impl Scoreboard {
         self.slot(slot, SERVED).load(Relaxed)
     }
 
+    /// How many requests the last processes of all slots have answered: a number that grows when they do, and falls when
+    /// one of them is replaced.
+    pub fn served_by_all(&self) -> u64 {
+        self.used().map(|slot| u64::from(self.served(slot))).sum()
+    }
+
     fn ended_text(&self, slot: u32) -> &[AtomicU32] {
         let at = super::HEADER_WORDS + slot as usize * SLOT_WORDS;
         &self.map.words()[at + ENDED_TEXT..at + SLOT_WORDS]

@@ -64,6 +64,26 @@ fn a_slot_is_not_used_again_while_a_lease_of_its_last_process_is_held() {
 }
 
 #[test]
+fn the_last_request_of_a_draining_process_is_known() {
+    let board = board(1, 2);
+    let lease = || board.try_reserve(ME).expect("ready");
+    let (first, second) = (lease(), lease());
+    let drained = |lease: Lease| {
+        board.release(lease);
+        board.is_drained(&lease)
+    };
+    assert!(!drained(first), "it is ready");
+    let third = lease();
+    board.set_state(0, State::Draining);
+    assert!(!drained(second), "another one is executed");
+    assert!(drained(third));
+    board.set_state(0, State::Gone);
+    board.place(0, 2, 8);
+    board.set_state(0, State::Draining);
+    assert!(!board.is_drained(&third), "it was its predecessor's");
+}
+
+#[test]
 fn a_fault_refuses_at_once_and_wakes_those_who_wait() {
     let board = Arc::new(board(1, 1));
     board.set_state(0, State::Starting);
