@@ -10,7 +10,7 @@ use super::process::{Phase, Process};
 use super::replace::MemoryHistory;
 use super::scale::Scale;
 use super::start::Attempts;
-use super::{Action, Busy, Event, Exit, Millis, Out, ProcessId, Rules};
+use super::{Action, Busy, Ended, Event, Exit, Millis, Out, ProcessId, Rules};
 
 /// How long a pool that is in no configuration any more goes on taking requests once what follows it has
 /// come: children of the old configuration have accepted some that they have not sent yet.
@@ -303,7 +303,8 @@ impl Pool {
             self.hope_after(exit.ended);
             return self.start_failed(process, &exit.diagnosis, now, out);
         }
-        self.vacate(process, "it was lost");
+        let has_ended = self.rules.threads == 0 && exit.ended == Ended::Status(0);
+        self.vacate(process, if has_ended { "its script has ended" } else { "it was lost" });
         let Some(mut it) = self.processes.remove(&process) else { return };
         it.busy = exit.busy.clone();
         let lost = matches!(it.phase, Phase::Held | Phase::Ready | Phase::Failed { .. });

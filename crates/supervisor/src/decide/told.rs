@@ -54,6 +54,16 @@ fn a_start_names_whose_place_it_takes_and_why() {
 }
 
 #[test]
+fn a_service_whose_script_has_ended_was_not_lost() {
+    let mut world = World::default();
+    let one = world.serving(Rules { threads: 0, ..rules(1) })[0];
+    world.now = 100_000;
+    world.exit(one, Ended::Status(0));
+    world.spawn();
+    assert_eq!(world.said("started to replace process 1001 (its script has ended): "), 1, "{:?}", world.log);
+}
+
+#[test]
 fn a_process_that_is_ready_in_the_last_moment_is_not_its_own_failed_attempt() {
     let mut world = World::default();
     let slow = world.with(Rules { startup_timeout: 10_000, ..rules(1) })[0];
