@@ -94,6 +94,8 @@ def test_eviction_has_its_own_time_and_names_what_is_cut(httpd):
         wait_until(lambda: not process(int(old)), 30, "its end")
         assert httpd.get("/").status == 200
     assert running.outcomes()[0].result == 502
+    [line] = httpd.log.matching("shutdown-timeout=1")
+    assert "did not end within shutdown-timeout=1; 1 request is cut off: executing GET /sleep " in line
 
 
 def test_a_start_that_hangs_is_ended_by_startup_timeout(httpd):
