@@ -72,7 +72,7 @@ pub(crate) struct Live {
     /// One for each of `reading.global.groups`.
     pub(crate) groups: Vec<Group>,
     /// Where children send connections for daemon processes.
-    pub(crate) dispatch: Option<OwnedFd>,
+    pub(crate) dispatch: Option<Arc<OwnedFd>>,
     /// Every server's key, with what decides whether two are the same: `ServerName` and port.
     pub(crate) server_names: Vec<(ServerKey, Vec<u8>)>,
     /// Python in this child.

@@ -186,6 +186,7 @@ def test_an_old_child_that_is_late_reaches_its_application(httpd, becomes):
     who = httpd.write("apps/who.wsgi", WHO)
     httpd.log.allow("a line of")
     httpd.start(f"""
+{CHILDREN if httpd.mpm == "event" else ""}
 WSGIDaemonProcess app threads=2
 WSGIScriptAlias /app {who} process-group=app
 WSGIDaemonProcess other threads=2
@@ -208,13 +209,25 @@ WSGIScriptAlias /other {who} process-group=other
         if becomes == "same":
             wait_until(lambda: not processes.process(before), 20, "the old process ends")
         else:
-            # Longer than any fixed time that the supervisor could give them.
-            time.sleep(7)
+            outlive_a_group(httpd)
         assert children & {child.pid for child in httpd.children()}, "the old child is there"
         sock.sendall(b"Connection: close\r\n\r\n")
         assert read_to_end(sock).startswith(b"HTTP/1.1 200 ")
     if becomes != "same":
         wait_until(lambda: not processes.process(before), 30, "the old process ends")
+
+
+def outlive_a_group(httpd):
+    """Waits for longer than the supervisor gives to a group that is not configured any more and has no children left."""
+    text = httpd.conf_file.read_text()
+    script = httpd.app("where")
+    change(httpd, "WSGIDaemonProcess other", f"WSGIDaemonProcess brief\nWSGIScriptAlias /brief {script} process-group=brief\n"
+           "WSGIDaemonProcess other")
+    httpd.graceful()
+    brief = httpd.json("/brief")["pid"]
+    httpd.conf_file.write_text(text)
+    httpd.graceful()
+    wait_until(lambda: not processes.process(brief), 60, "the brief group ends")
 
 
 @pytest.mark.ours("the original has no supervisor")

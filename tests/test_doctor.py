@@ -89,6 +89,30 @@ def test_a_virtual_environment_that_was_never_made(httpd):
     assert findings(httpd, f"python-home={home}") == []
 
 
+def test_a_home_that_is_an_interpreter(httpd):
+    python = pythons.venv("plain") / "bin/python"
+    [line] = findings(httpd, f"python-home={python}")
+    assert f"python-home={python} is a file, and has to be the directory of a virtual environment" in line
+    assert line.endswith(f"write python={python} (for this interpreter) or python-home={pythons.venv('plain')}")
+    assert findings(httpd, f"python-home={pythons.venv('plain')}") == []
+
+
+def test_a_limit_of_memory_that_is_too_small_for_the_threads(httpd):
+    limit = "threads=60 virtual-memory-limit=300000000"
+    [line] = findings(httpd, limit)
+    assert "virtual-memory-limit=300000000 is too little: Python takes " in line
+    assert "the stacks of threads=60 take 480 MiB (stack-size=8388608, the default), and what the C library reserves" in line
+    enough = re.search(r"give at least (\d+) and", line)[1]
+    assert findings(httpd, f"threads=60 virtual-memory-limit={enough}") == []
+    # It is what such a process takes.
+    httpd.start()
+    assert httpd.get("/").status == 200
+    httpd.stop()
+    assert findings(httpd, f"{limit} stack-size=262144 env=MALLOC_ARENA_MAX=1") == []
+    httpd.start()
+    assert httpd.get("/").status == 200
+
+
 @pytest.fixture
 def venv(httpd):
     home = httpd.root / "venv"

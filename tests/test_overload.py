@@ -54,10 +54,50 @@ def test_the_next_episode_tells_how_many_were_refused_before(daemon):
 def test_a_group_that_cannot_be_started_says_when_to_come_back(httpd):
     httpd.start(f"WSGIDaemonProcess app python=/bin/false\nWSGIProcessGroup app\nWSGIScriptAlias / {httpd.app('hello')}")
     httpd.log.expect("cannot start|could not be started|exited")
-    httpd.log.expect('process group "app": it has no process and none can be started at the moment .*httpd.conf:')
+    httpd.log.expect('process group "app": it has no process and none can be started at the moment, .*httpd.conf:')
+    httpd.log.expect('process group "app": it ends; [2-9] requests? got 503 in the ')
     wait_until(lambda: timed(httpd, "/").result == 503, 10, "it is known that it cannot be started")
     answer = httpd.get("/")
     assert answer.status == 503 and 1 <= int(answer.header("Retry-After")) <= 70
+
+
+BROKEN_START = {
+    "python": r"it ended before it was ready \(exited with status 3\)",
+    "home": r"cannot change to the directory .*/home does not exist",
+}
+
+
+@pytest.mark.ours("the original has a line for each attempt of each request")
+@pytest.mark.mpms("event", "prefork")
+@pytest.mark.parametrize("broken", BROKEN_START)
+def test_a_time_without_processes_has_a_line_at_its_beginning_and_one_at_its_end(httpd, broken):
+    python, home = httpd.write("python", "#!/bin/sh\nexit 3\n"), httpd.root / "home"
+    python.chmod(0o755)
+    option = {"python": f"python={python}", "home": f"home={home}"}[broken]
+    httpd.start(f"WSGIDaemonProcess app {option}\nWSGIProcessGroup app\nWSGIScriptAlias / {httpd.app('hello')}")
+    httpd.log.expect('wsgi:error.*"app" .*cannot start ')
+    httpd.log.allow("the last of its output|-- end of its output")
+    httpd.log.wait_for("cannot start ")
+    begin = r'wsgi:error.*\[client .*process group "app": it has no process and none can be started at the moment, for '
+    begin += rf"[\d.]+ s now \(defined at .*httpd.conf:\d+\): {BROKEN_START[broken]}.*; clients get 503 while this lasts, "
+    begin += r"this one with Retry-After: \d+"
+    httpd.log.expect(begin)
+    # Attempts that are made meanwhile, and fail as well, belong to the same time; requests wait for none of them.
+    outcomes = at_once(httpd, ["/hello"] * 20)
+    httpd.log.wait_for("attempt 2 to start failed as before", 30)
+    outcomes += at_once(httpd, ["/hello"] * 20)
+    assert {outcome.result for outcome in outcomes} == {503}
+    assert len(httpd.log.matching("wsgi:error.*none can be started")) == 1
+    assert not httpd.log.matching("got 503 in ")
+    # Mended.
+    if broken == "python":
+        python.write_text('#!/bin/sh\nexec python3 "$@"\n')
+    else:
+        home.mkdir()
+    end = r'wsgi:warn.*process group "app": requests are taken again; 40 requests got 503 in the [\d.]+ s in which no'
+    httpd.log.expect(end)
+    httpd.log.wait_for(end, 60)
+    assert httpd.get("/hello").status == 200
 
 
 # -- queue-timeout -------------------------------------------------------------------------------------

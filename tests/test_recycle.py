@@ -75,7 +75,7 @@ def test_a_process_that_grows_too_large_is_replaced_first(httpd):
         httpd.log.wait_for(f"process {eater} has a resident set of .* above maximum-memory=150 MiB", 30)
         httpd.log.wait_for(f"process {eater} is draining .*maximum_memory", 30)
         load.more(10)
-    httpd.log.allow("maximum-memory=150 MiB is too small for the application")
+    httpd.log.allow("is too small for the application")
     assert set(load.results()) == {200} and load.slowest() < 1.9
     wait_until(lambda: not process(int(eater)), 30, "the end of the large one")
 
@@ -94,10 +94,13 @@ def test_eviction_has_its_own_time_and_names_what_is_cut(httpd):
         wait_until(lambda: not process(int(old)), 30, "its end")
         assert httpd.get("/").status == 200
     assert running.outcomes()[0].result == 502
+    [line] = httpd.log.matching("shutdown-timeout=1")
+    assert "did not end within shutdown-timeout=1; 1 request is cut off: executing GET /sleep " in line
 
 
 def test_a_start_that_hangs_is_ended_by_startup_timeout(httpd):
-    httpd.log.expect("is not ready after .* when startup-timeout=2 s is over, while it loads .*app.wsgi; it gets SIGKILL")
+    httpd.log.expect("is not ready after .* when startup-timeout=2 s is over, while it loads .*app.wsgi; "
+                     "the stacks of its threads are written, and it gets SIGKILL unless it is ready within 1 s;")
     httpd.log.allow(r"\] $|startup-timeout=2|Thread 0x|File |Current thread|Timeout|stack|<no Python frame>|503|WSGI")
     start(httpd, "startup-timeout=2", SLOW_IMPORT.replace("sleep(2)", "sleep(600)"))
     httpd.log.wait_for("cannot start .*startup-timeout=2 s is over", 30)

@@ -5,7 +5,7 @@ use std::os::fd::AsFd;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use wsgi_sys::scoreboard::{Executing, Lease, Refused, Scoreboard, Trouble};
+use wsgi_sys::scoreboard::{Executing, Fault, Lease, Refused, Scoreboard, Trouble};
 use wsgi_sys::{clock, socket};
 use wsgi_wire::control::Connect;
 
@@ -18,25 +18,21 @@ const RETRY_FULL: u64 = 1;
 /// `Retry-After` of a group that has no process, seconds, where nobody says when one is tried next.
 const RETRY_STOPPED: u64 = 5;
 
-/// When waiting for a request thread ends. `reading`: how long the client took for the part of its body that was
-/// read ahead.
-pub(super) fn deadline(job: &Job<'_>, reading: Duration) -> Instant {
-    let limit = match job.options.queue_timeout {
+/// How long the request may wait for a request thread. To be asked before its body is read ahead: `queue-timeout` counts
+/// from its arrival at httpd, as in mod_wsgi, but for the time in which the client sends its body, which mod_wsgi reads
+/// later. The arrival is a time of day, so what is put forwards or back from now on must not count.
+pub(super) fn patience(job: &Job<'_>) -> Duration {
+    match job.options.queue_timeout {
         // As long as a process may take to answer.
         0 => job.socket_timeout(),
-        seconds => {
-            let since = clock::wall_us().saturating_sub(job.request.start_us());
-            let since = Duration::from_micros(u64::try_from(since).unwrap_or(0));
-            patience(Duration::from_secs(seconds.into()), since, reading)
-        }
-    };
-    Instant::now() + limit
+        seconds => left(Duration::from_secs(seconds.into()), job.request.start_us(), clock::wall_us()),
+    }
 }
 
-/// How long a request that arrived `since` ago may still wait. `queue-timeout` counts from its arrival at httpd, as
-/// in mod_wsgi, but for the time in which the client sent its body: mod_wsgi reads that later.
-fn patience(queue: Duration, since: Duration, reading: Duration) -> Duration {
-    queue.saturating_sub(since.saturating_sub(reading))
+/// What is left of `queue` for a request that arrived at `arrival`, microseconds since the epoch.
+fn left(queue: Duration, arrival: i64, now: i64) -> Duration {
+    let waited = u64::try_from(now.saturating_sub(arrival)).unwrap_or(0);
+    queue.saturating_sub(Duration::from_micros(waited))
 }
 
 /// Reserves a request thread.
@@ -100,13 +96,14 @@ fn refuse(job: &Job<'_>, refused: Refused) -> Ending {
         }
         Refused::Closed => super::given_up(job),
         Refused::Unavailable => {
-            let text = format!(
-                "it has no process and none can be started at the moment (defined at {}); the supervisor's lines say \
-                 why; the client gets 503",
-                job.options.defined
-            );
-            job.log(Level::Error, &text);
-            Ending::Unavailable(retry_after(board.next_start_in()))
+            let again = retry_after(board.next_start_in());
+            match board.refuse() {
+                Some(fault) => job.log(Level::Error, &stoppage(&job.options.defined.to_string(), &fault, again)),
+                None => job.log_lazily(Level::Debug, || {
+                    format!("no process can be started; {} gets 503 with Retry-After: {again}", job.what())
+                }),
+            }
+            Ending::Unavailable(again)
         }
     }
 }
@@ -114,6 +111,15 @@ fn refuse(job: &Job<'_>, refused: Refused) -> Ending {
 /// `Retry-After` where processes cannot be started: a little after the next attempt.
 fn retry_after(next: Option<Duration>) -> u64 {
     next.map_or(RETRY_STOPPED, |next| next.as_secs() + 2)
+}
+
+/// The first request that is refused says so for all; the supervisor has a line at the end.
+fn stoppage(defined: &str, fault: &Fault, again: u64) -> String {
+    let (lasted, cause) = (seconds(fault.lasted), &fault.cause);
+    format!(
+        "it has no process and none can be started at the moment, for {lasted} now (defined at {defined}): {cause} (the \
+         supervisor's lines say more); clients get 503 while this lasts, this one with Retry-After: {again}"
+    )
 }
 
 /// What was not told since the last line of this kind.
@@ -162,13 +168,13 @@ mod tests {
     }
 
     #[test]
-    fn the_wait_counts_from_the_arrival_without_the_time_for_the_body() {
-        assert_eq!(patience(s(10), s(0), s(0)), s(10));
-        assert_eq!(patience(s(10), s(4), s(0)), s(6));
-        assert_eq!(patience(s(10), s(34), s(30)), s(6));
-        assert_eq!(patience(s(10), s(30), s(0)), s(0));
+    fn the_wait_counts_from_the_arrival() {
+        assert_eq!(left(s(10), 5_000_000, 5_000_000), s(10));
+        assert_eq!(left(s(10), 5_000_000, 9_000_000), s(6));
+        assert_eq!(left(s(10), 5_000_000, 35_000_000), s(0));
         // The clock was put back meanwhile.
-        assert_eq!(patience(s(10), s(0), s(30)), s(10));
+        assert_eq!(left(s(10), 35_000_000, 5_000_000), s(10));
+        assert_eq!(left(s(10), i64::MAX, i64::MIN), s(10));
     }
 
     #[test]
@@ -180,6 +186,14 @@ mod tests {
         assert!(describe((2, 8, 8), None, 0).contains("8/8 request threads busy in 2 processes, 0 waiting"));
         assert_eq!((seconds(Duration::from_millis(340)), seconds(s(10))), ("0.3 s".to_owned(), "10 s".to_owned()));
         assert_eq!((before(0), before(7)), (String::new(), " (7 more did since the last such line)".to_owned()));
+    }
+
+    #[test]
+    fn a_stoppage_names_its_cause_and_what_clients_get() {
+        let fault = Fault { lasted: Duration::from_millis(3_200), cause: "exited with status 1".to_owned() };
+        let text = stoppage("httpd.conf:3", &fault, 4);
+        assert!(text.contains("for 3.2 s now (defined at httpd.conf:3): exited with status 1 ("), "{text}");
+        assert!(text.ends_with("this one with Retry-After: 4"), "{text}");
     }
 
     #[test]

@@ -1,15 +1,17 @@
 //! A reserved request thread together with a connection to its process: what one exchange needs, and what
 //! `drain` takes over from it.
 
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
 use wsgi_sys::scoreboard::{Lease, Scoreboard};
+use wsgi_sys::socket;
+use wsgi_wire::control::Connect;
 
+use super::Job;
 use super::connections::{Connection, Connections};
 use super::spool::Limits;
-use crate::live::Group;
 
 /// A connection on which an exchange runs. The request thread is given back when it is dropped.
 #[derive(Debug)]
@@ -20,6 +22,9 @@ pub(super) struct Line {
     reserved: bool,
     board: Arc<Scoreboard>,
     connections: Arc<Connections>,
+    supervisor: Option<Arc<OwnedFd>>,
+    /// The group's number there.
+    pool: u64,
     /// How much of a response may be kept for a slow client.
     pub(super) limits: Arc<Limits>,
 }
@@ -47,8 +52,11 @@ impl Line {
         Witness { lease: self.lease, pid: self.board.pid(self.lease.slot) }
     }
 
-    pub(super) fn new(group: &Group, lease: Lease, connection: Connection) -> Line {
+    pub(super) fn new(job: &Job<'_>, lease: Lease, connection: Connection) -> Line {
+        let group = job.group;
         Line {
+            supervisor: job.live.dispatch.clone(),
+            pool: group.id,
             connection: Some(connection),
             lease,
             reserved: true,
@@ -77,6 +85,18 @@ impl Line {
     pub(super) fn free(&mut self) {
         if std::mem::take(&mut self.reserved) {
             self.board.release(self.lease);
+            if self.board.is_drained(&self.lease) {
+                self.say_drained();
+            }
+        }
+    }
+
+    /// The process ends now, and not when the supervisor happens to look.
+    fn say_drained(&self) {
+        if let Some(supervisor) = &self.supervisor {
+            let message = Connect { pool: self.pool, slot: Connect::DRAINED, epoch: 0 }.encode();
+            // Where the socket is full, it wakes up anyway.
+            let _ = socket::send_with_fds(supervisor.as_fd(), &message, &[]);
         }
     }
 

@@ -127,12 +127,12 @@ impl Job<'_> {
 
 /// Serves the request. The result is for httpd: 0, or an error status.
 pub(crate) fn serve(job: &Job<'_>) -> i32 {
-    let begun = (job.body != BodyLength::Empty).then(Instant::now);
+    let patience = admission::patience(job);
     let mut upload = match Upload::begin(job.request, job.body, job.options.request_buffer as usize) {
         Ok(upload) => upload,
         Err(status) => return status,
     };
-    let deadline = admission::deadline(job, begun.map_or(Duration::ZERO, |begun| begun.elapsed()));
+    let deadline = Instant::now() + patience;
     for made in 0..MAX_ATTEMPTS {
         outcome::pause_before(made);
         match attempt(job, &mut upload, deadline) {
@@ -177,7 +177,7 @@ fn attempt(job: &Job<'_>, upload: &mut Upload<'_>, deadline: Instant) -> Ending 
             }
         },
     };
-    let mut exchange = Exchange::new(job, Line::new(job.group, lease, connection));
+    let mut exchange = Exchange::new(job, Line::new(job, lease, connection));
     let ending = match exchange.run(upload) {
         Ok(ending) => ending,
         Err(lost) => after_loss(job, &lost, upload, &mut exchange),

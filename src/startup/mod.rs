@@ -115,7 +115,7 @@ fn begin(pconf: Pool<'_>, main: Server<'_>) -> Result<(), Vec<String>> {
     let layers = layers::of(&reading.global, b"").map_err(one)?;
     let preload = pools::preload(b"", None, &plan.preloads).map_err(one)?;
     let embedded = Embedded::new(&reading.global, layers, preload, engine);
-    let dispatch = supervisor::dispatch_end(main).map_err(one)?;
+    let dispatch = supervisor::dispatch_end(main).map_err(one)?.map(Arc::new);
     let pid = AtomicU32::new(std::process::id());
     let advice = Advice::default();
     live::publish(pconf, Live { reading, groups, dispatch, server_names: plan.names, embedded, pid, advice });

@@ -126,6 +126,16 @@ fn importable(entry: &fs::DirEntry) -> bool {
     !name.as_bytes().starts_with(b".") && name != "__pycache__" && (is_module || is_folder())
 }
 
+/// Whether a file whose last change was at `changed`, in nanoseconds since the epoch, may have changed while its script was
+/// loaded. A time to come says nothing: the clock was put back since.
+fn is_between(begin: SystemTime, changed: i128, now: SystemTime) -> bool {
+    let nanoseconds = |time: SystemTime| {
+        let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+        i128::try_from(since.as_nanos()).unwrap_or(i128::MAX)
+    };
+    (nanoseconds(begin - TICK)..=nanoseconds(now + TICK)).contains(&changed)
+}
+
 /// Files and directories that are looked at again and again.
 #[derive(Debug)]
 pub struct Watch {
@@ -143,9 +153,8 @@ impl Watch {
                 all.push(Watched::new(concern));
             }
         }
-        let begin = (begin - TICK).duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
-        let begin = i128::try_from(begin).unwrap_or(i128::MAX);
-        let is_late = |it: &Watched| matches!(it.seen, Seen::File(found) if found.4 >= begin);
+        let now = SystemTime::now();
+        let is_late = |it: &Watched| matches!(it.seen, Seen::File(found) if is_between(begin, found.4, now));
         let unsettled = all.iter().any(is_late).then(|| Instant::now() + SETTLE);
         Watch { all, unsettled }
     }
@@ -191,6 +200,13 @@ mod tests {
     fn watch(aspect: Aspect, path: &Path) -> Watch {
         let concerns = vec![Concern { aspect, path: path.to_path_buf() }];
         Watch::new(concerns, SystemTime::now() + Duration::from_secs(3600))
+    }
+
+    #[test]
+    fn a_change_in_the_future_is_none_while_a_script_was_loaded() {
+        let at = |seconds: u64| UNIX_EPOCH + Duration::from_secs(seconds);
+        let changed = |seconds: i128| is_between(at(1_000), seconds * 1_000_000_000, at(1_010));
+        assert_eq!([999, 1_000, 1_010, 1_011, 4_600].map(changed), [false, true, true, false, false]);
     }
 
     #[test]

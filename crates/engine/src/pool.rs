@@ -16,7 +16,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use wsgi_sys::clock;
 use wsgi_wire::control::{Cause, FromDaemon, ToDaemon};
 use wsgi_wire::loaded::Loaded;
-use wsgi_wire::pool::PoolConfig;
+use wsgi_wire::pool::{PoolConfig, stack_bytes};
 use wsgi_wire::request::{self, IGNORE_ACTIVITY, Key, MAIN, Variables};
 use wsgi_wire::response::Failure;
 
@@ -31,18 +31,13 @@ use crate::{interp, threads};
 
 /// Memory that a request thread receives into.
 const BUFFER: usize = 128 << 10;
-/// Stack of a request thread, bytes, where `stack-size` sets none: what most systems give to the first thread.
-const STACK: usize = 8 << 20;
-/// Smallest stack with which Python can do something useful, bytes.
-const SMALLEST_STACK: u64 = 256 << 10;
-
 /// Stack of a request thread, bytes, and what to say about it.
 pub fn stack_size(wanted: Option<u64>) -> (usize, Option<String>) {
-    let Some(wanted) = wanted else { return (STACK, None) };
-    let used = wanted.max(SMALLEST_STACK);
-    let problem = (used > wanted)
-        .then(|| format!("stack-size={wanted} is too small for Python; threads have the smallest, {used} bytes"));
-    (usize::try_from(used).unwrap_or(STACK), problem)
+    let used = stack_bytes(wanted);
+    let small = wanted.filter(|wanted| used > *wanted);
+    let problem = small
+        .map(|wanted| format!("stack-size={wanted} is too small for Python; threads have the smallest, {used} bytes"));
+    (usize::try_from(used).unwrap_or(usize::MAX), problem)
 }
 
 /// What the request threads share.

@@ -233,13 +233,12 @@ impl Watch {
             }
             what.push_str("; the client gets 504 unless its response was begun");
             if self.phase == Phase::Serving {
-                let _ = write!(
-                    what,
-                    "; the process takes no more requests, and is replaced; {others} other requests may take \
-                     graceful-timeout={} to end; then {}",
-                    option(self.limits.graceful),
-                    self.ending()
-                );
+                what.push_str("; the process takes no more requests, and is replaced; ");
+                if others > 0 {
+                    let (others, limit) = (requests(others, "other "), option(self.limits.graceful));
+                    let _ = write!(what, "{others} may take graceful-timeout={limit} to end; then ");
+                }
+                what.push_str(&self.ending());
             }
             self.report(ERROR, &what);
         }
@@ -332,7 +331,7 @@ impl Watch {
         let running = self.pool.running();
         let left = match self.threads {
             0 => "its import script is cut off".to_owned(),
-            _ => format!("{} requests are cut off: {}", running.len(), executing(&running, clock::monotonic())),
+            _ => cut_off(&running, clock::monotonic()),
         };
         let text = format!("process did not end within {limit}; {left}");
         // Nobody may be reading what the process writes.
@@ -365,6 +364,20 @@ fn option(time: Option<Duration>) -> f64 {
     time.unwrap_or_default().as_secs_f64()
 }
 
+/// So many requests, of one kind where it is named.
+fn requests(count: usize, kind: &str) -> String {
+    if count == 1 { format!("1 {kind}request") } else { format!("{count} {kind}requests") }
+}
+
+/// What a process that ends leaves undone.
+fn cut_off(running: &[Running], now: Duration) -> String {
+    match running.len() {
+        0 => "no request is cut off".to_owned(),
+        1 => format!("1 request is cut off: {}", executing(running, now)),
+        many => format!("{} are cut off: {}", requests(many, ""), executing(running, now)),
+    }
+}
+
 /// What is being executed, in a few words.
 fn executing(running: &[Running], now: Duration) -> String {
     let each = |request: &Running| format!("{request} for {}", seconds(age(request, now)));
@@ -376,4 +389,32 @@ fn executing(running: &[Running], now: Duration) -> String {
         let _ = write!(text, " and {} more", running.len() - NAMED);
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn running(count: u32) -> Vec<Running> {
+        let one = |thread| Running {
+            thread,
+            serial: 1,
+            begun: Duration::ZERO,
+            name: "GET /x".to_owned(),
+            interp: 0,
+            waits: false,
+            ident: 0,
+            tid: 0,
+        };
+        (1..=count).map(one).collect()
+    }
+
+    #[test]
+    fn one_request_is_one() {
+        assert_eq!([0, 1, 2].map(|count| requests(count, "")), ["0 requests", "1 request", "2 requests"]);
+        let left = |count| cut_off(&running(count), Duration::from_secs(3));
+        assert_eq!(left(0), "no request is cut off");
+        assert_eq!(left(1), "1 request is cut off: executing GET /x on request thread 1 for 3.0 s");
+        assert!(left(2).starts_with("2 requests are cut off: executing GET /x on request thread 1 for 3.0 s, "));
+    }
 }

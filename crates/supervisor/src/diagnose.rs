@@ -68,10 +68,13 @@ pub fn walker(config: &PoolConfig) -> Walker {
 pub fn step(config: &PoolConfig, step: Step, error: &std::io::Error) -> String {
     let walker = walker(config);
     match step {
-        Step::Exec => match walker.walk(Path::new(&config.python), Right::Execute) {
-            Err(problem) => problem.to_string(),
-            Ok(()) => no_exec(config, error),
-        },
+        Step::Exec => {
+            let wrong = home_is_a_file(config, &walker.root);
+            match wrong.map_or_else(|| walker.walk(Path::new(&config.python), Right::Execute), Err) {
+                Err(problem) => problem.to_string(),
+                Ok(()) => no_exec(config, error),
+            }
+        }
         Step::Directory => {
             let (home, option) = working_directory(config);
             let wrong = walker.walk(Path::new(&home), Right::Enter).err();
@@ -87,6 +90,25 @@ pub fn step(config: &PoolConfig, step: Step, error: &std::io::Error) -> String {
         }
         _ => format!("{}: {error}", step.name()),
     }
+}
+
+/// That `python-home` names an interpreter, and not the directory of one. `root` is where the pool's root directory is for
+/// who asks.
+pub fn home_is_a_file(config: &PoolConfig, root: &Path) -> Option<Problem> {
+    let home = config.python.strip_suffix("/bin/python3").or_else(|| config.python.strip_suffix("/bin/python"))?;
+    let given = config.python_from.strip_suffix(home)?;
+    if !root.join(home.trim_start_matches('/')).is_file() {
+        return None;
+    }
+    // Only groups can name an interpreter.
+    let interpreter =
+        if given == "python-home=" { format!("python={home} (for this interpreter) or ") } else { String::new() };
+    let above = Path::new(home).parent().filter(|bin| bin.ends_with("bin")).and_then(Path::parent);
+    let above = above.map_or_else(|| "the directory above its bin".to_owned(), |above| above.display().to_string());
+    Some(Problem::new(format!(
+        "{given}{home} is a file, and has to be the directory of a virtual environment or of a Python installation; write \
+         {interpreter}{given}{above}"
+    )))
 }
 
 /// That the process `pid` starts without what an option asks for.

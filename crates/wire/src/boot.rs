@@ -60,10 +60,18 @@ pub const BOOT: &str = concat!(load!(), "sys.exit(_engine.serve(3))\n");
 /// How the line begins that [`PROBE`] writes when all is well: version and prefix follow.
 pub const WELL: &str = "mod_wsgi-doctor: ";
 
-/// As [`BOOT`] up to where it would serve; then tells what it is.
+/// How the line begins that says how much address space that took at most: the line of proc(5)'s `status` follows.
+pub const PEAK: &str = "mod_wsgi-doctor-peak: ";
+
+/// As [`BOOT`] up to where it would serve; then tells what it is, and what it takes.
 pub const PROBE: &str = concat!(
     load!(),
-    "sys.stdout.write('\\nmod_wsgi-doctor: %d.%d.%d %s\\n' % (sys.version_info[:3] + (sys.prefix,)))\n"
+    "sys.stdout.write('\\nmod_wsgi-doctor: %d.%d.%d %s\\n' % (sys.version_info[:3] + (sys.prefix,)))\n",
+    "try:\n",
+    "    _status = open('/proc/self/status').read().splitlines()\n",
+    "    sys.stdout.writelines('mod_wsgi-doctor-peak: %s\\n' % line for line in _status if line.startswith('VmPeak:'))\n",
+    "except OSError:\n",
+    "    pass\n",
 );
 
 #[cfg(test)]
@@ -72,6 +80,6 @@ mod tests {
 
     #[test]
     fn they_can_be_arguments() {
-        assert!(!BOOT.contains('\0') && !PROBE.contains('\0') && PROBE.contains(WELL));
+        assert!(!BOOT.contains('\0') && !PROBE.contains('\0') && PROBE.contains(WELL) && PROBE.contains(PEAK));
     }
 }

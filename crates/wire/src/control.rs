@@ -56,7 +56,8 @@ pub enum ParentMessage {
 }
 
 /// A child asks for a connection to a daemon process. One descriptor: the process's end. With the slot
-/// [`Connect::WANTED`] and without a descriptor it says that a request waits for a group of which it sees no process.
+/// [`Connect::WANTED`] and without a descriptor it says that a request waits for a group of which it sees no process,
+/// with [`Connect::DRAINED`] that it has seen the last request of a draining process end.
 /// With the slot [`Connect::METRICS`] the descriptor is what [`ToDaemon::ServerMetrics`] hands on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Connect {
@@ -77,6 +78,9 @@ impl Connect {
 
     /// No slot: an answer to [`ask_metrics`].
     pub const METRICS: u32 = u32::MAX - 1;
+
+    /// No slot: it is worth looking at what drains.
+    pub const DRAINED: u32 = u32::MAX - 2;
 
     /// The message's bytes.
     pub fn encode(&self) -> [u8; Self::SIZE] {

@@ -258,6 +258,16 @@ pub struct EmbedConfig {
     pub keep_interpreters: bool,
 }
 
+/// Stack of a request thread, bytes, where `stack-size` sets none: what most systems give to the first thread.
+const STACK: u64 = 8 << 20;
+/// Smallest stack with which Python can do something useful, bytes.
+const SMALLEST_STACK: u64 = 256 << 10;
+
+/// Stack of a request thread, bytes, with this `stack-size`.
+pub fn stack_bytes(wanted: Option<u64>) -> u64 {
+    wanted.map_or(STACK, |wanted| wanted.max(SMALLEST_STACK))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -87,6 +87,8 @@ pub struct Load {
     pub busy: u32,
     /// Requests that wait for one.
     pub waiting: u32,
+    /// Requests have been answered since the last look.
+    pub served: bool,
     /// The process that has least to do; of several the youngest.
     pub idlest: Option<ProcessId>,
 }
@@ -191,8 +193,8 @@ pub enum Action {
     Output { process: ProcessId, show: bool },
     /// It does not exist any more: free its slot.
     Clear { process: ProcessId },
-    /// Say on the scoreboard whether processes can be started.
-    Fault { pool: PoolId, on: bool },
+    /// Say on the scoreboard why no process can be started, or that one can.
+    Fault { pool: PoolId, cause: Option<String> },
     /// The pool has no processes and is in no configuration.
     Forget { pool: PoolId },
     /// Write a line (or several, separated by newlines) to the pool's error log.

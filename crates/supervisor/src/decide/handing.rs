@@ -72,7 +72,7 @@ fn where_a_process_was_lost_or_more_are_needed_a_broken_script_holds_nothing_up(
     lost(&mut world, all[0]);
     assert_eq!(handed(&world), [Handing::Nothing], "requests wait");
     let (mut world, _) = serving(Rules { max: 3, ..rules(1) });
-    let load = Load { threads: 5, busy: 5, waiting: 3, idlest: None };
+    let load = Load { threads: 5, busy: 5, waiting: 3, served: false, idlest: None };
     world.event(Event::Load { pool: POOL, load });
     world.event(Event::Load { pool: POOL, load });
     assert_eq!(handed(&world), [Handing::Tried]);

@@ -117,7 +117,8 @@ impl Play {
             }
             (12, idlest) => {
                 let (busy, waiting) = (number as u32 % 6, number as u32 / 30);
-                self.event(Event::Load { pool: POOL, load: Load { threads: 5, busy, waiting, idlest } });
+                let load = Load { threads: 5, busy, waiting, served: number % 7 == 0, idlest };
+                self.event(Event::Load { pool: POOL, load });
             }
             (13, _) => self.event(Event::Wanted { pool: POOL }),
             (14, _) => self.full = number % 4 == 0,
@@ -227,7 +228,7 @@ proptest! {
         prop_assert!(!play.world.fault);
         // Stop: whoever does not go is killed, and nothing is left.
         play.event(Event::Stop { why: "test" });
-        play.tick(5_000);
+        play.tick(6_000);
         for process in play.alive.keys().copied().collect::<Vec<_>>() {
             prop_assert!(play.killed.contains(&process));
             play.exit(process, Ended::Signal(9), false);

@@ -30,6 +30,8 @@ mod stories;
 #[cfg(test)]
 mod tests;
 mod timers;
+#[cfg(test)]
+mod told;
 
 use std::collections::BTreeMap;
 
@@ -46,6 +48,10 @@ pub type ProcessId = u64;
 
 /// Milliseconds of the monotonic clock.
 pub type Millis = u64;
+
+/// How soon draining processes are looked at again, and how late.
+const SOONEST_LOOK: Millis = 20;
+const LATEST_LOOK: Millis = 1_000;
 
 /// Everything that decisions depend on.
 #[derive(Debug, Default)]
@@ -73,6 +79,13 @@ impl State {
     /// Processes whose requests in flight are waited for.
     pub fn draining(&self) -> Vec<ProcessId> {
         self.pools.values().flat_map(Pool::draining).collect()
+    }
+
+    /// How long after `now` what drains or leaves is to be looked at: soon where that has just begun, less often the longer
+    /// it takes. (Children say when the last request of a process has ended; this is for what they cannot say.)
+    pub fn next_look(&self, now: Millis) -> Option<Millis> {
+        let begun = self.pools.values().filter_map(Pool::begun_to_go).max()?;
+        Some((now.saturating_sub(begun) / 50).clamp(SOONEST_LOOK, LATEST_LOOK))
     }
 
     /// Processes that take requests.

@@ -2,7 +2,7 @@
 //! processes start is in [`super::start`], how they follow each other in [`super::replace`], how many there
 //! are to be in [`super::scale`], what time brings in [`super::timers`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use wsgi_wire::control::Cause;
 
@@ -10,7 +10,7 @@ use super::process::{Phase, Process};
 use super::replace::MemoryHistory;
 use super::scale::Scale;
 use super::start::Attempts;
-use super::{Action, Busy, Event, Exit, Millis, Out, ProcessId, Rules};
+use super::{Action, Busy, Ended, Event, Exit, Millis, Out, ProcessId, Rules};
 
 /// How long a pool that is in no configuration any more goes on taking requests once what follows it has
 /// come: children of the old configuration have accepted some that they have not sent yet.
@@ -36,7 +36,12 @@ pub struct Pool {
     pub(super) attempts: Attempts,
     pub(super) scale: Scale,
     pub(super) memory: MemoryHistory,
-    fault: bool,
+    /// Places of processes that went, and were not replaced before: pid and cause.
+    pub(super) vacant: VecDeque<String>,
+    /// Why a process was lost or could not start, as it was said last, or why there are to be none.
+    pub(super) trouble: String,
+    /// Why no request can be answered, where that is so.
+    fault: Option<String>,
 }
 
 impl Pool {
@@ -48,6 +53,13 @@ impl Pool {
     /// Processes that are waited for while they finish requests.
     pub fn draining(&self) -> impl Iterator<Item = ProcessId> {
         self.processes.iter().filter(|(_, it)| matches!(it.phase, Phase::Draining { .. })).map(|(id, _)| *id)
+    }
+
+    /// When a process has begun to drain, or the pool to leave: the last time.
+    pub(super) fn begun_to_go(&self) -> Option<Millis> {
+        let draining = self.processes.values().filter(|it| matches!(it.phase, Phase::Draining { .. }));
+        let leaving = self.let_go_at.filter(|_| self.is_leaving()).map(|at| at.saturating_sub(LINGER));
+        draining.map(|it| it.closed).chain(leaving).max()
     }
 
     /// Processes that serve.
@@ -110,6 +122,13 @@ impl Pool {
         self.unnamed || it.marks.generation != self.generation
     }
 
+    /// The process takes no more requests, and nobody has been started in its place.
+    pub(super) fn vacate(&mut self, process: ProcessId, why: &str) {
+        if let Some(it) = self.processes.get(&process).filter(|it| self.is_current(it)) {
+            self.vacant.push_back(format!("{} ({why})", it.pid_text()));
+        }
+    }
+
     pub(super) fn count(&self, phase: Phase) -> usize {
         self.processes.values().filter(|it| self.is_current(it) && it.phase == phase).count()
     }
@@ -134,11 +153,12 @@ impl Pool {
         self.generation += 1;
         if self.generation == 1 {
             // What an earlier supervisor said about it is over.
-            out.push(Action::Fault { pool: out.pool, on: false });
+            out.push(Action::Fault { pool: out.pool, cause: None });
         }
         (self.unnamed, self.let_go_at, self.waiting, self.over) = (false, None, 0, false);
         self.attempts = Attempts::from(now);
         self.memory = MemoryHistory::default();
+        self.vacant.clear();
         self.resize(now);
         self.keep_code(out);
         self.supersede("graceful restart", now, out);
@@ -177,7 +197,7 @@ impl Pool {
 
     fn remove(&mut self, now: Millis, out: &mut Out<'_>) {
         let why = "the process group is not configured any more";
-        self.over = true;
+        (self.over, self.trouble) = (true, why.to_owned());
         self.supersede(why, now, out);
         for process in self.open_ones().collect::<Vec<_>>() {
             self.drain(process, why, now, out);
@@ -253,6 +273,9 @@ impl Pool {
         let Some(it) = self.processes.get_mut(&process).filter(|it| it.phase != Phase::Killed) else { return };
         it.ending = "it broke the protocol";
         let (phase, life, marks) = (it.phase, it.life(now), it.marks);
+        if phase != Phase::Starting {
+            self.vacate(process, "it broke the protocol");
+        }
         if phase == Phase::Starting {
             self.count_failure(marks, now);
             self.say_cannot_start(&format!("it {what}"), now, out);
@@ -280,11 +303,16 @@ impl Pool {
             self.hope_after(exit.ended);
             return self.start_failed(process, &exit.diagnosis, now, out);
         }
+        let has_ended = self.rules.threads == 0 && exit.ended == Ended::Status(0);
+        self.vacate(process, if has_ended { "its script has ended" } else { "it was lost" });
         let Some(mut it) = self.processes.remove(&process) else { return };
         it.busy = exit.busy.clone();
         let lost = matches!(it.phase, Phase::Held | Phase::Ready | Phase::Failed { .. });
         if lost && !matches!(it.phase, Phase::Failed { .. }) {
             self.count_loss(it.marks, it.life(now), exit.served > 0 || exit.busy.count > 0, now);
+        }
+        if lost {
+            self.trouble = format!("process {} was lost: {}", it.pid_text(), exit.ended);
         }
         self.say_exited(&it, exit.ended, lost, now, out);
         out.push(Action::Output { process, show: true });
@@ -299,10 +327,10 @@ impl Pool {
             self.settle_failed(now, out);
             self.start_missing(now, next, out);
         }
-        let fault = self.over || self.cannot_serve();
-        if fault != self.fault {
-            self.fault = fault;
-            out.push(Action::Fault { pool: out.pool, on: fault });
+        let fault = (self.over || self.cannot_serve()).then_some(&self.trouble);
+        if fault != self.fault.as_ref() {
+            self.fault = fault.cloned();
+            out.push(Action::Fault { pool: out.pool, cause: self.fault.clone() });
         }
     }
 }

@@ -30,6 +30,8 @@ pub(super) struct Process {
     /// When its start got on last: it began, or has loaded one of several scripts.
     pub(super) progressed: Millis,
     pub(super) ready: Option<Millis>,
+    /// When it began to drain.
+    pub(super) closed: Millis,
     pub(super) busy: Busy,
     /// Why it is being ended, for its last line.
     pub(super) ending: &'static str,
@@ -38,6 +40,8 @@ pub(super) struct Process {
     pub(super) marks: Marks,
     /// It was found, not started: by an earlier supervisor.
     pub(super) adopted: bool,
+    /// Whose place it takes, where that one takes no requests any more: its pid, and why.
+    pub(super) replaces: String,
     /// It was started because a file had changed.
     pub(super) hopeful: bool,
     /// It was not ready in time.
@@ -58,11 +62,13 @@ impl Process {
             started: now,
             progressed: now,
             ready: None,
+            closed: 0,
             busy: Busy::default(),
             ending: "",
             retiring: None,
             marks,
             adopted: false,
+            replaces: String::new(),
             hopeful: false,
             overdue: None,
             slow: false,

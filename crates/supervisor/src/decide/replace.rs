@@ -10,7 +10,7 @@ use super::{Action, Millis, Out, ProcessId};
 /// Where `shutdown-timeout=0` names no limit, httpd's own patience at its end holds.
 const FINAL_WAIT: Millis = 3_000;
 /// A process that ends itself has this much longer than `shutdown-timeout`: its own last line comes first.
-const OWN_END: Millis = 1_000;
+pub(super) const OWN_END: Millis = 1_000;
 /// Looks in a row that find a process larger than `maximum-memory` before it is replaced.
 const LOOKS: u32 = 2;
 /// A process that is too large this soon after it became ready makes the next one wait.
@@ -84,10 +84,12 @@ impl Pool {
                 self.say_retiring(process, cause, now, out);
             }
             (Phase::Ready, Manner::AtOnce) => {
+                self.vacate(process, cause.name());
                 self.set_retiring(process, cause);
                 self.drain(process, cause.name(), now, out);
             }
             (Phase::Ready | Phase::Draining { .. }, Manner::Stuck) => {
+                self.vacate(process, cause.name());
                 self.set_retiring(process, cause);
                 self.leave_to_end(process, cause, now, out);
             }
@@ -157,11 +159,11 @@ impl Pool {
         if large < LOOKS || busy || now < self.memory.next || it.retiring.is_some() {
             return;
         }
-        self.say_large(process, bytes, out);
+        match life {
+            0..SOON_LARGE if self.memory.soon == 0 => self.say_limit_too_small(process, bytes, life, out),
+            _ => self.say_large(process, bytes, out),
+        }
         if life < SOON_LARGE {
-            if self.memory.soon == 0 {
-                self.say_limit_too_small(process, bytes, life, out);
-            }
             self.memory.next = now + back_off(self.memory.soon);
             self.memory.soon = self.memory.soon.saturating_add(1);
         } else {
@@ -220,21 +222,21 @@ impl Pool {
         let retiring = self.processes.get(&process).and_then(|it| it.retiring);
         let (_, limit) = self.drain_limit(retiring);
         let Some(it) = self.processes.get_mut(&process) else { return };
-        it.phase = Phase::Draining { until: (limit > 0).then(|| now + limit) };
+        (it.phase, it.closed) = (Phase::Draining { until: (limit > 0).then(|| now + limit) }, now);
         it.ending = why;
         out.push(Action::MarkDraining { process });
         self.say_draining(process, now, out);
     }
 
     pub(super) fn stop(&mut self, process: ProcessId, why: &'static str, now: Millis, out: &mut Out<'_>) {
+        let Some(it) = self.processes.get_mut(&process) else { return };
         let limit = match self.rules.shutdown_timeout {
             0 if self.stopping => Some(FINAL_WAIT),
             0 => None,
-            limit => Some(limit),
+            // While it starts it may not have got as far as to see to its end.
+            limit if it.phase == Phase::Starting => Some(limit),
+            limit => Some(limit + OWN_END),
         };
-        let stuck = |it: &super::process::Process| it.retiring.is_some_and(|cause| self.manner(cause) == Manner::Stuck);
-        let own_end = if self.processes.get(&process).is_some_and(stuck) { OWN_END } else { 0 };
-        let Some(it) = self.processes.get_mut(&process) else { return };
         if !matches!(it.phase, Phase::Draining { .. }) {
             out.push(Action::MarkDraining { process });
         }
@@ -245,7 +247,7 @@ impl Pool {
         if it.adopted || it.phase == Phase::Starting {
             out.push(Action::Terminate { process });
         }
-        it.phase = Phase::Stopping { kill_at: limit.map(|limit| now + limit + own_end) };
+        it.phase = Phase::Stopping { kill_at: limit.map(|limit| now + limit) };
         it.ending = why;
     }
 
@@ -259,7 +261,7 @@ impl Pool {
 
     /// Everything ends.
     pub(super) fn stop_all(&mut self, why: &'static str, now: Millis, out: &mut Out<'_>) {
-        (self.over, self.stopping) = (true, true);
+        (self.over, self.stopping, self.trouble) = (true, true, why.to_owned());
         for it in self.processes.values_mut() {
             if let Phase::Stopping { kill_at: None } = it.phase {
                 it.phase = Phase::Stopping { kill_at: Some(now + FINAL_WAIT) };

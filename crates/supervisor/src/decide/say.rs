@@ -5,6 +5,7 @@ use wsgi_wire::control::Cause;
 
 use super::pool::Pool;
 use super::process::{Phase, Process};
+use super::replace::OWN_END;
 use super::{Action, Busy, Ended, Load, Millis, Out, ProcessId, Rules, level};
 
 /// Milliseconds as seconds for a reader.
@@ -97,8 +98,14 @@ impl std::fmt::Display for Ended {
 }
 
 impl Process {
-    fn pid_text(&self) -> String {
+    pub(super) fn pid_text(&self) -> String {
         self.pid.map_or_else(|| "(not started)".to_owned(), |pid| pid.to_string())
+    }
+
+    /// How long it has existed, as all lines count it.
+    fn age(&self, now: Millis) -> String {
+        let age = seconds(now.saturating_sub(self.started));
+        if self.adopted { format!("{age} after it was found") } else { format!("after {age}") }
     }
 }
 
@@ -110,25 +117,29 @@ impl Pool {
 
     pub(super) fn say_started(&self, process: ProcessId, out: &mut Out<'_>) {
         let python = &self.rules.python;
-        out.log(level::INFO, self.line(process, &format!("started{}: {python}", self.reason_to_start())));
+        out.log(level::INFO, self.line(process, &format!("started{}: {python}", self.reason_to_start(process))));
     }
 
-    fn reason_to_start(&self) -> String {
+    fn reason_to_start(&self, process: ProcessId) -> String {
+        let left = self.processes.get(&process).map_or("", |it| it.replaces.as_str());
         let replaced = self.processes.values().find_map(|it| {
             let cause = it.retiring.filter(|_| it.phase == Phase::Ready && it.marks.generation == self.generation)?;
             Some(format!(" to replace process {} ({})", it.pid_text(), cause.name()))
         });
         match self.attempts.failures {
             0 if self.old_ones_serve() => " (graceful restart)".to_owned(),
+            0 if !left.is_empty() => format!(" to replace process {left}"),
             0 => replaced.filter(|_| self.urgent() == 0).unwrap_or_default(),
             failures => format!(" (attempt {})", u64::from(failures) + 1),
         }
     }
 
-    pub(super) fn say_ready(&self, process: ProcessId, now: Millis, out: &mut Out<'_>) {
+    /// `late`: its own time was over, which counted as a failure.
+    pub(super) fn say_ready(&self, process: ProcessId, late: bool, now: Millis, out: &mut Out<'_>) {
         let Some(it) = self.processes.get(&process) else { return };
         let age = seconds(now.saturating_sub(it.started));
-        let before = match self.attempts.failures {
+        let age = if late { format!("{age}, just before it would have got SIGKILL") } else { age };
+        let before = match self.attempts.failures.saturating_sub(u32::from(late)) {
             0 => String::new(),
             failures => {
                 let failures = plural(u64::from(failures), "failed attempt", "failed attempts");
@@ -150,7 +161,7 @@ impl Pool {
             }
             None => (level::INFO, String::new()),
         };
-        let text = format!("is to be replaced after {}: {}; {next}{wait}", seconds(it.life(now)), cause.name());
+        let text = format!("is to be replaced {}: {}; {next}{wait}", it.age(now), cause.name());
         out.log(level, self.line(process, &text));
     }
 
@@ -160,7 +171,7 @@ impl Pool {
             (_, 0) => "without limit".to_owned(),
             (option, limit) => format!("up to {option}={}", seconds(limit)),
         };
-        let text = format!("is draining {limit}: {}, after {}", it.ending, seconds(it.life(now)));
+        let text = format!("is draining {limit}: {}, {}", it.ending, it.age(now));
         out.log(level::INFO, self.line(process, &text));
     }
 
@@ -211,6 +222,7 @@ impl Pool {
 
     /// Says why a process could not start, unless it was said before. Returns whether it was news.
     pub(super) fn say_cannot_start(&mut self, cause: &str, now: Millis, out: &mut Out<'_>) -> bool {
+        cause.clone_into(&mut self.trouble);
         if !self.attempts.is_news(essence(cause, 0)) {
             self.say_again(now, out);
             return false;
@@ -234,11 +246,19 @@ impl Pool {
     }
 
     /// A process could not load its script. What it wrote is in the log.
-    pub(super) fn say_not_loaded(&self, process: ProcessId, said: &str, news: bool, now: Millis, out: &mut Out<'_>) {
+    pub(super) fn say_not_loaded(
+        &mut self,
+        process: ProcessId,
+        said: &str,
+        news: bool,
+        now: Millis,
+        out: &mut Out<'_>,
+    ) {
+        let cause = said.lines().last().unwrap_or("its output says why");
+        self.trouble = format!("could not load {}: {cause}", self.scripts());
         if !news {
             return self.say_again(now, out);
         }
-        let cause = said.lines().last().unwrap_or("its output says why");
         let until = match self.serving() {
             0 => "requests get 500 with the traceback in the log until it is mended".to_owned(),
             _ => self.meanwhile(),
@@ -270,8 +290,9 @@ impl Pool {
             _ => format!("({why})"),
         };
         format!(
-            "process {pid} is not ready after {age} {limit}, while it {}; it gets SIGKILL, before that the stacks of its threads are written",
-            self.before_ready()
+            "process {pid} is not ready after {age} {limit}, while it {}; the stacks of its threads are written, and it gets SIGKILL unless it is ready within {}",
+            self.before_ready(),
+            seconds(OWN_END)
         )
     }
 
@@ -295,10 +316,10 @@ impl Pool {
 
     pub(super) fn say_limit_too_small(&self, process: ProcessId, bytes: u64, life: Millis, out: &mut Out<'_>) {
         let text = format!(
-            "has a resident set of {} only {} after it was ready: maximum-memory={} is too small for the application; further replacements for it are at least 1 s to 60 s apart",
+            "has a resident set of {}, above maximum-memory={}, only {} after it was ready: that is too small for the application; further replacements for it are at least 1 s to 60 s apart",
             size(bytes),
-            seconds(life),
-            size(self.rules.maximum_memory)
+            size(self.rules.maximum_memory),
+            seconds(life)
         );
         out.log(level::WARNING, self.line(process, &text));
     }
@@ -325,8 +346,7 @@ impl Pool {
     /// The last line about a process that had been ready, or that was stopped before.
     pub(super) fn say_exited(&self, it: &Process, ended: Ended, lost: bool, now: Millis, out: &mut Out<'_>) {
         let (name, pid) = (&self.rules.name, it.pid_text());
-        let age = seconds(now.saturating_sub(it.started));
-        let age = if it.adopted { format!("{age} after it was found") } else { format!("after {age}") };
+        let age = it.age(now);
         let busy = format!("{} in flight{}", it.busy.number(), it.busy.details());
         let stuck = matches!(it.retiring, Some(Cause::RequestTimeout | Cause::DeadlockTimeout | Cause::StartupTimeout));
         let early = matches!(it.phase, Phase::Draining { .. }) && ended != Ended::Status(0) && !stuck;

@@ -24,6 +24,8 @@ pub(super) struct Scale {
     grew_at: Option<Millis>,
     /// When the first, second ... process was needed last.
     needed_at: Vec<Millis>,
+    /// At the last look there was less to do than all processes are for.
+    spare: bool,
 }
 
 impl Pool {
@@ -53,7 +55,7 @@ impl Pool {
         // A group that does not scale has min = max = processes.
         let least = self.rules.min.min(self.rules.max);
         self.set_target(before.clamp(least, self.rules.max), now);
-        (self.scale.pressed, self.scale.step) = (0, 1);
+        (self.scale.pressed, self.scale.step, self.scale.spare) = (0, 1, false);
         self.scale.needed_at.fill(now);
     }
 
@@ -73,10 +75,20 @@ impl Pool {
         if load.waiting > 0 {
             self.wake(now, out);
         }
-        let needed = self.needed(load.busy.saturating_add(load.waiting));
+        // Short requests come and go between two looks.
+        let requests = load.busy.saturating_add(load.waiting).max(u32::from(load.served));
+        let needed = self.needed(requests);
         self.scale.needed_at.iter_mut().take(needed as usize).for_each(|at| *at = now);
+        self.scale.spare = needed < self.scale.target;
         self.grow(load, now, out);
         self.shrink(load.idlest, now, out);
+    }
+
+    /// The moment at which the pool has one process fewer, if nothing more is to be done until then.
+    pub(super) fn shrinks_at(&self) -> Option<Millis> {
+        let shrinks = self.scales() && self.scale.spare && self.scale.target > self.rules.min;
+        let last = self.scale.needed_at.last().filter(|_| shrinks)?;
+        Some(last + self.rules.idle_timeout)
     }
 
     /// Processes that so many requests at a time need, with a fifth of their threads to spare.
@@ -121,7 +133,10 @@ impl Pool {
             return;
         }
         let ready = |id: &ProcessId| self.processes.get(id).is_some_and(|it| it.phase == Phase::Ready);
-        let Some(process) = idlest.filter(ready).or_else(|| self.ready_ones().last()) else { return };
+        // One that is old enough to be replaced goes first: that saves a start.
+        let old = self.processes.iter().find(|(id, it)| ready(id) && self.is_old(**id, it, now)).map(|(id, _)| *id);
+        let process = old.or_else(|| idlest.filter(ready)).or_else(|| self.ready_ones().last());
+        let Some(process) = process else { return };
         self.set_target(self.scale.target - 1, now);
         if let Some(it) = self.processes.get_mut(&process) {
             it.retiring = Some(Cause::IdleTimeout);

@@ -147,3 +147,62 @@ fn a_process_that_executes_something_is_not_idle_and_is_not_hurried() {
         1
     );
 }
+
+#[test]
+fn requests_that_come_and_go_between_two_looks_keep_one_process() {
+    let mut world = World::default();
+    let two = world.serving(elastic(0, 2, 2));
+    for now in (100..=60_000).step_by(100) {
+        world.now = now;
+        let load = Load { threads: 10, served: now % 1_000 == 0, ..Load::default() };
+        world.event(Event::Load { pool: POOL, load });
+    }
+    assert_eq!(world.state.open(), two[..1], "{:?}", world.log);
+    world.now = 70_000;
+    world.load(0, 0);
+    assert!(world.drains(two[0]));
+}
+
+/// Looks each 100 ms from `from` to `to`, as the shell has them.
+fn look(world: &mut World, from: Millis, to: Millis, busy: u32) -> Vec<ProcessId> {
+    let mut started = Vec::new();
+    for now in (from..=to).step_by(100) {
+        world.now = now;
+        world.load(busy, 0);
+        started.extend(world.spawn());
+        world.at(now);
+        started.extend(world.spawn());
+    }
+    started
+}
+
+#[test]
+fn none_is_started_for_an_old_one_that_is_about_to_go() {
+    let aging = Rules { restart_interval: 60_000, ..elastic(0, 1, 2) };
+    let mut world = World::default();
+    let one = world.serving(aging.clone())[0];
+    let old = jitter::later(60_000, one).next_multiple_of(100);
+    assert!(look(&mut world, 100, old - 5_000, 1).is_empty());
+    assert!(look(&mut world, old - 4_900, old + 20_000, 0).is_empty());
+    assert_eq!((world.said(": idle_timeout"), world.said("restart_interval"), world.state.open().len()), (1, 0, 0));
+    // One that is needed is replaced when its time has come, and one that is idle when that takes too long.
+    for (busy, idle_timeout) in [(1, 10_000), (0, 600_000)] {
+        let mut world = World::default();
+        world.serving(Rules { idle_timeout, ..aging.clone() });
+        assert!(look(&mut world, 100, old - 100, busy).is_empty());
+        assert_eq!(look(&mut world, old, old + 100, busy).len(), 1);
+    }
+}
+
+#[test]
+fn of_several_the_old_one_goes_when_fewer_are_needed() {
+    let mut world = World::default();
+    let all = world.serving(Rules { restart_interval: 60_000, ..elastic(2, 3, 3) });
+    let old_at = |process: &ProcessId| jitter::later(60_000, *process);
+    let oldest = *all.iter().min_by_key(|process| old_at(process)).expect("three");
+    assert_ne!(Some(&oldest), all.last(), "the youngest would go otherwise");
+    let old = old_at(&oldest).next_multiple_of(100);
+    look(&mut world, 100, old - 9_000, 12);
+    assert!(look(&mut world, old - 8_900, old + 1_500, 1).is_empty());
+    assert_eq!(world.state.draining(), [oldest], "{:?}", world.log);
+}

@@ -133,19 +133,26 @@ impl Pool {
     }
 
     pub(super) fn start_missing(&mut self, now: Millis, next: &mut ProcessId, out: &mut Out<'_>) {
+        if self.missing() == 0 {
+            self.vacant.clear();
+        }
         let due = if now < self.attempts.next { 0 } else { self.due() };
         if due == 0 {
             return;
         }
+        let urgent = self.urgent();
         self.attempts.last = Some(now);
         let hopeful = std::mem::take(&mut self.attempts.hope);
         // What several write at the same time would be read several times.
         let quiet = self.attempts.failures > 0 || due + self.count(Phase::Starting) > 1;
         let handing = self.handing();
-        for _ in 0..due {
+        for number in 0..due {
             *next += 1;
             let mut it = self.new_process(now);
             it.hopeful = hopeful;
+            if number < urgent {
+                it.replaces = self.vacant.pop_front().unwrap_or_default();
+            }
             self.processes.insert(*next, it);
             out.push(Action::Start { pool: out.pool, process: *next, quiet, handing });
         }
@@ -170,9 +177,10 @@ impl Pool {
     pub(super) fn ready(&mut self, process: ProcessId, now: Millis, out: &mut Out<'_>) {
         let old_ones_serve = self.old_ones_serve();
         let Some(it) = self.processes.get_mut(&process).filter(|it| it.phase == Phase::Starting) else { return };
-        (it.ready, it.overdue, it.phase) = (Some(now), None, Phase::Held);
+        (it.ready, it.phase) = (Some(now), Phase::Held);
+        let late = it.overdue.take().is_some();
         out.push(Action::Output { process, show: true });
-        self.say_ready(process, now, out);
+        self.say_ready(process, late, now, out);
         let Attempts { quick, last, slots_full, .. } = self.attempts;
         self.attempts = Attempts { quick, last, slots_full, ..Attempts::from(now) };
         if !old_ones_serve {

@@ -35,7 +35,7 @@ impl World {
     pub(super) fn load(&mut self, busy: u32, waiting: u32) {
         let threads = 5 * u32::try_from(self.state.open().len()).expect("few");
         let idlest = self.state.open().last().copied();
-        self.event(Event::Load { pool: POOL, load: Load { threads, busy, waiting, idlest } });
+        self.event(Event::Load { pool: POOL, load: Load { threads, busy, waiting, served: false, idlest } });
     }
 
     pub(super) fn said(&self, text: &str) -> usize {
@@ -121,7 +121,7 @@ fn a_failed_process_that_sees_the_mend_by_a_request_lets_requests_wait() {
     world.failed(second);
     assert!(world.opens(second) && !world.fault);
     world.crash(second, true);
-    assert!(world.fault);
+    assert!(world.fault && world.cause == "process 1002 was lost: killed by SIGSEGV", "{}", world.cause);
 }
 
 #[test]
@@ -412,7 +412,7 @@ fn a_process_that_is_not_ready_in_time_shows_its_stacks_and_is_killed() {
     world.at(10_000);
     assert!(world.has(&Action::Dump { process: slow }) && world.fault);
     assert!(world.errors()[0].contains(
-        "process 1001 is not ready after 10 s when startup-timeout=10 s is over, while it loads /srv/app.wsgi, or answers warmup=/health;"
+        "process 1001 is not ready after 10 s when startup-timeout=10 s is over, while it loads /srv/app.wsgi, or answers warmup=/health; the stacks of its threads are written, and it gets SIGKILL unless it is ready within 1 s;"
     ));
     world.at(11_000);
     assert!(world.has(&Action::Kill { process: slow }));

@@ -29,6 +29,7 @@ pub(super) struct World {
     pub(super) log: Vec<(u8, String)>,
     pub(super) last: Vec<Action>,
     pub(super) fault: bool,
+    pub(super) cause: String,
     pub(super) pid: i32,
 }
 
@@ -38,7 +39,10 @@ impl World {
         for action in self.last.clone() {
             match action {
                 Action::Log { level, text, .. } => self.log.push((level, text)),
-                Action::Fault { pool: POOL, on } => self.fault = on,
+                Action::Fault { pool: POOL, cause } => {
+                    self.fault = cause.is_some();
+                    self.cause = cause.unwrap_or_default();
+                }
                 _ => {}
             }
         }
@@ -129,7 +133,10 @@ fn graceful_moves_traffic_when_all_new_processes_are_ready() {
     assert!(world.started().is_empty());
     world.at(15_000);
     assert!(world.has(&Action::SendStop { process: old[1] }));
-    world.at(20_000);
+    // It sees to shutdown-timeout itself, and has the first word.
+    world.at(20_999);
+    assert!(world.last.is_empty());
+    world.at(21_000);
     assert!(world.has(&Action::Kill { process: old[1] }));
     world.exit(old[1], Ended::Signal(9));
     assert!(world.errors().is_empty());
@@ -159,7 +166,7 @@ fn failing_starts_back_off_one_at_a_time_and_are_reported_once() {
     let mut world = World::default();
     let first = world.configure(3);
     first.iter().for_each(|process| world.exit(*process, Ended::Status(1)));
-    assert!(world.fault);
+    assert!(world.fault && world.cause == "exited early");
     let mut waits = Vec::new();
     for _ in 0..9 {
         let next = world.state.deadline().expect("a start is due");
@@ -321,7 +328,28 @@ fn a_pool_serves_until_the_one_that_takes_its_name_is_ready() {
     assert!(!world.has(&Action::MarkDraining { process: replacement[0] }), "a request waits for it");
     world.event(Event::Waiting { pool: POOL, count: 0 });
     assert!(world.has(&Action::MarkDraining { process: replacement[0] }));
-    assert!(world.has(&Action::Fault { pool: POOL, on: true }));
+    assert!(world.fault && world.cause == "the process group is not configured any more");
+}
+
+#[test]
+fn what_takes_long_to_drain_is_looked_at_less_and_less() {
+    let mut world = World::default();
+    let old = world.configure(2);
+    old.iter().for_each(|process| world.ready(*process));
+    assert_eq!(world.state.next_look(0), None);
+    world.now = 10_000;
+    world.event(Event::Retire { process: old[0], cause: Cause::ScriptReload });
+    let looks =
+        |world: &World| [0, 1_000, 5_000, 50_000, 7_200_000].map(|time| world.state.next_look(world.now + time));
+    assert_eq!(looks(&world), [20, 20, 100, 1_000, 1_000].map(Some));
+    // Another one has just begun.
+    world.now = 60_000;
+    world.event(Event::Retire { process: old[1], cause: Cause::ScriptReload });
+    assert_eq!(looks(&world)[0], Some(20));
+    for process in old {
+        world.event(Event::InFlight { process, busy: Busy::default() });
+    }
+    assert_eq!(world.state.next_look(world.now), None);
 }
 
 #[test]
@@ -381,7 +409,7 @@ fn stop_ends_everything_and_exits() {
     assert!(!world.has(&Action::Terminate { process: all[0] }));
     assert!(world.has(&Action::Terminate { process: all[1] }));
     world.exit(all[1], Ended::Signal(15));
-    world.at(5_000);
+    world.at(6_000);
     assert!(world.has(&Action::Kill { process: all[0] }));
     world.exit(all[0], Ended::Signal(9));
     assert!(world.has(&Action::Exit));
@@ -401,7 +429,7 @@ fn what_an_earlier_supervisor_left_finishes_while_new_ones_start() {
     world.event(Event::InFlight { process: left, busy: Busy { count: 0, ..Busy::default() } });
     assert!(world.has(&Action::Terminate { process: left }));
     assert!(!world.has(&Action::SendStop { process: left }));
-    world.at(5_000);
+    world.at(6_000);
     assert!(world.has(&Action::Kill { process: left }));
     world.exit(left, Ended::Unknown);
     assert!(world.errors().is_empty());

@@ -9,6 +9,9 @@ use super::{Action, Millis, Out, ProcessId, jitter};
 /// A start that takes longer is worth a line.
 pub(super) const LONG_START: Millis = 60_000;
 
+/// How long after its time a pool has got smaller at the latest.
+const SHRINKING: Millis = 1_000;
+
 impl Pool {
     /// The next moment at which time alone changes something.
     pub fn deadline(&self) -> Option<Millis> {
@@ -33,9 +36,23 @@ impl Pool {
     }
 
     /// When a process is old enough to be replaced. Each has its own moment.
-    fn recycled_at(&self, process: ProcessId, it: &Process) -> Option<Millis> {
+    fn old_at(&self, process: ProcessId, it: &Process) -> Option<Millis> {
         let ready = it.ready.filter(|_| self.rules.restart_interval > 0 && !self.over && self.is_current(it))?;
         Some(ready + jitter::later(self.rules.restart_interval, process))
+    }
+
+    /// Whether the process is old enough to be replaced.
+    pub(super) fn is_old(&self, process: ProcessId, it: &Process, now: Millis) -> bool {
+        self.old_at(process, it).is_some_and(|at| at <= now)
+    }
+
+    /// When a process is replaced for its age: up to a tenth of restart-interval later where the pool is about to have
+    /// one process fewer, so that none is started only to go at once.
+    fn recycled_at(&self, process: ProcessId, it: &Process) -> Option<Millis> {
+        let old = self.old_at(process, it)?;
+        let fewer =
+            self.shrinks_at().filter(|at| *at + SHRINKING > old && *at <= old + self.rules.restart_interval / 10);
+        Some(fewer.map_or(old, |at| at + SHRINKING))
     }
 
     pub(super) fn tick(&mut self, now: Millis, out: &mut Out<'_>) {

@@ -241,3 +241,23 @@ fn an_environment_s_owner_cannot_hold_the_supervisor_up() {
     symlink("/dev/zero", tree.path("venv/pyvenv.cfg")).expect("link");
     assert_eq!(base_is_gone(&tree.path("venv/bin/python")), None);
 }
+
+#[test]
+fn a_home_that_is_an_interpreter_is_known() {
+    let tree = Tree::new("home");
+    let python = tree.path("venv/bin/python").display().to_string();
+    let home = tree.path("venv").display().to_string();
+    let told = |given: &str, home: &str| {
+        let python_from = format!("{given}{home}");
+        let config = PoolConfig { python: format!("{home}/bin/python3"), python_from, ..crate::example::pool() };
+        home_is_a_file(&config, Path::new("/")).map(|problem| problem.to_string())
+    };
+    let found = told("python-home=", &python).expect("a file");
+    assert!(found.starts_with(&format!("python-home={python} is a file")), "{found}");
+    assert!(found.ends_with(&format!("write python={python} (for this interpreter) or python-home={home}")), "{found}");
+    let found = told("WSGIPythonHome ", &python).expect("a file");
+    assert!(found.ends_with(&format!("; write WSGIPythonHome {home}")), "{found}");
+    assert_eq!((told("python-home=", &home), told("python-home=", "/no/such")), (None, None));
+    let plain = PoolConfig { python: format!("{python}/bin/python3"), ..crate::example::pool() };
+    assert_eq!(home_is_a_file(&plain, Path::new("/")), None, "python= says what it means");
+}

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use wsgi_sys::poll::{PollFd, poll};
 use wsgi_sys::process::{Outcome, Program, Spawned, spawn, wait};
 use wsgi_sys::{fd, signal};
-use wsgi_wire::boot::{PROBE, WELL};
-use wsgi_wire::pool::PoolConfig;
+use wsgi_wire::boot::{PEAK, PROBE, WELL};
+use wsgi_wire::pool::{PoolConfig, stack_bytes};
 
 use crate::decide::Ended;
 use crate::diagnose::{self, Problem};
@@ -27,6 +27,8 @@ const MAX_LINES: usize = 20;
 pub struct Answer {
     /// Version and prefix: `3.12.1 /srv/venv`.
     pub text: String,
+    /// Most address space that it has taken, bytes, where that is known.
+    pub peak: Option<u64>,
 }
 
 impl Answer {
@@ -117,7 +119,10 @@ fn read(output: &OwnedFd, deadline: Instant) -> (String, bool) {
 fn judge(config: &PoolConfig, ended: Ended, text: &str) -> Result<Answer, Problem> {
     let answer = text.lines().find_map(|line| line.strip_prefix(WELL));
     match (answer, ended) {
-        (Some(answer), Ended::Status(0)) => return Ok(Answer { text: answer.to_owned() }),
+        (Some(answer), Ended::Status(0)) => {
+            let peak = text.lines().find_map(|line| line.strip_prefix(PEAK)).and_then(kibibytes);
+            return Ok(Answer { text: answer.to_owned(), peak });
+        }
         (Some(_), _) => return Err(Problem::new(format!("it loads the engine, but does not end well: {ended}"))),
         (None, Ended::Status(0)) => {
             return Err(Problem::new("it ends without an error, but did not do what it was told: is it a Python?"));
@@ -129,6 +134,54 @@ fn judge(config: &PoolConfig, ended: Ended, text: &str) -> Result<Answer, Proble
     let said = &lines[..lines.len().min(MAX_LINES)];
     let why = diagnose::early_exit(config, ended, said, last);
     Err(Problem::new(why.lines().collect::<Vec<_>>().join(" | ")))
+}
+
+/// The size in a line of proc(5)'s `status`, in bytes.
+fn kibibytes(line: &str) -> Option<u64> {
+    let size: u64 = line.split_once(':')?.1.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    size.checked_mul(1024)
+}
+
+/// Threads of ours beside the request threads: timers and the like.
+const OTHER_THREADS: u64 = 4;
+/// What a request thread receives into, and what is mapped when the first requests come, bytes.
+const BUFFER: u64 = 256 << 10;
+const REST: u64 = 16 << 20;
+/// glibc reserves so much for the memory of each thread, bytes, until there are eight of these for a processor; it
+/// goes on without where it cannot, but then the next stack or large buffer fails.
+const ARENA: u64 = 64 << 20;
+
+/// How many such reservations there can be. `processors`: those that the process may use.
+fn arenas(config: &PoolConfig, processors: u64) -> u64 {
+    let given = config.env.iter().rev().find(|(name, _)| name == "MALLOC_ARENA_MAX");
+    let most = given.and_then(|(_, value)| value.parse().ok()).filter(|most| *most > 0).unwrap_or(processors * 8);
+    most.min(u64::from(config.threads) + OTHER_THREADS)
+}
+
+/// That `virtual-memory-limit` does not suffice for the request threads of a process that has taken `peak` bytes before
+/// it has any.
+pub fn too_little_for_threads(config: &PoolConfig, peak: u64) -> Option<Problem> {
+    let processors = std::thread::available_parallelism().map_or(1, |count| count.get() as u64);
+    too_little(config, peak, processors)
+}
+
+fn too_little(config: &PoolConfig, peak: u64, processors: u64) -> Option<Problem> {
+    let (limit, threads, stack) = (config.virtual_memory_limit, config.threads, stack_bytes(config.stack_size));
+    let stacks = u64::from(threads).saturating_mul(stack);
+    let arenas = arenas(config, processors);
+    let own = u64::from(threads) * BUFFER + arenas * ARENA + REST;
+    let least = peak.saturating_add(stacks).saturating_add(own);
+    (limit > 0 && limit < least).then(|| {
+        let from = if config.stack_size.is_none() { ", the default" } else { "" };
+        Problem::new(format!(
+            "virtual-memory-limit={limit} is too little: Python takes {} MiB before it loads anything, the stacks of \
+             threads={threads} take {} MiB (stack-size={stack}{from}), and what the C library reserves for {arenas} of the \
+             threads {} MiB (env=MALLOC_ARENA_MAX=1 makes that 64 MiB); give at least {least} and what the application needs",
+            peak >> 20,
+            stacks >> 20,
+            (arenas * ARENA) >> 20,
+        ))
+    })
 }
 
 #[cfg(test)]
@@ -159,5 +212,33 @@ mod tests {
             judged(Ended::Status(1), "ModuleNotFoundError: No module named 'encodings'").contains("standard library")
         );
         assert!(judged(Ended::Status(3), "a\n\nboom\n").ends_with("its last words: boom"));
+    }
+
+    #[test]
+    fn threads_have_to_fit_the_limit_of_memory() {
+        let answer = judge(
+            &crate::example::pool(),
+            Ended::Status(0),
+            "mod_wsgi-doctor: 3.12.1 /\nmod_wsgi-doctor-peak: VmPeak:\t  51200 kB\n",
+        );
+        let peak = answer.expect("well").peak.expect("known");
+        assert_eq!(peak, 50 << 20);
+        let with = |limit: u64, stack_size, env: &[(&str, &str)]| {
+            let env = env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+            let (virtual_memory_limit, threads) = (limit << 20, 16);
+            let config = PoolConfig { virtual_memory_limit, threads, stack_size, env, ..crate::example::pool() };
+            too_little(&config, peak, 2).map(|problem| problem.what)
+        };
+        // 50 + 16 * 8 + 16 * 64 + 16 / 4 + 16
+        let found = with(1_221, None, &[]).expect("too little");
+        assert!(found.contains("Python takes 50 MiB before") && found.contains("threads=16 take 128 MiB"), "{found}");
+        assert!(
+            found.contains("(stack-size=8388608, the default)") && found.contains("for 16 of the threads 1024 MiB")
+        );
+        assert!(found.ends_with("give at least 1281359872 and what the application needs"), "{found}");
+        assert_eq!((with(1_222, None, &[]), with(0, None, &[])), (None, None));
+        assert!(with(1_096, Some(4_096), &[]).is_some_and(|found| found.contains("(stack-size=262144)")));
+        let one = [("MALLOC_ARENA_MAX", "1")];
+        assert_eq!((with(262, None, &one), with(261, None, &one).is_some()), (None, true));
     }
 }

@@ -132,11 +132,17 @@ fn python(
         let from = &config.python_from;
         Some(prefixed(&format!("cannot run {} ({from})", config.python), problem))
     };
+    if let Some(problem) = diagnose::home_is_a_file(config, Path::new("/")) {
+        return Err(Some(problem));
+    }
     look(path, Right::Execute, walker).map_err(|problem| named(missing_environment(path, problem)))?;
     if let Some(problem) = diagnose::base_is_gone(path) {
         return Err(named(problem));
     }
     let answer = interpreter::ask(config, engine, time).map_err(named)?;
+    if let Some(problem) = answer.peak.and_then(|peak| interpreter::too_little_for_threads(config, peak)) {
+        return Err(Some(problem));
+    }
     match diagnose::version_differs(path, answer.version()) {
         Some(problem) => Err(Some(problem)),
         None => Ok(format!("{} ({}) is Python {}", config.python, config.python_from, answer.text)),

@@ -3,12 +3,12 @@
 use std::os::fd::AsFd;
 
 use wsgi_sys::process::{kill, kill_group, pidfd_kill};
-use wsgi_sys::scoreboard::State as SlotState;
+use wsgi_sys::scoreboard::{State as SlotState, Stoppage};
 use wsgi_wire::control::ToDaemon;
 
 use super::process::{Output, Process};
-use super::{Shell, start};
-use crate::decide::{Action, Event, Handing, PoolId, ProcessId};
+use super::{Shell, millis, start};
+use crate::decide::{Action, Event, Handing, PoolId, ProcessId, level, seconds};
 use crate::handed::{Handed, Known, hand_on};
 
 impl Shell {
@@ -32,12 +32,18 @@ impl Shell {
             Action::Kill { process } => self.signal(process, libc::SIGKILL),
             Action::Output { process, show } => self.release_output(process, show),
             Action::Clear { process } => self.clear(process),
-            Action::Fault { pool, on } => {
+            Action::Fault { pool, cause } => {
                 if let Some(entry) = self.pools.get(&pool) {
-                    entry.board.set_fault(on);
+                    entry.board.set_fault(cause.as_deref());
+                }
+                if cause.is_none() {
+                    self.say_refused(pool, "requests are taken again");
                 }
             }
-            Action::Forget { pool } => drop(self.pools.remove(&pool)),
+            Action::Forget { pool } => {
+                self.say_refused(pool, "it ends");
+                self.pools.remove(&pool);
+            }
             Action::Log { pool, level, text } => {
                 let pid = i32::try_from(std::process::id()).unwrap_or(0);
                 text.lines().for_each(|line| self.write_output(pool, pid, level, line.as_bytes()));
@@ -76,6 +82,14 @@ impl Shell {
             }
             Err(cause) => self.events.push_back(Event::StartFailed { process: id, cause }),
         }
+    }
+
+    /// Requests were refused because no process could be started. A child has said so when it began.
+    fn say_refused(&self, pool: PoolId, now: &str) {
+        let Some(entry) = self.pools.get(&pool) else { return };
+        let Some(stoppage) = entry.board.end_stoppage() else { return };
+        let text = refused(&entry.config.name, now, stoppage);
+        self.write_output(pool, i32::try_from(std::process::id()).unwrap_or(0), level::WARNING, text.as_bytes());
     }
 
     fn mark(&mut self, id: ProcessId, state: SlotState) {
@@ -126,5 +140,30 @@ impl Shell {
         output.release(show, &mut |level, line| self.write_output(pool, pid, level, line));
         output.forget_start();
         self.outputs.insert(id, output);
+    }
+}
+
+/// The line at the end of a stoppage.
+fn refused(group: &str, now: &str, stoppage: Stoppage) -> String {
+    let Stoppage { lasted, refused } = stoppage;
+    let requests = if refused == 1 { "1 request".to_owned() } else { format!("{refused} requests") };
+    let lasted = seconds(millis(lasted));
+    format!("process group \"{group}\": {now}; {requests} got 503 in the {lasted} in which no process could be started")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn the_end_of_a_stoppage_counts_requests_and_time() {
+        let stoppage = |refused| Stoppage { lasted: Duration::from_millis(23_400), refused };
+        assert_eq!(
+            refused("app", "it ends", stoppage(1)),
+            "process group \"app\": it ends; 1 request got 503 in the 23.4 s in which no process could be started"
+        );
+        assert!(refused("app", "it ends", stoppage(412)).contains("; 412 requests got 503 in "));
     }
 }

@@ -25,14 +25,17 @@ impl Shell {
         }
     }
 
-    fn load_of(&self, pool: PoolId) -> Load {
+    fn load_of(&mut self, pool: PoolId) -> Load {
+        let Some(entry) = self.pools.get_mut(&pool) else { return Load::default() };
+        let before = std::mem::replace(&mut entry.served, entry.board.served_by_all());
+        let served = entry.served > before;
         let Some(entry) = self.pools.get(&pool) else { return Load::default() };
         let (_, threads, busy) = entry.board.census();
         let of_pool = |id: &ProcessId| self.processes.get(id).filter(|it| it.pool == pool);
         let open = self.state.open();
         let idlest = open.iter().rev().filter_map(|id| Some((id, entry.board.in_flight(of_pool(id)?.slot))));
         let idlest = idlest.min_by_key(|(_, busy)| *busy).map(|(id, _)| *id);
-        Load { threads, busy, waiting: entry.board.waiting(), idlest }
+        Load { threads, busy, waiting: entry.board.waiting(), served, idlest }
     }
 
     /// Measures the processes whose memory is limited.

@@ -27,8 +27,8 @@ use clock::Clock;
 use metrics::Asking;
 use process::{Output, Process};
 
-/// How often draining processes are looked at.
-const DRAIN_LOOK: Duration = Duration::from_millis(20);
+/// The wait where none can be made.
+const NO_POLL: Duration = Duration::from_millis(20);
 /// How often pools that may grow or shrink are looked at.
 const SAMPLE: Duration = Duration::from_millis(100);
 /// Spare descriptors: what comes with one message, and some.
@@ -41,6 +41,8 @@ struct PoolEntry {
     config: PoolConfig,
     board: Scoreboard,
     log: Log,
+    /// Requests that its processes had answered at the last look.
+    served: u64,
 }
 
 /// The children of one configuration: httpd's parent and they hold the writing end of a pipe.
@@ -220,7 +222,7 @@ impl Shell {
             }
             // Only lack of memory: what is looked at by time goes on.
             Err(_) => {
-                std::thread::sleep(DRAIN_LOOK);
+                std::thread::sleep(NO_POLL);
                 Vec::new()
             }
         }
@@ -235,8 +237,8 @@ impl Shell {
         if !self.state.scaling(false).is_empty() {
             time = time.min(Duration::from_millis(self.next_sample.saturating_sub(now)));
         }
-        if !self.state.draining().is_empty() || !self.state.leaving().is_empty() {
-            time = time.min(DRAIN_LOOK);
+        if let Some(soon) = self.state.next_look(now) {
+            time = time.min(Duration::from_millis(soon));
         }
         time
     }

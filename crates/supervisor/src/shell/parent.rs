@@ -190,7 +190,7 @@ impl Shell {
             return Ok(false);
         }
         let board = Scoreboard::map(board.as_fd())?;
-        self.pools.insert(config.id, PoolEntry { config, board, log });
+        self.pools.insert(config.id, PoolEntry { config, board, log, served: 0 });
         Ok(true)
     }
 

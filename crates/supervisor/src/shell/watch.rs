@@ -244,6 +244,10 @@ impl Shell {
                 got.fds.pop().into_iter().for_each(|file| self.hand_metrics_on(wanted.epoch, &file));
                 continue;
             }
+            // Each round looks at what drains.
+            if wanted.slot == Connect::DRAINED {
+                continue;
+            }
             let fits = |it: &&mut super::Process| it.pool == wanted.pool && it.slot == wanted.slot && it.open;
             let found = self.processes.values_mut().find(fits).filter(|it| it.epoch == wanted.epoch);
             // Otherwise it is closed, and the child chooses another process.

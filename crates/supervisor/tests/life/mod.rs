@@ -96,7 +96,7 @@ fn a_process_that_hangs_while_it_starts_says_where_and_is_killed() {
     httpd.config.main_script = Some("/srv/app.wsgi".to_owned());
     httpd.behave("hang");
     httpd.configure();
-    let line = "when startup-timeout=1 s is over, while it loads /srv/app.wsgi; it gets SIGKILL";
+    let line = "when startup-timeout=1 s is over, while it loads /srv/app.wsgi; the stacks of its threads are written, and it gets SIGKILL unless";
     until(&httpd, "the line", || httpd.logged(line) == 1);
     until(&httpd, "its stacks", || httpd.log().contains("here it hangs"));
     until(&httpd, "its end", || httpd.logged("is gone (startup-timeout): killed by SIGKILL") == 1);

@@ -1,11 +1,13 @@
 //! Troubles that many requests have at the same time, in all children: one of them says so in the log, and the
-//! others are counted.
+//! others are counted. Where no process can be started the supervisor knows the end, and says how many there were.
 
 use std::sync::atomic::AtomicU32;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+use std::time::Duration;
 
-use super::record::now_word;
-use super::{Scoreboard, TROUBLE_AT};
+use super::record::{now_word, put_text, text, time_of};
+use super::{FAULT_AT, FAULT_SINCE_AT, FAULT_TEXT_AT, FAULT_TEXT_WORDS, REFUSED_AT, Scoreboard, TROUBLE_AT};
+use crate::clock;
 
 /// Words of a trouble: when a request had it last (as `now_word` gives it; 0: never), how many had it
 /// without a word since the last line.
@@ -23,6 +25,24 @@ pub enum Trouble {
     Full = 0,
     /// No request thread was free in time.
     Late = 1,
+}
+
+/// Why no process can be started.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// For how long.
+    pub lasted: Duration,
+    /// What the supervisor said last about it, cut where it is long.
+    pub cause: String,
+}
+
+/// A time without a process, in which requests were refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stoppage {
+    /// How long it took.
+    pub lasted: Duration,
+    /// How many requests.
+    pub refused: u32,
 }
 
 impl Scoreboard {
@@ -49,6 +69,42 @@ impl Scoreboard {
         }
         untold.fetch_add(1, Relaxed);
         None
+    }
+
+    fn fault_text(&self) -> &[AtomicU32] {
+        &self.map.words()[FAULT_TEXT_AT..FAULT_TEXT_AT + FAULT_TEXT_WORDS]
+    }
+
+    fn fault_lasted(&self) -> Duration {
+        let now = clock::monotonic();
+        now.saturating_sub(time_of(self.word(FAULT_SINCE_AT).load(SeqCst), now))
+    }
+
+    /// Says why no process can be started, or that one can. While none can and none is ready, nobody waits.
+    pub fn set_fault(&self, cause: Option<&str>) {
+        let Some(cause) = cause else { return self.word(FAULT_AT).store(0, SeqCst) };
+        put_text(self.fault_text(), &[cause.as_bytes()]);
+        if self.word(FAULT_AT).load(SeqCst) == 0 {
+            // One that was refused a moment after the last end belongs to no stoppage.
+            self.word(REFUSED_AT).store(0, SeqCst);
+            self.word(FAULT_SINCE_AT).store(now_word(), SeqCst);
+            self.word(FAULT_AT).store(1, SeqCst);
+        }
+        self.wake_all();
+    }
+
+    /// A request is refused because no process can be started. `Some` for the first one of a stoppage, in whatever
+    /// child.
+    pub fn refuse(&self) -> Option<Fault> {
+        let is_first = self.word(REFUSED_AT).fetch_add(1, SeqCst) == 0;
+        let is_first = is_first && self.word(FAULT_AT).load(SeqCst) != 0;
+        is_first.then(|| Fault { lasted: self.fault_lasted(), cause: text(self.fault_text()) })
+    }
+
+    /// What there is to tell of the time that [`Scoreboard::set_fault`] has begun; once.
+    pub fn end_stoppage(&self) -> Option<Stoppage> {
+        let refused = self.word(REFUSED_AT).swap(0, SeqCst);
+        (refused > 0).then(|| Stoppage { lasted: self.fault_lasted(), refused })
     }
 
     #[cfg(test)]

@@ -214,6 +214,13 @@ impl Scoreboard {
         }
     }
 
+    /// Whether the lease, which has been given back, was the last one of a process that is draining.
+    pub fn is_drained(&self, lease: &Lease) -> bool {
+        self.state(lease.slot) == State::Draining
+            && self.epoch(lease.slot) == lease.epoch
+            && self.in_flight(lease.slot) == 0
+    }
+
     /// Hands up to `count` free leases to those who wait.
     pub(super) fn hand_out(&self, count: u32) {
         self.hand_out_by(count, |index| self.grant(index));

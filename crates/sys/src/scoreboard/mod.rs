@@ -24,11 +24,11 @@ use std::time::Duration;
 
 use crate::memory::Mapping;
 
-pub use episode::Trouble;
+pub use episode::{Fault, Stoppage, Trouble};
 pub use record::Executing;
 use record::RECORD_WORDS;
 
-const MAGIC: u32 = 0x7753_4233;
+const MAGIC: u32 = 0x7753_4234;
 const MAGIC_AT: usize = 0;
 const SLOTS_AT: usize = 1;
 const LEASES_AT: usize = 2;
@@ -42,9 +42,15 @@ const TROUBLE_AT: usize = 8;
 /// When a child asked the supervisor for a process, and when the supervisor tries to start one again.
 const ASKED_AT: usize = 12;
 const NEXT_START_AT: usize = 13;
+/// Since when no process can be started, and how many requests were refused for it.
+const FAULT_SINCE_AT: usize = 14;
+const REFUSED_AT: usize = 15;
 const TICKET_AT: usize = 16;
 const WAITING_AT: usize = 32;
-const HEADER_WORDS: usize = 48;
+/// Why no process can be started.
+const FAULT_TEXT_AT: usize = 48;
+const FAULT_TEXT_WORDS: usize = 64;
+const HEADER_WORDS: usize = FAULT_TEXT_AT + FAULT_TEXT_WORDS;
 
 const SLOT_WORDS: usize = 32;
 const STATE: usize = 0;
@@ -279,14 +285,6 @@ impl Scoreboard {
         if self.epoch(lease.slot) == lease.epoch {
             let ready = State::Ready as u32;
             let _ = self.slot(lease.slot, STATE).compare_exchange(ready, State::Draining as u32, SeqCst, SeqCst);
-        }
-    }
-
-    /// Says whether processes can be started at all. While they cannot and none is ready, nobody waits.
-    pub fn set_fault(&self, fault: bool) {
-        self.word(FAULT_AT).store(u32::from(fault), SeqCst);
-        if fault {
-            self.wake_all();
         }
     }
 

@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::time::{Duration, Instant};
 
-use super::{ENDED, ENDED_TEXT, Lease, SERVED, SLOT_WORDS, STATE, Scoreboard, State};
+use super::{ENDED, ENDED_TEXT, FAULT_TEXT_WORDS, Lease, SERVED, SLOT_WORDS, STATE, Scoreboard, State};
 use crate::{clock, futex};
 
 /// Of a lease: when its request began (milliseconds of the monotonic clock, cut to the word, never 0; 0 is
@@ -16,7 +16,7 @@ const SINCE: usize = 0;
 const TEXT: usize = 1;
 
 /// Longest text that there is room for anywhere, bytes.
-const LONGEST: usize = (SLOT_WORDS - ENDED_TEXT - 1) * 4;
+const LONGEST: usize = (FAULT_TEXT_WORDS - 1) * 4;
 
 /// A request that is being executed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,7 +45,7 @@ pub(super) fn word_of(time: Duration) -> u32 {
 }
 
 /// Writes `parts` one behind the other: their length, then as many of their bytes as there is room for.
-fn put_text(words: &[AtomicU32], parts: &[&[u8]]) {
+pub(super) fn put_text(words: &[AtomicU32], parts: &[&[u8]]) {
     let [length, words @ ..] = words else { return };
     let mut buffer = [0; LONGEST];
     let room = LONGEST.min(words.len() * 4);
@@ -63,7 +63,7 @@ fn put_text(words: &[AtomicU32], parts: &[&[u8]]) {
 }
 
 /// Reads what [`put_text`] wrote, whatever stands there.
-fn text(words: &[AtomicU32]) -> String {
+pub(super) fn text(words: &[AtomicU32]) -> String {
     let [length, words @ ..] = words else { return String::new() };
     let length = length.load(Relaxed) as usize;
     let mut bytes: Vec<u8> = words.iter().flat_map(|word| word.load(Relaxed).to_ne_bytes()).collect();
@@ -135,6 +135,12 @@ impl Scoreboard {
         self.slot(slot, SERVED).load(Relaxed)
     }
 
+    /// How many requests the last processes of all slots have answered: a number that grows when they do, and falls when
+    /// one of them is replaced.
+    pub fn served_by_all(&self) -> u64 {
+        self.used().map(|slot| u64::from(self.served(slot))).sum()
+    }
+
     fn ended_text(&self, slot: u32) -> &[AtomicU32] {
         let at = super::HEADER_WORDS + slot as usize * SLOT_WORDS;
         &self.map.words()[at + ENDED_TEXT..at + SLOT_WORDS]
@@ -169,7 +175,7 @@ impl Scoreboard {
 }
 
 /// The moment whose [`word_of`] stands in a record; one that is not before `now` counts as now.
-fn time_of(word: u32, now: Duration) -> Duration {
+pub(super) fn time_of(word: u32, now: Duration) -> Duration {
     let age = word_of(now).wrapping_sub(word);
     let age = if age > u32::MAX / 2 { 0 } else { age };
     now.saturating_sub(Duration::from_millis(age.into()))

@@ -64,6 +64,26 @@ fn a_slot_is_not_used_again_while_a_lease_of_its_last_process_is_held() {
 }
 
 #[test]
+fn the_last_request_of_a_draining_process_is_known() {
+    let board = board(1, 2);
+    let lease = || board.try_reserve(ME).expect("ready");
+    let (first, second) = (lease(), lease());
+    let drained = |lease: Lease| {
+        board.release(lease);
+        board.is_drained(&lease)
+    };
+    assert!(!drained(first), "it is ready");
+    let third = lease();
+    board.set_state(0, State::Draining);
+    assert!(!drained(second), "another one is executed");
+    assert!(drained(third));
+    board.set_state(0, State::Gone);
+    board.place(0, 2, 8);
+    board.set_state(0, State::Draining);
+    assert!(!board.is_drained(&third), "it was its predecessor's");
+}
+
+#[test]
 fn a_fault_refuses_at_once_and_wakes_those_who_wait() {
     let board = Arc::new(board(1, 1));
     board.set_state(0, State::Starting);
@@ -74,7 +94,7 @@ fn a_fault_refuses_at_once_and_wakes_those_who_wait() {
     while board.waiting() == 0 {
         thread::yield_now();
     }
-    board.set_fault(true);
+    board.set_fault(Some("no python"));
     assert_eq!(waiter.join().expect("no panic"), Err(Refused::Unavailable));
     assert_eq!(board.reserve(ME, 10, later()), Err(Refused::Unavailable));
 }
@@ -337,7 +357,7 @@ fn a_process_is_asked_for_when_none_is_there_or_coming() {
     assert_eq!((board.reserve_asking(ME, 10, soon(), ask), count()), (Err(Refused::TimedOut), 1), "asked a moment ago");
     // As if that moment were over: also where the last attempt to start one has failed.
     board.word(ASKED_AT).store(0, SeqCst);
-    board.set_fault(true);
+    board.set_fault(Some("no python"));
     assert_eq!((board.reserve_asking(ME, 10, soon(), ask), count()), (Err(Refused::Unavailable), 2));
 }
 

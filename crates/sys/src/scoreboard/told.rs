@@ -130,6 +130,36 @@ fn one_of_many_children_says_that_it_is_full() {
     assert_eq!((lines, board.trouble_count(Trouble::Full)), (1, 8 * 500 - 1));
 }
 
+#[test]
+fn a_stoppage_is_told_at_its_beginning_and_at_its_end() {
+    let board = Arc::new(board());
+    assert_eq!(board.end_stoppage(), None);
+    board.set_fault(Some("no python"));
+    assert_eq!(board.end_stoppage(), None, "nobody was refused");
+    let children: Vec<_> = (0..8)
+        .map(|_| {
+            let board = Arc::clone(&board);
+            thread::spawn(move || (0..500).filter_map(|_| board.refuse()).collect::<Vec<_>>())
+        })
+        .collect();
+    let told: Vec<_> = children.into_iter().flat_map(|child| child.join().expect("no panic")).collect();
+    assert_eq!(told.iter().map(|fault| fault.cause.as_str()).collect::<Vec<_>>(), ["no python"]);
+    // Another attempt fails for another reason: it is the same stoppage.
+    board.set_fault(Some("no home"));
+    assert_eq!(board.refuse(), None);
+    thread::sleep(Duration::from_millis(3));
+    board.set_fault(None);
+    let stoppage = board.end_stoppage().expect("requests were refused");
+    assert_eq!((stoppage.refused, board.end_stoppage()), (4_001, None));
+    assert!(stoppage.lasted >= Duration::from_millis(2) && stoppage.lasted < Duration::from_secs(60), "{stoppage:?}");
+    // One that was slow belongs to none.
+    assert_eq!(board.refuse(), None);
+    board.set_fault(Some("x".repeat(300).as_str()));
+    let fault = board.refuse().expect("the first one");
+    assert_eq!(fault.cause, format!("{}...", "x".repeat(252)));
+    assert!(fault.lasted < Duration::from_secs(60));
+}
+
 proptest! {
     #[test]
     fn whatever_stands_in_the_memory_is_shown(words in proptest::collection::vec(any::<u32>(), 16), ended in proptest::collection::vec(any::<u32>(), 25)) {

@@ -1,0 +1,97 @@
+//! Tests of the decisions: what their lines tell.
+
+use wsgi_wire::control::Cause;
+
+use super::tests::{World, rules};
+use super::*;
+
+#[test]
+fn all_lines_of_a_process_count_its_age_from_its_start() {
+    let mut world = World::default();
+    let old = world.with(rules(1))[0];
+    world.now = 3_000;
+    world.ready(old);
+    world.now = 5_000;
+    world.retire(old, Cause::MaximumRequests);
+    let next = world.spawn()[0];
+    world.now = 6_000;
+    world.ready(next);
+    world.event(Event::InFlight { process: old, busy: Busy::default() });
+    world.now = 6_500;
+    world.exit(old, Ended::Status(0));
+    let ages =
+        ["is ready after 3 s", "is to be replaced after 5 s", "maximum_requests, after 6 s", "status 0 after 6.5 s"];
+    for age in ages {
+        assert_eq!(world.said(age), 1, "{age}: {:?}", world.log);
+    }
+}
+
+#[test]
+fn a_start_names_whose_place_it_takes_and_why() {
+    let mut world = World::default();
+    let all = world.serving(rules(4));
+    world.now = 100_000;
+    world.retire(all[0], Cause::ScriptReload);
+    let next = world.spawn()[0];
+    assert_eq!(world.said("process 1005 started to replace process 1001 (script_reload): "), 1, "{:?}", world.log);
+    world.ready(next);
+    world.retire(all[1], Cause::RequestTimeout);
+    let next = world.spawn()[0];
+    assert_eq!(world.said("started to replace process 1002 (request_timeout): "), 1, "{:?}", world.log);
+    world.ready(next);
+    world.crash(all[2], true);
+    let next = world.spawn()[0];
+    assert_eq!(world.said("started to replace process 1003 (it was lost): "), 1, "{:?}", world.log);
+    world.ready(next);
+    world.event(Event::Violation { process: all[3], what: "sent noise".to_owned() });
+    let next = world.spawn()[0];
+    assert_eq!(world.said("started to replace process 1004 (it broke the protocol): "), 1, "{:?}", world.log);
+    // What has ended by itself since is nobody's cause.
+    world.ready(next);
+    world.retire(next, Cause::MaximumRequests);
+    world.spawn();
+    assert_eq!(world.said("started to replace process 1008 (maximum_requests): "), 1, "{:?}", world.log);
+}
+
+#[test]
+fn a_service_whose_script_has_ended_was_not_lost() {
+    let mut world = World::default();
+    let one = world.serving(Rules { threads: 0, ..rules(1) })[0];
+    world.now = 100_000;
+    world.exit(one, Ended::Status(0));
+    world.spawn();
+    assert_eq!(world.said("started to replace process 1001 (its script has ended): "), 1, "{:?}", world.log);
+}
+
+#[test]
+fn a_process_that_is_ready_in_the_last_moment_is_not_its_own_failed_attempt() {
+    let mut world = World::default();
+    let slow = world.with(Rules { startup_timeout: 10_000, ..rules(1) })[0];
+    world.at(10_000);
+    assert_eq!(world.said("it gets SIGKILL unless it is ready within 1 s; requests get 503"), 1, "{:?}", world.log);
+    world.now = 10_700;
+    world.ready(slow);
+    assert_eq!(world.said("is ready after 10.7 s, just before it would have got SIGKILL"), 1);
+    assert_eq!(world.said("failed attempt"), 0, "{:?}", world.log);
+    world.at(60_000);
+    assert!(!world.has(&Action::Kill { process: slow }));
+}
+
+#[test]
+fn a_process_that_is_too_large_has_one_line_beside_those_of_each_replacement() {
+    let mut world = World::default();
+    let mut one = world.serving(Rules { maximum_memory: 100, ..rules(1) })[0];
+    for (now, warnings, lines) in [(5_000, 1, 1), (10_000, 1, 2), (90_000, 1, 3)] {
+        world.at(now);
+        for _ in 0..2 {
+            world.event(Event::Memory { process: one, bytes: 200 });
+        }
+        assert_eq!(world.said("is too small for the application"), warnings, "{:?}", world.log);
+        assert_eq!(world.said(", above maximum-memory="), lines, "{:?}", world.log);
+        let next = world.spawn()[0];
+        world.ready(next);
+        world.event(Event::InFlight { process: one, busy: Busy::default() });
+        world.exit(one, Ended::Status(0));
+        one = next;
+    }
+}
