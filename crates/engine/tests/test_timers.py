@@ -56,7 +56,7 @@ class Timers(Case):
         self.assertEqual(daemon.process.wait(30), 0)
         daemon.reader.join(2)
         self.assertIn('longer than deadlock-timeout=1; executing', daemon.output[0])
-        self.assertIn('did not end within 5.0 s, and shutdown-timeout=0 sets no limit; 1 requests', daemon.output[-1])
+        self.assertIn('did not end within 5.0 s, and shutdown-timeout=0 sets no limit; 1 request is', daemon.output[-1])
 
     def test_work_in_a_named_interpreter_is_no_deadlock(self):
         work = 'end = time.monotonic() + 5\n            while time.monotonic() < end: pass'
