@@ -168,8 +168,10 @@ fn answer(dispatch: &OwnedFd) -> Option<()> {
         return None;
     }
     let Some(number) = asked_metrics(&question[..got.len]) else { return Some(()) };
+    let begun = clock::monotonic();
     let Some(file) = snapshot() else { return Some(()) };
-    let message = Connect { pool: 0, slot: Connect::METRICS, epoch: number }.encode();
+    let took = u64::try_from((clock::monotonic() - begun).as_micros()).unwrap_or(0);
+    let message = Connect { pool: took, slot: Connect::METRICS, epoch: number }.encode();
     // The supervisor takes what children send at once, or is not there; whoever asks asks again.
     let _ = poll(&mut [PollFd::new(dispatch.as_fd(), false, true)], Some(ROOM));
     let _ = socket::send_with_fds(dispatch.as_fd(), &message, &[file.as_fd()]);

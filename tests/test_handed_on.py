@@ -8,6 +8,7 @@ import signal
 
 import pytest
 
+import processes
 from load import Load, timed
 from processes import wait_until
 
@@ -148,9 +149,9 @@ def test_nobody_waits_for_any_script_of_a_new_process(site, options, deploy):
     nobody_waits_for_a_new_process(site, deploy)
 
 
-@pytest.mark.parametrize("deploy", [touched, graceful])
-@pytest.mark.parametrize("routes", [DIRECTORY, HANDLER], ids=["directory", "handler"])
-def test_scripts_are_found_in_other_ways_than_by_name(site, deploy, routes):
+@pytest.mark.parametrize("routes, deploy", [(DIRECTORY, touched), (DIRECTORY, graceful), (HANDLER, touched)],
+                         ids=["directory-touched", "directory-graceful", "handler-touched"])
+def test_scripts_are_found_in_other_ways_than_by_name(site, routes, deploy):
     site.start("processes=1 reload=rolling", routes)
     nobody_waits_for_a_new_process(site, deploy)
 
@@ -221,19 +222,18 @@ def test_a_script_that_moves_to_another_application_group_is_not_loaded_where_it
     assert timed(site.httpd, "/a").seconds < PATIENCE
 
 
-def test_a_broken_script_behind_a_handler_does_not_hold_a_new_configuration(site):
-    """Whether the configuration still makes it a script only httpd knows."""
+def test_a_script_behind_a_handler_is_not_loaded_for_a_new_configuration(site):
+    """Whether that still makes it a script only httpd knows. It may have been taken away because it is a bad one."""
     site.start("processes=1", UNWATCHED + HANDLER)
     with Load(site.httpd, "/a.wsgi") as load:
         load.more(20)
         site.deploy("a", "new")
         site.break_("b")
-        site.httpd.log.expect("b.wsgi' cannot be loaded as Python module")
         site.httpd.graceful()
         comes(load, "a-new")
     assert set(load.results()) == {200}
-    assert load.slowest() < PATIENCE
-    assert site.broken("b") == (1, 0)
+    assert not site.httpd.log.matching("b.wsgi")
+    site.httpd.log.expect("b.wsgi' cannot be loaded as Python module")
     assert site.httpd.get("/b.wsgi").status == 500
 
 
@@ -336,3 +336,39 @@ def test_by_default_a_recycling_keeps_what_serves_and_gives_in_when_that_may_not
         site.deploy("b", "mended", seconds=0)
         wait_until(lambda: site.httpd.get("/b").text.startswith("b-mended"), 20, "the mended one is served")
     assert set(load.results()) == {200}
+
+
+def test_a_script_that_ends_its_process_costs_the_others_nothing(site):
+    """It is tried once; the next process does without."""
+    site.deploy("a", "old", seconds=0)
+    site.deploy("b", "old", seconds=0)
+    site.start("processes=2")
+    with Load(site.httpd, "/a") as load:
+        wait_until(lambda: len(pids(load.outcomes[-40:])) == 2, 30, "two processes serve")
+        (site.httpd.root / "site/b.wsgi").write_text("import os\nos._exit(3)\n")
+        lost, left = sorted(pids(load.outcomes[-40:]))
+        site.httpd.log.expect(f"process {lost} was lost: killed by SIGKILL")
+        site.httpd.log.expect(r"exited with status 3.*; it loaded what another process had loaded, and /.*/b.wsgi was next")
+        processes.kill([lost])
+        wait_until(lambda: len(pids(load.outcomes[-40:]) - {lost}) == 2, 30, "there are two again")
+    assert set(load.results()) <= {200, 502}
+
+
+def test_a_script_that_moves_to_another_group_does_not_hold_the_one_where_it_was(site):
+    """As many configurations have it: a <Location> says which group it is."""
+    site.deploy("a", "old", seconds=0)
+    site.deploy("b", "old", seconds=0)
+    location = "<Location /b>\nWSGIProcessGroup {group}\n</Location>\n"
+    aliases = UNWATCHED + "WSGIProcessGroup app\n" + ALIASES.replace(" process-group=app", "")
+    groups = "WSGIDaemonProcess other\n"
+    site.start("processes=1", groups + location.format(group="app") + aliases)
+    assert site.httpd.get("/b").text.startswith("b-old")
+    with Load(site.httpd, "/a") as load:
+        load.more(20)
+        site.deploy("a", "new", seconds=0)
+        site.break_("b")
+        site.change(location.format(group="app"), location.format(group="other"))
+        site.httpd.graceful()
+        comes(load, "a-new")
+    assert set(load.results()) == {200}
+    assert not site.httpd.log.matching("could not load")

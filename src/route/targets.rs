@@ -1,9 +1,11 @@
 //! Which files the configuration makes scripts of which process group, and in which application group: what a process had
 //! loaded is handed on over a `graceful` when the new configuration says the same of it as the old one.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
+
 use super::mounts::{is_completed, process_group};
 use super::sole::Servers;
-use crate::directive::{Alias, GlobalConfig, ServerConfig, ServerKey, Text};
+use crate::directive::{Alias, GlobalConfig, Recorded, ServerConfig, ServerKey, Text};
 
 /// A file or directory to which requests lead.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,8 +14,8 @@ pub struct RouteTarget {
     pub path: Text,
     /// The process group, empty for embedded mode; `None` when a request decides.
     pub process_group: Option<Text>,
-    /// Everything that the configuration says about the application group. It is only compared.
-    pub application_group: Vec<u8>,
+    /// A digest of everything that the configuration says about the groups. It is only compared.
+    pub said: u64,
 }
 
 /// The targets of all aliases and handler scripts, each where it stands. `name` is a server's `ServerName`.
@@ -22,33 +24,44 @@ pub fn targets<'n>(
     servers: &Servers<'_>,
     name: impl Fn(ServerKey) -> Option<&'n [u8]>,
 ) -> Vec<RouteTarget> {
-    let mut found: Vec<RouteTarget> = Vec::new();
-    for (key, server) in servers {
+    // The texts may be long where there are many directories, and are only compared.
+    let target = |(path, process_group, said): (Text, Option<Text>, Vec<u8>)| {
+        let mut digest = DefaultHasher::new();
+        said.hash(&mut digest);
+        RouteTarget { path, process_group, said: digest.finish() }
+    };
+    described(global, servers, name).map(target).collect()
+}
+
+/// Path, process group, and what is said of the groups, of each target.
+fn described<'n>(
+    global: &GlobalConfig,
+    servers: &Servers<'_>,
+    name: impl Fn(ServerKey) -> Option<&'n [u8]>,
+) -> impl Iterator<Item = (Text, Option<Text>, Vec<u8>)> {
+    servers.iter().flat_map(move |(key, server)| {
+        let name = name(*key).unwrap_or_default();
         // Virtual hosts hold the main server's aliases as well.
-        let own = server.aliases.iter().filter(|alias| alias.server == *key);
-        found.extend(own.map(|alias| RouteTarget {
-            path: fixed_part(alias),
-            process_group: process_group(global, server, alias),
-            application_group: says(
-                global,
-                server,
-                alias.options.application_group.as_ref(),
-                &[name(*key).unwrap_or_default(), &alias.pattern],
-            ),
-        }));
-        let scripts = global.handler_scripts.iter().filter(|(owner, _)| owner == key);
-        found.extend(scripts.map(|(_, script)| RouteTarget {
-            path: script.path.clone(),
-            process_group: script.process_group.clone().filter(|name| !name.starts_with(b"%{")),
-            application_group: says(
-                global,
-                server,
-                script.application_group.as_ref(),
-                &[name(*key).unwrap_or_default(), &script.handler],
-            ),
-        }));
-    }
-    found
+        let own = server.aliases.iter().filter(move |alias| alias.server == *key);
+        let aliases = own.map(move |alias| {
+            let (fixed, options) = (process_group(global, server, alias), &alias.options);
+            let said = [
+                of_application(global, *key, server, options.application_group.as_ref(), &[name, &alias.pattern]),
+                of_process(global, *key, options.process_group.as_ref(), fixed.as_ref()),
+            ];
+            (fixed_part(alias), fixed, said.concat())
+        });
+        let scripts = global.handler_scripts.iter().filter(move |(owner, _)| owner == key);
+        let scripts = scripts.map(move |(_, script)| {
+            let fixed = script.process_group.clone().filter(|name| !name.starts_with(b"%{"));
+            let said = [
+                of_application(global, *key, server, script.application_group.as_ref(), &[name, &script.handler]),
+                of_process(global, *key, script.process_group.as_ref(), fixed.as_ref()),
+            ];
+            (script.path.clone(), fixed, said.concat())
+        });
+        aliases.chain(scripts)
+    })
 }
 
 /// The path, or the directory that holds all files to which a regular expression completes it.
@@ -61,15 +74,26 @@ fn fixed_part(alias: &Alias) -> Text {
     Text::from(&fixed[..end])
 }
 
+/// What directories of a server, and those of the main server, which hold for all, say.
+fn of_directories(all: &[Recorded], key: ServerKey) -> impl Iterator<Item = &[u8]> {
+    let mine = move |place: &&Recorded| place.in_directory && [key, ServerKey::MAIN].contains(&place.server);
+    all.iter().filter(mine).map(|place| &*place.value)
+}
+
 /// The application group that is given, or what a request makes one of: the server's name, the place in it, and what
 /// directories say.
-fn says(global: &GlobalConfig, server: &ServerConfig, given: Option<&Text>, place: &[&[u8]]) -> Vec<u8> {
+fn of_application(
+    global: &GlobalConfig,
+    key: ServerKey,
+    server: &ServerConfig,
+    given: Option<&Text>,
+    place: &[&[u8]],
+) -> Vec<u8> {
     let fixed = |name: &&Text| !name.starts_with(b"%{");
     if let Some(name) = given.filter(fixed) {
         return name.to_vec();
     }
-    let of_directories = global.application_groups.iter().filter(|place| place.in_directory);
-    let mut of_directories = of_directories.map(|place| &*place.value).peekable();
+    let mut of_directories = of_directories(&global.application_groups, key).peekable();
     let of_server = given.or(server.request.application_group.as_ref());
     if let Some(name) = of_server.filter(fixed).filter(|_| of_directories.peek().is_none()) {
         return name.to_vec();
@@ -78,6 +102,15 @@ fn says(global: &GlobalConfig, server: &ServerConfig, given: Option<&Text>, plac
     // What an alias gives comes before what directories say.
     let of_directories = of_directories.filter(|_| given.is_none());
     [of_server].into_iter().chain(place.iter().copied()).chain(of_directories).collect::<Vec<_>>().join(&b'\n')
+}
+
+/// What a request finds the process group by, where it is not `fixed`.
+fn of_process(global: &GlobalConfig, key: ServerKey, given: Option<&Text>, fixed: Option<&Text>) -> Vec<u8> {
+    if fixed.is_some() {
+        return Vec::new();
+    }
+    let of_directories = of_directories(&global.process_groups, key).filter(|_| given.is_none());
+    given.map(|name| &**name).into_iter().chain(of_directories).flat_map(|name| [b"\n; ", name].concat()).collect()
 }
 
 #[cfg(test)]
@@ -96,9 +129,15 @@ mod tests {
             apply(row.id, args.as_bytes(), &place, &mut global, &mut server, Some(&mut dir)).unwrap();
         }
         let text = |text: &[u8]| String::from_utf8_lossy(text).replace('\n', " ");
-        let all = targets(&global, &[(ServerKey::MAIN, &server)], |_| Some(server_name.as_bytes()));
-        let group = |target: &RouteTarget| target.process_group.as_deref().map_or("?".into(), text);
-        all.iter().map(|it| (text(&it.path), group(it), text(&it.application_group))).collect()
+        let servers = [(ServerKey::MAIN, &server)];
+        let name = |_| Some(server_name.as_bytes());
+        let digests: Vec<_> = targets(&global, &servers, name).iter().map(|target| target.said).collect();
+        let all: Vec<_> = described(&global, &servers, name).collect();
+        for (one, other) in digests.iter().zip(&all).zip(digests.iter().zip(&all).skip(1)) {
+            assert_eq!(one.0 == other.0, one.1.2 == other.1.2);
+        }
+        let group = |group: &Option<Text>| group.as_deref().map_or("?".into(), text);
+        all.iter().map(|(path, of, said)| (text(path), group(of), text(said))).collect()
     }
 
     fn told(lines: &[&str]) -> Vec<String> {
@@ -120,13 +159,22 @@ mod tests {
         let expected = [
             "/a -> g: %{RESOURCE} www /a",
             "/b -> h: x",
-            "/c -> ?: %{SERVER} www /c",
+            "/c -> ?: %{SERVER} www /c ; %{ENV:X}",
             "/d/ -> g: %{RESOURCE} www ^/d/(.*)",
             " -> g: %{RESOURCE} www ^/(.*)",
             "/f/ -> g: %{RESOURCE} www /f",
             "/md -> g: %{RESOURCE} www md",
         ];
         assert_eq!(told(&lines), expected);
+    }
+
+    #[test]
+    fn what_directories_say_of_the_process_group_belongs_to_it() {
+        let aliases = ["WSGIScriptAlias /a /a", "WSGIScriptAlias /b /b process-group=g"];
+        let with = |groups: &[&'static str]| told(&[&aliases[..], groups].concat());
+        let expected = ["/a -> ?: %{RESOURCE} www /a ; g ; h", "/b -> g: %{RESOURCE} www /b"];
+        assert_eq!(with(&["  WSGIProcessGroup g", "  WSGIProcessGroup h"]), expected);
+        assert_ne!(with(&["  WSGIProcessGroup g"])[0], with(&["  WSGIProcessGroup h"])[0]);
     }
 
     #[test]

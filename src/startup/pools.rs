@@ -114,6 +114,7 @@ fn pool(
         shutdown_timeout_ms: milliseconds(group.shutdown_timeout),
         graceful_timeout_ms: milliseconds(group.graceful_timeout),
         server_metrics: group.server_metrics,
+        checks_owner: group.script_user.is_some() || group.script_group.is_some(),
         case_insensitive: global.runtime.case_sensitivity == Some(false),
         log_level: u8::try_from(server.log_level().clamp(0, 15)).unwrap_or(4),
         apache_version: process::version(),
@@ -178,13 +179,13 @@ fn targets(name: &[u8], root: Option<&str>, targets: &[RouteTarget]) -> Vec<Targ
     let mine = targets.iter().filter(|target| target.process_group.as_deref().is_none_or(|group| group == name));
     let target = |target: &RouteTarget| {
         let path = String::from_utf8(inside(root, &target.path).ok()?.to_vec()).ok()?;
-        Some(Target { path, application_group: text(&target.application_group) })
+        Some(Target { path, said: target.said })
     };
     let mut bytes = 0;
     let mut found: Vec<Target> = mine.filter_map(target).collect();
     found.dedup();
     found.retain(|target| {
-        bytes += target.path.len() + target.application_group.len() + 64;
+        bytes += target.path.len() + 64;
         bytes <= TARGETS
     });
     found

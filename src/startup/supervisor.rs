@@ -212,9 +212,10 @@ impl Kept {
         }
     }
 
-    /// How long a supervisor takes to end at most.
+    /// How long a supervisor takes to end at most: it kills what has not ended a moment after `shutdown-timeout`, and a busy
+    /// machine lets it do so late.
     fn patience(&self) -> Duration {
-        Duration::from_millis(self.patience_ms + 1000)
+        Duration::from_millis(self.patience_ms + 3000)
     }
 
     /// The supervisor in the [`Note`] is not the one that we know: another version of the module started it,

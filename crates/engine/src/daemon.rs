@@ -248,7 +248,7 @@ impl Daemon {
         }
         tell_of_scripts(pool);
         let failed = load::at_start(gil, self.main, pool, config, &self.handed);
-        if failed.is_none() {
+        if failed.is_none() && !pool.is_unwanted() {
             warmup::run(gil, self.main, config);
         }
         // An application may have set handlers of its own while it was loaded.

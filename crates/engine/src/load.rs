@@ -87,7 +87,7 @@ pub fn at_start(
         if pool.is_unwanted() {
             break;
         }
-        let is_gone = step.handed && sys::mtime_us(step.script.as_bytes()).is_none();
+        let is_gone = step.handed && sys::is_missing(step.script.as_bytes());
         let result = if is_gone { None } else { inside(gil, main, step.group, |gil, interp| take(gil, interp, &step)) };
         if let Some(Err(concerns)) = result {
             failed.get_or_insert_default().extend(concerns);
@@ -108,8 +108,8 @@ fn take(gil: Gil, interp: &Interp, step: &Step<'_>) -> Result<(), Vec<Concern>> 
         script::import(gil, interp, script);
         Ok(())
     };
-    if step.handed {
-        script::was_handed_on(interp, script);
+    if result.is_ok() {
+        script::was_loaded_at_start(interp, script, step.handed);
     }
     result
 }

@@ -250,6 +250,9 @@ impl Pool {
 
     /// While nobody reads the control socket yet: whether the supervisor wants the process to stop, or is gone.
     pub fn is_unwanted(&self) -> bool {
+        if self.is_to_end() {
+            return true;
+        }
         let mut first = [0];
         let got = sys::peek(self.control, &mut first);
         got.is_ok_and(|len| len == 0 || ToDaemon::decode(&first) == Ok(ToDaemon::Stop))

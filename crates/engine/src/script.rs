@@ -326,11 +326,11 @@ pub fn callable(gil: Gil, module: &Any, head: &Head<'_>, reporter: Reporter<'_, 
     }
 }
 
-/// A script is loaded that another process has handed on.
-pub fn was_handed_on(interp: &Interp, path: &str) {
+/// A script is loaded before a request has asked for it. `handed`: another process had it, so the first request is told.
+pub fn was_loaded_at_start(interp: &Interp, path: &str, handed: bool) {
     let mut all = interp.scripts.all.lock().unwrap_or_else(PoisonError::into_inner);
     let slot = all.get_mut(path.as_bytes()).filter(|slot| slot.module.is_some());
-    let is_loaded = slot.map(|slot| slot.unasked = true).is_some();
+    let is_loaded = slot.map(|slot| slot.unasked = handed).is_some();
     drop(all);
     if is_loaded {
         tell_loaded(interp, path.as_bytes(), false);

@@ -242,6 +242,13 @@ pub fn mtime_us(path: &[u8]) -> Option<i64> {
     Some(found.mtime() * 1_000_000 + found.mtime_nsec() / 1000)
 }
 
+/// Whether there is certainly no such file.
+pub fn is_missing(path: &[u8]) -> bool {
+    use std::os::unix::ffi::OsStrExt;
+    let found = std::fs::metadata(std::ffi::OsStr::from_bytes(path));
+    found.is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+}
+
 /// Ends both directions of a connection, whose descriptor stays open.
 pub fn shutdown(fd: RawFd) {
     // SAFETY: takes numbers. What is no longer connected needs no end.

@@ -25,7 +25,7 @@ class Told(Case):
         self.assertTrue(daemon.connect().get(script, group='g', flags=MAIN).body)
         self.assertEqual(daemon.told(1), [(True, '', 'app.wsgi')])
 
-    def test_not_what_fails_nor_what_the_configuration_has_loaded(self):
+    def test_not_what_fails_and_what_the_configuration_has_loaded_only_when_it_is(self):
         main = self.write('main.wsgi', GOOD % 'main')
         preloaded = self.write('preloaded.wsgi', GOOD % 'preloaded')
         bad = self.write('bad.wsgi', 'raise RuntimeError')
@@ -34,10 +34,11 @@ class Told(Case):
         self.assertTrue(c.get(main, group='any').body and c.get(preloaded, group='g').body)
         self.assertEqual(c.get(bad, group='g').failed, 2)
         self.assertIsNone(daemon.message(0.1))
-        self.assertEqual(daemon.loaded, [])
+        configured = [(False, '', 'main.wsgi'), (False, 'g', 'preloaded.wsgi')]
+        self.assertEqual(daemon.loaded, configured)
         self.write('bad.wsgi', GOOD % 'mended')
         self.assertEqual(c.get(bad, group='g').body, b'mended')
-        self.assertEqual(daemon.told(1), [(True, 'g', 'bad.wsgi')])
+        self.assertEqual(daemon.told(3), [*configured, (True, 'g', 'bad.wsgi')])
 
 
 class HandedOn(Case):
@@ -57,7 +58,7 @@ class HandedOn(Case):
     def test_what_the_configuration_has_loaded_is_loaded_once(self):
         main = self.write('main.wsgi', 'print("loaded")\n' + GOOD % 'main')
         daemon = self.start(main_script=main, handed=[(main, 'was-not-alone', True)])
-        self.assertEqual(daemon.loaded, [])
+        self.assertEqual(daemon.loaded, [(False, '', 'main.wsgi')])
         self.assertEqual(daemon.stop(), 0)
         self.assertEqual(daemon.output, ['loaded'])
 

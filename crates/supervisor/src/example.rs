@@ -50,6 +50,7 @@ pub fn pool() -> PoolConfig {
         shutdown_timeout_ms: 5_000,
         graceful_timeout_ms: 15_000,
         server_metrics: false,
+        checks_owner: false,
         case_insensitive: false,
         log_level: 6,
         apache_version: (2, 4, 62),

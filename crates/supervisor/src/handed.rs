@@ -16,7 +16,7 @@ use crate::decide::Millis;
 pub const MOST: usize = 64;
 /// Most bytes that their names may take.
 pub const MOST_BYTES: usize = 32 << 10;
-/// What no request has asked for in this time is not handed on any more: an interpreter takes memory, and its script may be
+/// What requests have asked only earlier processes for, and this long ago, is not handed on any more: an interpreter takes memory, and its script may be
 /// one that nothing leads to.
 pub const KEPT: Millis = 24 * 60 * 60 * 1000;
 
@@ -43,6 +43,8 @@ pub struct Known {
     since: Since,
     scripts: Vec<Script>,
     bytes: usize,
+    /// How many it has loaded that the configuration names.
+    configured: usize,
 }
 
 /// What has become of that configuration.
@@ -94,16 +96,21 @@ impl Known {
         fits
     }
 
-    /// The process has a script loaded. Whether that was not known; what does not fit, or was not handed to it and not
-    /// asked for, is left out.
+    /// The process has a script loaded; what does not fit, or was not handed to it and not asked for, is left out.
+    /// Whether its start has got on by that.
     pub fn note(&mut self, loaded: &Loaded<'_>) -> bool {
         let same = |it: &&mut Script| it.script == loaded.script && it.group == loaded.group;
         if let Some(found) = self.scripts.iter_mut().find(same) {
             found.asked |= loaded.asked;
             return !std::mem::replace(&mut found.loaded, true);
         }
+        if !loaded.asked {
+            // One of those that the configuration names.
+            self.configured += 1;
+            return self.configured <= MOST;
+        }
         let (script, group) = (loaded.script.to_owned(), loaded.group.to_owned());
-        loaded.asked && self.add(Script { script, group, asked_at: 0, asked: true, loaded: true })
+        self.add(Script { script, group, asked_at: 0, asked: true, loaded: true })
     }
 
     /// The group has a new configuration, with these targets; `None` when its processes run as somebody else in it.
@@ -117,27 +124,29 @@ impl Known {
         self.since = targets.map_or(Since::Foreign, |targets| Since::Later(stays(targets)));
     }
 
-    /// Whether a process of the configuration that is in force is to load the script, and has failed if it cannot.
-    fn fate(&self, script: &str) -> Option<bool> {
+    /// Whether a process of the configuration that is in force is to load the script.
+    fn stays(&self, script: &str) -> bool {
         let covered = |targets: &[Target]| targets.iter().any(|target| target.covers(script));
         match &self.since {
-            Since::Same => Some(true),
-            Since::Later(left) if covered(left) => Some(true),
-            // It was taken out of the configuration, or stands there in another way.
-            Since::Later(_) if covered(&self.targets) => None,
-            // A handler leads to it; what has become of that is known to httpd alone.
-            Since::Later(_) => Some(false),
-            Since::Foreign => None,
+            Since::Same => true,
+            // Otherwise it was taken out of the configuration, or stands there in another way; or a handler leads to it, and
+            // whether that still makes it a script is known to httpd alone.
+            Since::Later(left) => covered(left),
+            Since::Foreign => false,
         }
+    }
+
+    /// The script that a process that starts is about to load, of those that it was handed.
+    pub fn loading(&self) -> Option<&str> {
+        self.scripts.iter().find(|it| !it.loaded).map(|it| &*it.script)
     }
 
     fn scripts(&self, now: Millis) -> impl Iterator<Item = Handed> {
         let asked_at = move |it: &Script| if it.asked { now } else { it.asked_at };
         let wanted = self.scripts.iter().filter(move |it| it.loaded && now.saturating_sub(asked_at(it)) <= KEPT);
-        wanted.filter_map(move |it| {
-            let serves = self.fate(&it.script)?;
-            let script = Preload { script: it.script.clone(), group: it.group.clone(), serves };
-            Some(Handed { script, asked_at: asked_at(it) })
+        wanted.filter(|it| self.stays(&it.script)).map(move |it| {
+            let script = Preload { script: it.script.clone(), group: it.group.clone(), serves: true };
+            Handed { script, asked_at: asked_at(it) }
         })
     }
 }
@@ -173,8 +182,8 @@ mod tests {
         Loaded { asked: true, group: "g", script }
     }
 
-    fn target(path: &str, group: &str) -> Target {
-        Target { path: path.to_owned(), application_group: group.to_owned() }
+    fn target(path: &str, said: u64) -> Target {
+        Target { path: path.to_owned(), said }
     }
 
     /// What one process hands on: a script, and `!` behind one that must load.
@@ -201,10 +210,10 @@ mod tests {
         first.note(&asked("/a"));
         first.note(&asked("/b"));
         let mut second = Known::new(&[], &hand_on([&first].into_iter(), true, NOW));
-        assert_eq!(of(&second, true, NOW), [""; 0]);
+        assert_eq!((of(&second, true, NOW), second.loading()), (vec![], Some("/a")));
         assert!(second.note(&Loaded { asked: false, ..asked("/a") }));
-        assert!(!second.note(&Loaded { asked: false, ..asked("/c") }), "it was not handed on");
-        assert_eq!(of(&second, true, NOW), ["/a!"]);
+        assert!(second.note(&Loaded { asked: false, ..asked("/c") }), "the configuration names it");
+        assert_eq!((of(&second, true, NOW), second.loading()), (vec!["/a!".to_owned()], Some("/b")));
         assert_eq!(of(&second, true, NOW + KEPT), ["/a!"]);
         assert_eq!(of(&second, true, NOW + KEPT + 1), [""; 0], "nobody has asked for it since");
         assert!(!second.note(&asked("/a")));
@@ -213,24 +222,24 @@ mod tests {
 
     #[test]
     fn a_new_configuration_gets_what_it_still_names() {
-        let mut known = Known::new(&[target("/srv/a", "x"), target("/srv/b", "x"), target("/srv/dir", "x")], &[]);
+        let mut known = Known::new(&[target("/srv/a", 1), target("/srv/b", 1), target("/srv/dir", 1)], &[]);
         for script in ["/srv/a", "/srv/b", "/srv/dir/c", "/www/d"] {
             known.note(&asked(script));
         }
-        known.reconfigured(Some(&[target("/srv/a", "x"), target("/srv/dir", "x"), target("/srv/e", "x")]));
-        assert_eq!(of(&known, true, NOW), ["/srv/a!", "/srv/dir/c!", "/www/d"]);
-        assert_eq!(of(&known, false, NOW), ["/srv/a", "/srv/dir/c", "/www/d"]);
+        known.reconfigured(Some(&[target("/srv/a", 1), target("/srv/dir", 1), target("/srv/e", 1)]));
+        assert_eq!(of(&known, true, NOW), ["/srv/a!", "/srv/dir/c!"]);
+        assert_eq!(of(&known, false, NOW), ["/srv/a", "/srv/dir/c"]);
         // An old process still gets requests of old children.
         known.note(&asked("/srv/b"));
-        assert_eq!(of(&known, false, NOW), ["/srv/a", "/srv/dir/c", "/www/d"]);
+        assert_eq!(of(&known, false, NOW), ["/srv/a", "/srv/dir/c"]);
         // In another application group it would be another interpreter's.
-        known.reconfigured(Some(&[target("/srv/a", "y"), target("/srv/dir", "x"), target("/srv/b", "x")]));
-        assert_eq!(of(&known, true, NOW), ["/srv/dir/c!", "/www/d"]);
+        known.reconfigured(Some(&[target("/srv/a", 2), target("/srv/dir", 1), target("/srv/b", 1)]));
+        assert_eq!(of(&known, true, NOW), ["/srv/dir/c!"]);
     }
 
     #[test]
     fn another_user_gets_nothing() {
-        let targets = [target("/srv/a", "x")];
+        let targets = [target("/srv/a", 1)];
         let mut known = Known::new(&targets, &[]);
         known.note(&asked("/srv/a"));
         known.reconfigured(None);
@@ -240,7 +249,7 @@ mod tests {
 
     #[test]
     fn several_processes_hand_on_together() {
-        let mut all = [Known::new(&[], &[]), Known::new(&[target("/a", "x")], &[])];
+        let mut all = [Known::new(&[], &[]), Known::new(&[target("/a", 1)], &[])];
         all[0].note(&asked("/b"));
         all[1].note(&asked("/a"));
         all[1].note(&asked("/b"));
@@ -260,7 +269,8 @@ mod tests {
                 let script = format!("/{number}{}", "x".repeat(length));
                 let before = all[process].scripts.len();
                 let news = all[process].note(&Loaded { asked, group: "", script: &script });
-                prop_assert_eq!(all[process].scripts.len(), before + usize::from(news));
+                prop_assert!(all[process].scripts.len() <= before + usize::from(news && asked));
+                prop_assert!(!news || asked || all[process].configured <= MOST);
                 prop_assert!(all[process].scripts.len() <= MOST);
                 let bytes: usize = all[process].scripts.iter().map(Script::size).sum();
                 prop_assert!(bytes <= MOST_BYTES && bytes == all[process].bytes);

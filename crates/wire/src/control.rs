@@ -76,7 +76,7 @@ impl Connect {
     /// No slot: a process is wanted, whichever.
     pub const WANTED: u32 = u32::MAX;
 
-    /// No slot: an answer to [`ask_metrics`].
+    /// No slot: an answer to [`ask_metrics`], for which the child has worked [`Connect::pool`] microseconds.
     pub const METRICS: u32 = u32::MAX - 1;
 
     /// No slot: it is worth looking at what drains.

@@ -37,8 +37,8 @@ pub struct Preload {
 pub struct Target {
     /// File or directory.
     pub path: String,
-    /// What the configuration says about the application group of its scripts. It only tells one configuration from another.
-    pub application_group: String,
+    /// A digest of what the configuration says about the groups of its scripts. It only tells one configuration from another.
+    pub said: u64,
 }
 
 impl Target {
@@ -125,6 +125,9 @@ pub struct PoolConfig {
     pub main_script: Option<String>,
     /// Further scripts to load before the process is ready.
     pub preload: Vec<Preload>,
+    /// The owner of a script is to be looked at before it runs (`script-user`, `script-group`).
+    #[serde(default)]
+    pub checks_owner: bool,
     /// Scripts of the group as far as the configuration names them, for the supervisor: what a replaced process had
     /// loaded is handed on to a new configuration when that says the same of it.
     #[serde(default)]
@@ -284,7 +287,7 @@ mod tests {
             ("/", "/x.wsgi", true),
         ];
         for (path, script, covered) in cases {
-            let target = Target { path: (*path).to_owned(), application_group: String::new() };
+            let target = Target { path: (*path).to_owned(), said: 0 };
             assert_eq!(target.covers(script), *covered, "{path} {script}");
         }
     }

@@ -206,7 +206,8 @@ pub enum Action {
 /// What a process that starts is to load of what those that serve have loaded for requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Handing {
-    /// Nothing: no process serves, and a request should not wait for the scripts of others.
+    /// Nothing: a request waits for the process and should not wait for the scripts of others, or trying them has
+    /// cost a process.
     Nothing,
     /// All of it; what cannot be loaded is left to the requests that ask for it.
     Tried,

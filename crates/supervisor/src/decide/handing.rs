@@ -31,6 +31,7 @@ fn a_replacement_must_load_what_its_predecessor_had() {
         (Cause::RestartInterval, false),
         (Cause::GracefulSignal, false),
         (Cause::MaximumMemory, true),
+        (Cause::CpuTimeLimit, true),
         (Cause::ScriptReload, true),
     ] {
         for count in [1, 2] {
@@ -57,7 +58,7 @@ fn a_new_configuration_must_load_what_the_old_one_had() {
 fn a_changed_script_of_an_immediate_reload_waits_for_no_other_script() {
     let (mut world, all) = serving(rules(2));
     world.event(Event::Retire { process: all[0], cause: Cause::ScriptReload });
-    assert_eq!(handed(&world), [Handing::Tried], "another one serves");
+    assert_eq!(handed(&world), [Handing::Nothing], "another one serves, but has changed as well");
     world.event(Event::Retire { process: all[1], cause: Cause::ScriptReload });
     assert_eq!(handed(&world), [Handing::Nothing], "the request waits for this one");
 }
@@ -80,6 +81,55 @@ fn where_a_process_was_lost_or_more_are_needed_a_broken_script_holds_nothing_up(
     let (mut world, all) = serving(Rules { rolling: true, ..rules(2) });
     lost(&mut world, all[0]);
     assert_eq!(handed(&world), [Handing::Required]);
+}
+
+#[test]
+fn one_that_cannot_go_on_for_long_waits_for_no_broken_script() {
+    for cause in [Cause::MaximumMemory, Cause::CpuTimeLimit] {
+        let (mut world, all) = serving(rules(1));
+        world.event(Event::Retire { process: all[0], cause });
+        assert_eq!(handed(&world), [Handing::Tried], "{cause:?}");
+    }
+}
+
+#[test]
+fn a_script_that_ends_the_process_is_tried_once() {
+    let (mut world, all) = serving(rules(2));
+    world.exit(all[0], Ended::Signal(11));
+    let next = world.spawn()[0];
+    assert_eq!(handed(&world), [Handing::Tried]);
+    world.exit(next, Ended::Status(3));
+    while handed(&world).is_empty() {
+        world.at(world.state.deadline().expect("another try"));
+    }
+    assert_eq!(handed(&world), [Handing::Nothing]);
+    let next = world.spawn()[0];
+    world.ready(next);
+    world.exit(all[1], Ended::Signal(11));
+    assert_eq!(handed(&world), [Handing::Tried], "it may have been mended");
+}
+
+#[test]
+fn the_first_start_without_them_waits_for_no_earlier_failure() {
+    let (mut world, all) = serving(rules(1));
+    world.event(Event::Retire { process: all[0], cause: Cause::MaximumRequests });
+    for _ in 0..3 {
+        let next = world.spawn()[0];
+        assert_eq!(handed(&world), [Handing::Required]);
+        world.exit(next, Ended::Status(3));
+        while handed(&world).is_empty() {
+            world.at(world.state.deadline().expect("another try"));
+        }
+    }
+    let next = world.spawn()[0];
+    world.exit(next, Ended::Status(3));
+    let failed_at = world.now;
+    world.exit(all[0], Ended::Signal(11));
+    while handed(&world).is_empty() {
+        world.at(world.state.deadline().expect("another try"));
+    }
+    assert_eq!(handed(&world), [Handing::Nothing]);
+    assert!(world.now <= failed_at + 1_000, "{} {failed_at}", world.now);
 }
 
 #[test]

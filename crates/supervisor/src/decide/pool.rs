@@ -37,7 +37,7 @@ pub struct Pool {
     pub(super) scale: Scale,
     pub(super) memory: MemoryHistory,
     /// Places of processes that went, and were not replaced before: pid and cause.
-    pub(super) vacant: VecDeque<String>,
+    pub(super) vacant: VecDeque<(String, &'static str)>,
     /// Why a process was lost or could not start, as it was said last, or why there are to be none.
     pub(super) trouble: String,
     /// Why no request can be answered, where that is so.
@@ -123,9 +123,9 @@ impl Pool {
     }
 
     /// The process takes no more requests, and nobody has been started in its place.
-    pub(super) fn vacate(&mut self, process: ProcessId, why: &str) {
+    pub(super) fn vacate(&mut self, process: ProcessId, why: &'static str) {
         if let Some(it) = self.processes.get(&process).filter(|it| self.is_current(it)) {
-            self.vacant.push_back(format!("{} ({why})", it.pid_text()));
+            self.vacant.push_back((format!("{} ({why})", it.pid_text()), why));
         }
     }
 
@@ -280,6 +280,7 @@ impl Pool {
             self.count_failure(marks, now);
             self.say_cannot_start(&format!("it {what}"), now, out);
         } else {
+            self.trouble = format!("a process {what}");
             self.say_violation(process, what, out);
         }
         if matches!(phase, Phase::Held | Phase::Ready) {

@@ -2,7 +2,7 @@
 
 use wsgi_wire::control::Cause;
 
-use super::{Busy, Millis};
+use super::{Busy, Handing, Millis};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {
@@ -89,6 +89,8 @@ pub(super) struct Marks {
     pub(super) generation: u64,
     pub(super) failures: u32,
     pub(super) quick: u32,
+    /// What it was to load of what others had loaded.
+    pub(super) handing: Handing,
 }
 
 /// What follows for a process that is not ready in time.

@@ -11,6 +11,8 @@ use super::{Action, Millis, Out, ProcessId};
 const FINAL_WAIT: Millis = 3_000;
 /// A process that ends itself has this much longer than `shutdown-timeout`: its own last line comes first.
 pub(super) const OWN_END: Millis = 1_000;
+/// The same where it has been told to stop: its own timer is the same, and httpd waits.
+const STOP_END: Millis = 300;
 /// Looks in a row that find a process larger than `maximum-memory` before it is replaced.
 const LOOKS: u32 = 2;
 /// A process that is too large this soon after it became ready makes the next one wait.
@@ -235,7 +237,7 @@ impl Pool {
             0 => None,
             // While it starts it may not have got as far as to see to its end.
             limit if it.phase == Phase::Starting => Some(limit),
-            limit => Some(limit + OWN_END),
+            limit => Some(limit + STOP_END),
         };
         if !matches!(it.phase, Phase::Draining { .. }) {
             out.push(Action::MarkDraining { process });

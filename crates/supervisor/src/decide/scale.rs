@@ -76,8 +76,7 @@ impl Pool {
             self.wake(now, out);
         }
         // Short requests come and go between two looks.
-        let requests = load.busy.saturating_add(load.waiting).max(u32::from(load.served));
-        let needed = self.needed(requests);
+        let needed = self.needed(load.busy.saturating_add(load.waiting)).max(u32::from(load.served));
         self.scale.needed_at.iter_mut().take(needed as usize).for_each(|at| *at = now);
         self.scale.spare = needed < self.scale.target;
         self.grow(load, now, out);
@@ -138,8 +137,10 @@ impl Pool {
         let process = old.or_else(|| idlest.filter(ready)).or_else(|| self.ready_ones().last());
         let Some(process) = process else { return };
         self.set_target(self.scale.target - 1, now);
+        // An old one may be busy, and has its limit as if it were replaced.
+        let cause = if old.is_some() { Cause::RestartInterval } else { Cause::IdleTimeout };
         if let Some(it) = self.processes.get_mut(&process) {
-            it.retiring = Some(Cause::IdleTimeout);
+            it.retiring = Some(cause);
         }
         self.drain(process, Cause::IdleTimeout.name(), now, out);
     }

@@ -1,6 +1,8 @@
 //! How processes start: attempts, failed ones, the wait between them, and what stays of a process that
 //! could not load its script.
 
+use wsgi_wire::control::Cause;
+
 use super::pool::Pool;
 use super::process::{Marks, Phase, Process};
 use super::{Action, Ended, Handing, Millis, Out, ProcessId};
@@ -35,6 +37,10 @@ pub(super) struct Attempts {
     last: Option<Millis>,
     /// A file has changed since then, so the next one may succeed.
     hope: bool,
+    /// One has failed that was only to try what others had loaded: the next one does without.
+    bare: bool,
+    /// One has failed that was to load what others had loaded.
+    burdened: bool,
     pub(super) slots_full: bool,
     /// What was said last about a failure.
     reported: Option<String>,
@@ -108,14 +114,20 @@ impl Pool {
     /// What a process that is started now is to load of what others have loaded. Where others serve no request waits
     /// for it, so it comes with all that they have.
     ///
-    /// One that follows a process that still serves must be able to load what that one had. So must every one where old
-    /// code serves on purpose. Otherwise (one was lost, or has changed code, or more are needed) a script that is broken
-    /// may cost the others of the group nothing: its own requests find out.
+    /// One that follows a process that still serves must be able to load what that one had, unless that one cannot go on
+    /// for long. So must every one where old code serves on purpose. Otherwise (one was lost, or more are needed) a script
+    /// that is broken may cost the others of the group nothing: its own requests find out. Nor may one that ends the
+    /// process, or never ends: the next process does without.
     fn handing(&self) -> Handing {
-        let keeps_code = self.rules.rolling || self.old_ones_serve() || self.urgent() == 0;
+        let presses = |it: &Process| {
+            it.phase == Phase::Ready && matches!(it.retiring, Some(Cause::MaximumMemory | Cause::CpuTimeLimit))
+        };
+        let follows = self.urgent() == 0 && !self.processes.values().any(presses);
+        let keeps_code = self.rules.rolling || self.old_ones_serve() || follows;
         match self.serving() {
             0 => Handing::Nothing,
             _ if keeps_code => Handing::Required,
+            _ if self.attempts.bare => Handing::Nothing,
             _ => Handing::Tried,
         }
     }
@@ -129,12 +141,16 @@ impl Pool {
 
     pub(super) fn new_process(&self, now: Millis) -> Process {
         let Attempts { failures, quick, .. } = self.attempts;
-        Process::new(now, Marks { generation: self.generation, failures, quick })
+        Process::new(now, Marks { generation: self.generation, failures, quick, handing: Handing::Nothing })
     }
 
     pub(super) fn start_missing(&mut self, now: Millis, next: &mut ProcessId, out: &mut Out<'_>) {
         if self.missing() == 0 {
             self.vacant.clear();
+        }
+        if self.serving() == 0 && std::mem::take(&mut self.attempts.burdened) {
+            // The next one has less to load, and requests wait for it.
+            (self.attempts.next, self.attempts.hope) = (self.attempts.soon(now).min(self.attempts.next), true);
         }
         let due = if now < self.attempts.next { 0 } else { self.due() };
         if due == 0 {
@@ -150,9 +166,11 @@ impl Pool {
             *next += 1;
             let mut it = self.new_process(now);
             it.hopeful = hopeful;
-            if number < urgent {
-                it.replaces = self.vacant.pop_front().unwrap_or_default();
-            }
+            let vacancy = if number < urgent { self.vacant.pop_front() } else { None };
+            let (replaces, why) = vacancy.unwrap_or_default();
+            // The code has changed in all of them at once, and their requests wait.
+            let handing = if why == Cause::ScriptReload.name() { Handing::Nothing } else { handing };
+            (it.replaces, it.marks.handing) = (replaces, handing);
             self.processes.insert(*next, it);
             out.push(Action::Start { pool: out.pool, process: *next, quiet, handing });
         }
@@ -213,6 +231,8 @@ impl Pool {
 
     /// Attempts of one wave count once.
     pub(super) fn count_failure(&mut self, marks: Marks, now: Millis) {
+        self.attempts.bare |= marks.handing == Handing::Tried;
+        self.attempts.burdened |= marks.handing != Handing::Nothing;
         if marks.failures != self.attempts.failures || marks.generation != self.generation {
             return;
         }

@@ -370,7 +370,7 @@ fn processor_time_that_the_start_alone_uses_up_makes_no_loop() {
 
 #[test]
 fn stuck_processes_are_closed_at_once_and_killed_when_they_do_not_end() {
-    for (cause, killed_at) in [(Cause::RequestTimeout, 21_000), (Cause::DeadlockTimeout, 6_000)] {
+    for (cause, killed_at) in [(Cause::RequestTimeout, 20_300), (Cause::DeadlockTimeout, 5_300)] {
         let mut world = World::default();
         let old = world.serving(rules(1))[0];
         world.retire(old, cause);

@@ -134,9 +134,9 @@ fn graceful_moves_traffic_when_all_new_processes_are_ready() {
     world.at(15_000);
     assert!(world.has(&Action::SendStop { process: old[1] }));
     // It sees to shutdown-timeout itself, and has the first word.
-    world.at(20_999);
+    world.at(20_299);
     assert!(world.last.is_empty());
-    world.at(21_000);
+    world.at(20_300);
     assert!(world.has(&Action::Kill { process: old[1] }));
     world.exit(old[1], Ended::Signal(9));
     assert!(world.errors().is_empty());

@@ -169,14 +169,17 @@ fn too_little(config: &PoolConfig, peak: u64, processors: u64) -> Option<Problem
     let (limit, threads, stack) = (config.virtual_memory_limit, config.threads, stack_bytes(config.stack_size));
     let stacks = u64::from(threads).saturating_mul(stack);
     let arenas = arenas(config, processors);
-    let own = u64::from(threads) * BUFFER + arenas * ARENA + REST;
-    let least = peak.saturating_add(stacks).saturating_add(own);
-    (limit > 0 && limit < least).then(|| {
+    let own = u64::from(threads) * BUFFER + REST;
+    let total = |arenas: u64| peak.saturating_add(stacks).saturating_add(own).saturating_add(arenas * ARENA);
+    let (least, safe) = (total(1), total(arenas));
+    (limit > 0 && limit < safe).then(|| {
+        let verdict = if limit < least { "is" } else { "may be" };
         let from = if config.stack_size.is_none() { ", the default" } else { "" };
         Problem::new(format!(
-            "virtual-memory-limit={limit} is too little: Python takes {} MiB before it loads anything, the stacks of \
-             threads={threads} take {} MiB (stack-size={stack}{from}), and what the C library reserves for {arenas} of the \
-             threads {} MiB (env=MALLOC_ARENA_MAX=1 makes that 64 MiB); give at least {least} and what the application needs",
+            "virtual-memory-limit={limit} {verdict} too little: Python takes {} MiB before it loads anything, the stacks of \
+             threads={threads} take {} MiB (stack-size={stack}{from}), and what the C library reserves for up to {arenas} \
+             of the threads {} MiB (env=MALLOC_ARENA_MAX=1 makes that 64 MiB); give at least {safe} and what the \
+             application needs",
             peak >> 20,
             stacks >> 20,
             (arenas * ARENA) >> 20,
@@ -233,9 +236,14 @@ mod tests {
         let found = with(1_221, None, &[]).expect("too little");
         assert!(found.contains("Python takes 50 MiB before") && found.contains("threads=16 take 128 MiB"), "{found}");
         assert!(
-            found.contains("(stack-size=8388608, the default)") && found.contains("for 16 of the threads 1024 MiB")
+            found.contains("(stack-size=8388608, the default)")
+                && found.contains("for up to 16 of the threads 1024 MiB")
         );
         assert!(found.ends_with("give at least 1281359872 and what the application needs"), "{found}");
+        assert!(found.starts_with("virtual-memory-limit=1280311296 may be too little"), "{found}");
+        // 50 + 16 * 8 + 64 + 16 / 4 + 16
+        assert!(with(261, None, &[]).is_some_and(|found| found.contains(" is too little")));
+        assert!(with(262, None, &[]).is_some_and(|found| found.contains(" may be too little")));
         assert_eq!((with(1_222, None, &[]), with(0, None, &[])), (None, None));
         assert!(with(1_096, Some(4_096), &[]).is_some_and(|found| found.contains("(stack-size=262144)")));
         let one = [("MALLOC_ARENA_MAX", "1")];

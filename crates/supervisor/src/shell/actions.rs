@@ -15,7 +15,12 @@ impl Shell {
     pub(super) fn execute(&mut self, action: Action) {
         match action {
             Action::Start { pool, process, quiet, handing } => self.start(pool, process, quiet, handing),
-            Action::MarkReady { process } => self.mark(process, SlotState::Ready),
+            Action::MarkReady { process } => {
+                self.mark(process, SlotState::Ready);
+                if let Some(pool) = self.processes.get(&process).map(|found| found.pool) {
+                    self.say_refused(pool, "requests are taken again");
+                }
+            }
             Action::MarkDraining { process } => self.mark(process, SlotState::Draining),
             Action::SendStop { process } => {
                 if let Some(found) = self.processes.get_mut(&process) {
@@ -36,9 +41,6 @@ impl Shell {
                 if let Some(entry) = self.pools.get(&pool) {
                     entry.board.set_fault(cause.as_deref());
                 }
-                if cause.is_none() {
-                    self.say_refused(pool, "requests are taken again");
-                }
             }
             Action::Forget { pool } => {
                 self.say_refused(pool, "it ends");
@@ -56,6 +58,8 @@ impl Shell {
     fn handed(&self, pool: PoolId, handing: Handing) -> Vec<Handed> {
         let serving = match handing {
             Handing::Nothing => Vec::new(),
+            // Whether a script's owner is the right one is looked at for each request.
+            _ if self.pools.get(&pool).is_some_and(|entry| entry.config.checks_owner) => Vec::new(),
             Handing::Tried | Handing::Required => self.state.serving(pool),
         };
         let known = serving.iter().filter_map(|id| self.processes.get(id)).map(|process| &process.known);

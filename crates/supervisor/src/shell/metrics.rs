@@ -6,7 +6,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::os::fd::{AsFd, OwnedFd};
 
 use wsgi_sys::socket;
-use wsgi_wire::control::{ToDaemon, ask_metrics};
+use wsgi_wire::control::{Connect, ToDaemon, ask_metrics};
 
 use super::Shell;
 use crate::decide::{Millis, ProcessId};
@@ -17,6 +17,8 @@ const LOST: Millis = 400;
 const INTERVAL: Millis = 10;
 /// Of this many parts of the time children spend one on answers.
 const SHARE: Millis = 10;
+/// No child that says the truth takes longer for one.
+const MOST: Millis = 100;
 /// Questions whose answers may still come.
 const OPEN: usize = 4;
 
@@ -64,11 +66,11 @@ impl Asking {
         Some(self.number)
     }
 
-    /// The answer to a question has come, perhaps late; who gets it: all who asked before the question went out.
-    pub fn answered(&mut self, number: u32, now: Millis) -> BTreeSet<ProcessId> {
+    /// The answer to a question has come, perhaps late, that took a child so long; who gets it: all who asked before the
+    /// question went out.
+    pub fn answered(&mut self, number: u32, took: Millis, now: Millis) -> BTreeSet<ProcessId> {
         let Some(at) = self.asked.iter().position(|asked| asked.number == number) else { return BTreeSet::new() };
-        let took = now.saturating_sub(self.asked[at].at);
-        self.not_before = self.not_before.max(now + took * (SHARE - 1));
+        self.not_before = self.not_before.max(now + took.min(MOST) * (SHARE - 1));
         self.asked.drain(..=at).flat_map(|asked| asked.by).collect()
     }
 }
@@ -92,8 +94,8 @@ impl Shell {
     }
 
     /// A child has answered.
-    pub(super) fn hand_metrics_on(&mut self, number: u32, file: &OwnedFd) {
-        for id in self.asking.answered(number, self.clock.now()) {
+    pub(super) fn hand_metrics_on(&mut self, answer: Connect, file: &OwnedFd) {
+        for id in self.asking.answered(answer.epoch, answer.pool / 1_000, self.clock.now()) {
             let process = self.processes.get_mut(&id).filter(|process| process.listens());
             if let (Some(process), Ok(copy)) = (process, file.try_clone()) {
                 process.hand(ToDaemon::ServerMetrics, copy);
@@ -115,8 +117,8 @@ mod tests {
         asking.ask(1);
         let number = asking.question(1_000).expect("asked");
         assert_eq!(asking.question(1_001), None);
-        assert_eq!(asking.answered(number, 1_001), BTreeSet::from([1, 2]));
-        assert_eq!(asking.answered(number, 1_002), BTreeSet::new());
+        assert_eq!(asking.answered(number, 0, 1_001), BTreeSet::from([1, 2]));
+        assert_eq!(asking.answered(number, 0, 1_002), BTreeSet::new());
     }
 
     #[test]
@@ -126,10 +128,10 @@ mod tests {
         let first = asking.question(1_000).expect("asked");
         asking.ask(2);
         assert_eq!(asking.question(1_100), None);
-        assert_eq!(asking.answered(first, 1_001), BTreeSet::from([1]));
+        assert_eq!(asking.answered(first, 0, 1_001), BTreeSet::from([1]));
         let second = asking.question(1_100).expect("asked");
-        assert_eq!(asking.answered(first, 1_101), BTreeSet::new());
-        assert_eq!(asking.answered(second, 1_101), BTreeSet::from([2]));
+        assert_eq!(asking.answered(first, 0, 1_101), BTreeSet::new());
+        assert_eq!(asking.answered(second, 0, 1_101), BTreeSet::from([2]));
     }
 
     #[test]
@@ -144,20 +146,20 @@ mod tests {
             (asking, first, second)
         };
         let (mut asking, first, second) = ask_two();
-        assert_eq!(asking.answered(first, 2_000), BTreeSet::from([1]));
-        assert_eq!(asking.answered(second, 2_000), BTreeSet::from([2]));
+        assert_eq!(asking.answered(first, 0, 2_000), BTreeSet::from([1]));
+        assert_eq!(asking.answered(second, 0, 2_000), BTreeSet::from([2]));
         let (mut asking, first, second) = ask_two();
-        assert_eq!(asking.answered(second, 2_000), BTreeSet::from([1, 2]));
-        assert_eq!(asking.answered(first, 2_000), BTreeSet::new());
+        assert_eq!(asking.answered(second, 0, 2_000), BTreeSet::from([1, 2]));
+        assert_eq!(asking.answered(first, 0, 2_000), BTreeSet::new());
     }
 
     #[test]
     fn questions_leave_the_children_most_of_their_time() {
-        for (took, next) in [(0, 1_000 + INTERVAL), (1, 1_010), (20, 1_020 + 180)] {
+        for (took, next) in [(0, 1_000 + INTERVAL), (1, 1_014), (20, 1_005 + 180), (Millis::MAX, 1_905)] {
             let mut asking = Asking::default();
             asking.ask(1);
             let number = asking.question(1_000).expect("asked");
-            asking.answered(number, 1_000 + took);
+            asking.answered(number, took, 1_005);
             asking.ask(1);
             assert_eq!((asking.question(1_009), asking.deadline()), (None, Some(next)), "{took}");
             assert!(asking.question(next).is_some());

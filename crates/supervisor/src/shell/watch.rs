@@ -74,7 +74,12 @@ impl Shell {
             (_, Some(signal)) => Ended::Signal(signal),
             _ => Ended::Unknown,
         };
-        let diagnosis = self.diagnose(id, ended);
+        let mut diagnosis = self.diagnose(id, ended);
+        let loading =
+            self.processes.get(&id).filter(|process| !process.open).and_then(|process| process.known.loading());
+        if let Some(script) = loading {
+            diagnosis.push_str(&format!("; it loaded what another process had loaded, and {script} was next"));
+        }
         self.exited(id, ended, diagnosis);
     }
 
@@ -241,7 +246,7 @@ impl Shell {
                 continue;
             }
             if wanted.slot == Connect::METRICS {
-                got.fds.pop().into_iter().for_each(|file| self.hand_metrics_on(wanted.epoch, &file));
+                got.fds.pop().into_iter().for_each(|file| self.hand_metrics_on(wanted, &file));
                 continue;
             }
             // Each round looks at what drains.

@@ -254,6 +254,7 @@ fn config(directory: &std::path::Path, processes: u32) -> PoolConfig {
         shutdown_timeout_ms: 1_000,
         graceful_timeout_ms: 3_000,
         server_metrics: false,
+        checks_owner: false,
         case_insensitive: false,
         log_level: 7,
         apache_version: (2, 4, 62),

@@ -84,12 +84,12 @@ impl Scoreboard {
     pub fn set_fault(&self, cause: Option<&str>) {
         let Some(cause) = cause else { return self.word(FAULT_AT).store(0, SeqCst) };
         put_text(self.fault_text(), &[cause.as_bytes()]);
-        if self.word(FAULT_AT).load(SeqCst) == 0 {
+        if self.word(FAULT_SINCE_AT).load(SeqCst) == 0 {
             // One that was refused a moment after the last end belongs to no stoppage.
             self.word(REFUSED_AT).store(0, SeqCst);
             self.word(FAULT_SINCE_AT).store(now_word(), SeqCst);
-            self.word(FAULT_AT).store(1, SeqCst);
         }
+        self.word(FAULT_AT).store(1, SeqCst);
         self.wake_all();
     }
 
@@ -101,10 +101,13 @@ impl Scoreboard {
         is_first.then(|| Fault { lasted: self.fault_lasted(), cause: text(self.fault_text()) })
     }
 
-    /// What there is to tell of the time that [`Scoreboard::set_fault`] has begun; once.
+    /// A process serves: what there is to tell of the time that [`Scoreboard::set_fault`] has begun, once. Until then
+    /// another try that fails belongs to the same stoppage.
     pub fn end_stoppage(&self) -> Option<Stoppage> {
+        let lasted = self.fault_lasted();
+        let was_one = self.word(FAULT_SINCE_AT).swap(0, SeqCst) != 0;
         let refused = self.word(REFUSED_AT).swap(0, SeqCst);
-        (refused > 0).then(|| Stoppage { lasted: self.fault_lasted(), refused })
+        (was_one && refused > 0).then_some(Stoppage { lasted, refused })
     }
 
     #[cfg(test)]
