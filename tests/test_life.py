@@ -162,6 +162,20 @@ def test_stop_ends_everything_although_a_request_runs(daemon):
         assert time.monotonic() - begun < 15, "httpd itself gives its children 10 s"
 
 
+@pytest.mark.ours("the original kills after 3 s, and says nothing of each")
+@pytest.mark.mpms("event", "prefork")
+def test_stop_ends_processes_that_cannot_act(daemon):
+    """The supervisor sees to it, and has the time to say so of each."""
+    httpd = daemon("processes=6 shutdown-timeout=1")
+    httpd.log.wait_for("is ready after", 20, count=6)
+    stopped = [p.pid for p in httpd.processes() if p.ppid == httpd.supervisor().pid]
+    assert len(stopped) == 6
+    httpd.log.expect("shutdown-timeout=1")
+    processes.kill(stopped, signal.SIGSTOP)
+    httpd.stop()
+    assert [pid for pid in stopped if not httpd.log.matching(f"process {pid} is gone .*killed by SIGKILL")] == []
+
+
 def test_graceful_stop_lets_requests_finish(daemon):
     httpd = daemon("threads=2", "GracefulShutdownTimeout 10")
     with busy(httpd, 4) as running:

@@ -87,6 +87,10 @@ def test_a_time_without_processes_has_a_line_at_its_beginning_and_one_at_its_end
     httpd.log.wait_for("attempt 2 to start failed as before", 30)
     outcomes += at_once(httpd, ["/hello"] * 20)
     assert {outcome.result for outcome in outcomes} == {503}
+    # A new configuration that starts none is no end either.
+    count = len(httpd.log.matching("cannot start "))
+    httpd.graceful()
+    httpd.log.wait_for("cannot start ", 30, count=count + 1)
     assert len(httpd.log.matching("wsgi:error.*none can be started")) == 1
     assert not httpd.log.matching("got 503 in ")
     # Mended.
