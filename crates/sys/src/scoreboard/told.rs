@@ -135,7 +135,9 @@ fn a_stoppage_is_told_at_its_beginning_and_at_its_end() {
     let board = Arc::new(board());
     assert_eq!(board.end_stoppage(), None);
     board.set_fault(Some("no python"));
+    board.set_fault(None);
     assert_eq!(board.end_stoppage(), None, "nobody was refused");
+    board.set_fault(Some("no python"));
     let children: Vec<_> = (0..8)
         .map(|_| {
             let board = Arc::clone(&board);
@@ -147,10 +149,14 @@ fn a_stoppage_is_told_at_its_beginning_and_at_its_end() {
     // Another attempt fails for another reason: it is the same stoppage.
     board.set_fault(Some("no home"));
     assert_eq!(board.refuse(), None);
+    // So it is when one was hoped for in between, and no process came of it.
+    board.set_fault(None);
+    board.set_fault(Some("no home"));
+    assert_eq!(board.refuse(), None);
     thread::sleep(Duration::from_millis(3));
     board.set_fault(None);
     let stoppage = board.end_stoppage().expect("requests were refused");
-    assert_eq!((stoppage.refused, board.end_stoppage()), (4_001, None));
+    assert_eq!((stoppage.refused, board.end_stoppage()), (4_002, None));
     assert!(stoppage.lasted >= Duration::from_millis(2) && stoppage.lasted < Duration::from_secs(60), "{stoppage:?}");
     // One that was slow belongs to none.
     assert_eq!(board.refuse(), None);
