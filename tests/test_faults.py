@@ -362,10 +362,13 @@ def test_a_full_log_disk_costs_no_request(daemon, httpd):
             load.more(20)
             os.kill(where(httpd)["pid"], signal.SIGKILL)
             load.more(40)
+            old = [p.pid for p in httpd.processes() if p.ppid == httpd.supervisor().pid]
             httpd.control("-k", "graceful")
             load.more(40)
         assert set(load.results()) <= {200, 404, 502} and load.results()[502] <= 1, load.results()
         serves(httpd)
+        # One that is draining would not be lost.
+        wait_until(lambda: not any(map(processes.process, old)), 30, "the old processes end")
         (folder / "full").unlink()
         before = where(httpd)["pid"]
         os.kill(before, signal.SIGKILL)
