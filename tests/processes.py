@@ -59,14 +59,6 @@ def process(pid):
     return None if state in "ZX" else Process(int(pid), int(ppid), comm, state)
 
 
-def age(pid):
-    """Seconds since the process was made (proc(5): the 22nd field, in ticks since the system's start); 0: there is none."""
-    fields = read_proc(pid, "stat").rpartition(b")")[2].split()
-    if not fields:
-        return 0
-    return time.clock_gettime(time.CLOCK_BOOTTIME) - int(fields[19]) / os.sysconf("SC_CLK_TCK")
-
-
 def all_processes():
     found = (process(entry) for entry in os.listdir("/proc") if entry.isdigit())
     return [p for p in found if p]

@@ -129,7 +129,7 @@ def judge(faults, results):
             continue
         causes["DEFECT"] += 1
         defects.append(f"{trouble.what}: {trouble.kind} {trouble.name}, begun in {pids or 'no process'}, "
-                       f"{trouble.ended - trouble.begun:.2f} s, after {faults.before(trouble.ended)}")
+                       f"{trouble.ended - trouble.begun:.2f} s, after {faults.before(trouble.ended, 4)}")
     for trouble in results.repeated:
         pids = begun.get(trouble.name, [])
         if pids and not faults.excuse(trouble, pids):

@@ -26,8 +26,6 @@ LOST = re.compile(r"daemon process \(pid (\d+)\) was lost while it executed the 
 BROKEN = "def application(:\n"
 HOSTILE = ["noise", "ready", "retire", "loaded", "passes", "garbage", "closes", "frame/16,1,5000", "frame/17,0,4294967295",
            "frame/18,1,16", "frame/23,1,16", "frame/19,0,500"]
-# Seconds in which a process has loaded its script, on a busy machine.
-LOADING = 3.0
 # Seconds that a mended script may still cost, on a busy machine.
 MENDING = 3.0
 
@@ -39,7 +37,6 @@ class Faults:
         self.httpd, self.app, self.begun = httpd, app, begun
         self.random = random.Random(seed)
         self.killed, self.suspects = {}, set()
-        self.emptied = []
         self.back_offs, self.lost = None, None
         self.ports = []
         self.broken = []
@@ -78,23 +75,20 @@ class Faults:
         fresh.rename(script)
 
     def break_script(self):
-        """With `reload=rolling` that costs nothing: the old code goes on, unless its processes have just been killed."""
-        name, begun = self.random.choice(["edited", "rolled"]), time.monotonic()
+        """With `reload=rolling` that costs nothing, if there is old code to go on with: it begins when the group serves."""
+        name = self.random.choice(["edited", "rolled"])
+        processes.wait_until(lambda: self.request(name, "short") == 200, 60)
+        begun = time.monotonic()
         self.write(name, BROKEN)
         time.sleep(self.random.uniform(0.2, 3))
         self.write(name, self.app)
-        emptied = any(at > begun - LOADING and group == name for at, group in self.emptied)
-        if name == "edited" or emptied:
+        if name == "edited":
             self.broken.append((begun, time.monotonic() + MENDING, name))
 
     def send(self, pid, number):
         """A signal that ends a process; it is noted first, so that nothing fails before."""
         group = self.group_of(pid)
         self.killed[pid] = group
-        left = [other for other in self.daemons() if other not in self.killed and self.group_of(other) == group]
-        # One that was started just now has not loaded its script.
-        if not [other for other in left if processes.age(other) > LOADING]:
-            self.emptied.append((time.monotonic(), group))
         processes.kill([pid], number)
 
     @staticmethod
@@ -126,14 +120,16 @@ class Faults:
         self.exit("abort")
 
     def request(self, group, path, name="fault"):
-        """One request that does not come back, or whose answer does not matter."""
+        """One request that does not come back, or whose answer does not matter; its status, if there is one."""
         self.made += 1
         connection = http.client.HTTPConnection("127.0.0.1", self.httpd.port, timeout=20)
         try:
             connection.request("GET", f"/{group}/{path}", headers={"X-Id": f"{name}-{self.made}"})
-            connection.getresponse().read()
+            response = connection.getresponse()
+            response.read()
+            return response.status
         except (OSError, http.client.HTTPException):
-            pass
+            return None
         finally:
             connection.close()
 
@@ -237,9 +233,10 @@ class Faults:
                 self.back_offs.append((said - 0.1, said + float(match[3]) + 1, match[2]))
         return self.back_offs
 
-    def before(self, moment):
-        """The last fault before a moment."""
-        return next((kind for at, kind in reversed(self.log) if at <= moment), "none")
+    def before(self, moment, count=1):
+        """The last faults before a moment, the latest first, with how long before it they were made."""
+        found = [f"{kind} {moment - at:.1f} s" for at, kind in reversed(self.log) if at <= moment]
+        return ", ".join(found[:count]) or "none"
 
 
 def client_ports(pid, port):
