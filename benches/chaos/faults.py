@@ -26,6 +26,8 @@ LOST = re.compile(r"daemon process \(pid (\d+)\) was lost while it executed the 
 BROKEN = "def application(:\n"
 HOSTILE = ["noise", "ready", "retire", "loaded", "passes", "garbage", "closes", "frame/16,1,5000", "frame/17,0,4294967295",
            "frame/18,1,16", "frame/23,1,16", "frame/19,0,500"]
+# In place of a child that has ended.
+STOPPED = processes.Process(0, 0, "", "T")
 # Seconds that a mended script may still cost, on a busy machine.
 MENDING = 3.0
 
@@ -158,7 +160,7 @@ class Faults:
             return
         pid = self.random.choice(children).pid
         processes.kill([pid], signal.SIGSTOP)
-        processes.wait_until(lambda: (processes.process(pid) or children[0]).state in "TtS", 5)
+        processes.wait_until(lambda: (processes.process(pid) or STOPPED).state in "Tt", 30)
         begun = time.monotonic()
         ports = client_ports(pid, self.httpd.port)
         processes.kill([pid])
