@@ -18,7 +18,6 @@ from datetime import datetime
 
 import processes
 
-GROUP = re.compile(r"\(wsgi:(\w+)\)")
 # Of the supervisor's lines: a crash loop, which waits before the next start, and for how long.
 BACK_OFF = re.compile(r'^\[\w+ (\w+ \d+ [\d:.]+ \d+)\] .*process group "(\w+)".* next (?:start|try) (?:is )?in ([\d.]+) s')
 # Of a child's: a request that a process had begun.
@@ -38,7 +37,7 @@ class Faults:
     def __init__(self, httpd, seed, app, begun):
         self.httpd, self.app, self.begun = httpd, app, begun
         self.random = random.Random(seed)
-        self.killed, self.suspects = {}, set()
+        self.killed, self.suspects = set(), set()
         self.back_offs, self.lost = None, None
         self.ports = []
         self.broken = []
@@ -89,15 +88,8 @@ class Faults:
 
     def send(self, pid, number):
         """A signal that ends a process; it is noted first, so that nothing fails before."""
-        group = self.group_of(pid)
-        self.killed[pid] = group
+        self.killed.add(pid)
         processes.kill([pid], number)
-
-    @staticmethod
-    def group_of(pid):
-        process = processes.process(pid)
-        found = GROUP.search(process.cmdline if process else "")
-        return found[1] if found else ""
 
     def kill(self, number=signal.SIGKILL):
         daemons = self.daemons()
@@ -209,7 +201,7 @@ class Faults:
             return "its connection was in a killed child"
         if trouble.what in ("status 500", "status 503") and self.overlaps(trouble, self.broken):
             return "its script did not load"
-        if trouble.what == "status 502" and self.took_up(trouble.name) in {*self.killed, *self.suspects}:
+        if trouble.what == "status 502" and self.took_up(trouble.name) in self.killed | self.suspects:
             return "begun in a killed process, which had not called its application"
         return None
 
