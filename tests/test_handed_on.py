@@ -348,6 +348,7 @@ def test_a_script_that_ends_its_process_costs_the_others_nothing(site):
         (site.httpd.root / "site/b.wsgi").write_text("import os\nos._exit(3)\n")
         lost, left = sorted(pids(load.outcomes[-40:]))
         site.httpd.log.expect(f"process {lost} was lost: killed by SIGKILL")
+        site.httpd.log.allow("the client gets 502")
         site.httpd.log.expect(r"exited with status 3.*; it loaded what another process had loaded, and /.*/b.wsgi was next")
         processes.kill([lost])
         wait_until(lambda: len(pids(load.outcomes[-40:]) - {lost}) == 2, 30, "there are two again")
