@@ -156,6 +156,24 @@ def test_scripts_are_found_in_other_ways_than_by_name(site, routes, deploy):
     nobody_waits_for_a_new_process(site, deploy)
 
 
+def test_nobody_waits_after_the_loss_of_the_supervisor(site):
+    """The next one hears of the scripts, also of those that only an earlier process was asked for."""
+    site.start("processes=2")
+    site.httpd.log.expect("supervisor .* was lost")
+    with site.load() as loads:
+        for load in loads:
+            load.more(20)
+    for _ in range(2):
+        before = {p.pid for p in site.httpd.processes() if p.comm.startswith("python")}
+        os.kill(site.httpd.supervisor().pid, signal.SIGKILL)
+        wait_until(lambda: not any(processes.process(pid) for pid in before), 60, "others have taken their place")
+    with site.load() as loads:
+        for load in loads:
+            load.more(20)
+    assert not pids(loads[0].outcomes) & before
+    nobody_waited(*loads)
+
+
 def nobody_waits_for_a_new_process(site, deploy):
     with site.load() as (a, b):
         a.more(20)

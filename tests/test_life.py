@@ -247,15 +247,43 @@ def test_a_killed_supervisor_is_replaced_within_two_seconds(daemon):
 
 
 @pytest.mark.ours("the original has no supervisor")
-def test_requests_wait_while_the_supervisor_is_replaced(daemon):
+def test_requests_are_served_while_the_supervisor_is_replaced(daemon):
+    """By the processes that it had started, until others are ready; those that wait for a connection get one."""
     httpd = daemon("processes=2 threads=2")
     httpd.log.allow(GONE)
     with Load(httpd, "/hello", clients=4) as load:
+        for count in 2, 4, 6:
+            load.more(50)
+            before = {where(httpd)["pid"] for _ in range(20)}
+            os.kill(httpd.supervisor().pid, signal.SIGKILL)
+            httpd.log.wait_for("was found, which the lost supervisor had started", 10, count=count)
+            wait_until(lambda: where(httpd)["pid"] not in before, 20, "new processes serve")
+    assert set(load.results()) == {200}, load.results()
+
+
+@pytest.mark.ours("the original has no supervisor")
+@pytest.mark.parametrize("options", ["", "reload=rolling"], ids=["immediate", "rolling"])
+def test_old_code_serves_after_the_loss_of_the_supervisor_if_new_code_cannot_be_loaded(httpd, options):
+    script = "def application(environ, start_response):\n    start_response('200 OK', [])\n    return [b'{}']\n"
+    deploy = lambda text: httpd.write("apps/new", text).rename(httpd.root / "apps/a.wsgi")  # noqa: E731
+    deploy(script.format("old"))
+    httpd.start(f"WSGIDaemonProcess app processes=2 threads=2 {options}\n"
+                f"WSGIScriptReloading {'On' if options else 'Off'}\n"
+                f"WSGIScriptAlias / {httpd.root}/apps/a.wsgi process-group=app")
+    httpd.log.allow(GONE + "|cannot be loaded|File |def application|SyntaxError|\\^")
+    httpd.log.wait_for("is ready after", 20, count=2)
+    with Load(httpd, "/", clients=4) as load:
         load.more(50)
+        deploy("def application(:")
         os.kill(httpd.supervisor().pid, signal.SIGKILL)
-        load.more(200)
-    assert set(load.results()) <= {200, 502}, load.results()
-    assert load.results()[502] <= 4
+        httpd.log.wait_for("kept the running version: the 2 running processes go on", 20)
+        os.kill(httpd.supervisor().pid, signal.SIGKILL)
+        httpd.log.wait_for("kept the running version: the 2 running processes go on", 20, count=2)
+        load.more(50)
+        assert {outcome.body for outcome in load.outcomes} == {b"old"}
+        deploy(script.format("new"))
+        wait_until(lambda: load.outcomes[-1].body == b"new", 20, "the mended script is served")
+    assert set(load.results()) == {200}, load.results()
 
 
 @pytest.mark.ours("the original leaves its daemon processes behind")

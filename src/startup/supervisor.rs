@@ -69,6 +69,8 @@ struct Kept {
     wanted: bool,
     /// The children's end, and the supervisor's, kept for the next supervisor.
     dispatch: (OwnedFd, OwnedFd),
+    /// What a supervisor keeps for the next one, should it be lost. `None` in children.
+    store: Option<(OwnedFd, OwnedFd)>,
     boards: Vec<KeptBoard>,
     next_id: u64,
     said: Vec<Said>,
@@ -149,7 +151,7 @@ fn left_by_another_version(main: Server<'_>) -> Option<Former> {
 }
 
 fn new() -> io::Result<Kept> {
-    let dispatch = socket::pair(Kind::Datagram)?;
+    let (dispatch, store) = (socket::pair(Kind::Datagram)?, Some(socket::pair(Kind::SeqPacket)?));
     let (boards, said) = (Vec::new(), Vec::new());
     Ok(Kept {
         pid: 0,
@@ -157,6 +159,7 @@ fn new() -> io::Result<Kept> {
         former: Vec::new(),
         wanted: false,
         dispatch,
+        store,
         boards,
         next_id: 1,
         said,
@@ -193,6 +196,7 @@ impl Kept {
     /// anew, and with the files that are installed now.
     fn start_over(&mut self, main: Server<'_>, hard: bool) -> io::Result<()> {
         self.dispatch = socket::pair(Kind::Datagram)?;
+        self.store = Some(socket::pair(Kind::SeqPacket)?);
         self.boards.clear();
         self.put_aside();
         if hard {
@@ -295,6 +299,7 @@ impl Kept {
         let engine = self.engine.as_ref().ok_or("the engine is not open")?;
         // By descriptor, because the path may lead through directories that only root can enter.
         let program = File::open(&path).map_err(failed)?;
+        let store = self.store.as_ref().ok_or("only httpd's parent has a supervisor")?;
         let descriptors = vec![
             (0, null.as_fd()),
             (1, errors),
@@ -302,10 +307,12 @@ impl Kept {
             (3, theirs.as_fd()),
             (4, self.dispatch.1.as_fd()),
             (5, engine.as_fd()),
-            (6, program.as_fd()),
+            (6, store.0.as_fd()),
+            (7, store.1.as_fd()),
+            (8, program.as_fd()),
         ];
         let program = Program {
-            path: c"/dev/fd/6".into(),
+            path: c"/dev/fd/8".into(),
             arguments: vec![c"wsgi-supervisor".into()],
             environment: process::environment(),
             descriptors,
@@ -416,6 +423,8 @@ fn end(main: Server<'_>) {
         return;
     }
     let Some(kept) = kept(main) else { return };
+    // What a lost supervisor has left learns of the end now.
+    kept.store = None;
     kept.put_aside();
     let patience = kept.patience();
     kept.former.iter_mut().for_each(|former| former.dismiss(patience));
@@ -437,7 +446,7 @@ pub(super) fn dispatch_end(main: Server<'_>) -> Result<Option<OwnedFd>, String> 
 /// no child reads what others send.
 pub(super) fn forget_in_child(main: Server<'_>) {
     let Some(kept) = kept(main) else { return };
-    kept.control = None;
+    (kept.control, kept.store) = (None, None);
     kept.former.clear();
     kept.said.clear();
     if let Ok(own) = kept.dispatch.0.try_clone() {

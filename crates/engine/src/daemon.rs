@@ -11,7 +11,6 @@ use std::time::{Duration, Instant};
 
 use wsgi_wire::PROTOCOL;
 use wsgi_wire::control::{Cause, Exit, FromDaemon, MAX_MESSAGE, ToDaemon};
-use wsgi_wire::loaded::Loaded;
 use wsgi_wire::pool::{DaemonConfig, PoolConfig, Preload};
 
 use crate::activity::Next;
@@ -202,7 +201,7 @@ fn serve_old_code(pool: &'static Pool) {
 
 /// From now on the supervisor knows what the process that follows this one is to load.
 fn tell_of_scripts(pool: &'static Pool) {
-    script::announce_loads(Box::new(|group, script, asked| pool.tell_loaded(Loaded { asked, group, script })));
+    script::announce_loads(Box::new(|group, script, why| pool.tell_loaded(group, script, why)));
 }
 
 /// Signals that the process catches. Where it runs nothing but scripts SIGTERM is Python's.
@@ -407,6 +406,7 @@ impl Daemon {
                 (Ok(ToDaemon::Connection), Some(fd)) => self.pool.adopt(fd),
                 (Ok(ToDaemon::Stop), _) => return Some(Ended::Stop),
                 (Ok(ToDaemon::Superseded), _) => serve_old_code(self.pool),
+                (Ok(ToDaemon::TellScripts), _) => self.pool.tell_loaded_again(),
                 (Ok(ToDaemon::ServerMetrics), Some(file)) => server_metrics::arrived(file),
                 // No descriptor was left for it; who waits for it asks again.
                 (Ok(ToDaemon::ServerMetrics), None) => {}

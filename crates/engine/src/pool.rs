@@ -25,6 +25,7 @@ use crate::adapter::{self, Request, numbers};
 use crate::connection::{Connection, Incoming, Step};
 use crate::exchange::{ERROR, Exchange, Outcome, Sink, process_log};
 use crate::outgoing::Outgoing;
+use crate::script::Occasion;
 use crate::slots::{Running, Slot};
 use crate::sys::{self, Epoll, Event};
 use crate::{interp, threads};
@@ -63,6 +64,8 @@ pub struct Pool {
     retired: AtomicBool,
     /// Scripts of which old code is served, and their times of change of which the supervisor knows.
     outdated: Mutex<HashMap<Vec<u8>, Option<i64>>>,
+    /// Messages about scripts that may be handed on, in the order in which they were loaded; as many as there are scripts.
+    loaded: Mutex<Vec<Vec<u8>>>,
     /// It has said why it cannot go on.
     gave_up: AtomicBool,
     /// What each request thread executes.
@@ -91,6 +94,7 @@ impl Pool {
             control,
             retired: AtomicBool::new(false),
             outdated: Mutex::default(),
+            loaded: Mutex::default(),
             gave_up: AtomicBool::new(false),
             slots: (0..config.threads).map(|_| Slot::default()).collect(),
             stack_size: stack_size(config.stack_size).0,
@@ -259,10 +263,23 @@ impl Pool {
     }
 
     /// Tells the supervisor that a script is loaded, unless its name is too long to be handed on.
-    pub fn tell_loaded(&self, loaded: Loaded<'_>) {
-        if let Some(message) = loaded.encode() {
-            // What is not told is not loaded in advance.
-            let _ = sys::send(self.control, &[io::IoSlice::new(&message)]);
+    pub fn tell_loaded(&self, group: &str, script: &str, why: Occasion) {
+        let told = Loaded { asked: why == Occasion::Asked, group, script };
+        let Some(message) = told.encode() else { return };
+        // What is not told is not loaded in advance.
+        let _ = sys::send(self.control, &[io::IoSlice::new(&message)]);
+        // The next supervisor does not know what was handed on; some request has asked for that.
+        let again = Loaded { asked: true, ..told }.encode().filter(|_| why != Occasion::Configured);
+        let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(message) = again.filter(|message| !loaded.contains(message)) {
+            loaded.push(message);
+        }
+    }
+
+    /// Tells another supervisor of the scripts that it may hand on.
+    pub fn tell_loaded_again(&self) {
+        for message in self.loaded.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+            let _ = sys::send(self.control, &[io::IoSlice::new(message)]);
         }
     }
 

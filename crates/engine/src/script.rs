@@ -168,14 +168,14 @@ pub fn module<'r>(
         let module = match interp.scripts.take_or_claim(gil, head.script) {
             Found::Loaded(module, is_first) => {
                 if is_first {
-                    tell_loaded(interp, head.script, true);
+                    tell_loaded(interp, head.script, Occasion::Asked);
                 }
                 module
             }
             Found::Broken(broken) => return Err(refuse(gil, head, &broken, reporter)),
             Found::Claimed => {
                 let module = load(gil, interp, head.script, reporter)?;
-                tell_loaded(interp, head.script, true);
+                tell_loaded(interp, head.script, Occasion::Asked);
                 return Ok(module);
             }
         };
@@ -206,8 +206,19 @@ pub fn announce_changes(to: Announce) {
     let _ = ANNOUNCE.set(to);
 }
 
-/// Told of an application group and a script that is loaded in it, and whether a request has asked for that.
-type Loads = Box<dyn Fn(&str, &str, bool) + Send + Sync>;
+/// Why a script is loaded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Occasion {
+    /// A request has asked for it.
+    Asked,
+    /// Another process had it.
+    Handed,
+    /// The configuration names it.
+    Configured,
+}
+
+/// Told of an application group, a script that is loaded in it, and why.
+type Loads = Box<dyn Fn(&str, &str, Occasion) + Send + Sync>;
 
 /// Set where another process may follow this one.
 static LOADS: OnceLock<Loads> = OnceLock::new();
@@ -218,10 +229,10 @@ pub fn announce_loads(to: Loads) {
     let _ = LOADS.set(to);
 }
 
-fn tell_loaded(interp: &Interp, script: &[u8], is_asked: bool) {
+fn tell_loaded(interp: &Interp, script: &[u8], why: Occasion) {
     // A name that is no UTF-8 cannot be handed on.
     if let (Some(tell), Ok(script)) = (LOADS.get(), std::str::from_utf8(script)) {
-        tell(interp.name(), script, is_asked);
+        tell(interp.name(), script, why);
     }
 }
 
@@ -333,7 +344,8 @@ pub fn was_loaded_at_start(interp: &Interp, path: &str, handed: bool) {
     let is_loaded = slot.map(|slot| slot.unasked = handed).is_some();
     drop(all);
     if is_loaded {
-        tell_loaded(interp, path.as_bytes(), false);
+        let why = if handed { Occasion::Handed } else { Occasion::Configured };
+        tell_loaded(interp, path.as_bytes(), why);
     }
 }
 

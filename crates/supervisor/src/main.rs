@@ -2,8 +2,8 @@
 //!
 //! httpd's parent executes it with these descriptors and tells it configurations over the control socket:
 //! 0 is /dev/null; 1 and 2 are the error log; 3 the control socket; 4 the receiving end of the socket on
-//! which httpd's children send connections; 5 the engine's file. It ends when the parent says so, closes
-//! the socket or dies, and leaves no process behind.
+//! which httpd's children send connections; 5 the engine's file; 6 and 7 the store for the supervisor that comes after
+//! this one. It ends when the parent says so, closes the socket or dies, and leaves no process behind.
 //!
 //! With the argument `--doctor` it is something else: it looks at process groups before they are started ([`doctor`]).
 #![forbid(unsafe_code)]
@@ -24,12 +24,12 @@ use std::process::ExitCode;
 use wsgi_sys::{fd, process, signal};
 
 fn prepare() -> io::Result<shell::Given> {
-    fd::close_from(6);
+    fd::close_from(8);
     let given = |number| {
         fd::inherited(number).map_err(|error| io::Error::new(error.kind(), format!("descriptor {number}: {error}")))
     };
-    let (parent, children, engine) = (given(3)?, given(4)?, given(5)?);
-    let errors = fd::duplicate(std::os::fd::AsFd::as_fd(&io::stderr()), 6)?;
+    let (parent, children, engine, store) = (given(3)?, given(4)?, given(5)?, (given(6)?, given(7)?));
+    let errors = fd::duplicate(std::os::fd::AsFd::as_fd(&io::stderr()), 8)?;
     // Fails when the parent has made the session already.
     let _ = process::new_session();
     process::set_title(c"wsgi-supervisor");
@@ -42,7 +42,7 @@ fn prepare() -> io::Result<shell::Given> {
     }
     let signals = signal::receive(&[libc::SIGCHLD, libc::SIGTERM, libc::SIGINT])?;
     signal::unblock_all()?;
-    Ok(shell::Given { parent, children, engine, errors, signals })
+    Ok(shell::Given { parent, children, engine, store, errors, signals })
 }
 
 /// Whether httpd's parent is root and this is another user: daemon processes may be this user as well then.

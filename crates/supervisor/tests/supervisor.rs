@@ -186,16 +186,65 @@ fn a_process_that_asks_is_replaced_and_one_that_babbles_too() {
 }
 
 #[test]
-fn a_new_supervisor_takes_over_what_a_killed_one_left() {
+fn processes_of_a_killed_supervisor_serve_until_new_ones_do() {
     let mut httpd = Httpd::start("takeover", 2);
+    httpd.configure();
+    let old = httpd.ready(2);
+    let slot_of = |httpd: &Httpd, pid: i32| {
+        let mut slots = (0..httpd.board.slots()).filter(|slot| httpd.board.state(*slot) != State::Gone);
+        slots.find(|slot| httpd.board.pid(*slot) == pid as u32).expect("slot")
+    };
+    let slot = slot_of(&httpd, old[1]);
+    // New ones cannot load.
+    httpd.behave("fail once");
+    for _ in 0..3 {
+        httpd.replace_supervisor();
+        until(&httpd, "the processes", || httpd.log().contains("was found, which the lost supervisor had started"));
+        assert_eq!(httpd.connect(slot, httpd.board.epoch(slot)), old[1].to_string());
+    }
+    until(&httpd, "an attempt", || httpd.log().contains("kept the running version: the 2 running processes go on"));
+    assert_eq!(httpd.pids(State::Ready), old);
+    httpd.behave("ready");
+    httpd.gone(&old);
+    let new = httpd.ready(2);
+    let descriptors = httpd.descriptors();
+    let slot = slot_of(&httpd, new[0]);
+    assert_eq!(httpd.connect(slot, httpd.board.epoch(slot)), new[0].to_string());
+    httpd.replace_supervisor();
+    httpd.gone(&new);
+    let last = httpd.ready(2);
+    until(&httpd, "the same number of descriptors", || httpd.descriptors() == descriptors);
+    assert!(!httpd.log().contains("nobody is there"), "they have not noticed: {}", httpd.log());
+    assert!(!httpd.log().contains("was lost:"), "{}", httpd.log());
+    httpd.stop();
+    assert_eq!(httpd.ended(), Some(0));
+    httpd.gone(&last);
+}
+
+#[test]
+fn what_a_killed_supervisor_was_starting_is_started_again() {
+    let mut httpd = Httpd::start("starting", 1);
+    httpd.behave("hang");
+    httpd.configure();
+    until(&httpd, "a process", || httpd.pids(State::Starting).len() == 1);
+    let old = httpd.pids(State::Starting);
+    httpd.behave("ready");
+    httpd.replace_supervisor();
+    httpd.gone(&old);
+    let new = httpd.ready(1);
+    assert_ne!(new, old);
+    assert_eq!(httpd.connect(1, httpd.board.epoch(1)), new[0].to_string());
+}
+
+#[test]
+fn a_new_supervisor_lets_finish_what_it_cannot_reach() {
+    let mut httpd = Httpd::start("unreachable", 2);
     httpd.configure();
     let old = httpd.ready(2);
     let lease = httpd.board.try_reserve(std::process::id()).expect("ready");
     let busy = i32::try_from(httpd.board.pid(lease.slot)).expect("pid");
-    kill(httpd.supervisor, libc::SIGKILL).expect("kill");
-    wait(httpd.supervisor).expect("wait");
-    httpd.supervise();
-    httpd.configure();
+    httpd.empty_store();
+    httpd.replace_supervisor();
     until(&httpd, "new processes", || {
         let ready = httpd.pids(State::Ready);
         ready.len() == 2 && !ready.iter().any(|pid| old.contains(pid))

@@ -62,10 +62,19 @@ impl<'a> Reader<'a> {
     }
 
     /// The next eight bytes as a number.
+    pub fn u64(&mut self) -> Result<u64, DecodeError> {
+        self.eight().map(u64::from_be_bytes)
+    }
+
+    /// The next eight bytes as a number.
     pub fn i64(&mut self) -> Result<i64, DecodeError> {
+        self.eight().map(i64::from_be_bytes)
+    }
+
+    fn eight(&mut self) -> Result<[u8; 8], DecodeError> {
         let mut eight = [0; 8];
         eight.copy_from_slice(self.take(8)?);
-        Ok(i64::from_be_bytes(eight))
+        Ok(eight)
     }
 
     /// Bytes behind a two-byte length.

@@ -5,6 +5,7 @@
 //! * child -> supervisor: [`Connect`], fixed size, with one end of a socket pair.
 //! * supervisor -> any child: [`ask_metrics`]; the child answers with [`Connect::METRICS`].
 //! * supervisor -> daemon process: first a [`crate::pool::DaemonConfig`] as JSON, then [`ToDaemon`].
+//! * supervisor -> the supervisor after it: [`Stored`], fixed size, with a control socket.
 //! * daemon process -> supervisor: [`FromDaemon`], fixed size, and [`crate::loaded::Loaded`], bounded; not trusted.
 
 use serde::{Deserialize, Serialize};
@@ -97,9 +98,47 @@ impl Connect {
     /// When it is not exactly [`Connect::SIZE`] bytes long.
     pub fn decode(message: &[u8]) -> Result<Connect, DecodeError> {
         let mut reader = Reader::new(message);
-        let mut eight = [0; 8];
-        eight.copy_from_slice(reader.take(8)?);
-        let found = Connect { pool: u64::from_be_bytes(eight), slot: reader.u32()?, epoch: reader.u32()? };
+        let found = Connect { pool: reader.u64()?, slot: reader.u32()?, epoch: reader.u32()? };
+        reader.finish()?;
+        Ok(found)
+    }
+}
+
+/// What a supervisor puts into the store for the one that comes after it, should it be lost. One descriptor: its end
+/// of the process's control socket. (The parent keeps the store, a pair of sockets, open and never looks into it.)
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stored {
+    /// [`PoolConfig::id`].
+    pub pool: u64,
+    /// The process's slot on the scoreboard.
+    pub slot: u32,
+    /// The slot's epoch.
+    pub epoch: u32,
+    /// The process.
+    pub pid: u32,
+}
+
+impl Stored {
+    /// Size on the wire, in bytes.
+    pub const SIZE: usize = 20;
+
+    /// The message's bytes.
+    pub fn encode(&self) -> [u8; Self::SIZE] {
+        let mut out = [0; Self::SIZE];
+        out[..8].copy_from_slice(&self.pool.to_be_bytes());
+        for (place, value) in out[8..].chunks_exact_mut(4).zip([self.slot, self.epoch, self.pid]) {
+            place.copy_from_slice(&value.to_be_bytes());
+        }
+        out
+    }
+
+    /// Reads the message.
+    ///
+    /// # Errors
+    /// When it is not exactly [`Stored::SIZE`] bytes long.
+    pub fn decode(message: &[u8]) -> Result<Stored, DecodeError> {
+        let mut reader = Reader::new(message);
+        let found = Stored { pool: reader.u64()?, slot: reader.u32()?, epoch: reader.u32()?, pid: reader.u32()? };
         reader.finish()?;
         Ok(found)
     }
@@ -119,6 +158,8 @@ pub enum ToDaemon {
     /// The answer to [`FromDaemon::ServerMetrics`]. One descriptor: a file in memory that nobody can change, with a
     /// JSON object of the keys that `mod_wsgi.server_metrics()` returns.
     ServerMetrics = 4,
+    /// Say once more what is loaded ([`crate::loaded::Loaded`]): this supervisor has not heard it.
+    TellScripts = 5,
 }
 
 impl ToDaemon {
@@ -132,6 +173,7 @@ impl ToDaemon {
             [2] => Ok(ToDaemon::Stop),
             [3] => Ok(ToDaemon::Superseded),
             [4] => Ok(ToDaemon::ServerMetrics),
+            [5] => Ok(ToDaemon::TellScripts),
             [other] => Err(DecodeError::UnknownTag(*other)),
             _ => Err(DecodeError::Short(message.len())),
         }
@@ -284,9 +326,12 @@ mod tests {
         for message in plain.into_iter().chain(retiring) {
             assert_eq!(FromDaemon::decode(&message.encode()), Ok(message));
         }
-        for message in [ToDaemon::Connection, ToDaemon::Stop, ToDaemon::Superseded, ToDaemon::ServerMetrics] {
+        let orders = [ToDaemon::Connection, ToDaemon::Stop, ToDaemon::Superseded, ToDaemon::ServerMetrics];
+        for message in orders.into_iter().chain([ToDaemon::TellScripts]) {
             assert_eq!(ToDaemon::decode(&[message as u8]), Ok(message));
         }
+        let stored = Stored { pool: u64::MAX - 1, slot: 3, epoch: 9, pid: 4711 };
+        assert_eq!(Stored::decode(&stored.encode()), Ok(stored));
     }
 
     #[test]
@@ -295,6 +340,7 @@ mod tests {
             assert!(Connect::decode(&[0; Connect::SIZE][..cut]).is_err());
         }
         assert!(Connect::decode(&[0; Connect::SIZE + 1]).is_err());
+        assert!([0, 1, Stored::SIZE - 1, Stored::SIZE + 1].iter().all(|len| Stored::decode(&vec![0; *len]).is_err()));
         for message in [&[][..], &[1], &[7, 0], &[2, 0], &[2, 14], &[1, 1], &[1, 0, 0]] {
             assert!(FromDaemon::decode(message).is_err(), "{message:?}");
         }

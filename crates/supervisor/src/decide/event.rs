@@ -93,6 +93,32 @@ pub struct Load {
     pub idlest: Option<ProcessId>,
 }
 
+/// A process that an earlier supervisor has left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Found {
+    /// Its pool.
+    pub pool: PoolId,
+    /// Its number here.
+    pub process: ProcessId,
+    /// It.
+    pub pid: i32,
+    /// What it can be used for.
+    pub left: Left,
+}
+
+/// What can be done with a process that was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Left {
+    /// Its control socket is there, and it was ready.
+    Serving,
+    /// Its control socket is there; it was not ready yet.
+    Starting,
+    /// Its control socket is there; it takes no new requests any more.
+    Draining,
+    /// It knows that its supervisor is gone and takes no new connections.
+    Alone,
+}
+
 /// Something that has happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
@@ -101,8 +127,9 @@ pub enum Event {
         /// All pools of it. Without any the supervisor ends as soon as what there is has drained away.
         pools: Vec<(PoolId, Rules)>,
     },
-    /// A process of an earlier supervisor was found on a pool's scoreboard.
-    Adopted { pool: PoolId, process: ProcessId, pid: i32 },
+    /// A process of an earlier supervisor was found on a pool's scoreboard. Comes before the configuration that names
+    /// the pool.
+    Found(Found),
     /// The process exists.
     Spawned { process: ProcessId, pid: i32 },
     /// There was nowhere to put the process; its pool tries again soon.
@@ -158,7 +185,7 @@ impl Event {
             | Event::Memory { process, .. }
             | Event::Exited { process, .. } => Some(*process),
             Event::Configured { .. }
-            | Event::Adopted { .. }
+            | Event::Found(_)
             | Event::Waiting { .. }
             | Event::Held { .. }
             | Event::Load { .. }

@@ -197,9 +197,20 @@ fn check_pool(pool: &Pool, now: Millis) {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(600))]
     #[test]
-    fn every_history_ends_well(steps in proptest::collection::vec((0u8..18, 0usize..40), 0..150)) {
+    fn every_history_ends_well(
+        left in proptest::collection::vec(0usize..4, 0..5),
+        steps in proptest::collection::vec((0u8..18, 0usize..40), 0..150),
+    ) {
         let mut play = Play::default();
+        for kind in &left {
+            let process = play.world.state.fresh();
+            play.alive.insert(process, false);
+            let left = [Left::Serving, Left::Draining, Left::Starting, Left::Alone][*kind];
+            play.event(Event::Found(Found { pool: POOL, process, pid: 5, left }));
+        }
         play.event(Event::Configured { pools: vec![(POOL, rules(3))] });
+        play.check();
+        prop_assert_eq!(play.open(), left.iter().filter(|kind| **kind == 0).count(), "who served serves");
         for (kind, number) in steps {
             let of_pool = |play: &Play| play.pool().map_or(0, |pool| pool.open_ones().count());
             let (open, named) = (of_pool(&play), play.pool().is_some_and(|pool| !pool.is_unnamed()));

@@ -13,6 +13,8 @@
 
 mod event;
 #[cfg(test)]
+mod found;
+#[cfg(test)]
 mod handing;
 #[cfg(test)]
 mod histories;
@@ -35,7 +37,7 @@ mod told;
 
 use std::collections::BTreeMap;
 
-pub use event::{Action, Busy, Ended, Event, Exit, Handing, Load, Rules, level};
+pub use event::{Action, Busy, Ended, Event, Exit, Found, Handing, Left, Load, Rules, level};
 pub use jitter::requests as jittered_requests;
 pub use pool::Pool;
 pub use say::seconds;
@@ -62,6 +64,8 @@ pub struct State {
     leaving: bool,
     exited: bool,
     next: ProcessId,
+    /// What an earlier supervisor has left, until the configuration comes.
+    found: Vec<Found>,
 }
 
 impl State {
@@ -156,11 +160,7 @@ pub fn decide(state: &mut State, event: Event, now: Millis) -> Vec<Action> {
     let mut actions = Vec::new();
     match event {
         Event::Configured { pools } => configure(state, pools, now, &mut actions),
-        Event::Adopted { pool, process, pid } => {
-            if let Some(found) = state.pools.get_mut(&pool) {
-                found.adopt(process, pid, now, &mut Out { pool, actions: &mut actions });
-            }
-        }
+        Event::Found(found) => state.found.push(found),
         Event::Waiting { pool, count } => {
             if let Some(found) = state.pools.get_mut(&pool) {
                 found.waiting(count);
@@ -211,6 +211,11 @@ fn configure(state: &mut State, pools: Vec<(PoolId, Rules)>, now: Millis, action
     for (id, rules) in pools {
         let pool = state.pools.entry(id).or_default();
         pool.configure(rules, now, &mut Out { pool: id, actions });
+    }
+    for found in std::mem::take(&mut state.found) {
+        if let Some(pool) = state.pools.get_mut(&found.pool) {
+            pool.adopt(found, now, &mut Out { pool: found.pool, actions });
+        }
     }
 }
 

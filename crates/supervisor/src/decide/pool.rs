@@ -10,11 +10,17 @@ use super::process::{Phase, Process};
 use super::replace::MemoryHistory;
 use super::scale::Scale;
 use super::start::Attempts;
-use super::{Action, Busy, Ended, Event, Exit, Millis, Out, ProcessId, Rules};
+use super::{Action, Busy, Ended, Event, Exit, Found, Left, Millis, Out, ProcessId, Rules};
 
 /// How long a pool that is in no configuration any more goes on taking requests once what follows it has
 /// come: children of the old configuration have accepted some that they have not sent yet.
 pub(super) const LINGER: Millis = 5_000;
+
+/// How long processes that were found may take to say which scripts they have loaded.
+const HEARING: Millis = 300;
+
+/// Why a process goes that an earlier supervisor has started.
+pub(super) const LOST_SUPERVISOR: &str = "its supervisor was lost";
 
 /// A process group and its processes.
 #[derive(Debug, Default)]
@@ -232,15 +238,34 @@ impl Pool {
         }
     }
 
-    /// A process that an earlier supervisor left behind: it may finish, and is replaced.
-    pub(super) fn adopt(&mut self, process: ProcessId, pid: i32, now: Millis, out: &mut Out<'_>) {
+    /// A process that an earlier supervisor left behind. It is superseded: one that can be reached serves until those
+    /// that can be watched are ready, as after `graceful`; another one may finish.
+    pub(super) fn adopt(&mut self, found: Found, now: Millis, out: &mut Out<'_>) {
+        let Found { process, pid, left, .. } = found;
         let mut it = self.new_process(now);
         it.pid = Some(pid);
         it.marks.generation = 0;
-        it.adopted = true;
-        it.ready = Some(now);
-        self.processes.insert(process, it);
-        self.drain(process, "its supervisor was lost", now, out);
+        it.adopted = Some(left);
+        match left {
+            Left::Serving => {
+                (it.phase, it.ready) = (Phase::Ready, Some(now));
+                self.processes.insert(process, it);
+                // Nobody waits for the new ones, so there is time to hear which scripts they are to load.
+                self.attempts.next = self.attempts.next.max(now + HEARING);
+                out.push(Action::MarkReady { process });
+                out.push(Action::SendSuperseded { process });
+                self.say_adopted(process, out);
+            }
+            Left::Starting => {
+                self.processes.insert(process, it);
+                self.stop(process, LOST_SUPERVISOR, now, out);
+            }
+            Left::Draining | Left::Alone => {
+                it.ready = Some(now);
+                self.processes.insert(process, it);
+                self.drain(process, LOST_SUPERVISOR, now, out);
+            }
+        }
     }
 
     /// An event of one process of this pool.
@@ -259,7 +284,7 @@ impl Pool {
             Event::Memory { bytes, .. } => self.measured(process, bytes, now, out),
             Event::Exited { exit, .. } => self.exited(process, &exit, now, out),
             Event::Configured { .. }
-            | Event::Adopted { .. }
+            | Event::Found(_)
             | Event::Waiting { .. }
             | Event::Held { .. }
             | Event::Load { .. }

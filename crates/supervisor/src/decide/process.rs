@@ -2,7 +2,7 @@
 
 use wsgi_wire::control::Cause;
 
-use super::{Busy, Handing, Millis};
+use super::{Busy, Handing, Left, Millis};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {
@@ -38,8 +38,8 @@ pub(super) struct Process {
     /// Why a replacement is wanted.
     pub(super) retiring: Option<Cause>,
     pub(super) marks: Marks,
-    /// It was found, not started: by an earlier supervisor.
-    pub(super) adopted: bool,
+    /// It was found, not started: an earlier supervisor has left it.
+    pub(super) adopted: Option<Left>,
     /// Whose place it takes, where that one takes no requests any more: its pid, and why.
     pub(super) replaces: String,
     /// It was started because a file had changed.
@@ -67,7 +67,7 @@ impl Process {
             ending: "",
             retiring: None,
             marks,
-            adopted: false,
+            adopted: None,
             replaces: String::new(),
             hopeful: false,
             overdue: None,

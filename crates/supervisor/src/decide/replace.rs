@@ -2,10 +2,10 @@
 
 use wsgi_wire::control::Cause;
 
-use super::pool::Pool;
-use super::process::{Overdue, Phase};
+use super::pool::{LOST_SUPERVISOR, Pool};
+use super::process::{Overdue, Phase, Process};
 use super::start::back_off;
-use super::{Action, Millis, Out, ProcessId};
+use super::{Action, Left, Millis, Out, ProcessId};
 
 /// Where `shutdown-timeout=0` names no limit, httpd's own patience at its end holds.
 const FINAL_WAIT: Millis = 3_000;
@@ -199,11 +199,16 @@ impl Pool {
             return;
         }
         let superseded = self.processes.iter().filter(|(_, it)| it.phase == Phase::Ready && !self.is_current(it));
-        let superseded: Vec<_> = superseded.map(|(id, it)| (*id, it.retiring)).collect();
-        for (process, retiring) in superseded {
+        let why = |it: &Process| match (it.retiring, it.adopted) {
+            (Some(cause), _) => cause.name(),
+            (None, Some(_)) => LOST_SUPERVISOR,
+            (None, None) => "graceful restart",
+        };
+        let superseded: Vec<_> = superseded.map(|(id, it)| (*id, why(it))).collect();
+        for (process, why) in superseded {
             if surplus > 0 {
                 surplus -= 1;
-                self.drain(process, retiring.map_or("graceful restart", Cause::name), now, out);
+                self.drain(process, why, now, out);
             }
         }
     }
@@ -242,11 +247,12 @@ impl Pool {
         if !matches!(it.phase, Phase::Draining { .. }) {
             out.push(Action::MarkDraining { process });
         }
-        if !it.adopted {
+        let alone = it.adopted == Some(Left::Alone);
+        if !alone {
             out.push(Action::SendStop { process });
         }
         // While it starts it does not read its control socket; and nothing is in flight yet.
-        if it.adopted || it.phase == Phase::Starting {
+        if alone || it.phase == Phase::Starting {
             out.push(Action::Terminate { process });
         }
         it.phase = Phase::Stopping { kill_at: limit.map(|limit| now + limit) };

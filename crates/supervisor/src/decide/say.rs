@@ -105,7 +105,7 @@ impl Process {
     /// How long it has existed, as all lines count it.
     fn age(&self, now: Millis) -> String {
         let age = seconds(now.saturating_sub(self.started));
-        if self.adopted { format!("{age} after it was found") } else { format!("after {age}") }
+        if self.adopted.is_some() { format!("{age} after it was found") } else { format!("after {age}") }
     }
 }
 
@@ -113,6 +113,11 @@ impl Pool {
     fn line(&self, process: ProcessId, rest: &str) -> String {
         let pid = self.processes.get(&process).map(Process::pid_text).unwrap_or_default();
         format!("process group \"{}\": process {pid} {rest}", self.rules.name)
+    }
+
+    pub(super) fn say_adopted(&self, process: ProcessId, out: &mut Out<'_>) {
+        let rest = "was found, which the lost supervisor had started; it serves until others have taken its place";
+        out.log(level::INFO, self.line(process, rest));
     }
 
     pub(super) fn say_started(&self, process: ProcessId, out: &mut Out<'_>) {

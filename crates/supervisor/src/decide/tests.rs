@@ -418,24 +418,6 @@ fn stop_ends_everything_and_exits() {
 }
 
 #[test]
-fn what_an_earlier_supervisor_left_finishes_while_new_ones_start() {
-    let mut world = World::default();
-    let new = world.configure(1);
-    let left = world.state.fresh();
-    world.event(Event::Adopted { pool: POOL, process: left, pid: 55 });
-    assert!(world.has(&Action::MarkDraining { process: left }));
-    world.ready(new[0]);
-    assert!(world.has(&Action::MarkReady { process: new[0] }));
-    world.event(Event::InFlight { process: left, busy: Busy { count: 0, ..Busy::default() } });
-    assert!(world.has(&Action::Terminate { process: left }));
-    assert!(!world.has(&Action::SendStop { process: left }));
-    world.at(6_000);
-    assert!(world.has(&Action::Kill { process: left }));
-    world.exit(left, Ended::Unknown);
-    assert!(world.errors().is_empty());
-}
-
-#[test]
 fn a_process_that_breaks_the_protocol_is_killed_and_replaced() {
     let mut world = World::default();
     let one = world.configure(1)[0];

@@ -82,9 +82,30 @@ impl Shell {
                 process.known = Known::new(&entry.config.targets, &handed);
                 self.processes.insert(id, process);
                 self.outputs.insert(id, Output::new(started.output, pool, pid, quiet));
+                self.store(id);
                 self.events.push_back(Event::Spawned { process: id, pid });
             }
             Err(cause) => self.events.push_back(Event::StartFailed { process: id, cause }),
+        }
+    }
+
+    /// Keeps a process's control socket for the supervisor that comes after this one.
+    pub(super) fn store(&mut self, id: ProcessId) {
+        let of = |id| {
+            let process: &Process = self.processes.get(&id)?;
+            Some((process.stored(), process.control.as_ref()?.as_fd()))
+        };
+        if self.store.is_cluttered(self.processes.len()) {
+            self.store.tidy(of);
+        }
+        let put = of(id).map(|(stored, control)| self.store.put(id, stored, control));
+        if let Some(Err(error)) = put {
+            if !std::mem::replace(&mut self.store_failed, true) {
+                let text = format!(
+                    "supervisor: the control socket of a process cannot be kept for the next supervisor ({error}); should this one be lost, such processes only finish what they have"
+                );
+                self.say(level::WARNING, &text);
+            }
         }
     }
 

@@ -1,5 +1,5 @@
-//! Processes that an earlier supervisor, which was killed, has left on a scoreboard: they finish what
-//! they execute, then go, while new ones start.
+//! Processes that an earlier supervisor, which was killed, has left on a scoreboard. Those whose control sockets are in
+//! the [`super::store`] serve until new ones are ready; others finish what they execute.
 
 use std::fs::{self, File};
 use std::os::fd::OwnedFd;
@@ -7,14 +7,27 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 
 use wsgi_sys::process::pidfd_open;
 use wsgi_sys::scoreboard::State as SlotState;
+use wsgi_wire::control::{Stored, ToDaemon};
 
 use super::Shell;
 use super::process::{Output, Process};
-use crate::decide::{Event, PoolId};
+use crate::decide::{Event, Found, Left, PoolId};
 use crate::diagnose;
+use crate::handed::Known;
 
 impl Shell {
-    pub(super) fn take_over(&mut self, pool: PoolId) {
+    /// Finds the processes of all pools, before the first configuration is in force.
+    pub(super) fn take_over(&mut self) {
+        let mut stored = self.store.take_all();
+        for pool in self.pools.keys().copied().collect::<Vec<_>>() {
+            self.take_over_pool(pool, &mut stored);
+        }
+        // What is left in it is closed: processes of pools that are in no configuration any more find that they are alone.
+        drop(stored);
+        self.processes.keys().copied().collect::<Vec<_>>().into_iter().for_each(|id| self.store(id));
+    }
+
+    fn take_over_pool(&mut self, pool: PoolId, stored: &mut Vec<(Stored, OwnedFd)>) {
         let Some(entry) = self.pools.get(&pool) else { return };
         let user = diagnose::identity(&entry.config).0.uid;
         for slot in 0..entry.board.slots() {
@@ -31,14 +44,33 @@ impl Shell {
             let id = self.state.fresh();
             let mut process = Process::new(pool, pid, slot, entry.board.epoch(slot));
             (process.watch, process.adopted) = (watch, true);
+            let at = stored.iter().position(|(stored, _)| process.stored() == *stored);
+            process.control = at.map(|at| stored.swap_remove(at).1);
+            let left = left(entry.board.state(slot), process.control.is_some());
+            // As over a change of configuration: nobody knows with which one it was started.
+            process.known = Known::new(&entry.config.targets, &[]);
+            process.known.reconfigured(Some(&entry.config.targets));
+            if left == Left::Serving {
+                process.tell(ToDaemon::TellScripts);
+            }
             self.processes.insert(id, process);
             if let Some(pipe) = output_of(pid) {
                 let mut output = Output::new(pipe, pool, pid, false);
                 output.forget_start();
                 self.outputs.insert(id, output);
             }
-            self.events.push_back(Event::Adopted { pool, process: id, pid });
+            self.events.push_back(Event::Found(Found { pool, process: id, pid, left }));
         }
+    }
+}
+
+/// What a process can be used for.
+fn left(state: SlotState, is_reachable: bool) -> Left {
+    match state {
+        _ if !is_reachable => Left::Alone,
+        SlotState::Ready => Left::Serving,
+        SlotState::Starting => Left::Starting,
+        SlotState::Draining | SlotState::Gone => Left::Draining,
     }
 }
 

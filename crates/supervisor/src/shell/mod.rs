@@ -10,6 +10,7 @@ mod parent;
 mod process;
 mod sandbox;
 pub(crate) mod start;
+mod store;
 mod watch;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -26,6 +27,7 @@ use crate::log::Log;
 use clock::Clock;
 use metrics::Asking;
 use process::{Output, Process};
+use store::Store;
 
 /// The wait where none can be made.
 const NO_POLL: Duration = Duration::from_millis(20);
@@ -60,6 +62,8 @@ pub struct Given {
     pub children: OwnedFd,
     /// The engine's file.
     pub engine: OwnedFd,
+    /// Of the [`Store`]: the end to put into, the end to take from.
+    pub store: (OwnedFd, OwnedFd),
     /// httpd's standard error.
     pub errors: OwnedFd,
     /// Signals, one byte each.
@@ -77,6 +81,7 @@ pub struct Shell {
     /// `None` once it has failed, with httpd gone.
     children: Option<OwnedFd>,
     engine: OwnedFd,
+    store: Store,
     signals: OwnedFd,
     log: Log,
     pending: Option<parent::Pending>,
@@ -97,6 +102,10 @@ pub struct Shell {
     next_sample: Millis,
     /// A child's descriptor that was lost is not said again before.
     next_complaint: Millis,
+    /// A configuration was taken over. Before that nobody knows for which process a connection is.
+    configured: bool,
+    /// It was said that the store is full.
+    store_failed: bool,
     done: bool,
 }
 
@@ -122,7 +131,7 @@ fn millis(time: Duration) -> Millis {
 impl Shell {
     /// A supervisor that knows nothing yet.
     pub fn new(given: Given) -> Shell {
-        let Given { parent, children, engine, errors, signals } = given;
+        let Given { parent, children, engine, store, errors, signals } = given;
         Shell {
             state: State::default(),
             events: VecDeque::new(),
@@ -132,6 +141,7 @@ impl Shell {
             parent: Some(parent),
             children: Some(children),
             engine,
+            store: Store::new(store),
             signals,
             log: Log::new(errors, level::INFO),
             pending: None,
@@ -145,6 +155,8 @@ impl Shell {
             next_look: 0,
             next_sample: 0,
             next_complaint: 0,
+            configured: false,
+            store_failed: false,
             done: false,
         }
     }
@@ -194,7 +206,8 @@ impl Shell {
 
     fn sources(&self) -> Vec<(Source, BorrowedFd<'_>, bool)> {
         let mut all = vec![(Source::Signals, self.signals.as_fd(), false)];
-        all.extend(self.children.as_ref().map(|fd| (Source::Children, fd.as_fd(), false)));
+        let children = self.children.as_ref().filter(|_| self.configured);
+        all.extend(children.map(|fd| (Source::Children, fd.as_fd(), false)));
         all.extend(self.parent.as_ref().map(|fd| (Source::Parent, fd.as_fd(), false)));
         all.extend(self.parent_watch.as_ref().map(|fd| (Source::ParentWatch, fd.as_fd(), false)));
         all.extend(self.holders.iter().map(|(number, it)| (Source::Holder(*number), it.pipe.as_fd(), false)));

@@ -11,7 +11,7 @@ use wsgi_wire::control::{AGAIN, MAX_MESSAGE, ParentMessage};
 use wsgi_wire::pool::PoolConfig;
 
 use super::{Holder, PoolEntry, Shell};
-use crate::decide::{Event, PoolId, Rules, level};
+use crate::decide::{Event, Rules, level};
 use crate::log::Log;
 
 /// A configuration that is being received.
@@ -144,20 +144,12 @@ impl Shell {
             return;
         }
         let mut named = Vec::new();
-        let mut found: Vec<PoolId> = Vec::new();
         for (config, board, log) in pools {
             let (id, rules) = (config.id, rules(&config));
-            match self.take_pool(config, &board, log) {
-                Ok(true) => found.push(id),
-                Ok(false) => {}
-                Err(error) => {
-                    let name = &rules.name;
-                    self.say(
-                        level::ERROR,
-                        &format!("process group \"{name}\": its scoreboard cannot be used: {error}"),
-                    );
-                    continue;
-                }
+            if let Err(error) = self.take_pool(config, &board, log) {
+                let name = &rules.name;
+                self.say(level::ERROR, &format!("process group \"{name}\": its scoreboard cannot be used: {error}"));
+                continue;
             }
             named.push((id, rules));
         }
@@ -165,9 +157,11 @@ impl Shell {
             let number = self.holders.last_key_value().map_or(0, |(last, _)| last + 1);
             self.holders.insert(number, Holder { pipe, pools: named.iter().map(|(id, _)| *id).collect() });
         }
+        if !std::mem::replace(&mut self.configured, true) {
+            self.take_over();
+        }
         self.events.push_back(Event::Configured { pools: named });
         self.tell_who_is_held();
-        found.into_iter().for_each(|pool| self.take_over(pool));
     }
 
     pub(super) fn tell_who_is_held(&mut self) {
@@ -177,8 +171,7 @@ impl Shell {
         }
     }
 
-    /// Returns whether the pool is new here.
-    fn take_pool(&mut self, config: PoolConfig, board: &OwnedFd, log: OwnedFd) -> io::Result<bool> {
+    fn take_pool(&mut self, config: PoolConfig, board: &OwnedFd, log: OwnedFd) -> io::Result<()> {
         let log = Log::new(log, config.log_level);
         if let Some(entry) = self.pools.get_mut(&config.id) {
             // Another user's processes, or those in another root directory, are told nothing of what these say.
@@ -187,11 +180,11 @@ impl Shell {
             let mine = self.processes.values_mut().filter(|process| process.pool == config.id);
             mine.for_each(|process| process.known.reconfigured(targets));
             (entry.config, entry.log) = (config, log.in_place_of(&entry.log));
-            return Ok(false);
+            return Ok(());
         }
         let board = Scoreboard::map(board.as_fd())?;
         self.pools.insert(config.id, PoolEntry { config, board, log, served: 0 });
-        Ok(true)
+        Ok(())
     }
 
     /// httpd's other children hold copies of its descriptors, so their end alone does not tell.

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use wsgi_sys::process::Spawned;
 use wsgi_sys::{fd, socket};
-use wsgi_wire::control::{FromDaemon, ToDaemon};
+use wsgi_wire::control::{FromDaemon, Stored, ToDaemon};
 use wsgi_wire::loaded::Loaded;
 
 use crate::decide::{Millis, PoolId, level};
@@ -33,7 +33,7 @@ pub struct Process {
     pub epoch: u32,
     /// Until it is known whether Python was executed.
     pub spawned: Option<Spawned>,
-    /// `None`: left by an earlier supervisor, or closed by the process.
+    /// `None`: closed by the process, or not found in the store.
     pub control: Option<OwnedFd>,
     /// When the process closed its control socket.
     pub closed_at: Option<Millis>,
@@ -89,6 +89,12 @@ impl Process {
             waiting: VecDeque::new(),
             stalled: false,
         }
+    }
+
+    /// What the supervisor that comes after this one is told of it.
+    pub fn stored(&self) -> Stored {
+        let pid = u32::try_from(self.pid).unwrap_or(0);
+        Stored { pool: self.pool, slot: self.slot, epoch: self.epoch, pid }
     }
 
     /// Whether something waits for room in the socket.

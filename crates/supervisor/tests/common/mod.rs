@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use wsgi_sys::process::{Program, exists, kill, spawn, try_wait};
+use wsgi_sys::process::{Program, exists, kill, spawn, try_wait, wait};
 use wsgi_sys::scoreboard::{Geometry, Scoreboard, State};
 use wsgi_sys::socket::{self, Kind};
 use wsgi_sys::user;
@@ -25,6 +25,7 @@ pub struct Httpd {
     memory: OwnedFd,
     pub control: Option<OwnedFd>,
     dispatch: (OwnedFd, OwnedFd),
+    store: (OwnedFd, OwnedFd),
     pub supervisor: i32,
     pub config: PoolConfig,
     pub parent_pid: i32,
@@ -51,9 +52,11 @@ impl Httpd {
         fs::set_permissions(&python, fs::Permissions::from_mode(0o755)).expect("mode");
         let (memory, board) = Scoreboard::create(Geometry::for_group(processes, 4, 10)).expect("scoreboard");
         let dispatch = socket::pair(Kind::Datagram).expect("pair");
+        let store = socket::pair(Kind::SeqPacket).expect("pair");
         let config = config(&directory, processes);
         let parent_pid = i32::try_from(std::process::id()).expect("pid");
-        let mut httpd = Httpd { directory, board, memory, control: None, dispatch, supervisor: 0, config, parent_pid };
+        let (control, supervisor) = (None, 0);
+        let mut httpd = Httpd { directory, board, memory, control, dispatch, store, supervisor, config, parent_pid };
         httpd.behave("ready");
         httpd.supervise();
         httpd
@@ -78,8 +81,10 @@ impl Httpd {
             (3, theirs.as_fd()),
             (4, self.dispatch.1.as_fd()),
             (5, engine.as_fd()),
+            (6, self.store.0.as_fd()),
+            (7, self.store.1.as_fd()),
             // It must not keep what it was not given.
-            (7, null.as_fd()),
+            (9, null.as_fd()),
         ];
         let program = Program {
             path: std::ffi::CString::new(env!("CARGO_BIN_EXE_wsgi-supervisor")).expect("path"),
@@ -92,6 +97,19 @@ impl Httpd {
         };
         self.supervisor = spawn(&program).and_then(wsgi_sys::process::Spawned::wait_executed).expect("supervisor");
         self.control = Some(control);
+    }
+
+    /// Kills the supervisor and starts another one, with the configuration.
+    pub fn replace_supervisor(&mut self) {
+        kill(self.supervisor, libc::SIGKILL).expect("kill");
+        wait(self.supervisor).expect("wait");
+        self.supervise();
+        self.configure();
+    }
+
+    /// What a supervisor has kept for the next one is lost.
+    pub fn empty_store(&mut self) {
+        self.store = socket::pair(Kind::SeqPacket).expect("pair");
     }
 
     fn log_file(&self) -> OwnedFd {

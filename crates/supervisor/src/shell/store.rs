@@ -1,0 +1,146 @@
+//! What outlives a supervisor that is killed: its ends of the processes' control sockets. They lie as messages in a
+//! socket pair of which httpd's parent keeps both ends, so that the processes do not even notice the loss, and the
+//! supervisor that comes next takes them out again ([`super::inherited`]).
+//!
+//! A queue has no middle from which a message could be taken. Those of processes that have ended stay until there are
+//! as many of them as of others; then everything goes round once.
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use wsgi_sys::socket;
+use wsgi_wire::control::{MAX_MESSAGE, Stored};
+
+use crate::decide::ProcessId;
+
+/// Messages of ended processes that are not worth the effort.
+const FEW: usize = 8;
+
+/// The store, and which messages lie in it.
+#[derive(Debug)]
+pub struct Store {
+    /// The end that messages are put into, and the one that they come out of.
+    ends: (OwnedFd, OwnedFd),
+    /// In the order of the messages.
+    order: VecDeque<ProcessId>,
+}
+
+impl Store {
+    /// What an earlier supervisor has put in is still there.
+    pub fn new(ends: (OwnedFd, OwnedFd)) -> Store {
+        // The kernel takes as much of this as the system allows.
+        let _ = socket::set_send_buffer(ends.0.as_fd(), 4 * MAX_MESSAGE);
+        Store { ends, order: VecDeque::new() }
+    }
+
+    /// Takes out what an earlier supervisor has put in; of several messages about a process the last one.
+    pub fn take_all(&mut self) -> Vec<(Stored, OwnedFd)> {
+        let mut all: Vec<(Stored, OwnedFd)> = Vec::new();
+        let mut buffer = [0; Stored::SIZE];
+        while let Ok(mut got) = socket::try_recv_with_fds(self.ends.1.as_fd(), &mut buffer) {
+            // Without its descriptor, for want of one here, a message is of no use.
+            if let (Ok(stored), Some(control)) = (Stored::decode(&buffer[..got.len]), got.fds.pop()) {
+                all.retain(|(other, _)| *other != stored);
+                all.push((stored, control));
+            }
+        }
+        all
+    }
+
+    /// Puts a process's control socket in.
+    ///
+    /// # Errors
+    /// What sendmsg says; where that is a lack of room or of descriptors in flight, the process is not kept.
+    pub fn put(&mut self, process: ProcessId, stored: Stored, control: BorrowedFd<'_>) -> io::Result<()> {
+        self.send(stored, control)?;
+        self.order.push_back(process);
+        Ok(())
+    }
+
+    fn send(&self, stored: Stored, control: BorrowedFd<'_>) -> io::Result<()> {
+        socket::send_with_fds(self.ends.0.as_fd(), &stored.encode(), &[control]).map(drop)
+    }
+
+    /// Whether messages of ended processes are worth being taken out, with so many that live.
+    pub fn is_cluttered(&self, living: usize) -> bool {
+        self.order.len() >= 2 * living + FEW
+    }
+
+    /// Takes out the messages of all processes of which `living` knows nothing.
+    pub fn tidy<'p>(&mut self, living: impl Fn(ProcessId) -> Option<(Stored, BorrowedFd<'p>)>) {
+        let mut buffer = [0; Stored::SIZE];
+        for _ in 0..self.order.len() {
+            let Some(process) = self.order.pop_front() else { return };
+            // It is put in again first, so that none is missing should this be the end.
+            let stays = living(process).map(|(stored, control)| self.send(stored, control));
+            if matches!(stays, Some(Ok(()))) {
+                self.order.push_back(process);
+            }
+            let _ = socket::try_recv_with_fds(self.ends.1.as_fd(), &mut buffer);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wsgi_sys::fd;
+    use wsgi_sys::socket::Kind;
+
+    fn stored(pid: u32) -> Stored {
+        Stored { pool: 1, slot: pid % 7, epoch: 2, pid }
+    }
+
+    fn copy(fd: &OwnedFd) -> OwnedFd {
+        fd.try_clone().expect("a descriptor")
+    }
+
+    #[test]
+    fn what_lives_is_there_for_the_next_one() {
+        let ends = socket::pair(Kind::SeqPacket).expect("pair");
+        let mut store = Store::new((copy(&ends.0), copy(&ends.1)));
+        let (reader, writer) = fd::pipe().expect("pipe");
+        assert!(store.take_all().is_empty());
+        let lives = |process: ProcessId| process % 3 == 0;
+        for process in 1..=300 {
+            store.put(process, stored(process as u32), writer.as_fd()).expect("room");
+            if store.is_cluttered(process as usize / 3) {
+                store.tidy(|process| lives(process).then(|| (stored(process as u32), writer.as_fd())));
+            }
+        }
+        assert!(store.order.len() <= 208);
+        drop((store, writer));
+        let mut next = Store::new(ends);
+        let found = next.take_all();
+        let pids = found.iter().map(|(stored, _)| stored.pid).filter(|pid| pid % 3 == 0);
+        assert_eq!(pids.collect::<Vec<_>>(), (1..=100).map(|number| number * 3).collect::<Vec<_>>());
+        assert!(next.take_all().is_empty());
+        drop(found);
+        assert_eq!(fd::read(reader.as_fd(), &mut [0]).expect("read"), 0, "nobody holds the pipe any more");
+    }
+
+    #[test]
+    fn of_two_messages_about_a_process_one_counts_and_noise_does_not() {
+        let ends = socket::pair(Kind::SeqPacket).expect("pair");
+        let mut store = Store::new((copy(&ends.0), copy(&ends.1)));
+        for pid in [7, 8, 7] {
+            store.put(u64::from(pid), stored(pid), ends.0.as_fd()).expect("room");
+        }
+        socket::send_with_fds(ends.0.as_fd(), b"noise", &[ends.1.as_fd()]).expect("room");
+        socket::send_with_fds(ends.0.as_fd(), &stored(9).encode(), &[]).expect("room");
+        let found: Vec<u32> = store.take_all().iter().map(|(stored, _)| stored.pid).collect();
+        assert_eq!(found, [8, 7]);
+    }
+
+    #[test]
+    fn a_full_store_says_so() {
+        let ends = socket::pair(Kind::SeqPacket).expect("pair");
+        let mut store = Store::new((copy(&ends.0), copy(&ends.1)));
+        let put = |number| store.put(number, stored(1), ends.0.as_fd());
+        let error = (1..100_000).map(put).find_map(Result::err).expect("no room");
+        assert!(matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::ETOOMANYREFS)), "{error}");
+        store.tidy(|_| None);
+        assert!(store.order.is_empty() && store.take_all().is_empty());
+    }
+}
