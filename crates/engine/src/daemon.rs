@@ -4,10 +4,12 @@
 //! without the GIL for the supervisor and for signals. It returns so that Python finalises; the [`crate::watchdog`]
 //! ends the process if that takes longer than the shutdown timeout.
 
+mod orphan;
+
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use wsgi_wire::PROTOCOL;
 use wsgi_wire::control::{Cause, Exit, FromDaemon, MAX_MESSAGE, ToDaemon};
@@ -25,13 +27,6 @@ use crate::{load, script, server_metrics, service, stacks, sys, threads, warmup}
 
 /// Signals that are caught, as long as the process serves.
 const SIGNALS: [i32; 4] = [libc::SIGTERM, libc::SIGINT, libc::SIGUSR1, libc::SIGXCPU];
-
-/// How often a process without a supervisor looks around.
-const TICK: Duration = Duration::from_millis(100);
-/// How long it serves at least.
-const ORPHAN_GRACE: Duration = Duration::from_secs(3);
-/// How long it serves at most, where graceful-timeout sets no limit.
-const ORPHAN_LIMIT: Duration = Duration::from_secs(15);
 
 /// Serves until told to stop; the exit status of the process. The calling thread is Python's main thread.
 pub fn serve(gil: Gil, control: RawFd) -> i32 {
@@ -217,25 +212,6 @@ pub enum Ended {
     Stop,
     /// The supervisor is gone.
     Orphaned,
-}
-
-/// When a process without a supervisor ends. All durations are since the supervisor's end.
-fn orphan_is_done(
-    now: Duration,
-    parent_gone: Option<Duration>,
-    active: usize,
-    connections: usize,
-    limits: OrphanLimits,
-) -> bool {
-    let is_idle = active == 0 && (connections == 0 || now >= ORPHAN_GRACE);
-    is_idle || now >= limits.graceful || parent_gone.is_some_and(|since| now >= since + limits.shutdown)
-}
-
-/// Timeouts of the group, for a process without a supervisor.
-#[derive(Debug, Clone, Copy)]
-struct OrphanLimits {
-    graceful: Duration,
-    shutdown: Duration,
 }
 
 impl Daemon {
@@ -433,33 +409,6 @@ impl Daemon {
         self.pool.retire(Cause::NoDescriptor);
     }
 
-    /// Serves what connections there are.
-    fn serve_orphaned(&self) {
-        let begin = Instant::now();
-        let limits = OrphanLimits {
-            graceful: match self.config.graceful_timeout_ms {
-                0 => ORPHAN_LIMIT,
-                limit => Duration::from_millis(limit),
-            },
-            shutdown: Duration::from_millis(self.config.shutdown_timeout_ms),
-        };
-        let mut parent_gone = None;
-        loop {
-            let now = begin.elapsed();
-            if parent_gone.is_none() && !sys::process_exists(self.parent) {
-                parent_gone = Some(now);
-            }
-            if orphan_is_done(now, parent_gone, self.pool.active(), self.pool.connections(), limits) {
-                return;
-            }
-            let mut fds = [sys::interest(self.signals.as_raw_fd(), libc::POLLIN)];
-            let _ = sys::poll(&mut fds, Some(TICK));
-            if self.pool.is_to_end() || (fds[0].revents != 0 && self.read_signals()) {
-                return;
-            }
-        }
-    }
-
     /// Ends the named interpreters; Python then finalises the main one.
     pub fn finish(&self, gil: Gil) -> i32 {
         let all_ended = interp::end_named(gil);
@@ -470,28 +419,5 @@ impl Daemon {
             sys::exit_now(Exit::Stopped as i32);
         }
         Exit::Stopped as i32
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const SECOND: Duration = Duration::from_secs(1);
-    const LIMITS: OrphanLimits = OrphanLimits { graceful: Duration::from_secs(15), shutdown: Duration::from_secs(5) };
-
-    #[test]
-    fn an_orphan_ends_when_idle_but_not_at_once() {
-        assert!(orphan_is_done(SECOND, None, 0, 0, LIMITS));
-        assert!(!orphan_is_done(SECOND, None, 0, 3, LIMITS));
-        assert!(orphan_is_done(3 * SECOND, None, 0, 3, LIMITS));
-    }
-
-    #[test]
-    fn an_orphan_finishes_its_exchanges_within_limits() {
-        assert!(!orphan_is_done(14 * SECOND, None, 1, 1, LIMITS));
-        assert!(orphan_is_done(15 * SECOND, None, 1, 1, LIMITS));
-        assert!(!orphan_is_done(8 * SECOND, Some(4 * SECOND), 1, 1, LIMITS));
-        assert!(orphan_is_done(9 * SECOND, Some(4 * SECOND), 1, 1, LIMITS));
     }
 }

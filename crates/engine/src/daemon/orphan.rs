@@ -1,0 +1,79 @@
+//! A daemon process whose supervisor is gone for good: it finishes what it has, within limits. [`super`] calls this.
+
+use std::os::fd::AsRawFd;
+use std::time::{Duration, Instant};
+
+use super::Daemon;
+use crate::sys;
+
+/// How often such a process looks around.
+const TICK: Duration = Duration::from_millis(100);
+/// How long it serves at least.
+const GRACE: Duration = Duration::from_secs(3);
+/// How long it serves at most, where graceful-timeout sets no limit.
+const LIMIT: Duration = Duration::from_secs(15);
+
+/// Timeouts of the group.
+#[derive(Debug, Clone, Copy)]
+struct Limits {
+    graceful: Duration,
+    shutdown: Duration,
+}
+
+/// When it ends. All durations are since the supervisor's end.
+fn is_done(now: Duration, parent_gone: Option<Duration>, active: usize, connections: usize, limits: Limits) -> bool {
+    let is_idle = active == 0 && (connections == 0 || now >= GRACE);
+    is_idle || now >= limits.graceful || parent_gone.is_some_and(|since| now >= since + limits.shutdown)
+}
+
+impl Daemon {
+    /// Serves what connections there are.
+    pub(super) fn serve_orphaned(&self) {
+        let begin = Instant::now();
+        let limits = Limits {
+            graceful: match self.config.graceful_timeout_ms {
+                0 => LIMIT,
+                limit => Duration::from_millis(limit),
+            },
+            shutdown: Duration::from_millis(self.config.shutdown_timeout_ms),
+        };
+        let mut parent_gone = None;
+        loop {
+            let now = begin.elapsed();
+            if parent_gone.is_none() && !sys::process_exists(self.parent) {
+                parent_gone = Some(now);
+            }
+            if is_done(now, parent_gone, self.pool.active(), self.pool.connections(), limits) {
+                return;
+            }
+            let mut fds = [sys::interest(self.signals.as_raw_fd(), libc::POLLIN)];
+            let _ = sys::poll(&mut fds, Some(TICK));
+            if self.pool.is_to_end() || (fds[0].revents != 0 && self.read_signals()) {
+                return;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+    const LIMITS: Limits = Limits { graceful: Duration::from_secs(15), shutdown: Duration::from_secs(5) };
+
+    #[test]
+    fn an_orphan_ends_when_idle_but_not_at_once() {
+        assert!(is_done(SECOND, None, 0, 0, LIMITS));
+        assert!(!is_done(SECOND, None, 0, 3, LIMITS));
+        assert!(is_done(3 * SECOND, None, 0, 3, LIMITS));
+    }
+
+    #[test]
+    fn an_orphan_finishes_its_exchanges_within_limits() {
+        assert!(!is_done(14 * SECOND, None, 1, 1, LIMITS));
+        assert!(is_done(15 * SECOND, None, 1, 1, LIMITS));
+        assert!(!is_done(8 * SECOND, Some(4 * SECOND), 1, 1, LIMITS));
+        assert!(is_done(9 * SECOND, Some(4 * SECOND), 1, 1, LIMITS));
+    }
+}
