@@ -287,14 +287,17 @@ def test_old_code_serves_after_the_loss_of_the_supervisor_if_new_code_cannot_be_
 
 
 @pytest.mark.ours("the original leaves its daemon processes behind")
-def test_a_killed_parent_leaves_no_daemon_process(daemon):
+@pytest.mark.parametrize("stopped", [False, True], ids=["", "supervisor-stopped"])
+def test_a_killed_parent_leaves_no_daemon_process(daemon, stopped):
     httpd = daemon("processes=2 threads=2 shutdown-timeout=2")
     httpd.log.allow(GONE)
     httpd.get("/hello")
     children = [p.pid for p in httpd.children()]
+    stays = [httpd.supervisor().pid] if stopped else []
     with busy(httpd, 20):
+        processes.kill(stays, signal.SIGSTOP)
         os.kill(httpd.pid, signal.SIGKILL)
-        others = lambda: [p for p in httpd.processes() if p.pid not in children]  # noqa: E731
-        wait_until(lambda: not others(), 2 + 1.5, "supervisor and daemon processes end")
-        processes.kill(children)
+        others = lambda: [p for p in httpd.processes() if p.pid not in children + stays]  # noqa: E731
+        wait_until(lambda: not others(), 2 + 1.5 + 3 * stopped, "supervisor and daemon processes end")
+        processes.kill(children + stays)
     httpd.pid_file.unlink()

@@ -25,6 +25,9 @@ use crate::stuck::Limits;
 use crate::watchdog::Watchdog;
 use crate::{load, script, server_metrics, service, stacks, sys, threads, warmup};
 
+/// How long a supervisor takes to say that httpd is gone.
+const WORD: Duration = Duration::from_secs(1);
+
 /// Signals that are caught, as long as the process serves.
 const SIGNALS: [i32; 4] = [libc::SIGTERM, libc::SIGINT, libc::SIGUSR1, libc::SIGXCPU];
 
@@ -60,6 +63,8 @@ pub struct Daemon {
     /// Scripts of a process that it follows.
     handed: Vec<Preload>,
     parent: i32,
+    /// Readable when httpd's parent has ended, where the system has that.
+    parent_watch: Option<OwnedFd>,
     control: RawFd,
     signals: OwnedFd,
     /// The main interpreter.
@@ -180,6 +185,7 @@ fn start(gil: Gil, control: RawFd) -> Result<Daemon, (Exit, String)> {
         config,
         handed,
         parent: parent_pid,
+        parent_watch: wsgi_sys::process::pidfd_open(parent_pid).ok(),
         control,
         signals,
         main,
@@ -275,7 +281,8 @@ impl Daemon {
 
     fn wait_for_end(&self) -> Ended {
         loop {
-            let fds = [self.control, self.signals.as_raw_fd(), self.pool.end_fd()];
+            let parent = self.parent_watch.as_ref().map_or(-1, AsRawFd::as_raw_fd);
+            let fds = [self.control, self.signals.as_raw_fd(), self.pool.end_fd(), parent];
             let mut fds = fds.map(|fd| sys::interest(fd, libc::POLLIN));
             // An interrupted wait is a signal whose byte is there now.
             let _ = sys::poll(&mut fds, self.look_at_activity());
@@ -286,8 +293,17 @@ impl Daemon {
                 if let Some(ended) = self.read_message() {
                     return ended;
                 }
+            } else if fds[3].revents != 0 && !self.is_spoken_to() {
+                return Ended::Orphaned;
             }
         }
+    }
+
+    /// httpd is gone. A supervisor that is not gone or stopped as well says at once what to do.
+    fn is_spoken_to(&self) -> bool {
+        let mut fds = [sys::interest(self.control, libc::POLLIN)];
+        let _ = sys::poll(&mut fds, Some(WORD));
+        fds[0].revents != 0
     }
 
     /// Asks to be replaced when `inactivity-timeout` is over; else tells how long there is nothing to look at.

@@ -27,6 +27,13 @@ fn is_done(now: Duration, parent_gone: Option<Duration>, active: usize, connecti
 }
 
 impl Daemon {
+    fn is_parent_gone(&self) -> bool {
+        let Some(watch) = &self.parent_watch else { return !sys::process_exists(self.parent) };
+        let mut fds = [sys::interest(watch.as_raw_fd(), libc::POLLIN)];
+        let _ = sys::poll(&mut fds, Some(Duration::ZERO));
+        fds[0].revents != 0
+    }
+
     /// Serves what connections there are.
     pub(super) fn serve_orphaned(&self) {
         let begin = Instant::now();
@@ -40,7 +47,7 @@ impl Daemon {
         let mut parent_gone = None;
         loop {
             let now = begin.elapsed();
-            if parent_gone.is_none() && !sys::process_exists(self.parent) {
+            if parent_gone.is_none() && self.is_parent_gone() {
                 parent_gone = Some(now);
             }
             if is_done(now, parent_gone, self.pool.active(), self.pool.connections(), limits) {
