@@ -1,5 +1,8 @@
 """Groups that grow under load and shrink when they are idle."""
 
+import os
+import signal
+
 import pytest
 
 from load import Load, at_once
@@ -19,7 +22,7 @@ def sized(httpd, count, timeout=60):
 
 def test_a_group_grows_under_load_and_shrinks_when_idle(daemon, httpd):
     daemon("processes=1 max-processes=3 threads=1 idle-timeout=1")
-    assert size(httpd) == 1
+    sized(httpd, 1)
     with Load(httpd, "/sleep?0.1", clients=6) as load:
         sized(httpd, 3)
         wait_until(lambda: len({o.body for o in load.outcomes[-30:]}) == 3, 60, "three processes answer")
@@ -56,6 +59,21 @@ def test_a_graceful_restart_keeps_the_size(daemon, httpd):
         wait_until(lambda: size(httpd) == 3 and len({p.pid for p in httpd.processes()} & before) <= 3, 60, "new ones")
         load.more(20)
     assert set(load.results()) == {200}
+
+
+def test_the_loss_of_the_supervisor_keeps_the_size(daemon, httpd):
+    daemon("min-processes=0 max-processes=3 threads=1 idle-timeout=3")
+    httpd.log.expect("supervisor .* was lost")
+    with Load(httpd, "/sleep?0.1", clients=6) as load:
+        httpd.log.wait_for("is ready after", 60, count=3)
+        grown = lambda: len(httpd.log.matching("more process.* of at most 3"))  # noqa: E731
+        before = grown()
+        os.kill(httpd.supervisor().pid, signal.SIGKILL)
+        httpd.log.wait_for("is gone .its supervisor was lost", 60, count=3)
+        load.more(20)
+    assert set(load.results()) == {200}
+    assert grown() == before > 0
+    sized(httpd, 0)
 
 
 def test_an_empty_group_survives_gracefuls(daemon, httpd):

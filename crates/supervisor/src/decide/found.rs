@@ -1,6 +1,6 @@
 //! Tests of the decisions: processes that an earlier supervisor has left.
 
-use super::tests::{POOL, World};
+use super::tests::{POOL, World, rules};
 use super::*;
 
 #[test]
@@ -74,6 +74,20 @@ fn what_an_earlier_supervisor_left_stays_while_its_successors_cannot_load() {
     assert!(world.log.iter().any(|(_, text)| text.contains("kept the running version")));
     assert!(found.iter().all(|process| world.state.open().contains(process)));
     assert!(!world.fault);
+}
+
+#[test]
+fn a_group_that_had_grown_keeps_its_size() {
+    for (processes, found, target) in [(1, 3, 3), (0, 1, 1), (0, 0, 0), (1, 0, 1), (2, 9, 4)] {
+        let mut world = World::default();
+        for pid in 0..found {
+            let process = world.state.fresh();
+            world.event(Event::Found(Found { pool: POOL, process, pid, left: Left::Serving }));
+        }
+        let rules = Rules { processes, min: 0, max: 4, idle_timeout: 1_000, ..rules(1) };
+        world.event(Event::Configured { pools: vec![(POOL, rules)] });
+        assert_eq!(world.state.pools().map(|(_, pool)| pool.target()).sum::<usize>(), target, "{processes} {found}");
+    }
 }
 
 #[test]

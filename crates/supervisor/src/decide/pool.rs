@@ -250,6 +250,7 @@ impl Pool {
             Left::Serving => {
                 (it.phase, it.ready) = (Phase::Ready, Some(now));
                 self.processes.insert(process, it);
+                self.grow_to(self.serving(), now);
                 // Nobody waits for the new ones, so there is time to hear which scripts they are to load.
                 self.attempts.next = self.attempts.next.max(now + HEARING);
                 out.push(Action::MarkReady { process });

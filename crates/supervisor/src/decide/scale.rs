@@ -59,6 +59,14 @@ impl Pool {
         self.scale.needed_at.fill(now);
     }
 
+    /// So many were found, and it is to be no smaller, where that is allowed.
+    pub(super) fn grow_to(&mut self, found: usize, now: Millis) {
+        let found = u32::try_from(found).unwrap_or(u32::MAX).min(self.rules.max);
+        if found > self.scale.target {
+            self.set_target(found, now);
+        }
+    }
+
     /// A request has come while there is no process.
     pub(super) fn wake(&mut self, now: Millis, out: &mut Out<'_>) {
         if self.is_asleep() && self.rules.max > 0 && !self.over {
