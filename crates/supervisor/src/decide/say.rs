@@ -160,14 +160,18 @@ impl Pool {
             Cause::RequestTimeout | Cause::DeadlockTimeout | Cause::StartupTimeout => "it takes no more requests",
             _ => "it serves until its replacement is ready",
         };
-        let (level, wait) = match self.wait_for_start(now) {
-            Some(wait) => {
-                (level::WARNING, format!("; it was not the first in a row, the next start is in {}", seconds(wait)))
-            }
-            None => (level::INFO, String::new()),
-        };
+        // That starts fail was said when they did.
+        let warns = self.wait_for_start(now).is_some() && self.attempts.failures == 0;
+        let level = if warns { level::WARNING } else { level::INFO };
+        let wait = self.words_of_wait(now).unwrap_or_default();
         let text = format!("is to be replaced {}: {}; {next}{wait}", it.age(now), cause.name());
         out.log(level, self.line(process, &text));
+    }
+
+    /// Why the next start is later, and when.
+    fn words_of_wait(&self, now: Millis) -> Option<String> {
+        let why = if self.attempts.failures > 0 { "a start has failed" } else { "it was not the first in a row" };
+        self.wait_for_start(now).map(|wait| format!("; {why}, the next start is in {}", seconds(wait)))
     }
 
     pub(super) fn say_draining(&self, process: ProcessId, now: Millis, out: &mut Out<'_>) {
@@ -358,11 +362,8 @@ impl Pool {
         // A service script has come to its end.
         let lost = lost && !(self.rules.threads == 0 && ended == Ended::Status(0));
         if lost || early {
-            let next = match self.wait_for_start(now) {
-                _ if !lost => String::new(),
-                Some(wait) => format!("; it was not the first in a row, the next start is in {}", seconds(wait)),
-                None => "; it is replaced".to_owned(),
-            };
+            let next =
+                if lost { self.words_of_wait(now).unwrap_or("; it is replaced".to_owned()) } else { String::new() };
             let text = format!("process group \"{name}\": process {pid} was lost: {ended} {age}, {busy}{next}");
             return out.log(level::ERROR, text);
         }

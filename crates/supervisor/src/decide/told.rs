@@ -54,6 +54,23 @@ fn a_start_names_whose_place_it_takes_and_why() {
 }
 
 #[test]
+fn a_process_that_asks_to_be_replaced_while_starts_fail_is_no_warning() {
+    let mut world = World::default();
+    let all = world.serving(Rules { rolling: true, ..rules(2) });
+    world.now = 100_000;
+    world.retire(all[0], Cause::ScriptReload);
+    let next = world.spawn()[0];
+    world.event(Event::Failed { process: next, said: "SyntaxError: x".to_owned() });
+    world.now += 100;
+    world.retire(all[1], Cause::ScriptReload);
+    let line = "it serves until its replacement is ready; a start has failed, the next start is in 0.9 s";
+    let found: Vec<_> = world.log.iter().filter(|(_, text)| text.contains(line)).collect();
+    assert!(matches!(found[..], [(level::INFO, _)]), "{:?}", world.log);
+    world.crash(all[0], true);
+    assert_eq!(world.said("no request in flight; a start has failed, the next start is in"), 1, "{:?}", world.log);
+}
+
+#[test]
 fn a_service_whose_script_has_ended_was_not_lost() {
     let mut world = World::default();
     let one = world.serving(Rules { threads: 0, ..rules(1) })[0];
