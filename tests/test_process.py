@@ -134,6 +134,7 @@ def test_the_module_may_stand_where_httpds_user_cannot_enter(httpd):
     start(httpd)
 
 
+@pytest.mark.ours("the original leaves its socket behind")
 @pytest.mark.mpms("event", "prefork")
 def test_the_single_process_has_daemon_processes_too(httpd):
     """`httpd -X`, where httpd's parent serves itself."""
