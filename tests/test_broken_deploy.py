@@ -23,7 +23,7 @@ def application(environ, start_response):
 BROKEN = "import os\nraise RuntimeError('broken in %d' % os.getpid())\n"
 KEPT = "kept the running version"
 IMPORT = 3
-# With a single child that still has a request, httpd itself takes a second to make the next one.
+# So many that none waits for another one to end.
 CHILDREN = "ServerLimit 16\nStartServers 4\nMinSpareThreads 75\nMaxSpareThreads 400\nMaxRequestWorkers 400\n"
 
 

@@ -24,7 +24,7 @@ BROKEN = "raise RuntimeError('{name} is broken')\n"
 KEPT = "kept the running version"
 IMPORT = 3
 PATIENCE = IMPORT * 2 / 3
-# With a single child that still has a request, httpd itself takes a second to make the next one.
+# So many that none waits for another one to end.
 CHILDREN = "ServerLimit 16\nStartServers 4\nMinSpareThreads 75\nMaxSpareThreads 400\nMaxRequestWorkers 400\n"
 ALIASES = """
 WSGIScriptAlias /a {folder}/a.wsgi process-group=app

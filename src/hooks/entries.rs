@@ -7,6 +7,7 @@ use crate::httpd::bindings as sys;
 use crate::httpd::guard::{guard, install_panic_hook};
 use crate::httpd::log::Level;
 use crate::httpd::pool::Pool;
+use crate::httpd::process;
 use crate::httpd::request::Request;
 use crate::httpd::server::Server;
 use crate::{handler, live, startup};
@@ -24,6 +25,7 @@ pub(super) unsafe extern "C" fn register_hooks(_p: *mut sys::apr_pool_t) {
         sys::ap_hook_check_config(Some(check_config), ptr::null(), ptr::null(), MIDDLE);
         sys::ap_hook_test_config(Some(test_config), ptr::null(), ptr::null(), MIDDLE);
         sys::ap_hook_post_config(Some(post_config), ptr::null(), ptr::null(), MIDDLE);
+        sys::ap_hook_optional_fn_retrieve(Some(mpm_is_next), ptr::null(), ptr::null(), LAST);
         sys::ap_hook_monitor(Some(monitor), ptr::null(), ptr::null(), MIDDLE);
         sys::ap_hook_child_init(Some(child_init), ptr::null(), ptr::null(), MIDDLE);
         sys::wsgi_hook_child_stopping(Some(child_stopping));
@@ -35,6 +37,7 @@ pub(super) unsafe extern "C" fn register_hooks(_p: *mut sys::apr_pool_t) {
 }
 
 const FIRST: c_int = sys::APR_HOOK_REALLY_FIRST;
+const LAST: c_int = sys::APR_HOOK_REALLY_LAST as c_int;
 const MIDDLE: c_int = sys::APR_HOOK_MIDDLE as c_int;
 
 /// Names of modules for httpd's ordering of hooks, which it looks at after the registration.
@@ -99,6 +102,12 @@ unsafe extern "C" fn post_config(
     // SAFETY: the contract above.
     let (pool, server) = unsafe { (Pool::from_raw(pconf), Server::from_raw(s)) };
     guard(FAILED, |panic| server.log(Level::Crit, panic), || if startup::start(pool, server) { 0 } else { FAILED })
+}
+
+/// # Safety
+/// httpd calls it after the last post_config, right before it runs its MPM. (There can be only one `mpm` hook.)
+unsafe extern "C" fn mpm_is_next() {
+    guard((), process::log_panic, startup::mpm_is_next);
 }
 
 /// # Safety

@@ -1,6 +1,6 @@
 //! The process that httpd runs in: its state, what is kept over reloads, children that it watches.
 
-use std::ffi::{CString, c_int, c_void};
+use std::ffi::{CStr, CString, c_int, c_void};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -42,6 +42,13 @@ pub(crate) fn restart_is_hard() -> bool {
     retained.is_some_and(|retained| retained.my_generation > 0 && retained.was_graceful == 0)
 }
 
+/// This configuration begins by `graceful`.
+pub(crate) fn restart_is_graceful() -> bool {
+    // SAFETY: as in `restart_is_hard`.
+    let retained = unsafe { sys::ap_unixd_mpm_get_retained_data().as_ref() };
+    retained.is_some_and(|retained| retained.my_generation > 0 && retained.was_graceful != 0)
+}
+
 /// httpd's `User` and `Group`.
 pub(crate) fn unprivileged_ids() -> (u32, u32) {
     // SAFETY: httpd's own record, written while the configuration is read, on this thread.
@@ -59,13 +66,21 @@ pub(crate) fn version() -> (u32, u32, u32) {
 
 /// Whether children run several threads, and how many; whether there are several children, and how many.
 pub(crate) fn mpm_shape() -> (u32, u32) {
-    let ask = |query: u32| {
-        let mut answer: c_int = 0;
-        // SAFETY: the place for the answer is valid.
-        unsafe { sys::ap_mpm_query(query as c_int, &raw mut answer) };
-        u32::try_from(answer).unwrap_or(0).max(1)
-    };
-    (ask(sys::AP_MPMQ_MAX_THREADS), ask(sys::AP_MPMQ_MAX_DAEMONS))
+    (ask_mpm(sys::AP_MPMQ_MAX_THREADS).max(1), ask_mpm(sys::AP_MPMQ_MAX_DAEMONS).max(1))
+}
+
+/// Places for children, old ones that finish included: MaxRequestWorkers / ThreadsPerChild, and for event ServerLimit.
+pub(crate) fn places() -> u32 {
+    // SAFETY: returns a constant of the MPM, or one of httpd's where none is loaded.
+    let name = unsafe { CStr::from_ptr(sys::ap_show_mpm()) };
+    ask_mpm(if name == c"event" { sys::AP_MPMQ_HARD_LIMIT_DAEMONS } else { sys::AP_MPMQ_MAX_DAEMONS })
+}
+
+fn ask_mpm(query: u32) -> u32 {
+    let mut answer: c_int = 0;
+    // SAFETY: the place for the answer is valid.
+    unsafe { sys::ap_mpm_query(query as c_int, &raw mut answer) };
+    u32::try_from(answer).unwrap_or(0)
 }
 
 /// Adds to the `Server` header, as far as `ServerTokens` allows.

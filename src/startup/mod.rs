@@ -7,6 +7,7 @@
 mod companions;
 mod doctor;
 mod environment;
+mod first_child;
 mod former;
 mod layers;
 mod pools;
@@ -96,6 +97,7 @@ fn begin(pconf: Pool<'_>, main: Server<'_>) -> Result<(), Vec<String>> {
     }
     process::add_banner(pconf, concat!("mod_wsgi/", env!("CARGO_PKG_VERSION")));
     let engine = companions::open_engine().map_err(one)?;
+    first_child::prepare(pconf);
     let (boards, presence) = supervisor::apply(main, pconf, &pools, &engine).map_err(one)?;
     pconf.own(presence);
     let groups = pools
@@ -132,6 +134,7 @@ pub(crate) fn child(pchild: Pool<'_>, main: Server<'_>) {
     // The single process of `httpd -X` is the parent as well, which the supervisor lives as long as.
     if live::get().is_none_or(|live| live.pid.load(Ordering::Relaxed) != std::process::id()) {
         supervisor::forget_in_child(main);
+        first_child::is_child();
     }
     if let Some(live) = live::get() {
         live.pid.store(std::process::id(), Ordering::Relaxed);
@@ -149,6 +152,7 @@ pub(crate) fn child_stops() {
     }
 }
 
+pub(crate) use first_child::mpm_is_next;
 pub(crate) use pools::{check_names, default_python, python_of};
 
 /// A scoreboard that parent and children share.

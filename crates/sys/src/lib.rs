@@ -4,6 +4,7 @@
 //! Callers: the httpd module, the supervisor, the engine.
 
 pub mod access;
+pub mod alarm;
 pub mod clock;
 pub mod fd;
 pub mod file;

@@ -1,0 +1,56 @@
+//! The first children after `graceful`. httpd's parent makes a new child for each old one that ends; while none does it
+//! sleeps for a second, and then makes the rest (event, worker and prefork alike). As long as every old child has a
+//! request, nobody would accept a connection for that second. A signal ends the sleep. Callers: the hooks.
+
+use std::time::Duration;
+
+use wsgi_sys::alarm;
+
+use crate::httpd::pool::Pool;
+use crate::httpd::{process, scoreboard};
+
+/// From the end of the configuration to the signal: by then the MPM sleeps.
+const SOON: Duration = Duration::from_millis(20);
+
+/// The signal must be gone when the module is unloaded.
+pub(super) fn prepare(pconf: Pool<'_>) {
+    process::at_cleanup(pconf, |_| drop(alarm::forget()));
+}
+
+/// httpd's parent is about to hand over to its MPM.
+pub(crate) fn mpm_is_next() {
+    if process::restart_is_graceful() && is_room() {
+        // Without it everything is as httpd does it by itself.
+        let _ = alarm::interrupt_after(SOON);
+    }
+}
+
+/// This is a child.
+pub(super) fn is_child() {
+    let _ = alarm::forget();
+}
+
+fn is_room() -> bool {
+    let places = process::places();
+    let child = |place| scoreboard::child(i32::try_from(place).ok()?);
+    let taken = (0..places).filter_map(child).filter(|child| child.pid != 0).count();
+    is_enough(places as usize, taken)
+}
+
+/// Whether there are places for as many new children as there are old ones. Those that it finds no place for httpd
+/// counts as made, so where places are short it does better to wait for the end of old ones.
+fn is_enough(places: usize, taken: usize) -> bool {
+    taken * 2 <= places
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn old_children_leave_room_for_new_ones_or_are_waited_for() {
+        let answers =
+            [(0, 0), (1, 1), (2, 1), (6, 3), (6, 4), (256, 10)].map(|(places, taken)| is_enough(places, taken));
+        assert_eq!(answers, [true, false, true, true, false, true]);
+    }
+}
