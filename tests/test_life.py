@@ -286,6 +286,25 @@ def test_old_code_serves_after_the_loss_of_the_supervisor_if_new_code_cannot_be_
     assert set(load.results()) == {200}, load.results()
 
 
+@pytest.mark.ours("the original has no supervisor")
+@pytest.mark.parametrize("options", ["", "reload=rolling"], ids=["immediate", "rolling"])
+def test_code_that_never_loaded_is_no_running_version_after_the_loss_of_the_supervisor(httpd, options):
+    deploy = lambda text: httpd.write("apps/new", text).rename(httpd.root / "apps/a.wsgi")  # noqa: E731
+    deploy("def application(:\n")
+    httpd.start(f"WSGIDaemonProcess app processes=2 threads=2 {options}\n"
+                f"WSGIScriptAlias / {httpd.root}/apps/a.wsgi process-group=app")
+    httpd.log.allow(GONE + "|cannot be loaded|File |def application|SyntaxError|\\^|could not load")
+    httpd.log.wait_for("requests get 500 with the traceback", 20)
+    assert httpd.get("/").status == 500
+    os.kill(httpd.supervisor().pid, signal.SIGKILL)
+    httpd.log.wait_for("was found, which the lost supervisor had started", 10)
+    deploy("def application(:  # still\n")
+    assert httpd.get("/").status == 500
+    deploy("def application(environ, start_response):\n    start_response('200 OK', [])\n    return [b'new']\n")
+    wait_until(lambda: httpd.get("/").body == b"new", 20, "the mended script is served")
+    assert not httpd.log.matching("kept the running version")
+
+
 @pytest.mark.ours("the original leaves its daemon processes behind")
 @pytest.mark.parametrize("stopped", [False, True], ids=["", "supervisor-stopped"])
 def test_a_killed_parent_leaves_no_daemon_process(daemon, stopped):

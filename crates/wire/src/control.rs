@@ -158,7 +158,8 @@ pub enum ToDaemon {
     /// The answer to [`FromDaemon::ServerMetrics`]. One descriptor: a file in memory that nobody can change, with a
     /// JSON object of the keys that `mod_wsgi.server_metrics()` returns.
     ServerMetrics = 4,
-    /// Say once more what is loaded ([`crate::loaded::Loaded`]): this supervisor has not heard it.
+    /// Say once more what is loaded ([`crate::loaded::Loaded`]), and whether that has failed ([`FromDaemon::Failed`]): this
+    /// supervisor has not heard it.
     TellScripts = 5,
 }
 
