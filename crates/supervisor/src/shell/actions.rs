@@ -98,8 +98,13 @@ impl Shell {
         if self.store.is_cluttered(self.processes.len()) {
             self.store.tidy(of);
         }
-        let put = of(id).map(|(stored, control)| self.store.put(id, stored, control));
-        if let Some(Err(error)) = put {
+        let Some((stored, control)) = of(id) else { return };
+        let put = self.store.put(id, stored, control).or_else(|_| {
+            // There may be room that ended processes take.
+            self.store.tidy(of);
+            self.store.put(id, stored, control)
+        });
+        if let Err(error) = put {
             if !std::mem::replace(&mut self.store_failed, true) {
                 let text = format!(
                     "supervisor: the control socket of a process cannot be kept for the next supervisor ({error}); should this one be lost, such processes only finish what they have"

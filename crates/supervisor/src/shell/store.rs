@@ -72,12 +72,13 @@ impl Store {
         let mut buffer = [0; Stored::SIZE];
         for _ in 0..self.order.len() {
             let Some(process) = self.order.pop_front() else { return };
-            // It is put in again first, so that none is missing should this be the end.
-            let stays = living(process).map(|(stored, control)| self.send(stored, control));
-            if matches!(stays, Some(Ok(()))) {
+            // It is put in again first, so that none is missing should this be the end; where there is no room, after.
+            let put = || living(process).is_some_and(|(stored, control)| self.send(stored, control).is_ok());
+            let is_in = put();
+            let _ = socket::try_recv_with_fds(self.ends.1.as_fd(), &mut buffer);
+            if is_in || put() {
                 self.order.push_back(process);
             }
-            let _ = socket::try_recv_with_fds(self.ends.1.as_fd(), &mut buffer);
         }
     }
 }
@@ -140,6 +141,10 @@ mod tests {
         let put = |number| store.put(number, stored(1), ends.0.as_fd());
         let error = (1..100_000).map(put).find_map(Result::err).expect("no room");
         assert!(matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::ETOOMANYREFS)), "{error}");
+        let before = store.order.len();
+        store.tidy(|process| (process == 1 || process % 2 == 0).then(|| (stored(process as u32), ends.0.as_fd())));
+        assert_eq!(store.order.len(), before / 2 + 1, "what lives is in it, the first one too");
+        store.put(0, stored(1), ends.0.as_fd()).expect("room");
         store.tidy(|_| None);
         assert!(store.order.is_empty() && store.take_all().is_empty());
     }
