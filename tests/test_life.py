@@ -305,6 +305,31 @@ def test_code_that_never_loaded_is_no_running_version_after_the_loss_of_the_supe
     assert not httpd.log.matching("kept the running version")
 
 
+@pytest.mark.ours("the original has no supervisor")
+def test_restart_leaves_no_process_of_a_supervisor_that_was_just_lost(httpd):
+    """Not even where another module's process has inherited httpd's descriptors."""
+    httpd.configure(f"WSGIDaemonProcess app processes=2 threads=2\n"
+                    f"WSGIScriptAlias / {httpd.app('hello')} process-group=app\nScriptSock {httpd.root}/tmp/cgi",
+                    modules=["cgid"])
+    httpd.start()
+    httpd.log.allow(GONE)
+    httpd.log.wait_for("is ready after", 20, count=2)
+    old = [p.pid for p in httpd.processes() if "(wsgi:app)" in p.cmdline]
+    os.kill(httpd.supervisor().pid, signal.SIGKILL)
+    httpd.restart()
+    wait_until(lambda: not any(processes.process(pid) for pid in old), 30, "they are gone")
+
+
+@pytest.mark.ours("the original has no supervisor")
+def test_a_process_on_its_own_ends_after_httpd_without_a_shutdown_timeout(daemon):
+    httpd = daemon("processes=1 threads=1 shutdown-timeout=0")
+    httpd.log.allow(GONE)
+    with busy(httpd, 60):
+        os.kill(httpd.supervisor().pid, signal.SIGKILL)
+        httpd.control("-k", "stop")
+        wait_until(lambda: not httpd.processes(), 30, "the process ends")
+
+
 @pytest.mark.ours("the original leaves its daemon processes behind")
 @pytest.mark.parametrize("stopped", [False, True], ids=["", "supervisor-stopped"])
 def test_a_killed_parent_leaves_no_daemon_process(daemon, stopped):

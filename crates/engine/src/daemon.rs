@@ -249,13 +249,17 @@ impl Daemon {
 
     /// Until the process is to stop. Without the GIL.
     fn run(&self) {
-        if self.serve_messages() == Ended::Orphaned {
+        let is_orphan = self.serve_messages() == Ended::Orphaned;
+        if is_orphan {
             self.serve_orphaned();
         }
         self.pool.stop();
         self.bound_end();
         // Requests that are still executed can be interrupted until their end, and a kept GIL is found.
         while self.pool.threads() > 0 {
+            if is_orphan {
+                self.end_with_parent();
+            }
             std::thread::sleep(Duration::from_millis(2));
         }
         self.end_probe();
