@@ -8,6 +8,7 @@ import time
 import pytest
 
 import processes
+from httpd import IS_ROOT
 from load import Load, busy, timed
 from processes import wait_until
 
@@ -303,6 +304,26 @@ def test_code_that_never_loaded_is_no_running_version_after_the_loss_of_the_supe
     deploy("def application(environ, start_response):\n    start_response('200 OK', [])\n    return [b'new']\n")
     wait_until(lambda: httpd.get("/").body == b"new", 20, "the mended script is served")
     assert not httpd.log.matching("kept the running version")
+
+
+@pytest.mark.ours("the original has no supervisor")
+@pytest.mark.skipif(not IS_ROOT or not shutil.which("setpriv"), reason="needs root and setpriv")
+def test_what_processes_print_is_read_after_the_loss_of_a_supervisor_that_may_not_look_into_them(httpd):
+    """As in containers: root, without the capability to look into other users' processes."""
+    script = httpd.write("apps/a.wsgi", "import os\n"
+                         "def application(environ, start_response):\n    os.write(2, (b'-' * 99 + bytes([10])) * 300)\n"
+                         "    start_response('200 OK', [])\n    return [b'old']\n")
+    httpd.wrapper = ["setpriv", "--bounding-set", "-sys_ptrace"]
+    httpd.start("WSGIDaemonProcess app processes=1 threads=2 reload=rolling\nWSGIDaemonProcess other user=nobody\n"
+                f"WSGIScriptAlias / {script} process-group=app")
+    httpd.log.allow(GONE + "|-----|cannot be loaded|File |def application|SyntaxError|\\^")
+    assert httpd.get("/").status == 200
+    httpd.write("apps/new", "def application(:\n").rename(script)
+    os.kill(httpd.supervisor().pid, signal.SIGKILL)
+    httpd.log.wait_for("kept the running version", 20)
+    with Load(httpd, "/", clients=1) as load:
+        load.more(10)
+    assert set(load.results()) == {200}, load.results()
 
 
 @pytest.mark.ours("the original has no supervisor")

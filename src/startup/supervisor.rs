@@ -17,7 +17,7 @@ use wsgi_sys::socket::{self, Kind};
 use wsgi_wire::control::{AGAIN, MAX_MESSAGE, ParentMessage};
 use wsgi_wire::pool::PoolConfig;
 
-use super::former::{Former, begin, encode, error_log};
+use super::former::{Former, begin, empty, encode, error_log};
 use super::pools::Pool as Group;
 use super::{Board, companions};
 use crate::httpd::log::Level;
@@ -167,14 +167,6 @@ fn left_by_another_version(main: Server<'_>) -> Option<Former> {
         former.let_go(main);
     }
     Some(former)
-}
-
-/// Whose supervisor is lost finds that out now. To close the store is not enough: what other modules have forked may
-/// hold copies of its ends.
-fn empty(store: Option<(OwnedFd, OwnedFd)>) {
-    let Some((_, from)) = store else { return };
-    let mut buffer = [0; 32];
-    while socket::try_recv_with_fds(from.as_fd(), &mut buffer).is_ok_and(|got| got.len > 0) {}
 }
 
 fn new() -> io::Result<Kept> {
