@@ -8,6 +8,7 @@ import time
 import pytest
 
 import processes
+from httpd import IS_ROOT
 from load import Load, busy, timed
 from processes import wait_until
 
@@ -284,6 +285,70 @@ def test_old_code_serves_after_the_loss_of_the_supervisor_if_new_code_cannot_be_
         deploy(script.format("new"))
         wait_until(lambda: load.outcomes[-1].body == b"new", 20, "the mended script is served")
     assert set(load.results()) == {200}, load.results()
+
+
+@pytest.mark.ours("the original has no supervisor")
+@pytest.mark.parametrize("options", ["", "reload=rolling"], ids=["immediate", "rolling"])
+def test_code_that_never_loaded_is_no_running_version_after_the_loss_of_the_supervisor(httpd, options):
+    deploy = lambda text: httpd.write("apps/new", text).rename(httpd.root / "apps/a.wsgi")  # noqa: E731
+    deploy("def application(:\n")
+    httpd.start(f"WSGIDaemonProcess app processes=2 threads=2 {options}\n"
+                f"WSGIScriptAlias / {httpd.root}/apps/a.wsgi process-group=app")
+    httpd.log.allow(GONE + "|cannot be loaded|File |def application|SyntaxError|\\^|could not load")
+    httpd.log.wait_for("requests get 500 with the traceback", 20)
+    assert httpd.get("/").status == 500
+    os.kill(httpd.supervisor().pid, signal.SIGKILL)
+    httpd.log.wait_for("was found, which the lost supervisor had started", 10)
+    deploy("def application(:  # still\n")
+    assert httpd.get("/").status == 500
+    deploy("def application(environ, start_response):\n    start_response('200 OK', [])\n    return [b'new']\n")
+    wait_until(lambda: httpd.get("/").body == b"new", 20, "the mended script is served")
+    assert not httpd.log.matching("kept the running version")
+
+
+@pytest.mark.ours("the original has no supervisor")
+@pytest.mark.skipif(not IS_ROOT or not shutil.which("setpriv"), reason="needs root and setpriv")
+def test_what_processes_print_is_read_after_the_loss_of_a_supervisor_that_may_not_look_into_them(httpd):
+    """As in containers: root, without the capability to look into other users' processes."""
+    script = httpd.write("apps/a.wsgi", "import os\n"
+                         "def application(environ, start_response):\n    os.write(2, (b'-' * 99 + bytes([10])) * 300)\n"
+                         "    start_response('200 OK', [])\n    return [b'old']\n")
+    httpd.wrapper = ["setpriv", "--bounding-set", "-sys_ptrace"]
+    httpd.start("WSGIDaemonProcess app processes=1 threads=2 reload=rolling\nWSGIDaemonProcess other user=nobody\n"
+                f"WSGIScriptAlias / {script} process-group=app")
+    httpd.log.allow(GONE + "|-----|cannot be loaded|File |def application|SyntaxError|\\^")
+    assert httpd.get("/").status == 200
+    httpd.write("apps/new", "def application(:\n").rename(script)
+    os.kill(httpd.supervisor().pid, signal.SIGKILL)
+    httpd.log.wait_for("kept the running version", 20)
+    with Load(httpd, "/", clients=1) as load:
+        load.more(10)
+    assert set(load.results()) == {200}, load.results()
+
+
+@pytest.mark.ours("the original has no supervisor")
+def test_restart_leaves_no_process_of_a_supervisor_that_was_just_lost(httpd):
+    """Not even where another module's process has inherited httpd's descriptors."""
+    httpd.configure(f"WSGIDaemonProcess app processes=2 threads=2\n"
+                    f"WSGIScriptAlias / {httpd.app('hello')} process-group=app\nScriptSock {httpd.root}/tmp/cgi",
+                    modules=["cgid"])
+    httpd.start()
+    httpd.log.allow(GONE)
+    httpd.log.wait_for("is ready after", 20, count=2)
+    old = [p.pid for p in httpd.processes() if "(wsgi:app)" in p.cmdline]
+    os.kill(httpd.supervisor().pid, signal.SIGKILL)
+    httpd.restart()
+    wait_until(lambda: not any(processes.process(pid) for pid in old), 30, "they are gone")
+
+
+@pytest.mark.ours("the original has no supervisor")
+def test_a_process_on_its_own_ends_after_httpd_without_a_shutdown_timeout(daemon):
+    httpd = daemon("processes=1 threads=1 shutdown-timeout=0")
+    httpd.log.allow(GONE)
+    with busy(httpd, 60):
+        os.kill(httpd.supervisor().pid, signal.SIGKILL)
+        httpd.control("-k", "stop")
+        wait_until(lambda: not httpd.processes(), 30, "the process ends")
 
 
 @pytest.mark.ours("the original leaves its daemon processes behind")

@@ -56,6 +56,14 @@ impl Former {
     }
 }
 
+/// Closes a store. Whose supervisor is lost finds that out now. To close the store is not enough: what other modules have forked may
+/// hold copies of its ends.
+pub(super) fn empty(store: Option<(OwnedFd, OwnedFd)>) {
+    let Some((_, from)) = store else { return };
+    let mut buffer = [0; 32];
+    while socket::try_recv_with_fds(from.as_fd(), &mut buffer).is_ok_and(|got| got.len > 0) {}
+}
+
 /// The first message of a configuration, with its error log.
 pub(super) fn begin(main: Server<'_>) -> Result<(OwnedFd, Vec<u8>), String> {
     let begin = ParentMessage::Begin {

@@ -17,7 +17,7 @@ use wsgi_sys::socket::{self, Kind};
 use wsgi_wire::control::{AGAIN, MAX_MESSAGE, ParentMessage};
 use wsgi_wire::pool::PoolConfig;
 
-use super::former::{Former, begin, encode, error_log};
+use super::former::{Former, begin, empty, encode, error_log};
 use super::pools::Pool as Group;
 use super::{Board, companions};
 use crate::httpd::log::Level;
@@ -29,6 +29,8 @@ use crate::httpd::server::Server;
 const KEY: &str = concat!("mod_wsgi-supervisor-", env!("CARGO_PKG_VERSION"), "-", env!("WSGI_LAYOUT"));
 /// Key of [`Note`] in the process pool, the same for all versions.
 const NOTE_KEY: &str = "mod_wsgi-supervisor-note";
+/// Key of [`StoreNote`] in the process pool, the same for all versions.
+const STORE_KEY: &str = "mod_wsgi-supervisor-store";
 /// Attempts to start a supervisor before waiting for httpd's next look, and the pause between them: what
 /// a system lacks for a moment may be there in the next one.
 const ATTEMPTS: u32 = 5;
@@ -60,6 +62,13 @@ struct Note {
     pid: i32,
 }
 
+/// Numbers of the store's descriptors, -1 where there is none. Another version of this module closes them when it lets
+/// the supervisor go: should that one be lost, its processes are to see it. Its layout must not change.
+#[repr(C)]
+struct StoreNote {
+    ends: [i32; 2],
+}
+
 /// What lives as long as httpd's parent.
 struct Kept {
     pid: i32,
@@ -71,6 +80,8 @@ struct Kept {
     dispatch: (OwnedFd, OwnedFd),
     /// What a supervisor keeps for the next one, should it be lost. `None` in children.
     store: Option<(OwnedFd, OwnedFd)>,
+    /// The store stands in the [`StoreNote`].
+    noted: bool,
     boards: Vec<KeptBoard>,
     next_id: u64,
     said: Vec<Said>,
@@ -107,8 +118,11 @@ pub(super) fn apply(
             process::keep(main, KEY, new)
         }
     };
-    if note.is_some_and(|note| note.pid != kept.pid) {
-        kept.follow_another_version(main);
+    let store = process::kept::<StoreNote>(main, STORE_KEY);
+    if note.is_some_and(|note| note.pid != kept.pid)
+        || store.is_some_and(|store| !kept.noted || store.ends != kept.store_ends())
+    {
+        kept.follow_another_version(main).map_err(|error| format!("cannot prepare the supervisor: {error}"))?;
     }
     let ids = least_ids(groups);
     let hard = process::restart_is_hard();
@@ -141,6 +155,11 @@ fn left_by_another_version(main: Server<'_>) -> Option<Former> {
     let (number, pid) = (std::mem::replace(&mut note.control, -1), std::mem::replace(&mut note.pid, 0));
     // SAFETY: what the code that opened it keeps is not looked at any more, or has forgotten it.
     let control = unsafe { process::take_over(number) };
+    if let Some(store) = process::kept::<StoreNote>(main, STORE_KEY) {
+        // SAFETY: as above.
+        let [into, from] = std::mem::replace(&mut store.ends, [-1; 2]).map(|end| unsafe { process::take_over(end) });
+        empty(into.zip(from));
+    }
     let mut former = Former { pid, control, until: None };
     if process::restart_is_hard() {
         former.dismiss(Duration::from_millis(DEFAULT_PATIENCE));
@@ -160,6 +179,7 @@ fn new() -> io::Result<Kept> {
         wanted: false,
         dispatch,
         store,
+        noted: false,
         boards,
         next_id: 1,
         said,
@@ -196,7 +216,8 @@ impl Kept {
     /// anew, and with the files that are installed now.
     fn start_over(&mut self, main: Server<'_>, hard: bool) -> io::Result<()> {
         self.dispatch = socket::pair(Kind::Datagram)?;
-        self.store = Some(socket::pair(Kind::SeqPacket)?);
+        empty(self.store.replace(socket::pair(Kind::SeqPacket)?));
+        self.noted = false;
         self.boards.clear();
         self.put_aside();
         if hard {
@@ -224,12 +245,19 @@ impl Kept {
 
     /// The supervisor in the [`Note`] is not the one that we know: another version of the module started it,
     /// and let ours go if there was one.
-    fn follow_another_version(&mut self, main: Server<'_>) {
-        // The descriptor was closed by it, and the number may be somebody else's.
+    fn follow_another_version(&mut self, main: Server<'_>) -> io::Result<()> {
+        // The other one has closed these descriptors, and the numbers may be somebody else's.
         std::mem::forget(self.control.take());
+        if std::mem::take(&mut self.noted) {
+            std::mem::forget(self.store.take());
+            // The supervisor that was let go may still read this one.
+            self.dispatch = socket::pair(Kind::Datagram)?;
+        }
         self.pid = 0;
         self.boards.clear();
         self.former.extend(left_by_another_version(main));
+        self.store = Some(socket::pair(Kind::SeqPacket)?);
+        Ok(())
     }
 
     /// Has httpd tell when one of ours has ended; nobody else would wait for it.
@@ -239,8 +267,18 @@ impl Kept {
         former.chain([self.pid]).filter(|pid| *pid != 0).for_each(|pid| process::watch(pconf, pid, gone));
     }
 
+    fn store_ends(&self) -> [i32; 2] {
+        self.store.as_ref().map_or([-1; 2], |ends| [ends.0.as_raw_fd(), ends.1.as_raw_fd()])
+    }
+
     /// Writes down what another version of the module needs.
-    fn note(&self, main: Server<'_>) {
+    fn note(&mut self, main: Server<'_>) {
+        let ends = self.store_ends();
+        match process::kept::<StoreNote>(main, STORE_KEY) {
+            Some(found) => found.ends = ends,
+            None => drop(process::keep(main, STORE_KEY, StoreNote { ends })),
+        }
+        self.noted = true;
         let note = Note { control: self.control.as_ref().map_or(-1, |fd| fd.as_raw_fd()), pid: self.pid };
         match process::kept::<Note>(main, NOTE_KEY) {
             Some(found) => *found = note,

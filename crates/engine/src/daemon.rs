@@ -71,6 +71,8 @@ pub struct Daemon {
     pub main: &'static Interp,
     probe: &'static Probe,
     watchdog: &'static Watchdog,
+    /// Its script could not be loaded.
+    failed: AtomicBool,
     /// A thread is in [`Daemon::serve_messages`].
     heard: AtomicBool,
 }
@@ -191,6 +193,7 @@ fn start(gil: Gil, control: RawFd) -> Result<Daemon, (Exit, String)> {
         main,
         probe,
         watchdog,
+        failed: AtomicBool::new(false),
         heard: AtomicBool::new(false),
     })
 }
@@ -235,6 +238,8 @@ impl Daemon {
         // An application may have set handlers of its own while it was loaded.
         SIGNALS.into_iter().for_each(sys::catch);
         gil.detach(|| pool.start(config.threads)).map_err(bootstrap("cannot start the request threads"))?;
+        // Before it is told: another supervisor may ask.
+        self.failed.store(failed.is_some(), Ordering::SeqCst);
         pool.tell(if failed.is_some() { FromDaemon::Failed } else { FromDaemon::Ready });
         if let Some(watch) = failed {
             load::watch(pool, &config.name, watch);
@@ -244,13 +249,17 @@ impl Daemon {
 
     /// Until the process is to stop. Without the GIL.
     fn run(&self) {
-        if self.serve_messages() == Ended::Orphaned {
+        let is_orphan = self.serve_messages() == Ended::Orphaned;
+        if is_orphan {
             self.serve_orphaned();
         }
         self.pool.stop();
         self.bound_end();
         // Requests that are still executed can be interrupted until their end, and a kept GIL is found.
         while self.pool.threads() > 0 {
+            if is_orphan {
+                self.end_with_parent();
+            }
             std::thread::sleep(Duration::from_millis(2));
         }
         self.end_probe();
@@ -398,7 +407,7 @@ impl Daemon {
                 (Ok(ToDaemon::Connection), Some(fd)) => self.pool.adopt(fd),
                 (Ok(ToDaemon::Stop), _) => return Some(Ended::Stop),
                 (Ok(ToDaemon::Superseded), _) => serve_old_code(self.pool),
-                (Ok(ToDaemon::TellScripts), _) => self.pool.tell_loaded_again(),
+                (Ok(ToDaemon::TellScripts), _) => self.tell_again(),
                 (Ok(ToDaemon::ServerMetrics), Some(file)) => server_metrics::arrived(file),
                 // No descriptor was left for it; who waits for it asks again.
                 (Ok(ToDaemon::ServerMetrics), None) => {}
@@ -410,6 +419,14 @@ impl Daemon {
             Err(_) => return Some(Ended::Orphaned),
         }
         None
+    }
+
+    /// Another supervisor knows neither whether the script could be loaded nor what it may hand on.
+    fn tell_again(&self) {
+        if self.failed.load(Ordering::SeqCst) {
+            self.pool.tell(FromDaemon::Failed);
+        }
+        self.pool.tell_loaded_again();
     }
 
     /// The system has dropped a connection that came; its request goes to another process.

@@ -104,8 +104,8 @@ impl Connect {
     }
 }
 
-/// What a supervisor puts into the store for the one that comes after it, should it be lost. One descriptor: its end
-/// of the process's control socket. (The parent keeps the store, a pair of sockets, open and never looks into it.)
+/// What a supervisor puts into the store for the one that comes after it, should it be lost. One or two
+/// descriptors: its end of the process's control socket, and of the pipe of its output. (The parent keeps the store, a pair of sockets, open and never looks into it.)
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stored {
     /// [`PoolConfig::id`].
@@ -158,7 +158,8 @@ pub enum ToDaemon {
     /// The answer to [`FromDaemon::ServerMetrics`]. One descriptor: a file in memory that nobody can change, with a
     /// JSON object of the keys that `mod_wsgi.server_metrics()` returns.
     ServerMetrics = 4,
-    /// Say once more what is loaded ([`crate::loaded::Loaded`]): this supervisor has not heard it.
+    /// Say once more what is loaded ([`crate::loaded::Loaded`]), and whether that has failed ([`FromDaemon::Failed`]): this
+    /// supervisor has not heard it.
     TellScripts = 5,
 }
 

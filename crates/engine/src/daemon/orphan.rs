@@ -12,6 +12,8 @@ const TICK: Duration = Duration::from_millis(100);
 const GRACE: Duration = Duration::from_secs(3);
 /// How long it serves at most, where graceful-timeout sets no limit.
 const LIMIT: Duration = Duration::from_secs(15);
+/// How long it takes to end when httpd has ended, where shutdown-timeout sets no limit; the supervisor has the same.
+const FINAL_WAIT: Duration = Duration::from_secs(3);
 
 /// Timeouts of the group.
 #[derive(Debug, Clone, Copy)]
@@ -32,6 +34,13 @@ impl Daemon {
         let mut fds = [sys::interest(watch.as_raw_fd(), libc::POLLIN)];
         let _ = sys::poll(&mut fds, Some(Duration::ZERO));
         fds[0].revents != 0
+    }
+
+    /// With `shutdown-timeout=0` nobody is left to end the process once httpd has ended.
+    pub(super) fn end_with_parent(&self) {
+        if self.config.shutdown_timeout_ms == 0 && self.is_parent_gone() {
+            self.watchdog.end_within(FINAL_WAIT);
+        }
     }
 
     /// Serves what connections there are.

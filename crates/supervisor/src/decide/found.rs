@@ -1,5 +1,7 @@
 //! Tests of the decisions: processes that an earlier supervisor has left.
 
+use wsgi_wire::control::Cause;
+
 use super::tests::{POOL, World, rules};
 use super::*;
 
@@ -101,4 +103,20 @@ fn what_an_earlier_supervisor_was_starting_ends() {
     assert!(world.has(&Action::Kill { process }));
     world.exit(process, Ended::Unknown);
     assert!(world.errors().is_empty());
+}
+
+#[test]
+fn what_an_earlier_supervisor_knew_to_be_broken_is_no_running_version() {
+    let mut world = World::default();
+    let left = world.state.fresh();
+    world.event(Event::Found(Found { pool: POOL, process: left, pid: 55, left: Left::Serving }));
+    world.configure(1);
+    world.event(Event::Failed { process: left, said: String::new() });
+    let new = world.spawn();
+    assert_eq!((new.len(), world.state.open()), (1, vec![left]), "it is not waited for");
+    world.event(Event::Retire { process: left, cause: Cause::ScriptReload });
+    assert!(world.has(&Action::MarkDraining { process: left }) && !world.has(&Action::MarkReady { process: left }));
+    world.event(Event::Failed { process: new[0], said: "SyntaxError: x".to_owned() });
+    assert!(world.has(&Action::MarkReady { process: new[0] }));
+    assert!(world.log.iter().any(|(_, text)| text.contains("requests get 500 with the traceback in the log")));
 }

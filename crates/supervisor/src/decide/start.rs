@@ -5,7 +5,7 @@ use wsgi_wire::control::Cause;
 
 use super::pool::Pool;
 use super::process::{Marks, Phase, Process};
-use super::{Action, Ended, Handing, Millis, Out, ProcessId};
+use super::{Action, Ended, Handing, Left, Millis, Out, ProcessId};
 
 /// A process that is lost this soon after it became ready counts as one that cannot live.
 const SHORT_LIFE: Millis = 1_500;
@@ -280,6 +280,16 @@ impl Pool {
 
     /// A process could not load its script. It stays, to see the mend; of several one, with the newest cause.
     pub(super) fn failed(&mut self, process: ProcessId, said: &str, now: Millis, out: &mut Out<'_>) {
+        let found = |it: &&mut Process| it.adopted == Some(Left::Serving) && it.phase == Phase::Ready;
+        if let Some(it) = self.processes.get_mut(&process).filter(found) {
+            // An earlier supervisor was told so; it answers with 500, which nobody misses.
+            it.phase = Phase::Failed { open: true };
+            self.attempts.next = now;
+            if self.with_phase(|phase| matches!(phase, Phase::Failed { .. })).len() > 1 {
+                self.drain(process, "another one has failed as well", now, out);
+            }
+            return;
+        }
         let Some(it) = self.processes.get_mut(&process).filter(|it| it.phase == Phase::Starting) else { return };
         (it.ready, it.phase) = (Some(now), Phase::Failed { open: false });
         let (marks, overdue) = (it.marks, it.overdue.take());

@@ -91,15 +91,24 @@ impl Shell {
 
     /// Keeps a process's control socket for the supervisor that comes after this one.
     pub(super) fn store(&mut self, id: ProcessId) {
+        let is_root = wsgi_sys::user::effective_uid() == 0;
         let of = |id| {
             let process: &Process = self.processes.get(&id)?;
-            Some((process.stored(), process.control.as_ref()?.as_fd()))
+            // A user may always open the pipes of its own processes anew, and descriptors under way are counted for it.
+            let output = self.outputs.get(&id).filter(|_| is_root).and_then(|output| output.fd.as_ref());
+            let fds = [process.control.as_ref()?].into_iter().chain(output);
+            Some((process.stored(), fds.map(AsFd::as_fd).collect::<Vec<_>>()))
         };
         if self.store.is_cluttered(self.processes.len()) {
             self.store.tidy(of);
         }
-        let put = of(id).map(|(stored, control)| self.store.put(id, stored, control));
-        if let Some(Err(error)) = put {
+        let Some((stored, fds)) = of(id) else { return };
+        let put = self.store.put(id, stored, &fds).or_else(|_| {
+            // There may be room that ended processes take.
+            self.store.tidy(of);
+            self.store.put(id, stored, &fds)
+        });
+        if let Err(error) = put {
             if !std::mem::replace(&mut self.store_failed, true) {
                 let text = format!(
                     "supervisor: the control socket of a process cannot be kept for the next supervisor ({error}); should this one be lost, such processes only finish what they have"

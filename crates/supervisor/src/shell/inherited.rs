@@ -7,10 +7,11 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 
 use wsgi_sys::process::pidfd_open;
 use wsgi_sys::scoreboard::State as SlotState;
-use wsgi_wire::control::{Stored, ToDaemon};
+use wsgi_wire::control::ToDaemon;
 
 use super::Shell;
 use super::process::{Output, Process};
+use super::store::Taken;
 use crate::decide::{Event, Found, Left, PoolId};
 use crate::diagnose;
 use crate::handed::Known;
@@ -27,7 +28,7 @@ impl Shell {
         self.processes.keys().copied().collect::<Vec<_>>().into_iter().for_each(|id| self.store(id));
     }
 
-    fn take_over_pool(&mut self, pool: PoolId, stored: &mut Vec<(Stored, OwnedFd)>) {
+    fn take_over_pool(&mut self, pool: PoolId, stored: &mut Vec<Taken>) {
         let Some(entry) = self.pools.get(&pool) else { return };
         let user = diagnose::identity(&entry.config).0.uid;
         for slot in 0..entry.board.slots() {
@@ -44,8 +45,9 @@ impl Shell {
             let id = self.state.fresh();
             let mut process = Process::new(pool, pid, slot, entry.board.epoch(slot));
             (process.watch, process.adopted) = (watch, true);
-            let at = stored.iter().position(|(stored, _)| process.stored() == *stored);
-            process.control = at.map(|at| stored.swap_remove(at).1);
+            let at = stored.iter().position(|one| process.stored() == one.stored);
+            let (control, output) = at.map(|at| stored.swap_remove(at)).map(|it| (it.control, it.output)).unzip();
+            process.control = control;
             let left = left(entry.board.state(slot), process.control.is_some());
             // As over a change of configuration: nobody knows with which one it was started.
             process.known = Known::new(&entry.config.targets, &[]);
@@ -54,7 +56,7 @@ impl Shell {
                 process.tell(ToDaemon::TellScripts);
             }
             self.processes.insert(id, process);
-            if let Some(pipe) = output_of(pid) {
+            if let Some(pipe) = output.flatten().or_else(|| output_of(pid)) {
                 let mut output = Output::new(pipe, pool, pid, false);
                 output.forget_start();
                 self.outputs.insert(id, output);

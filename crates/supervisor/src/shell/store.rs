@@ -1,4 +1,5 @@
-//! What outlives a supervisor that is killed: its ends of the processes' control sockets. They lie as messages in a
+//! What outlives a supervisor that is killed: its ends of the processes' control sockets, and of the pipes into which they
+//! print (which the next one may not be allowed to open anew: root without CAP_SYS_PTRACE is not). They lie as messages in a
 //! socket pair of which httpd's parent keeps both ends, so that the processes do not even notice the loss, and the
 //! supervisor that comes next takes them out again ([`super::inherited`]).
 //!
@@ -16,6 +17,14 @@ use crate::decide::ProcessId;
 
 /// Messages of ended processes that are not worth the effort.
 const FEW: usize = 8;
+
+/// What was in the store of a process.
+#[derive(Debug)]
+pub struct Taken {
+    pub stored: Stored,
+    pub control: OwnedFd,
+    pub output: Option<OwnedFd>,
+}
 
 /// The store, and which messages lie in it.
 #[derive(Debug)]
@@ -35,31 +44,32 @@ impl Store {
     }
 
     /// Takes out what an earlier supervisor has put in; of several messages about a process the last one.
-    pub fn take_all(&mut self) -> Vec<(Stored, OwnedFd)> {
-        let mut all: Vec<(Stored, OwnedFd)> = Vec::new();
+    pub fn take_all(&mut self) -> Vec<Taken> {
+        let mut all: Vec<Taken> = Vec::new();
         let mut buffer = [0; Stored::SIZE];
-        while let Ok(mut got) = socket::try_recv_with_fds(self.ends.1.as_fd(), &mut buffer) {
+        while let Ok(got) = socket::try_recv_with_fds(self.ends.1.as_fd(), &mut buffer) {
             // Without its descriptor, for want of one here, a message is of no use.
-            if let (Ok(stored), Some(control)) = (Stored::decode(&buffer[..got.len]), got.fds.pop()) {
-                all.retain(|(other, _)| *other != stored);
-                all.push((stored, control));
+            let mut fds = got.fds.into_iter();
+            if let (Ok(stored), Some(control)) = (Stored::decode(&buffer[..got.len]), fds.next()) {
+                all.retain(|other| other.stored != stored);
+                all.push(Taken { stored, control, output: fds.next() });
             }
         }
         all
     }
 
-    /// Puts a process's control socket in.
+    /// Puts a process's control socket in, and behind it the pipe of its output.
     ///
     /// # Errors
     /// What sendmsg says; where that is a lack of room or of descriptors in flight, the process is not kept.
-    pub fn put(&mut self, process: ProcessId, stored: Stored, control: BorrowedFd<'_>) -> io::Result<()> {
-        self.send(stored, control)?;
+    pub fn put(&mut self, process: ProcessId, stored: Stored, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
+        self.send(stored, fds)?;
         self.order.push_back(process);
         Ok(())
     }
 
-    fn send(&self, stored: Stored, control: BorrowedFd<'_>) -> io::Result<()> {
-        socket::send_with_fds(self.ends.0.as_fd(), &stored.encode(), &[control]).map(drop)
+    fn send(&self, stored: Stored, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
+        socket::send_with_fds(self.ends.0.as_fd(), &stored.encode(), fds).map(drop)
     }
 
     /// Whether messages of ended processes are worth being taken out, with so many that live.
@@ -68,16 +78,17 @@ impl Store {
     }
 
     /// Takes out the messages of all processes of which `living` knows nothing.
-    pub fn tidy<'p>(&mut self, living: impl Fn(ProcessId) -> Option<(Stored, BorrowedFd<'p>)>) {
+    pub fn tidy<'p>(&mut self, living: impl Fn(ProcessId) -> Option<(Stored, Vec<BorrowedFd<'p>>)>) {
         let mut buffer = [0; Stored::SIZE];
         for _ in 0..self.order.len() {
             let Some(process) = self.order.pop_front() else { return };
-            // It is put in again first, so that none is missing should this be the end.
-            let stays = living(process).map(|(stored, control)| self.send(stored, control));
-            if matches!(stays, Some(Ok(()))) {
+            // It is put in again first, so that none is missing should this be the end; where there is no room, after.
+            let put = || living(process).is_some_and(|(stored, fds)| self.send(stored, &fds).is_ok());
+            let is_in = put();
+            let _ = socket::try_recv_with_fds(self.ends.1.as_fd(), &mut buffer);
+            if is_in || put() {
                 self.order.push_back(process);
             }
-            let _ = socket::try_recv_with_fds(self.ends.1.as_fd(), &mut buffer);
         }
     }
 }
@@ -104,16 +115,16 @@ mod tests {
         assert!(store.take_all().is_empty());
         let lives = |process: ProcessId| process % 3 == 0;
         for process in 1..=300 {
-            store.put(process, stored(process as u32), writer.as_fd()).expect("room");
+            store.put(process, stored(process as u32), &[writer.as_fd()]).expect("room");
             if store.is_cluttered(process as usize / 3) {
-                store.tidy(|process| lives(process).then(|| (stored(process as u32), writer.as_fd())));
+                store.tidy(|process| lives(process).then(|| (stored(process as u32), vec![writer.as_fd()])));
             }
         }
         assert!(store.order.len() <= 208);
         drop((store, writer));
         let mut next = Store::new(ends);
         let found = next.take_all();
-        let pids = found.iter().map(|(stored, _)| stored.pid).filter(|pid| pid % 3 == 0);
+        let pids = found.iter().map(|one| one.stored.pid).filter(|pid| pid % 3 == 0);
         assert_eq!(pids.collect::<Vec<_>>(), (1..=100).map(|number| number * 3).collect::<Vec<_>>());
         assert!(next.take_all().is_empty());
         drop(found);
@@ -125,11 +136,11 @@ mod tests {
         let ends = socket::pair(Kind::SeqPacket).expect("pair");
         let mut store = Store::new((copy(&ends.0), copy(&ends.1)));
         for pid in [7, 8, 7] {
-            store.put(u64::from(pid), stored(pid), ends.0.as_fd()).expect("room");
+            store.put(u64::from(pid), stored(pid), &[ends.0.as_fd()]).expect("room");
         }
         socket::send_with_fds(ends.0.as_fd(), b"noise", &[ends.1.as_fd()]).expect("room");
         socket::send_with_fds(ends.0.as_fd(), &stored(9).encode(), &[]).expect("room");
-        let found: Vec<u32> = store.take_all().iter().map(|(stored, _)| stored.pid).collect();
+        let found: Vec<u32> = store.take_all().iter().map(|one| one.stored.pid).collect();
         assert_eq!(found, [8, 7]);
     }
 
@@ -137,9 +148,14 @@ mod tests {
     fn a_full_store_says_so() {
         let ends = socket::pair(Kind::SeqPacket).expect("pair");
         let mut store = Store::new((copy(&ends.0), copy(&ends.1)));
-        let put = |number| store.put(number, stored(1), ends.0.as_fd());
+        let put = |number| store.put(number, stored(1), &[ends.0.as_fd()]);
         let error = (1..100_000).map(put).find_map(Result::err).expect("no room");
         assert!(matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::ETOOMANYREFS)), "{error}");
+        let before = store.order.len();
+        store
+            .tidy(|process| (process == 1 || process % 2 == 0).then(|| (stored(process as u32), vec![ends.0.as_fd()])));
+        assert_eq!(store.order.len(), before / 2 + 1, "what lives is in it, the first one too");
+        store.put(0, stored(1), &[ends.0.as_fd()]).expect("room");
         store.tidy(|_| None);
         assert!(store.order.is_empty() && store.take_all().is_empty());
     }
