@@ -164,7 +164,8 @@ def test_nobody_waits_after_the_loss_of_the_supervisor(site):
         for load in loads:
             load.more(20)
     for _ in range(2):
-        before = {p.pid for p in site.httpd.processes() if p.comm.startswith("python")}
+        before = {p.pid for p in site.httpd.processes() if "(wsgi:app)" in p.cmdline}
+        assert len(before) == 2
         os.kill(site.httpd.supervisor().pid, signal.SIGKILL)
         wait_until(lambda: not any(processes.process(pid) for pid in before), 60, "others have taken their place")
     with site.load() as loads:

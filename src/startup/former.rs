@@ -1,4 +1,4 @@
-//! A supervisor that was let go, and the messages that every supervisor is told.
+//! A supervisor that was let go, also by another version of this module, and the messages that every supervisor is told.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
@@ -9,6 +9,29 @@ use wsgi_wire::control::{MAX_MESSAGE, ParentMessage};
 
 use crate::httpd::process;
 use crate::httpd::server::Server;
+
+/// Key of [`Note`] in the process pool, the same for all versions.
+pub(super) const NOTE_KEY: &str = "mod_wsgi-supervisor-note";
+/// Key of [`StoreNote`] in the process pool, the same for all versions.
+pub(super) const STORE_KEY: &str = "mod_wsgi-supervisor-store";
+/// How long a supervisor takes to end whose groups set no limit (`shutdown-timeout=0`), milliseconds.
+pub(super) const DEFAULT_PATIENCE: u64 = 5000;
+
+/// What another version of this module needs to know of the supervisor. Its layout must not change.
+#[repr(C)]
+pub(super) struct Note {
+    /// Number of the control socket's descriptor; -1 when there is none.
+    pub(super) control: i32,
+    /// The supervisor; 0 when there is none.
+    pub(super) pid: i32,
+}
+
+/// Numbers of the store's descriptors, -1 where there is none. Another version of this module closes them when it lets
+/// the supervisor go: should that one be lost, its processes are to see it. Its layout must not change.
+#[repr(C)]
+pub(super) struct StoreNote {
+    pub(super) ends: [i32; 2],
+}
 
 /// A supervisor that was let go: it ends when its processes have finished, and at once (within
 /// shutdown-timeout) when `control` is closed.
@@ -54,6 +77,26 @@ impl Former {
             self.control = None;
         }
     }
+}
+
+/// The supervisor that another version of this module has left in this httpd.
+pub(super) fn left_by_another_version(main: Server<'_>) -> Option<Former> {
+    let note = process::kept::<Note>(main, NOTE_KEY)?;
+    let (number, pid) = (std::mem::replace(&mut note.control, -1), std::mem::replace(&mut note.pid, 0));
+    // SAFETY: what the code that opened it keeps is not looked at any more, or has forgotten it.
+    let control = unsafe { process::take_over(number) };
+    if let Some(store) = process::kept::<StoreNote>(main, STORE_KEY) {
+        // SAFETY: as above.
+        let [into, from] = std::mem::replace(&mut store.ends, [-1; 2]).map(|end| unsafe { process::take_over(end) });
+        empty(into.zip(from));
+    }
+    let mut former = Former { pid, control, until: None };
+    if process::restart_is_hard() {
+        former.dismiss(Duration::from_millis(DEFAULT_PATIENCE));
+    } else {
+        former.let_go(main);
+    }
+    Some(former)
 }
 
 /// Closes a store. Whose supervisor is lost finds that out now. To close the store is not enough: what other modules have forked may

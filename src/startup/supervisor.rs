@@ -17,7 +17,10 @@ use wsgi_sys::socket::{self, Kind};
 use wsgi_wire::control::{AGAIN, MAX_MESSAGE, ParentMessage};
 use wsgi_wire::pool::PoolConfig;
 
-use super::former::{Former, begin, empty, encode, error_log};
+use super::former::{
+    DEFAULT_PATIENCE, Former, NOTE_KEY, Note, STORE_KEY, StoreNote, begin, empty, encode, error_log,
+    left_by_another_version,
+};
 use super::pools::Pool as Group;
 use super::{Board, companions};
 use crate::httpd::log::Level;
@@ -27,17 +30,10 @@ use crate::httpd::server::Server;
 
 /// Key of [`Kept`] in the process pool: version, and a digest of the sources that decide its layout.
 const KEY: &str = concat!("mod_wsgi-supervisor-", env!("CARGO_PKG_VERSION"), "-", env!("WSGI_LAYOUT"));
-/// Key of [`Note`] in the process pool, the same for all versions.
-const NOTE_KEY: &str = "mod_wsgi-supervisor-note";
-/// Key of [`StoreNote`] in the process pool, the same for all versions.
-const STORE_KEY: &str = "mod_wsgi-supervisor-store";
 /// Attempts to start a supervisor before waiting for httpd's next look, and the pause between them: what
 /// a system lacks for a moment may be there in the next one.
 const ATTEMPTS: u32 = 5;
 const PAUSE: Duration = Duration::from_millis(40);
-
-/// How long a supervisor takes to end whose groups set no limit (`shutdown-timeout=0`), milliseconds.
-const DEFAULT_PATIENCE: u64 = 5000;
 
 /// A process group's shared memory, under the group's name.
 struct KeptBoard {
@@ -51,22 +47,6 @@ struct KeptBoard {
 struct Said {
     message: Vec<u8>,
     fds: Vec<OwnedFd>,
-}
-
-/// What another version of this module needs to know of the supervisor. Its layout must not change.
-#[repr(C)]
-struct Note {
-    /// Number of the control socket's descriptor; -1 when there is none.
-    control: i32,
-    /// The supervisor; 0 when there is none.
-    pid: i32,
-}
-
-/// Numbers of the store's descriptors, -1 where there is none. Another version of this module closes them when it lets
-/// the supervisor go: should that one be lost, its processes are to see it. Its layout must not change.
-#[repr(C)]
-struct StoreNote {
-    ends: [i32; 2],
 }
 
 /// What lives as long as httpd's parent.
@@ -140,33 +120,23 @@ pub(super) fn apply(
     let boards = kept.boards_for(groups).map_err(|error| format!("no shared memory for a scoreboard: {error}"))?;
     let (children, presence) = wsgi_sys::fd::pipe().map_err(|error| error.to_string())?;
     kept.said = say(main, kept, groups, children)?;
-    if !groups.is_empty() && (kept.pid == 0 || kept.tell_all().is_err()) {
-        kept.start_patiently(main)?;
+    if !groups.is_empty() {
+        let told = (kept.pid != 0).then(|| kept.tell_all());
+        if let Some(Err(error)) = &told {
+            let pid = kept.pid;
+            main.log(
+                Level::Error,
+                &format!("supervisor {pid} cannot be told ({error}): it was lost; starting another one"),
+            );
+        }
+        if !matches!(told, Some(Ok(()))) {
+            kept.start_patiently(main)?;
+        }
     }
     kept.note(main);
     kept.watch_all(pconf);
     process::at_cleanup(pconf, end);
     Ok((boards, Some(presence)))
-}
-
-/// The supervisor that another version of this module has left in this httpd.
-fn left_by_another_version(main: Server<'_>) -> Option<Former> {
-    let note = process::kept::<Note>(main, NOTE_KEY)?;
-    let (number, pid) = (std::mem::replace(&mut note.control, -1), std::mem::replace(&mut note.pid, 0));
-    // SAFETY: what the code that opened it keeps is not looked at any more, or has forgotten it.
-    let control = unsafe { process::take_over(number) };
-    if let Some(store) = process::kept::<StoreNote>(main, STORE_KEY) {
-        // SAFETY: as above.
-        let [into, from] = std::mem::replace(&mut store.ends, [-1; 2]).map(|end| unsafe { process::take_over(end) });
-        empty(into.zip(from));
-    }
-    let mut former = Former { pid, control, until: None };
-    if process::restart_is_hard() {
-        former.dismiss(Duration::from_millis(DEFAULT_PATIENCE));
-    } else {
-        former.let_go(main);
-    }
-    Some(former)
 }
 
 fn new() -> io::Result<Kept> {

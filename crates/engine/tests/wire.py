@@ -1,5 +1,6 @@
 """The wire from the child's and the supervisor's side, for tests: starts an engine in a real Python and speaks to it."""
 import array
+import faulthandler
 import json
 import os
 import re
@@ -11,8 +12,11 @@ import threading
 import time
 import weakref
 
+# A test that waits for what never comes shows where.
+faulthandler.dump_traceback_later(900, exit=True)
+
 # PROTOCOL of crates/wire.
-PROTOCOL = 6
+PROTOCOL = 7
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 BOOT = re.search(r'r#"(.*?)"#', open(os.path.join(HERE, '../../wire/src/boot.rs')).read(), re.S).group(1)

@@ -46,6 +46,7 @@ fn what_an_earlier_supervisor_left_serves_until_its_successors_do() {
     world.at(300);
     let new = world.spawn();
     assert_eq!(new.len(), 2);
+    assert!(world.log.iter().any(|(_, text)| text.contains("started (in place of those of the lost supervisor)")));
     world.ready(new[0]);
     assert!(!world.has(&Action::MarkDraining { process: found[0] }));
     world.ready(new[1]);

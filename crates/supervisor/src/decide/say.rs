@@ -132,7 +132,11 @@ impl Pool {
             Some(format!(" to replace process {} ({})", it.pid_text(), cause.name()))
         });
         match self.attempts.failures {
-            0 if self.old_ones_serve() => " (graceful restart)".to_owned(),
+            0 if self.old_ones_serve() => {
+                let mut old = self.processes.values().filter(|it| it.marks.generation != self.generation);
+                let found = old.all(|it| it.adopted.is_some());
+                format!(" ({})", if found { "in place of those of the lost supervisor" } else { "graceful restart" })
+            }
             0 if !left.is_empty() => format!(" to replace process {left}"),
             0 => replaced.filter(|_| self.urgent() == 0).unwrap_or_default(),
             failures => format!(" (attempt {})", u64::from(failures) + 1),

@@ -12,7 +12,7 @@ use wsgi_wire::control::ToDaemon;
 use super::Shell;
 use super::process::{Output, Process};
 use super::store::Taken;
-use crate::decide::{Event, Found, Left, PoolId};
+use crate::decide::{Event, Found, Left, PoolId, level};
 use crate::diagnose;
 use crate::handed::Known;
 
@@ -39,6 +39,9 @@ impl Shell {
             // Opened first: what is checked after that is about this very process.
             let watch = pidfd_open(pid).ok();
             if !is_daemon(pid, user) || pid == self.parent_pid {
+                if entry.board.state(slot) != SlotState::Draining {
+                    self.say_lost(pool, pid);
+                }
                 entry.board.set_state(slot, SlotState::Gone);
                 continue;
             }
@@ -63,6 +66,17 @@ impl Shell {
             }
             self.events.push_back(Event::Found(Found { pool, process: id, pid, left }));
         }
+    }
+}
+
+impl Shell {
+    fn say_lost(&self, pool: PoolId, pid: i32) {
+        let Some(entry) = self.pools.get(&pool) else { return };
+        let name = &entry.config.name;
+        let text = format!(
+            "process group \"{name}\": process {pid} was lost while no supervisor was there to see how it ended; it is replaced"
+        );
+        self.write_output(pool, i32::try_from(std::process::id()).unwrap_or(0), level::ERROR, text.as_bytes());
     }
 }
 

@@ -3,8 +3,8 @@
 //! socket pair of which httpd's parent keeps both ends, so that the processes do not even notice the loss, and the
 //! supervisor that comes next takes them out again ([`super::inherited`]).
 //!
-//! A queue has no middle from which a message could be taken. Those of processes that have ended stay until there are
-//! as many of them as of others; then everything goes round once.
+//! A queue has no middle from which a message could be taken. Those of processes that have ended stay until there is one
+//! of them for four others; then everything goes round once.
 
 use std::collections::VecDeque;
 use std::io;
@@ -74,7 +74,7 @@ impl Store {
 
     /// Whether messages of ended processes are worth being taken out, with so many that live.
     pub fn is_cluttered(&self, living: usize) -> bool {
-        self.order.len() >= 2 * living + FEW
+        self.order.len() >= living + living / 4 + FEW
     }
 
     /// Takes out the messages of all processes of which `living` knows nothing.
@@ -120,7 +120,7 @@ mod tests {
                 store.tidy(|process| lives(process).then(|| (stored(process as u32), vec![writer.as_fd()])));
             }
         }
-        assert!(store.order.len() <= 208);
+        assert!(store.order.len() <= 133);
         drop((store, writer));
         let mut next = Store::new(ends);
         let found = next.take_all();
