@@ -232,12 +232,17 @@ def test_a_stop_while_the_supervisor_is_stopped(daemon, action):
 @pytest.mark.mpms("event", "prefork")
 def test_a_supervisor_without_descriptors_heals(daemon):
     """It can take no connection and start no process; afterwards it can."""
-    httpd = daemon("processes=2 threads=4")
+    # Groups that sleep: descriptors that are under way count, too, all that processes of the user have sent.
+    more = "".join(f"WSGIDaemonProcess more{n} min-processes=0 max-processes=1 threads=1\n" for n in range(50))
+    httpd = daemon("processes=2 threads=4", more)
     httpd.log.allow(GONE + "|descriptor|limit of open files")
     victim = where(httpd)["pid"]
     supervisor = httpd.supervisor().pid
-    lowest = max(processes.descriptors(supervisor)) + 1
-    with limited(supervisor, resource.RLIMIT_NOFILE, lowest - 4), Load(httpd, "/hello", clients=2) as load:
+    used = processes.descriptors(supervisor)
+    free = next(number for number in range(len(used) + 1) if number not in used)
+    # The last ones are spare, for what it receives.
+    limit = min(free, max(used) - 3)
+    with limited(supervisor, resource.RLIMIT_NOFILE, limit), Load(httpd, "/hello", clients=2) as load:
         load.more(50)
         os.kill(victim, signal.SIGKILL)
         httpd.log.wait_for("raise the limit of open files|limit of open files is reached", 20)

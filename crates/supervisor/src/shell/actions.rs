@@ -109,12 +109,17 @@ impl Shell {
             self.store.put(id, stored, &fds)
         });
         if let Err(error) = put {
-            if !std::mem::replace(&mut self.store_failed, true) {
-                let text = format!(
-                    "supervisor: the control socket of a process cannot be kept for the next supervisor ({error}); should this one be lost, such processes only finish what they have"
-                );
-                self.say(level::WARNING, &text);
-            }
+            self.say_not_stored(&error);
+        }
+    }
+
+    /// Once: some processes cannot be handed over.
+    pub(super) fn say_not_stored(&mut self, why: &dyn std::fmt::Display) {
+        if !std::mem::replace(&mut self.store_failed, true) {
+            let text = format!(
+                "supervisor: the control sockets of some processes are not kept for the next supervisor ({why}); should this one be lost, they only finish what they have; a higher limit of open files leaves room"
+            );
+            self.say(level::WARNING, &text);
         }
     }
 

@@ -19,6 +19,7 @@ use std::time::Duration;
 
 use wsgi_sys::fd;
 use wsgi_sys::poll::{PollFd, poll};
+use wsgi_sys::process::Limit;
 use wsgi_sys::scoreboard::Scoreboard;
 use wsgi_wire::pool::PoolConfig;
 
@@ -141,7 +142,7 @@ impl Shell {
             parent: Some(parent),
             children: Some(children),
             engine,
-            store: Store::new(store),
+            store: Store::new(store, Limit::open_files()),
             signals,
             log: Log::new(errors, level::INFO),
             pending: None,

@@ -102,6 +102,11 @@ impl Process {
         !self.waiting.is_empty() && !self.stalled
     }
 
+    /// Whether the kernel does not take what waits, which no event tells the end of.
+    pub fn is_stalled(&self) -> bool {
+        self.stalled
+    }
+
     /// Hands a connection (or what else comes with a descriptor) on; drops it when too many wait already (the child tries
     /// another process).
     pub fn hand(&mut self, message: ToDaemon, descriptor: OwnedFd) {

@@ -3,6 +3,9 @@
 //! socket pair of which httpd's parent keeps both ends, so that the processes do not even notice the loss, and the
 //! supervisor that comes next takes them out again ([`super::inherited`]).
 //!
+//! The kernel counts descriptors that are under way for the user who sent them, and refuses more than this process may
+//! open files (unix(7), ETOOMANYREFS). Connections are to have room before the store has.
+//!
 //! A queue has no middle from which a message could be taken. Those of processes that have ended stay until there is one
 //! of them for four others; then everything goes round once.
 
@@ -15,8 +18,8 @@ use wsgi_wire::control::{MAX_MESSAGE, Stored};
 
 use crate::decide::ProcessId;
 
-/// Messages of ended processes that are not worth the effort.
-const FEW: usize = 8;
+/// What part of the limit of open files there are messages at most, each with two descriptors.
+const PART: usize = 8;
 
 /// What was in the store of a process.
 #[derive(Debug)]
@@ -33,14 +36,16 @@ pub struct Store {
     ends: (OwnedFd, OwnedFd),
     /// In the order of the messages.
     order: VecDeque<ProcessId>,
+    /// Most messages.
+    most: usize,
 }
 
 impl Store {
     /// What an earlier supervisor has put in is still there.
-    pub fn new(ends: (OwnedFd, OwnedFd)) -> Store {
+    pub fn new(ends: (OwnedFd, OwnedFd), open_files: usize) -> Store {
         // The kernel takes as much of this as the system allows.
         let _ = socket::set_send_buffer(ends.0.as_fd(), 4 * MAX_MESSAGE);
-        Store { ends, order: VecDeque::new() }
+        Store { ends, order: VecDeque::new(), most: open_files / PART }
     }
 
     /// Takes out what an earlier supervisor has put in; of several messages about a process the last one.
@@ -61,11 +66,21 @@ impl Store {
     /// Puts a process's control socket in, and behind it the pipe of its output.
     ///
     /// # Errors
-    /// What sendmsg says; where that is a lack of room or of descriptors in flight, the process is not kept.
+    /// What sendmsg says, also where there are enough; the process is not kept then.
     pub fn put(&mut self, process: ProcessId, stored: Stored, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
+        if self.order.len() >= self.most {
+            return Err(io::Error::from_raw_os_error(libc::ETOOMANYREFS));
+        }
         self.send(stored, fds)?;
         self.order.push_back(process);
         Ok(())
+    }
+
+    /// Takes out everything; whether that was something.
+    pub fn clear(&mut self) -> bool {
+        let held = !self.order.is_empty();
+        self.tidy(|_| None);
+        held
     }
 
     fn send(&self, stored: Stored, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
@@ -74,7 +89,7 @@ impl Store {
 
     /// Whether messages of ended processes are worth being taken out, with so many that live.
     pub fn is_cluttered(&self, living: usize) -> bool {
-        self.order.len() >= living + living / 4 + FEW
+        self.order.len() > living + living / 4
     }
 
     /// Takes out the messages of all processes of which `living` knows nothing.
@@ -99,6 +114,8 @@ mod tests {
     use wsgi_sys::fd;
     use wsgi_sys::socket::Kind;
 
+    const MANY: usize = 1 << 20;
+
     fn stored(pid: u32) -> Stored {
         Stored { pool: 1, slot: pid % 7, epoch: 2, pid }
     }
@@ -110,7 +127,7 @@ mod tests {
     #[test]
     fn what_lives_is_there_for_the_next_one() {
         let ends = socket::pair(Kind::SeqPacket).expect("pair");
-        let mut store = Store::new((copy(&ends.0), copy(&ends.1)));
+        let mut store = Store::new((copy(&ends.0), copy(&ends.1)), MANY);
         let (reader, writer) = fd::pipe().expect("pipe");
         assert!(store.take_all().is_empty());
         let lives = |process: ProcessId| process % 3 == 0;
@@ -120,9 +137,9 @@ mod tests {
                 store.tidy(|process| lives(process).then(|| (stored(process as u32), vec![writer.as_fd()])));
             }
         }
-        assert!(store.order.len() <= 133);
+        assert!(store.order.len() <= 126);
         drop((store, writer));
-        let mut next = Store::new(ends);
+        let mut next = Store::new(ends, MANY);
         let found = next.take_all();
         let pids = found.iter().map(|one| one.stored.pid).filter(|pid| pid % 3 == 0);
         assert_eq!(pids.collect::<Vec<_>>(), (1..=100).map(|number| number * 3).collect::<Vec<_>>());
@@ -134,7 +151,7 @@ mod tests {
     #[test]
     fn of_two_messages_about_a_process_one_counts_and_noise_does_not() {
         let ends = socket::pair(Kind::SeqPacket).expect("pair");
-        let mut store = Store::new((copy(&ends.0), copy(&ends.1)));
+        let mut store = Store::new((copy(&ends.0), copy(&ends.1)), MANY);
         for pid in [7, 8, 7] {
             store.put(u64::from(pid), stored(pid), &[ends.0.as_fd()]).expect("room");
         }
@@ -147,7 +164,7 @@ mod tests {
     #[test]
     fn a_full_store_says_so() {
         let ends = socket::pair(Kind::SeqPacket).expect("pair");
-        let mut store = Store::new((copy(&ends.0), copy(&ends.1)));
+        let mut store = Store::new((copy(&ends.0), copy(&ends.1)), MANY);
         let put = |number| store.put(number, stored(1), &[ends.0.as_fd()]);
         let error = (1..100_000).map(put).find_map(Result::err).expect("no room");
         assert!(matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::ETOOMANYREFS)), "{error}");
@@ -156,7 +173,18 @@ mod tests {
             .tidy(|process| (process == 1 || process % 2 == 0).then(|| (stored(process as u32), vec![ends.0.as_fd()])));
         assert_eq!(store.order.len(), before / 2 + 1, "what lives is in it, the first one too");
         store.put(0, stored(1), &[ends.0.as_fd()]).expect("room");
-        store.tidy(|_| None);
+        assert!(store.clear() && !store.clear());
         assert!(store.order.is_empty() && store.take_all().is_empty());
+    }
+
+    #[test]
+    fn there_are_no_more_than_leave_room_for_connections() {
+        let ends = socket::pair(Kind::SeqPacket).expect("pair");
+        let mut store = Store::new((copy(&ends.0), copy(&ends.1)), 24);
+        for process in 0..3 {
+            store.put(process, stored(1), &[ends.0.as_fd()]).expect("room");
+        }
+        assert!(store.put(3, stored(1), &[ends.0.as_fd()]).is_err());
+        assert!(store.clear() && store.put(3, stored(1), &[ends.0.as_fd()]).is_ok());
     }
 }

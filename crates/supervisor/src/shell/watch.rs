@@ -258,6 +258,10 @@ impl Shell {
             // Otherwise it is closed, and the child chooses another process.
             if let (Some(process), Some(connection)) = (found, got.fds.pop()) {
                 process.hand(ToDaemon::Connection, connection);
+                if process.is_stalled() && self.store.clear() {
+                    self.processes.values_mut().for_each(super::Process::flush);
+                    self.say_not_stored(&"connections need the room");
+                }
             }
         }
     }

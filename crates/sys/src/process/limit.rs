@@ -40,6 +40,14 @@ impl Limit {
         all.into_iter().filter(|limit| limit.soft > 0).collect()
     }
 
+    /// Files that this process may open (RLIMIT_NOFILE).
+    pub fn open_files() -> usize {
+        let mut own = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+        // SAFETY: the record is valid for the call, which fills it.
+        let known = cvt(unsafe { libc::getrlimit(libc::RLIMIT_NOFILE as _, &raw mut own) });
+        known.map_or(0, |_| usize::try_from(own.rlim_cur).unwrap_or(usize::MAX))
+    }
+
     /// Whether setting it takes the right to raise the hard limit that this process has.
     pub fn needs_privilege(&self) -> bool {
         let mut own = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
