@@ -82,7 +82,9 @@ impl Pool {
 
     /// No request can be answered, and the next start is not expected to mend that.
     pub(super) fn cannot_serve(&self) -> bool {
-        let hopeful = |it: &Process| it.phase == Phase::Starting && it.hopeful;
+        // Nothing had failed when it began, or what had has changed since.
+        let unblemished = |it: &Process| it.marks.failures == 0 && it.marks.quick == 0 && it.overdue.is_none();
+        let hopeful = |it: &Process| it.phase == Phase::Starting && (it.hopeful || unblemished(it));
         (self.attempts.failures > 0 || self.attempts.quick >= 3)
             && self.open_ones().next().is_none()
             && !self.attempts.hope

@@ -428,6 +428,19 @@ fn a_process_that_is_not_ready_in_time_shows_its_stacks_and_is_killed() {
 }
 
 #[test]
+fn requests_wait_for_a_process_that_began_before_anything_had_failed() {
+    let mut world = World::default();
+    let all = world.with(rules(2));
+    world.ready(all[0]);
+    world.crash(all[0], true);
+    let next = world.started()[0];
+    world.event(Event::StartFailed { process: next, cause: "no process can be made".to_owned() });
+    assert!(!world.fault, "the other one is on its way");
+    world.event(Event::StartFailed { process: all[1], cause: "no process can be made".to_owned() });
+    assert!(world.fault);
+}
+
+#[test]
 fn without_a_limit_a_long_start_is_said_once_and_waited_for() {
     let mut world = World::default();
     let slow = world.with(rules(1))[0];
