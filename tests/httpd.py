@@ -208,6 +208,7 @@ class Httpd(Client):
 
     def _end(self, action, timeout):
         parent = self.pid
+        self.log.httpd_stops()
         assert self.control("-k", action) == 0, self.control_output
         wait_until(lambda: not processes.process(parent), timeout, "httpd parent ends")
 
