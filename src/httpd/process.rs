@@ -37,16 +37,19 @@ fn state() -> c_int {
 /// This configuration begins by `restart` and not by `graceful` or a first start. (The MPM clears
 /// `is_ungraceful` before the configuration is read, and keeps what it was in `was_graceful`.)
 pub(crate) fn restart_is_hard() -> bool {
-    // SAFETY: the record lives as long as httpd; NULL before an MPM is loaded.
-    let retained = unsafe { sys::ap_unixd_mpm_get_retained_data().as_ref() };
-    retained.is_some_and(|retained| retained.my_generation > 0 && retained.was_graceful == 0)
+    was_graceful() == Some(false)
 }
 
 /// This configuration begins by `graceful`.
 pub(crate) fn restart_is_graceful() -> bool {
-    // SAFETY: as in `restart_is_hard`.
-    let retained = unsafe { sys::ap_unixd_mpm_get_retained_data().as_ref() };
-    retained.is_some_and(|retained| retained.my_generation > 0 && retained.was_graceful != 0)
+    was_graceful() == Some(true)
+}
+
+/// Nothing at a first start.
+fn was_graceful() -> Option<bool> {
+    // SAFETY: the record lives as long as httpd; NULL before an MPM is loaded.
+    let retained = unsafe { sys::ap_unixd_mpm_get_retained_data().as_ref() }?;
+    (retained.my_generation > 0).then_some(retained.was_graceful != 0)
 }
 
 /// httpd's `User` and `Group`.

@@ -99,8 +99,8 @@ pub(super) fn left_by_another_version(main: Server<'_>) -> Option<Former> {
     Some(former)
 }
 
-/// Closes a store. Whose supervisor is lost finds that out now. To close the store is not enough: what other modules have forked may
-/// hold copies of its ends.
+/// Closes a store. Processes whose supervisor is lost find that out now. To close it is not enough: what other modules
+/// have forked may hold copies of its ends.
 pub(super) fn empty(store: Option<(OwnedFd, OwnedFd)>) {
     let Some((_, from)) = store else { return };
     let mut buffer = [0; 32];

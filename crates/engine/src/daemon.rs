@@ -310,9 +310,7 @@ impl Daemon {
 
     /// httpd is gone. A supervisor that is not gone or stopped as well says at once what to do.
     fn is_spoken_to(&self) -> bool {
-        let mut fds = [sys::interest(self.control, libc::POLLIN)];
-        let _ = sys::poll(&mut fds, Some(WORD));
-        fds[0].revents != 0
+        sys::is_readable(self.control, WORD)
     }
 
     /// Asks to be replaced when `inactivity-timeout` is over; else tells how long there is nothing to look at.
@@ -382,9 +380,7 @@ impl Daemon {
 
     /// On any thread: takes a message of the supervisor, if one comes within `limit`. False: the supervisor is gone.
     pub fn take_message(&self, limit: Duration) -> bool {
-        let mut fds = [sys::interest(self.control, libc::POLLIN)];
-        let _ = sys::poll(&mut fds, Some(limit));
-        if fds[0].revents == 0 {
+        if !sys::is_readable(self.control, limit) {
             return true;
         }
         match self.read_message() {

@@ -82,6 +82,13 @@ pub fn wait_for(fd: RawFd, events: i16) {
     let _ = poll(&mut [interest(fd, events)], None);
 }
 
+/// Whether `fd` can be read, or is at its end, within `limit`.
+pub fn is_readable(fd: RawFd, limit: Duration) -> bool {
+    let mut fds = [interest(fd, libc::POLLIN)];
+    let _ = poll(&mut fds, Some(limit));
+    fds[0].revents != 0
+}
+
 /// Receives one message, and the descriptor beside it if there is one. 0 bytes: the other end is closed. Does not wait:
 /// another thread may have taken what was there.
 pub fn recv_message(fd: RawFd, buf: &mut [u8]) -> io::Result<(usize, Option<OwnedFd>)> {

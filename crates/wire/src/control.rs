@@ -104,8 +104,9 @@ impl Connect {
     }
 }
 
-/// What a supervisor puts into the store for the one that comes after it, should it be lost. One or two
-/// descriptors: its end of the process's control socket, and of the pipe of its output. (The parent keeps the store, a pair of sockets, open and never looks into it.)
+/// What a supervisor puts into the store for the one that comes after it, should it be lost. One or two descriptors: its
+/// end of the process's control socket, and of the pipe of its output. (The parent keeps the store, a pair of sockets,
+/// open, and does no more than empty it.)
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stored {
     /// [`PoolConfig::id`].

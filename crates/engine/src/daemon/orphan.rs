@@ -31,9 +31,7 @@ fn is_done(now: Duration, parent_gone: Option<Duration>, active: usize, connecti
 impl Daemon {
     fn is_parent_gone(&self) -> bool {
         let Some(watch) = &self.parent_watch else { return !sys::process_exists(self.parent) };
-        let mut fds = [sys::interest(watch.as_raw_fd(), libc::POLLIN)];
-        let _ = sys::poll(&mut fds, Some(Duration::ZERO));
-        fds[0].revents != 0
+        sys::is_readable(watch.as_raw_fd(), Duration::ZERO)
     }
 
     /// With `shutdown-timeout=0` nobody is left to end the process once httpd has ended.
@@ -62,9 +60,8 @@ impl Daemon {
             if is_done(now, parent_gone, self.pool.active(), self.pool.connections(), limits) {
                 return;
             }
-            let mut fds = [sys::interest(self.signals.as_raw_fd(), libc::POLLIN)];
-            let _ = sys::poll(&mut fds, Some(TICK));
-            if self.pool.is_to_end() || (fds[0].revents != 0 && self.read_signals()) {
+            let has_signals = sys::is_readable(self.signals.as_raw_fd(), TICK);
+            if self.pool.is_to_end() || (has_signals && self.read_signals()) {
                 return;
             }
         }

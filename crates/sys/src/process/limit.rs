@@ -42,18 +42,12 @@ impl Limit {
 
     /// Files that this process may open (RLIMIT_NOFILE).
     pub fn open_files() -> usize {
-        let mut own = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-        // SAFETY: the record is valid for the call, which fills it.
-        let known = cvt(unsafe { libc::getrlimit(libc::RLIMIT_NOFILE as _, &raw mut own) });
-        known.map_or(0, |_| usize::try_from(own.rlim_cur).unwrap_or(usize::MAX))
+        own(libc::RLIMIT_NOFILE as _).map_or(0, |own| usize::try_from(own.rlim_cur).unwrap_or(usize::MAX))
     }
 
     /// Whether setting it takes the right to raise the hard limit that this process has.
     pub fn needs_privilege(&self) -> bool {
-        let mut own = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-        // SAFETY: the record is valid for the call, which fills it.
-        let known = cvt(unsafe { libc::getrlimit(self.of.raw() as _, &raw mut own) });
-        known.is_ok() && self.hard as libc::rlim_t > own.rlim_max
+        own(self.of.raw()).is_some_and(|own| self.hard as libc::rlim_t > own.rlim_max)
     }
 
     /// Sets it for this process. Async-signal-safe.
@@ -62,6 +56,13 @@ impl Limit {
         // SAFETY: the record lives during the call.
         cvt(unsafe { libc::setrlimit(self.of.raw() as _, &raw const new) }).map(drop)
     }
+}
+
+/// What holds for this process.
+fn own(resource: libc::c_int) -> Option<libc::rlimit> {
+    let mut own = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the record is valid for the call, which fills it.
+    cvt(unsafe { libc::getrlimit(resource as _, &raw mut own) }).ok().map(|_| own)
 }
 
 impl Resource {
