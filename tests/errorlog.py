@@ -10,10 +10,6 @@ SEVERE = {"error", "crit", "alert", "emerg"}
 # httpd's event MPM, now and then, when a client closes a connection that is kept; with the original module as well.
 HTTPDS_OWN = re.compile(r"AH03093: process_socket: apr_pollset_add failure for keep alive$")
 
-# Once in some thousand stops event's main thread closes sockets of its threads while these do (close_worker_sockets), and
-# the child, which is to end anyhow, dies of it. Nothing of a module is involved.
-HTTPDS_OWN_AT_STOP = re.compile(r"^malloc_consolidate\(\): invalid chunk size$")
-
 
 class ErrorLog:
     """Lines at level error or worse, and warnings of our module, must be declared by the test."""
@@ -24,17 +20,9 @@ class ErrorLog:
 
     def begin(self):
         """Starts a new stretch of the log: what stands there already is no longer looked at."""
-        self.offset = self.size()
-        self.stopped = None
+        self.offset = self.path.stat().st_size if self.path.exists() else 0
         self.expected = []
         self.allowed = []
-
-    def size(self):
-        return self.path.stat().st_size if self.path.exists() else 0
-
-    def httpd_stops(self):
-        """What is written from now on is of children that end."""
-        self.stopped = self.size()
 
     def text(self):
         if not self.path.exists():
@@ -79,14 +67,9 @@ class ErrorLog:
 
     def _undeclared(self):
         declared = self.expected + self.allowed
-        text = self.text().encode()
-        before = text[:self.stopped - self.offset] if self.stopped is not None else text
-        at_stop = text[len(before):].decode(errors="replace").splitlines()
-        lines = before.decode(errors="replace").splitlines()
-        lines += [line for line in at_stop if not HTTPDS_OWN_AT_STOP.search(line)]
         return [
             f"undeclared log line: {line}"
-            for line in lines
+            for line in self.lines()
             if is_severe(line) and not any(re.search(p, line) for p in declared)
         ]
 

@@ -208,7 +208,6 @@ class Httpd(Client):
 
     def _end(self, action, timeout):
         parent = self.pid
-        self.log.httpd_stops()
         assert self.control("-k", action) == 0, self.control_output
         wait_until(lambda: not processes.process(parent), timeout, "httpd parent ends")
 
