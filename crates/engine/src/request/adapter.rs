@@ -6,12 +6,13 @@ use wsgi_wire::keys;
 use wsgi_wire::request::{CONFIRM, Head, Key, PASS_RECORD, Variables};
 use wsgi_wire::response::{Failure, FilePart};
 
-use crate::exchange::{self, ERROR, Exchange, INFO, Outcome};
-use crate::interp::Interp;
-use crate::output::{Output, Stop};
-use crate::py::{Any, Exception, Gil, Kind, Owned, Raised, Res};
-use crate::script::{self, Reporter};
-use crate::{sys, types};
+use crate::python::interp::Interp;
+use crate::python::py::{Any, Exception, Gil, Kind, Owned, Raised, Res};
+use crate::request::exchange::{self, ERROR, Exchange, INFO, Outcome};
+use crate::request::output::{Output, Stop};
+use crate::request::script::{self, Reporter};
+use crate::request::types;
+use crate::sys;
 
 /// Bodies up to this size travel with the head.
 const SMALL: usize = 64 << 10;

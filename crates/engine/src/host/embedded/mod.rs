@@ -23,10 +23,12 @@ use wsgi_wire::pool::EmbedConfig;
 use wsgi_wire::request::{self, MAIN};
 use wsgi_wire::response::{Failure, FilePart};
 
-use crate::adapter::{self, Request};
-use crate::exchange::{self, Body, Exchange, Gone, Outcome, Sink};
-use crate::interp::{self, Facts};
-use crate::{load, python, server_metrics, sys, threads, turn};
+use crate::python::interp::{self, Facts};
+use crate::python::{initialise, threads, turn};
+use crate::request::adapter::{self, Request};
+use crate::request::exchange::{self, Body, Exchange, Gone, Outcome, Sink};
+use crate::request::{load, server_metrics};
+use crate::sys;
 
 /// What the child offers, and how its functions are called.
 static HOST: OnceLock<Host> = OnceLock::new();
@@ -115,7 +117,7 @@ fn facts(config: &EmbedConfig) -> Facts {
 
 /// What the thread that owns Python does.
 fn own_python(config: &EmbedConfig, started: &Sender<Result<(), String>>, finishing: &Receiver<Sender<bool>>) {
-    let begun = python::initialise(config).and_then(|gil| {
+    let begun = initialise::initialise(config).and_then(|gil| {
         let main = interp::start(gil, facts(config))?;
         threads::adopt_current(gil, main);
         load::into_embedded(main, &config.preload);
@@ -134,7 +136,7 @@ fn end_python() -> bool {
     let all_ended = threads::attach(main, interp::end_named);
     threads::mark_ended();
     if all_ended {
-        python::finalise(main);
+        initialise::finalise(main);
     } else {
         threads::attach(main, |gil| interp::run_exit_functions(gil, main, ""));
     }

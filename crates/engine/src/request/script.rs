@@ -7,13 +7,14 @@ use wsgi_sys::clock;
 use wsgi_wire::request::{Head, RELOAD};
 use wsgi_wire::response::Failure;
 
-use crate::adapter;
-use crate::exchange::{ERROR, Exchange, INFO, Outcome, process_log};
-use crate::files::Concern;
-use crate::first_load::FIRST_LOAD;
-use crate::interp::{Interp, facts};
-use crate::py::{Any, Exception, Gil, Kind, Owned, Res, Stored};
-use crate::{advice, sys};
+use crate::python::interp::{Interp, facts};
+use crate::python::py::{Any, Exception, Gil, Kind, Owned, Res, Stored};
+use crate::request::adapter;
+use crate::request::advice;
+use crate::request::exchange::{ERROR, Exchange, INFO, Outcome, process_log};
+use crate::request::files::Concern;
+use crate::request::first_load::FIRST_LOAD;
+use crate::sys;
 
 /// The scripts of an interpreter. The lock is held for moments, always by a thread that is attached or
 /// waits; no thread takes the GIL while it holds the lock.
@@ -133,7 +134,7 @@ fn record_of(gil: Gil, interp: &Interp, what: &str, exception: &Exception) -> St
         Ok(text) => String::from_utf8_lossy(text.as_bytes().unwrap_or_default()).into_owned(),
         Err(raised) => {
             drop(gil.fetch(raised));
-            crate::interp::brief(gil, exception)
+            crate::python::interp::brief(gil, exception)
         }
     };
     let mut record = format!("{what}\n{}", text.trim_end_matches('\n'));
@@ -372,7 +373,7 @@ pub fn load_at_start(gil: Gil, interp: &Interp, path: &str) -> Result<(), Vec<Co
             Err(concerns)
         }
     };
-    crate::exchange::flush_all(gil);
+    crate::request::exchange::flush_all(gil);
     result
 }
 
@@ -410,7 +411,7 @@ pub fn run_service(gil: Gil, interp: &Interp, path: &str) -> bool {
             is_exit
         }
     };
-    crate::exchange::flush_all(gil);
+    crate::request::exchange::flush_all(gil);
     done
 }
 
@@ -422,6 +423,6 @@ pub fn import(gil: Gil, interp: &Interp, path: &str) -> bool {
         Found::Broken(_) => false,
         Found::Claimed => load(gil, interp, path, Reporter(None)).is_ok(),
     };
-    crate::exchange::flush_all(gil);
+    crate::request::exchange::flush_all(gil);
     done
 }

@@ -11,11 +11,11 @@ use std::{io, mem, ptr};
 
 use wsgi_sys::clock;
 
-use crate::interp::{self, Interp};
-use crate::pool::Pool;
-use crate::py::{Gil, Res};
-use crate::slots::Running;
-use crate::threads;
+use crate::host::daemon::pool::Pool;
+use crate::python::interp::{self, Interp};
+use crate::python::py::{Gil, Res};
+use crate::python::threads;
+use crate::timers::slots::Running;
 
 /// How often it takes the GIL, at least.
 const BEAT: Duration = Duration::from_secs(1);

@@ -120,7 +120,7 @@ impl Gil {
             }
         }
         // Whoever detaches may wait for long: the next one may have its turn.
-        crate::turn::end();
+        crate::python::turn::end();
         // SAFETY: the thread is attached, as `self` says.
         let _attach = Attach(unsafe { ffi::PyEval_SaveThread() });
         body()

@@ -9,12 +9,14 @@ use std::time::{Instant, SystemTime};
 use wsgi_wire::control::FromDaemon;
 use wsgi_wire::pool::{PoolConfig, Preload};
 
-use crate::exchange::{WARN, process_log};
-use crate::files::{Concern, INTERVAL, Watch};
-use crate::interp::{self, Interp};
-use crate::pool::Pool;
-use crate::py::Gil;
-use crate::{script, sys, threads};
+use crate::host::daemon::pool::Pool;
+use crate::python::interp::{self, Interp};
+use crate::python::py::Gil;
+use crate::python::threads;
+use crate::request::exchange::{WARN, process_log};
+use crate::request::files::{Concern, INTERVAL, Watch};
+use crate::request::script;
+use crate::sys;
 
 /// One script to load.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -15,10 +15,11 @@ use pyo3_ffi as ffi;
 use wsgi_wire::keys;
 use wsgi_wire::layers::{Layer, resolve};
 
-use crate::exchange::{ERROR, WARN, process_log};
-use crate::py::{self, Any, Exception, Gil, Owned, Raised, Res, Stored};
-use crate::script::Scripts;
-use crate::{threads, types};
+use crate::python::py::{self, Any, Exception, Gil, Owned, Raised, Res, Stored};
+use crate::python::threads;
+use crate::request::exchange::{ERROR, WARN, process_log};
+use crate::request::script::Scripts;
+use crate::request::types;
 
 /// What configuration says of this process.
 #[derive(Debug, Clone)]
@@ -252,7 +253,7 @@ fn make(engine: &'static Engine, name: &str) -> Result<&'static Interp, String> 
 
 /// An exception as one line.
 pub fn brief(gil: Gil, exception: &Exception) -> String {
-    let text = crate::script::text_of(gil, &exception.value);
+    let text = crate::request::script::text_of(gil, &exception.value);
     format!("{}: {text}", exception.value.type_name(gil))
 }
 
@@ -459,5 +460,5 @@ pub fn run_exit_functions(gil: Gil, interp: &Interp, part: &str) {
         let text = brief(gil, &gil.fetch(raised));
         gil.detach(|| process_log(ERROR, text.as_bytes()));
     }
-    crate::exchange::flush_all(gil);
+    crate::request::exchange::flush_all(gil);
 }

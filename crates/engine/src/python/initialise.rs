@@ -8,9 +8,9 @@ use std::ffi::CString;
 use pyo3_ffi as ffi;
 use wsgi_wire::pool::EmbedConfig;
 
-use crate::interp::{self, Interp};
-use crate::py::Gil;
-use crate::threads;
+use crate::python::interp::{self, Interp};
+use crate::python::py::Gil;
+use crate::python::threads;
 
 /// The address of a symbol in this process.
 fn find(name: &CStr) -> Option<*mut c_void> {

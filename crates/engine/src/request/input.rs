@@ -5,8 +5,8 @@
 
 use wsgi_wire::frame::InputFailure;
 
-use crate::exchange::{Body, Exchange};
-use crate::py::{Gil, Kind, Owned, Raised, Res};
+use crate::python::py::{Gil, Kind, Owned, Raised, Res};
+use crate::request::exchange::{Body, Exchange};
 
 /// How much is asked of the host at a time when lines are read.
 const BLOCK: usize = 64 << 10;

@@ -16,9 +16,9 @@ use std::time::Duration;
 use wsgi_wire::frame::InputFailure;
 use wsgi_wire::response::{Failure, FilePart};
 
-use crate::input::Input;
-use crate::output::Output;
-use crate::py::Gil;
+use crate::python::py::Gil;
+use crate::request::input::Input;
+use crate::request::output::Output;
 
 /// httpd's level for what applications print, and for their errors.
 pub const ERROR: u8 = 3;

@@ -9,9 +9,9 @@ use std::panic::{self, AssertUnwindSafe};
 
 use pyo3_ffi as ffi;
 
-use crate::exchange::{ERROR, Exchange, Link, emit, flush_text, is_logged, write_text};
-use crate::input;
-use crate::py::{Any, Gil, Kind, Owned, Raised, Res};
+use crate::python::py::{Any, Gil, Kind, Owned, Raised, Res};
+use crate::request::exchange::{ERROR, Exchange, Link, emit, flush_text, is_logged, write_text};
+use crate::request::input;
 
 /// Layout of `wsgi.input` objects. They are also the `self` of `start_response` and `write`.
 #[repr(C)]
@@ -235,7 +235,7 @@ unsafe extern "C" fn log_wanted(_slf: *mut ffi::PyObject, level: *mut ffi::PyObj
 }
 
 unsafe extern "C" fn server_metrics(_slf: *mut ffi::PyObject, _: *mut ffi::PyObject) -> *mut ffi::PyObject {
-    guard_object(|gil| match gil.detach(crate::server_metrics::current) {
+    guard_object(|gil| match gil.detach(crate::request::server_metrics::current) {
         Some(json) => gil.bytes(&json),
         None => Ok(gil.none()),
     })
@@ -343,7 +343,7 @@ unsafe extern "C" fn serve(_slf: *mut ffi::PyObject, fd: *mut ffi::PyObject) -> 
     guard_object(|gil| {
         // SAFETY: as Python passes it.
         let fd = unsafe { gil.borrow(fd) }.ok_or(Raised)?.as_i64()?;
-        gil.int(crate::daemon::serve(gil, i32::try_from(fd).unwrap_or(-1)).into())
+        gil.int(crate::host::daemon::serve(gil, i32::try_from(fd).unwrap_or(-1)).into())
     })
 }
 
@@ -372,7 +372,7 @@ static mut MODULE: ffi::PyModuleDef = ffi::PyModuleDef {
 /// Called by Python's import, attached.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn PyInit__mod_wsgi_engine() -> *mut ffi::PyObject {
-    if crate::interp::is_free_threaded() {
+    if crate::python::interp::is_free_threaded() {
         // SAFETY: attached, by contract; the text is a C string.
         unsafe { ffi::PyErr_SetString(ffi::PyExc_ImportError, c"free-threaded Python is not supported".as_ptr()) };
         return ptr::null_mut();

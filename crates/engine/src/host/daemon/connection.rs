@@ -10,9 +10,9 @@ use wsgi_sys::memory::Area;
 use wsgi_wire::frame::{self, HEADER, InputFailure, Tag};
 use wsgi_wire::{AREA, PROTOCOL};
 
-use crate::exchange::Body;
-use crate::slots::Slot;
+use crate::request::exchange::Body;
 use crate::sys;
+use crate::timers::slots::Slot;
 
 /// Body frames that nobody has read yet.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]

@@ -8,9 +8,9 @@ use wsgi_wire::MAX_PAYLOAD;
 use wsgi_wire::frame::{self, LAST, Tag, WHOLE};
 use wsgi_wire::response::{FilePart, LogRecord};
 
-use crate::exchange::{Gone, Outcome, Sink, process_log};
-use crate::slots::Slot;
+use crate::request::exchange::{Gone, Outcome, Sink, process_log};
 use crate::sys;
+use crate::timers::slots::Slot;
 
 /// Longest payload of a Data frame.
 const MAX_DATA: usize = 1 << 20;

@@ -10,12 +10,13 @@ use std::time::{Duration, Instant};
 
 use wsgi_wire::control::{Exit, FromDaemon};
 
-use crate::daemon::Daemon;
-use crate::exchange::{ERROR, INFO, process_log};
-use crate::interp;
-use crate::load::{inside, steps};
-use crate::py::Gil;
-use crate::{script, sys};
+use crate::host::daemon::Daemon;
+use crate::python::interp;
+use crate::python::py::Gil;
+use crate::request::exchange::{ERROR, INFO, process_log};
+use crate::request::load::{inside, steps};
+use crate::request::script;
+use crate::sys;
 
 /// Exit status when an exception ended a script, as Python itself has it.
 const SCRIPT_FAILED: i32 = 1;

@@ -4,9 +4,9 @@ use wsgi_wire::MAX_PAYLOAD;
 use wsgi_wire::bytes::{put_long, put_short};
 use wsgi_wire::response::HeadEncoder;
 
-use crate::exchange::{Exchange, Gone, Sink};
-use crate::py::{Any, Gil, Kind, Owned, Raised, Res};
-use crate::rules::{self, Length, Refused};
+use crate::python::py::{Any, Gil, Kind, Owned, Raised, Res};
+use crate::request::exchange::{Exchange, Gone, Sink};
+use crate::request::rules::{self, Length, Refused};
 
 /// Longest head: what a frame takes, with room for the header that [`Output::declare`] adds.
 const MAX_HEAD: usize = MAX_PAYLOAD - 64;

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use parking_lot::{Condvar, Mutex};
 use wsgi_sys::memory;
 
-use crate::daemon::Daemon;
+use crate::host::daemon::Daemon;
 
 /// How long a daemon process waits for an answer.
 const LIMIT: Duration = Duration::from_secs(1);

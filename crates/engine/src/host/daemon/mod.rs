@@ -1,10 +1,15 @@
 //! A daemon process: what its main thread does from its start to its end.
 //!
 //! The main thread sets up the interpreter, loads scripts, starts the request threads, and then waits
-//! without the GIL for the supervisor and for signals. It returns so that Python finalises; the [`crate::watchdog`]
+//! without the GIL for the supervisor and for signals. It returns so that Python finalises; the [`crate::timers::watchdog`]
 //! ends the process if that takes longer than the shutdown timeout.
 
+pub mod connection;
 mod orphan;
+pub mod outgoing;
+pub mod pool;
+pub mod service;
+pub mod warmup;
 
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
@@ -15,15 +20,18 @@ use wsgi_wire::PROTOCOL;
 use wsgi_wire::control::{Cause, Exit, FromDaemon, MAX_MESSAGE, ToDaemon};
 use wsgi_wire::pool::{DaemonConfig, PoolConfig, Preload};
 
-use crate::activity::Next;
-use crate::exchange::{self, ERROR, INFO, WARN, process_log};
-use crate::interp::{self, Facts, Interp};
-use crate::pool::{self, Pool};
-use crate::probe::Probe;
-use crate::py::Gil;
-use crate::stuck::Limits;
-use crate::watchdog::Watchdog;
-use crate::{load, script, server_metrics, service, stacks, sys, threads, warmup};
+use self::pool::Pool;
+use crate::python::interp::{self, Facts, Interp};
+use crate::python::py::Gil;
+use crate::python::threads;
+use crate::request::exchange::{self, ERROR, INFO, WARN, process_log};
+use crate::request::{load, script, server_metrics};
+use crate::sys;
+use crate::timers::activity::Next;
+use crate::timers::probe::Probe;
+use crate::timers::stacks;
+use crate::timers::stuck::Limits;
+use crate::timers::watchdog::Watchdog;
 
 /// How long a supervisor takes to say that httpd is gone.
 const WORD: Duration = Duration::from_secs(1);

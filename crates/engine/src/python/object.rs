@@ -8,7 +8,7 @@ use core::slice;
 
 use pyo3_ffi as ffi;
 
-use crate::py::{Any, Gil, Owned, Raised, Res, done, signed};
+use crate::python::py::{Any, Gil, Owned, Raised, Res, done, signed};
 
 impl Any {
     /// The pointer, for a function of the C API.

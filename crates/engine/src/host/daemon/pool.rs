@@ -20,15 +20,15 @@ use wsgi_wire::pool::{PoolConfig, stack_bytes};
 use wsgi_wire::request::{self, IGNORE_ACTIVITY, Key, MAIN, Variables};
 use wsgi_wire::response::Failure;
 
-use crate::activity::Activity;
-use crate::adapter::{self, Request, numbers};
-use crate::connection::{Connection, Incoming, Step};
-use crate::exchange::{ERROR, Exchange, Outcome, Sink, process_log};
-use crate::outgoing::Outgoing;
-use crate::script::Occasion;
-use crate::slots::{Running, Slot};
+use crate::host::daemon::connection::{Connection, Incoming, Step};
+use crate::host::daemon::outgoing::Outgoing;
+use crate::python::{interp, threads};
+use crate::request::adapter::{self, Request, numbers};
+use crate::request::exchange::{ERROR, Exchange, Outcome, Sink, process_log};
+use crate::request::script::Occasion;
 use crate::sys::{self, Epoll, Event};
-use crate::{interp, threads};
+use crate::timers::activity::Activity;
+use crate::timers::slots::{Running, Slot};
 
 /// Memory that a request thread receives into.
 const BUFFER: usize = 128 << 10;

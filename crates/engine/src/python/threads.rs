@@ -8,9 +8,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use pyo3_ffi as ffi;
 
-use crate::exchange;
-use crate::interp::{self, Interp};
-use crate::py::Gil;
+use crate::python::interp::{self, Interp};
+use crate::python::py::Gil;
+use crate::request::exchange;
 
 /// Python is being finalised, or the process ends without that: thread states that are left belong to it.
 static ENDED: AtomicBool = AtomicBool::new(false);

@@ -12,11 +12,11 @@ use wsgi_wire::pool::{PoolConfig, Warmup, WarmupTarget};
 use wsgi_wire::request::{self, Encoder, Head};
 use wsgi_wire::response::{self, FilePart};
 
-use crate::adapter::{self, Request};
-use crate::exchange::{Body, ERROR, Exchange, Gone, INFO, Outcome, Sink, WARN, process_log};
-use crate::interp::Interp;
-use crate::load::inside;
-use crate::py::Gil;
+use crate::python::interp::Interp;
+use crate::python::py::Gil;
+use crate::request::adapter::{self, Request};
+use crate::request::exchange::{Body, ERROR, Exchange, Gone, INFO, Outcome, Sink, WARN, process_log};
+use crate::request::load::inside;
 use crate::sys;
 
 /// Calls the application, if the configuration asks for it.

@@ -2,7 +2,7 @@
 //! goes by the monotonic clock.
 //!
 //! It looks after `request-timeout` with `interrupt-timeout`, `deadlock-timeout`, `startup-timeout` (of scripts that
-//! requests load) and `shutdown-timeout`; what follows is decided in [`crate::stuck`]. A process that gives up takes no
+//! requests load) and `shutdown-timeout`; what follows is decided in [`crate::timers::stuck`]. A process that gives up takes no
 //! more requests: its connections are closed, so that children turn to another one. It waits for the requests that are
 //! not stuck, then ends as if it had been told to, within `shutdown-timeout`.
 
@@ -17,14 +17,15 @@ use wsgi_wire::frame::{self, Tag};
 use wsgi_wire::pool::PoolConfig;
 use wsgi_wire::response::Failure;
 
-use crate::exchange::{ERROR, WARN, process_log};
-use crate::first_load::FIRST_LOAD;
-use crate::interp::{self, Interp};
-use crate::pool::Pool;
-use crate::probe::Probe;
-use crate::slots::Running;
-use crate::stuck::{Id, Limits, Overruns, Pulse, Seen};
-use crate::{stacks, sys};
+use crate::host::daemon::pool::Pool;
+use crate::python::interp::{self, Interp};
+use crate::request::exchange::{ERROR, WARN, process_log};
+use crate::request::first_load::FIRST_LOAD;
+use crate::sys;
+use crate::timers::probe::Probe;
+use crate::timers::slots::Running;
+use crate::timers::stacks;
+use crate::timers::stuck::{Id, Limits, Overruns, Pulse, Seen};
 
 /// Longest time between two looks.
 const PERIOD: Duration = Duration::from_secs(1);

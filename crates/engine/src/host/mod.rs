@@ -1,0 +1,4 @@
+//! Who feeds requests in: the connections of a daemon process, or httpd's child through a table of functions.
+
+pub mod daemon;
+pub mod embedded;

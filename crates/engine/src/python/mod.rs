@@ -1,0 +1,8 @@
+//! Python's C API: references and exceptions, interpreters, and the thread states of our threads.
+
+pub mod initialise;
+pub mod interp;
+pub mod object;
+pub mod py;
+pub mod threads;
+pub mod turn;

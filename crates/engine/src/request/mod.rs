@@ -1,0 +1,14 @@
+//! One request, whatever the host: the WSGI adapter, scripts, the two halves of an exchange, and what applications call.
+
+pub mod adapter;
+pub mod advice;
+pub mod exchange;
+pub mod files;
+pub mod first_load;
+pub mod input;
+pub mod load;
+pub mod output;
+pub mod rules;
+pub mod script;
+pub mod server_metrics;
+pub mod types;
