@@ -1,13 +1,11 @@
 //! `WSGIScriptAlias` and `WSGIScriptAliasMatch`: what they map, and the options at their ends.
 
-use std::sync::Arc;
-
-use super::Text;
 use super::arguments::{options, positional};
-use super::config::{Defined, GlobalConfig, Outcome, Place, ServerConfig, ServerKey};
+use super::place::{Defined, Place, ServerKey};
 use super::table::{Kind, Row};
 use super::values::{bad, group, switch, word};
 use super::words::Words;
+use super::{DirectiveError, Text};
 
 /// What the first argument of an alias is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,14 +49,8 @@ pub struct AliasOptions {
     pub pass_authorization: Option<bool>,
 }
 
-/// Reads `pattern path [options]` and puts the alias at the end of the server's list.
-pub(super) fn define(
-    row: &Row,
-    args: &[u8],
-    place: &Place<'_>,
-    global: &mut GlobalConfig,
-    server: &mut ServerConfig,
-) -> Outcome {
+/// Reads `pattern path [options]`; the alias is known as `id` from then on.
+pub(super) fn read(row: &Row, args: &[u8], place: &Place<'_>, id: usize) -> Result<Alias, DirectiveError> {
     let target = if row.kind == Kind::AliasMatch { AliasTarget::Regex } else { AliasTarget::Prefix };
     let mut words = Words::new(args);
     let pattern = positional(row, &mut words, if target == AliasTarget::Regex { "regex" } else { "URL prefix" })?;
@@ -67,22 +59,12 @@ pub(super) fn define(
     }
     let path = Text::from(positional(row, &mut words, "path of the script")?);
     let options = read_options(row, words)?;
-    let alias = Alias {
-        id: global.alias_count,
-        target,
-        pattern: Text::from(pattern),
-        path,
-        options,
-        server: place.server,
-        defined: place.defined(),
-    };
-    global.alias_count += 1;
-    server.aliases.push(Arc::new(alias));
-    Ok(())
+    let (pattern, server, defined) = (Text::from(pattern), place.server, place.defined());
+    Ok(Alias { id, target, pattern, path, options, server, defined })
 }
 
 /// What follows the path.
-fn read_options(row: &Row, words: Words<'_>) -> Result<AliasOptions, super::DirectiveError> {
+fn read_options(row: &Row, words: Words<'_>) -> Result<AliasOptions, DirectiveError> {
     let mut read = AliasOptions::default();
     let names = ["process-group", "application-group", "callable-object", "pass-authorization"];
     options(row, words, &names, |index, what, value| {

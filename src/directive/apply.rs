@@ -1,8 +1,12 @@
 //! One directive of the configuration: check its place, read its arguments, store them.
 
-use super::config::{DirConfig, GlobalConfig, Outcome, Place, Recorded, RequestConfig, ServerConfig};
+use std::sync::Arc;
+
+use super::config::{DirConfig, GlobalConfig, Recorded, RequestConfig, ServerConfig};
+use super::error::Outcome;
+use super::place::Place;
 use super::table::{Id, Kind, Places, Row};
-use super::{DirectiveError, Text, alias, daemon, interpreter, request, runtime, scripts};
+use super::{DirectiveError, Text, alias, daemon, layers, request, runtime, scripts};
 
 /// Applies the directive `id` with the raw text `args` after its name. `dir` is the record of the directory-like
 /// section that `place` is in; at server level it is not looked at.
@@ -18,10 +22,14 @@ pub fn apply(
     check_place(row, place)?;
     global.used.insert(id);
     match row.kind {
-        Kind::Alias | Kind::AliasMatch => alias::define(row, args, place, global, server),
+        Kind::Alias | Kind::AliasMatch => {
+            server.aliases.push(Arc::new(alias::read(row, args, place, global.alias_count)?));
+            global.alias_count += 1;
+            Ok(())
+        }
         Kind::ImportScript => scripts::import(row, args, place, global),
         Kind::DaemonProcess => daemon::define_process_group(args, place, global),
-        Kind::Container => interpreter::open(row, args, place, global),
+        Kind::Container => layers::open(row, args, place, global),
         _ if row.places.contains(Places::DIR) => {
             let values = match dir {
                 Some(dir) if place.in_directory || place.in_htaccess => &mut dir.request,
@@ -77,8 +85,9 @@ fn record(id: Id, place: &Place<'_>, values: &RequestConfig, global: &mut Global
 
 #[cfg(test)]
 mod tests {
-    use super::super::config::{HeadMapping, ServerKey};
+    use super::super::place::ServerKey;
     use super::super::table::{Merge, TABLE};
+    use super::super::values::HeadMapping;
     use super::super::{not_in_effect, not_in_effect_warning};
     use super::*;
     use proptest::prelude::*;

@@ -1,7 +1,7 @@
 //! Counts of arguments, and the options at the end of a line.
 
 use super::DirectiveError;
-use super::config::Outcome;
+use super::error::Outcome;
 use super::table::Row;
 use super::values::shown;
 use super::words::{Argument, OptionWords, Words};

@@ -4,67 +4,16 @@
 //! request: a merge copies pointers only.
 
 use std::collections::BTreeSet;
-use std::fmt;
 use std::sync::Arc;
 
+use super::Text;
 use super::alias::Alias;
 use super::group::ProcessGroup;
 use super::interpreter::{InterpreterLayer, InterpreterOptions};
+use super::place::{Defined, ServerKey};
 use super::subnet::Subnet;
 use super::table::Id;
-use super::values::shown;
-use super::{DirectiveError, Text};
-
-/// Names a virtual host (or the main server) while its `ServerName` may not be known yet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ServerKey(pub usize);
-
-impl ServerKey {
-    /// The main server, whose configuration every virtual host inherits.
-    pub const MAIN: ServerKey = ServerKey(0);
-}
-
-/// A line of the configuration, shown as `file:line`.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Defined {
-    /// The file, as httpd names it.
-    pub file: Text,
-    /// The line in it, from 1.
-    pub line: u32,
-}
-
-impl fmt::Display for Defined {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", shown(&self.file), self.line)
-    }
-}
-
-/// Where httpd stands when it meets a directive.
-#[derive(Clone, Copy, Debug)]
-pub struct Place<'a> {
-    /// The file that is being read.
-    pub file: &'a [u8],
-    /// The line in it, from 1.
-    pub line: u32,
-    /// The server whose configuration this is; [`ServerKey::MAIN`] outside `<VirtualHost>`.
-    pub server: ServerKey,
-    /// In `<Directory>`, `<Location>`, `<Files>`, `<If>` or their regex forms.
-    pub in_directory: bool,
-    /// In a `.htaccess` file; httpd itself has checked `AllowOverride`.
-    pub in_htaccess: bool,
-}
-
-impl Place<'_> {
-    /// The same place, to be kept.
-    pub fn defined(&self) -> Defined {
-        Defined { file: Text::from(self.file), line: self.line }
-    }
-
-    /// Whether this is inside `<VirtualHost>`.
-    pub fn in_vhost(&self) -> bool {
-        self.server != ServerKey::MAIN
-    }
-}
+use super::values::{HashSeed, HeadMapping};
 
 /// A script with the application group (unexpanded) that its directive gave.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -103,27 +52,6 @@ pub struct ImportScript {
     pub server: ServerKey,
     /// Where it stands.
     pub defined: Defined,
-}
-
-/// `WSGIMapHEADToGET`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum HeadMapping {
-    /// GET if an output filter wants to see the body.
-    #[default]
-    Auto,
-    /// Always GET.
-    On,
-    /// HEAD stays HEAD.
-    Off,
-}
-
-/// `WSGIPythonHashSeed`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum HashSeed {
-    /// Python chooses.
-    Random,
-    /// This one.
-    Fixed(u32),
 }
 
 /// `WSGITelemetryService`.
@@ -361,6 +289,3 @@ impl GlobalConfig {
         self.alias_count
     }
 }
-
-/// What every directive handler returns.
-pub(super) type Outcome = Result<(), DirectiveError>;

@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 
 use super::arguments::{option, positional, unknown};
-use super::config::{GlobalConfig, Outcome, Place, ServerKey};
+use super::config::GlobalConfig;
+use super::error::Outcome;
 use super::group::{Access, ProcessGroup};
 use super::options::{OPTIONS, OptionId, OptionKind, OptionRow, OptionValue};
+use super::place::{Place, ServerKey};
 use super::table::Id;
 use super::values::{
     absolute_path, account, accounts, bad, bytes, choice, integer, octal, search_path, shown, switch, variable, word,

@@ -1,6 +1,9 @@
 //! What can be wrong with a line of the configuration.
 
-use super::config::Defined;
+use super::place::Defined;
+
+/// What every directive handler returns.
+pub(super) type Outcome = Result<(), DirectiveError>;
 
 /// A sentence for the administrator: what was given, what is allowed. httpd prints file and line before it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

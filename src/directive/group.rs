@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::Text;
-use super::config::{Defined, Place, ServerKey};
 use super::options::{OptionId, OptionValue};
+use super::place::{Defined, Place, ServerKey};
 
 /// Which servers may use a process group.
 #[derive(Clone, Debug, PartialEq, Eq)]

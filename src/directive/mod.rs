@@ -16,8 +16,10 @@ mod env_file;
 mod error;
 mod group;
 mod interpreter;
+mod layers;
 mod markdown;
 mod options;
+mod place;
 mod request;
 mod runtime;
 mod scripts;
@@ -30,8 +32,8 @@ mod words;
 pub use alias::{Alias, AliasOptions, AliasTarget};
 pub use apply::{apply, apply_htaccess};
 pub use config::{
-    Defined, DirConfig, GlobalConfig, HandlerScript, HashSeed, HeadMapping, ImportScript, Place, Recorded,
-    RequestConfig, RuntimeConfig, Script, ServerConfig, ServerKey, TelemetryService,
+    DirConfig, GlobalConfig, HandlerScript, ImportScript, Recorded, RequestConfig, RuntimeConfig, Script, ServerConfig,
+    TelemetryService,
 };
 pub use daemon::define_process_group;
 pub use env_file::{BadLine, parse as parse_env_file};
@@ -40,11 +42,13 @@ pub use group::{Access, ProcessGroup};
 pub use interpreter::{InterpreterLayer, InterpreterOptions};
 pub use markdown::render_markdown;
 pub use options::{OPTIONS, OptionId, OptionKind, OptionRow, OptionValue};
+pub use place::{Defined, Place, ServerKey};
 pub use subnet::Subnet;
 pub use table::{Id, Kind, Merge, Places, Row, TABLE};
 pub use usage::{not_in_effect, not_in_effect_warning};
 
 pub(crate) use values::shown;
+pub use values::{HashSeed, HeadMapping};
 
 /// Text of the configuration: bytes, because httpd promises no encoding, and shared, because httpd merges
 /// records on the way of a request.

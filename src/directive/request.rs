@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use super::arguments::{only, some};
-use super::config::{Outcome, RequestConfig};
+use super::config::RequestConfig;
+use super::error::Outcome;
 use super::table::{Id, Row};
 use super::values::{bad, group, header, switch, switch_or_auto, word};
 use super::{DirectiveError, Subnet, scripts};

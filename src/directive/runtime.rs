@@ -1,7 +1,8 @@
 //! Settings that only the main server can have.
 
 use super::arguments::{only, options, positional, some};
-use super::config::{GlobalConfig, Outcome, RuntimeConfig, TelemetryService};
+use super::config::{GlobalConfig, RuntimeConfig, TelemetryService};
+use super::error::Outcome;
 use super::table::{Id, Kind, Row};
 use super::values::{bad, integer, number, search_path, seconds, seed, shown, switch, word};
 use super::words::Words;

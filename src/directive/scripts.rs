@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use super::arguments::{options, positional, wrong};
-use super::config::{GlobalConfig, HandlerScript, ImportScript, Outcome, Place, Script};
+use super::config::{GlobalConfig, HandlerScript, ImportScript, Script};
+use super::error::Outcome;
+use super::place::Place;
 use super::table::Row;
 use super::values::{group, switch};
 use super::words::Words;

@@ -1,7 +1,27 @@
 //! Single values: switches, numbers, lists. Each error says what was given and what is allowed.
 
-use super::config::{HashSeed, HeadMapping};
 use super::{DirectiveError, Text};
+
+/// `WSGIMapHEADToGET`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum HeadMapping {
+    /// GET if an output filter wants to see the body.
+    #[default]
+    Auto,
+    /// Always GET.
+    On,
+    /// HEAD stays HEAD.
+    Off,
+}
+
+/// `WSGIPythonHashSeed`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HashSeed {
+    /// Python chooses.
+    Random,
+    /// This one.
+    Fixed(u32),
+}
 
 /// Bytes for a message: what is not printable is escaped.
 pub(crate) fn shown(bytes: &[u8]) -> String {
