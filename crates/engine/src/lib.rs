@@ -7,13 +7,14 @@
 //! * `timers`: watchdog, limits and stacks of a daemon process;
 //! * `request`: the exchange, the WSGI adapter, scripts, log streams;
 //! * `python`: references, exceptions, interpreters, thread states;
-//! * `sys`: libc.
+//! * `log` and `sys`: the log of the process, and libc.
 //!
 //! Only `pyo3-ffi` is used of PyO3, and only the stable ABI of Python 3.10; what is newer is looked up at run time.
 //! `unsafe` stands in `py`, `object`, `sys`, `types`, `threads`, and in few places of `interp`, `initialise`,
 //! `exchange`, `adapter`, `embedded`, `stacks` and `server_metrics`.
 
 mod host;
+mod log;
 mod python;
 mod request;
 mod sys;

@@ -15,9 +15,9 @@ use pyo3_ffi as ffi;
 use wsgi_wire::keys;
 use wsgi_wire::layers::{Layer, resolve};
 
+use crate::log::{ERROR, WARN, process_log};
 use crate::python::py::{self, Any, Exception, Gil, Owned, Raised, Res, Stored};
 use crate::python::threads;
-use crate::request::exchange::{ERROR, WARN, process_log};
 use crate::request::script::Scripts;
 use crate::request::types;
 
@@ -460,5 +460,5 @@ pub fn run_exit_functions(gil: Gil, interp: &Interp, part: &str) {
         let text = brief(gil, &gil.fetch(raised));
         gil.detach(|| process_log(ERROR, text.as_bytes()));
     }
-    crate::request::exchange::flush_all(gil);
+    crate::request::streams::flush_all(gil);
 }

@@ -10,7 +10,6 @@ use pyo3_ffi as ffi;
 
 use crate::python::interp::{self, Interp};
 use crate::python::py::Gil;
-use crate::request::exchange;
 
 /// Python is being finalised, or the process ends without that: thread states that are left belong to it.
 static ENDED: AtomicBool = AtomicBool::new(false);
@@ -18,14 +17,18 @@ static ENDED: AtomicBool = AtomicBool::new(false);
 /// From now on no thread gives its states back, nor writes anything when it ends.
 pub fn mark_ended() {
     ENDED.store(true, Ordering::SeqCst);
-    exchange::mark_ended();
+}
+
+/// Whether that is so.
+pub fn is_ended() -> bool {
+    ENDED.load(Ordering::SeqCst)
 }
 
 struct States(Vec<(&'static Interp, *mut ffi::PyThreadState)>);
 
 impl Drop for States {
     fn drop(&mut self) {
-        if ENDED.load(Ordering::SeqCst) {
+        if is_ended() {
             // The process ends, perhaps by a signal in the middle of anything: not even memory is given back.
             mem::forget(mem::take(&mut self.0));
             return;
@@ -59,7 +62,7 @@ impl States {
     fn release(&mut self) {
         // The main interpreter's, which stands first, goes last.
         while let Some((interp, state)) = self.0.pop() {
-            if ENDED.load(Ordering::SeqCst) {
+            if is_ended() {
                 continue;
             }
             // SAFETY: a state of this thread, which is not attached.

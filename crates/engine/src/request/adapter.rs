@@ -6,12 +6,14 @@ use wsgi_wire::keys;
 use wsgi_wire::request::{CONFIRM, Head, Key, PASS_RECORD, Variables};
 use wsgi_wire::response::{Failure, FilePart};
 
+use crate::log::{ERROR, INFO};
 use crate::python::interp::Interp;
 use crate::python::py::{Any, Exception, Gil, Kind, Owned, Raised, Res};
-use crate::request::exchange::{self, ERROR, Exchange, INFO, Outcome};
+use crate::request::exchange::Exchange;
+use crate::request::host::Outcome;
 use crate::request::output::{Output, Stop};
 use crate::request::script::{self, Reporter};
-use crate::request::types;
+use crate::request::{streams, types};
 use crate::sys;
 
 /// Bodies up to this size travel with the head.
@@ -29,10 +31,10 @@ pub struct Request<'r> {
 
 /// Executes a request in `interp`, to which the thread is attached. The caller then ends the exchange.
 pub fn run(gil: Gil, interp: &Interp, exchange: &Exchange<'_>, request: Request<'_>) -> Outcome {
-    let _current = exchange::enter(exchange);
+    let _current = streams::enter(exchange);
     interp.report_group(gil, request.head.group);
     let outcome = serve(gil, interp, exchange, request).unwrap_or_else(|outcome| outcome);
-    exchange::flush_all(gil);
+    streams::flush_all(gil);
     outcome
 }
 

@@ -1,85 +1,18 @@
-//! One request and its response, as the adapter sees them: the two halves of the host interface, and
-//! where log lines of the request go.
+//! One request and its response, as the adapter sees them: the two halves, and the log records of the request.
 //!
 //! An [`Exchange`] stands on its request thread's stack. Python objects reach it through a [`Link`],
 //! which is cut at the end of the request. Its cells are only touched with the GIL held: it is their
 //! lock, and a cell found borrowed means that another thread waits in it without the GIL.
 
-use core::ffi::c_void;
 use std::cell::{Cell, RefCell};
-use std::os::fd::OwnedFd;
-use std::ptr::{self, NonNull};
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::ptr;
 use std::time::Duration;
 
-use wsgi_wire::frame::InputFailure;
-use wsgi_wire::response::{Failure, FilePart};
-
-use crate::python::py::Gil;
+use crate::log::cut_record;
+use crate::python::py::{Any, Gil, Kind, Owned, Raised, Res};
+use crate::request::host::{Body, Gone, Outcome, Sink};
 use crate::request::input::Input;
-use crate::request::output::Output;
-
-/// httpd's level for what applications print, and for their errors.
-pub const ERROR: u8 = 3;
-/// httpd's level for warnings.
-pub const WARN: u8 = 4;
-/// httpd's level for events in the life of a process.
-pub const INFO: u8 = 6;
-
-/// The client is gone, or the child is: nothing more can be sent.
-#[derive(Debug, Clone, Copy)]
-pub struct Gone;
-
-/// How an exchange ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
-    /// The response was handed over whole.
-    Complete,
-    /// There is no, or no complete, response. The cause has been logged.
-    Failed(Failure),
-    /// The script has changed; nothing was executed.
-    Stale,
-}
-
-/// The request's body as the host delivers it.
-pub trait Body {
-    /// Fills the start of `buf`, waiting until there is a byte; 0 at the end. Called without the GIL.
-    fn read(&mut self, buf: &mut [u8]) -> Result<usize, InputFailure>;
-}
-
-/// What the host does with the response.
-pub trait Sink {
-    /// The application is about to be called: from now on the request may not be given to another process.
-    fn begin(&mut self) {}
-    /// Keeps the head to be sent with what follows.
-    fn head(&mut self, payload: &[u8]);
-    /// Keeps bytes of the body to be sent with what follows.
-    fn keep(&mut self, bytes: &[u8]);
-    /// Sends what was kept and `bytes`, waiting as long as it takes. Called without the GIL.
-    fn send(&mut self, bytes: &[u8]) -> Result<(), Gone>;
-    /// As `send`, but without waiting, with the GIL held. Nothing when it does not want to; false when
-    /// the rest waits for `send` to be called with no bytes.
-    fn try_send(&mut self, bytes: &[u8]) -> Option<Result<bool, Gone>>;
-    /// Takes the rest of the body, which is a part of a regular file, and sends what was kept before it. Called
-    /// without the GIL.
-    fn file(&mut self, file: OwnedFd, part: FilePart) -> Result<(), Gone>;
-    /// Takes the rest of the body at once, if all of it fits where the host can reach it. Called without the GIL.
-    fn share(&mut self, _parts: &[&[u8]], _total: usize) -> bool {
-        false
-    }
-    /// The host's own record of the request: httpd's `request_rec`, in embedded mode.
-    fn record(&self) -> Option<NonNull<c_void>> {
-        None
-    }
-    /// Tells the child that the request will be executed and its body is wanted.
-    fn confirm(&mut self);
-    /// Logs a record: one line or several, with newlines between them. `now`: it should not wait for what else there
-    /// is to send. Called without the GIL.
-    fn log(&mut self, level: u8, text: &[u8], now: bool);
-    /// Sends what was kept and ends the exchange. Called without the GIL.
-    fn end(&mut self, outcome: Outcome) -> Result<(), Gone>;
-}
+use crate::request::output::{Output, Stop, exception_parts};
 
 /// A request that is being executed.
 pub struct Exchange<'a> {
@@ -92,7 +25,7 @@ pub struct Exchange<'a> {
     /// Its number among the request threads, from 1.
     pub thread_id: u32,
     /// Records above this level would not be written.
-    log_level: u8,
+    pub log_level: u8,
     /// The application was told that its client has left, or sends nothing any more.
     client_left: Cell<bool>,
 }
@@ -167,12 +100,113 @@ impl<'a> Exchange<'a> {
     }
 }
 
+/// What applications call.
+impl Exchange<'_> {
+    /// The input half, unless another thread reads from it.
+    fn with_input<T>(&self, gil: Gil, body: impl FnOnce(&mut Input<'_>) -> Res<T>) -> Res<T> {
+        match self.input.try_borrow_mut() {
+            Ok(mut input) => {
+                let result = body(&mut input);
+                if input.client_left {
+                    self.note_client_left();
+                }
+                result
+            }
+            Err(_) => Err(gil.raise(Kind::Runtime, "another thread is reading from this wsgi.input")),
+        }
+    }
+
+    /// `read(size)`
+    pub fn read(&self, gil: Gil, limit: Option<usize>) -> Res<Owned> {
+        self.with_input(gil, |input| input.read(gil, limit))
+    }
+
+    /// `readline(size)`
+    pub fn readline(&self, gil: Gil, limit: Option<usize>) -> Res<Owned> {
+        self.with_input(gil, |input| input.line(gil, limit))
+    }
+
+    /// `next(input)`; nothing at the end.
+    pub fn next_line(&self, gil: Gil) -> Res<Option<Owned>> {
+        let line = self.readline(gil, None)?;
+        let is_end = line.as_bytes().ok_or(Raised)?.is_empty();
+        Ok((!is_end).then_some(line))
+    }
+
+    /// `readlines(hint)`
+    pub fn readlines(&self, gil: Gil, hint: Option<usize>) -> Res<Owned> {
+        let lines = gil.list()?;
+        let mut total = 0usize;
+        while let Some(line) = self.next_line(gil)? {
+            lines.append(&line)?;
+            total = total.saturating_add(line.as_bytes().map_or(0, <[u8]>::len));
+            if hint.is_some_and(|hint| hint > 0 && total >= hint) {
+                break;
+            }
+        }
+        Ok(lines)
+    }
+
+    /// Sends a block of the body at once.
+    pub fn block(&self, gil: Gil, bytes: &[u8]) -> Result<(), Stop> {
+        let Ok(mut output) = self.output.try_borrow_mut() else {
+            return Err(gil.raise(Kind::Runtime, "another thread is writing to this response").into());
+        };
+        output.block(gil, bytes)
+    }
+
+    /// `write(data)`
+    pub fn write(&self, gil: Gil, data: &Any) -> Res<()> {
+        let Some(bytes) = data.as_bytes() else {
+            let text = format!("write() argument must be bytes, not {}", data.type_name(gil));
+            return Err(gil.raise(Kind::Type, &text));
+        };
+        match self.block(gil, bytes) {
+            Ok(()) => Ok(()),
+            Err(Stop::Raised) => Err(Raised),
+            Err(Stop::Gone) => {
+                self.note_client_left();
+                Err(gil.raise(Kind::Os, "mod_wsgi client connection closed"))
+            }
+        }
+    }
+
+    /// `start_response(status, headers, exc_info)`
+    pub fn start(&self, gil: Gil, status: &Any, headers: &Any, exc_info: Option<&Any>) -> Res<()> {
+        if headers.as_list().is_none() {
+            let name = if headers.is_none() { "None".to_owned() } else { headers.type_name(gil) };
+            return Err(gil.raise(Kind::Type, &format!("start_response() argument 2 must be list, not {name}")));
+        }
+        let exc_info = exc_info.filter(|info| !info.is_none());
+        let parts = exc_info.map(|info| exception_parts(gil, info)).transpose()?;
+        let Ok(mut output) = self.output.try_borrow_mut() else {
+            return Err(gil.raise(Kind::Runtime, "another thread is writing to this response"));
+        };
+        match parts {
+            Some([kind, value, traceback]) if output.is_committed() => {
+                drop(output);
+                return Err(gil.raise_again(kind, value, traceback));
+            }
+            None if output.is_committed() => {
+                return Err(gil.raise(Kind::Runtime, "start_response() called more than once without exc_info"));
+            }
+            _ => {}
+        }
+        output.set_head(gil, status, headers)
+    }
+}
+
 /// A Python object's way to the exchange: null before it and after its end.
 #[derive(Debug)]
 #[repr(transparent)]
 pub struct Link(Cell<*const Exchange<'static>>);
 
 impl Link {
+    /// Leads nowhere.
+    pub const fn new() -> Link {
+        Link(Cell::new(ptr::null()))
+    }
+
     /// Leads to `exchange` until [`Link::cut`] is called, which the caller does before the exchange goes.
     pub fn set(&self, exchange: &Exchange<'_>) {
         self.0.set(ptr::from_ref(exchange).cast());
@@ -188,171 +222,5 @@ impl Link {
         // SAFETY: `adapter::run` cuts the link before its exchange goes, and the exchange outlives
         // every borrow of its cells by other threads (`await_writers`, `has_reader`).
         unsafe { self.0.get().as_ref() }
-    }
-}
-
-thread_local! {
-    /// The exchange that this thread executes.
-    static CURRENT: Link = const { Link(Cell::new(ptr::null())) };
-    /// Unfinished lines of this thread.
-    static PARTIAL: RefCell<Partial> = const { RefCell::new(Partial([const { Vec::new() }; 3])) };
-}
-
-/// Unfinished lines of wsgi.errors, stdout and stderr. They are written at the latest when the thread ends.
-struct Partial([Vec<u8>; 3]);
-
-/// The process ends, perhaps by a signal in the middle of anything.
-static ENDED: AtomicBool = AtomicBool::new(false);
-
-/// From now on a thread that ends writes nothing.
-pub fn mark_ended() {
-    ENDED.store(true, Ordering::SeqCst);
-}
-
-impl Drop for Partial {
-    fn drop(&mut self) {
-        if ENDED.load(Ordering::SeqCst) {
-            // Not even memory is given back.
-            std::mem::forget(std::mem::take(&mut self.0));
-            return;
-        }
-        self.0.iter().filter(|line| !line.is_empty()).for_each(|line| process_log(ERROR, line));
-    }
-}
-
-/// Where lines go that belong to no request.
-static PROCESS_LOG: OnceLock<fn(u8, &[u8])> = OnceLock::new();
-/// Records above this level that belong to no request would not be written.
-static PROCESS_LEVEL: AtomicU8 = AtomicU8::new(7);
-
-/// Sets the log of the process, once. Without it lines go to standard error.
-pub fn set_process_log(log: fn(u8, &[u8])) {
-    let _ = PROCESS_LOG.set(log);
-}
-
-/// Sets the level above which records of the process are left out.
-pub fn set_process_level(level: u8) {
-    PROCESS_LEVEL.store(level, Ordering::Relaxed);
-}
-
-/// Logs a record that belongs to no request. Called without the GIL, or where waiting is no harm.
-pub fn process_log(level: u8, text: &[u8]) {
-    if level > PROCESS_LEVEL.load(Ordering::Relaxed) {
-        return;
-    }
-    match PROCESS_LOG.get() {
-        Some(log) => log(level, text),
-        None => crate::sys::log_record(level, text),
-    }
-}
-
-/// Whether a record of this thread would be written.
-pub fn is_logged(gil: Gil, level: u8) -> bool {
-    let limit = CURRENT.with(|link| link.exchange(gil).map(|exchange| exchange.log_level));
-    level <= limit.unwrap_or_else(|| PROCESS_LEVEL.load(Ordering::Relaxed))
-}
-
-/// Makes log lines of this thread those of `exchange` until the result is dropped (attached).
-pub fn enter(exchange: &Exchange<'_>) -> Current {
-    CURRENT.with(|link| link.set(exchange));
-    Current
-}
-
-/// See [`enter`].
-#[derive(Debug)]
-pub struct Current;
-
-impl Drop for Current {
-    fn drop(&mut self) {
-        CURRENT.with(Link::cut);
-    }
-}
-
-/// Longest record, bytes; a longer one is cut into several.
-const MAX_RECORD: usize = 64 << 10;
-
-/// The part of a record that is sent at once, and the rest: cut between two lines, if it can be.
-fn cut_record(record: &[u8]) -> (&[u8], Option<&[u8]>) {
-    let Some(part) = record.get(..=MAX_RECORD) else { return (record, None) };
-    match part.iter().rposition(|byte| *byte == b'\n') {
-        Some(end) => (&record[..end], Some(&record[end + 1..])),
-        None => (&record[..MAX_RECORD], Some(&record[MAX_RECORD..])),
-    }
-}
-
-/// Logs a record of this thread: its lines belong to the request that the thread executes, if there is one.
-pub fn emit(gil: Gil, level: u8, record: &[u8]) {
-    CURRENT.with(|link| match link.exchange(gil) {
-        Some(exchange) => exchange.log(gil, level, record, true),
-        None => gil.detach(|| process_log(level, record)),
-    });
-}
-
-/// Takes what was written to stream `stream` (0 wsgi.errors, 1 stdout, 2 stderr): lines that one call completes are one
-/// record.
-pub fn write_text(gil: Gil, stream: usize, text: &[u8]) {
-    let mut partial = take_partial(stream);
-    let rest = match text.iter().rposition(|byte| *byte == b'\n') {
-        Some(end) if partial.is_empty() => {
-            emit(gil, ERROR, &text[..end]);
-            &text[end + 1..]
-        }
-        Some(end) => {
-            partial.extend_from_slice(&text[..end]);
-            emit(gil, ERROR, &partial);
-            partial.clear();
-            &text[end + 1..]
-        }
-        None => text,
-    };
-    partial.extend_from_slice(rest);
-    while partial.len() > MAX_RECORD {
-        let rest = partial.split_off(MAX_RECORD);
-        emit(gil, ERROR, &partial);
-        partial = rest;
-    }
-    PARTIAL.with_borrow_mut(|all| all.0[stream.min(2)] = partial);
-}
-
-/// Writes an unfinished line of stream `stream`, if there is one.
-pub fn flush_text(gil: Gil, stream: usize) {
-    let partial = take_partial(stream);
-    if !partial.is_empty() {
-        emit(gil, ERROR, &partial);
-    }
-}
-
-fn take_partial(stream: usize) -> Vec<u8> {
-    PARTIAL.with_borrow_mut(|all| std::mem::take(&mut all.0[stream.min(2)]))
-}
-
-/// Ends the lines that the request left unfinished.
-pub fn flush_all(gil: Gil) {
-    for stream in 0..3 {
-        flush_text(gil, stream);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn parts(record: &[u8]) -> Vec<usize> {
-        let (mut lens, mut left) = (Vec::new(), Some(record));
-        while let Some(record) = left {
-            let (part, rest) = cut_record(record);
-            lens.push(part.len());
-            left = rest;
-        }
-        lens
-    }
-
-    #[test]
-    fn a_record_is_cut_between_lines_and_within_one_only_where_it_is_too_long() {
-        let lines = [&b"x".repeat(MAX_RECORD - 1)[..], b"y", &b"z".repeat(MAX_RECORD + 1)].join(&b"\n"[..]);
-        assert_eq!(parts(&lines), [MAX_RECORD - 1, 1, MAX_RECORD, 1]);
-        assert_eq!(parts(&b"x".repeat(MAX_RECORD)), [MAX_RECORD]);
-        assert_eq!(parts(b""), [0]);
-        assert_eq!(parts(b"a\n\nb"), [4]);
     }
 }

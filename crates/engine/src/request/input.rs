@@ -5,8 +5,8 @@
 
 use wsgi_wire::frame::InputFailure;
 
-use crate::python::py::{Gil, Kind, Owned, Raised, Res};
-use crate::request::exchange::{Body, Exchange};
+use crate::python::py::{Gil, Kind, Owned, Res};
+use crate::request::host::Body;
 
 /// How much is asked of the host at a time when lines are read.
 const BLOCK: usize = 64 << 10;
@@ -21,7 +21,7 @@ pub struct Input<'a> {
     ended: bool,
     failed: bool,
     /// Because of the client, which has left or sends nothing any more.
-    client_left: bool,
+    pub client_left: bool,
     /// What Content-Length leaves to be read.
     expected: Option<u64>,
 }
@@ -158,7 +158,8 @@ impl<'a> Input<'a> {
         })
     }
 
-    fn read(&mut self, gil: Gil, limit: Option<usize>) -> Res<Owned> {
+    /// Everything, or at most `limit` bytes.
+    pub fn read(&mut self, gil: Gil, limit: Option<usize>) -> Res<Owned> {
         if limit == Some(0) {
             return gil.bytes(b"");
         }
@@ -177,55 +178,11 @@ impl<'a> Input<'a> {
         if filled == goal { Ok(bytes) } else { gil.bytes(&memory[..filled]) }
     }
 
-    fn line(&mut self, gil: Gil, limit: Option<usize>) -> Res<Owned> {
+    /// A line, or at most `limit` bytes of it; empty at the end.
+    pub fn line(&mut self, gil: Gil, limit: Option<usize>) -> Res<Owned> {
         let count = self.wait(gil, |input| input.find_line(limit.unwrap_or(usize::MAX)))?;
         self.take(gil, count)
     }
-}
-
-/// The input half, unless another thread reads from it.
-fn with_input<T>(exchange: &Exchange<'_>, gil: Gil, body: impl FnOnce(&mut Input<'_>) -> Res<T>) -> Res<T> {
-    match exchange.input.try_borrow_mut() {
-        Ok(mut input) => {
-            let result = body(&mut input);
-            if input.client_left {
-                exchange.note_client_left();
-            }
-            result
-        }
-        Err(_) => Err(gil.raise(Kind::Runtime, "another thread is reading from this wsgi.input")),
-    }
-}
-
-/// `read(size)`
-pub fn read(exchange: &Exchange<'_>, gil: Gil, limit: Option<usize>) -> Res<Owned> {
-    with_input(exchange, gil, |input| input.read(gil, limit))
-}
-
-/// `readline(size)`
-pub fn readline(exchange: &Exchange<'_>, gil: Gil, limit: Option<usize>) -> Res<Owned> {
-    with_input(exchange, gil, |input| input.line(gil, limit))
-}
-
-/// `next(input)`; nothing at the end.
-pub fn next_line(exchange: &Exchange<'_>, gil: Gil) -> Res<Option<Owned>> {
-    let line = readline(exchange, gil, None)?;
-    let is_end = line.as_bytes().ok_or(Raised)?.is_empty();
-    Ok((!is_end).then_some(line))
-}
-
-/// `readlines(hint)`
-pub fn readlines(exchange: &Exchange<'_>, gil: Gil, hint: Option<usize>) -> Res<Owned> {
-    let lines = gil.list()?;
-    let mut total = 0usize;
-    while let Some(line) = next_line(exchange, gil)? {
-        lines.append(&line)?;
-        total = total.saturating_add(line.as_bytes().map_or(0, <[u8]>::len));
-        if hint.is_some_and(|hint| hint > 0 && total >= hint) {
-            break;
-        }
-    }
-    Ok(lines)
 }
 
 #[cfg(test)]

@@ -10,10 +10,10 @@ use wsgi_wire::control::FromDaemon;
 use wsgi_wire::pool::{PoolConfig, Preload};
 
 use crate::host::daemon::pool::Pool;
+use crate::log::{WARN, process_log};
 use crate::python::interp::{self, Interp};
 use crate::python::py::Gil;
 use crate::python::threads;
-use crate::request::exchange::{WARN, process_log};
 use crate::request::files::{Concern, INTERVAL, Watch};
 use crate::request::script;
 use crate::sys;

@@ -5,7 +5,7 @@ use wsgi_wire::bytes::{put_long, put_short};
 use wsgi_wire::response::HeadEncoder;
 
 use crate::python::py::{Any, Gil, Kind, Owned, Raised, Res};
-use crate::request::exchange::{Exchange, Gone, Sink};
+use crate::request::host::{Gone, Sink};
 use crate::request::rules::{self, Length, Refused};
 
 /// Longest head: what a frame takes, with room for the header that [`Output::declare`] adds.
@@ -131,6 +131,28 @@ impl<'a> Output<'a> {
         Ok(())
     }
 
+    /// Sends a block of the body at once (PEP 3333: "must not delay the transmission of any block").
+    pub fn block(&mut self, gil: Gil, bytes: &[u8]) -> Result<(), Stop> {
+        self.promise(gil)?;
+        let part = self.cut(bytes);
+        if part.is_empty() {
+            return Ok(());
+        }
+        self.commit(gil)?;
+        match self.sink.try_send(part) {
+            Some(Ok(true)) => Ok(()),
+            Some(Ok(false)) => Ok(gil.detach(|| self.sink.send(&[]))?),
+            Some(Err(gone)) => Err(gone.into()),
+            None => Ok(gil.detach(|| self.sink.send(part))?),
+        }
+    }
+
+    /// Takes status and headers in the place of those that were there.
+    pub fn set_head(&mut self, gil: Gil, status: &Any, headers: &Any) -> Res<()> {
+        self.head = Some(encode(gil, status, headers)?);
+        Ok(())
+    }
+
     /// What of `bytes` is to be sent: what is within the declared length, and nothing where a response has
     /// no body. It counts as sent.
     pub fn cut<'b>(&mut self, bytes: &'b [u8]) -> &'b [u8] {
@@ -155,70 +177,8 @@ impl<'a> Output<'a> {
     }
 }
 
-impl Exchange<'_> {
-    /// Sends a block of the body at once (PEP 3333: "must not delay the transmission of any block").
-    pub fn block(&self, gil: Gil, bytes: &[u8]) -> Result<(), Stop> {
-        let Ok(mut output) = self.output.try_borrow_mut() else {
-            return Err(gil.raise(Kind::Runtime, "another thread is writing to this response").into());
-        };
-        output.promise(gil)?;
-        let part = output.cut(bytes);
-        if part.is_empty() {
-            return Ok(());
-        }
-        output.commit(gil)?;
-        match output.sink.try_send(part) {
-            Some(Ok(true)) => Ok(()),
-            Some(Ok(false)) => Ok(gil.detach(|| output.sink.send(&[]))?),
-            Some(Err(gone)) => Err(gone.into()),
-            None => Ok(gil.detach(|| output.sink.send(part))?),
-        }
-    }
-
-    /// `write(data)`
-    pub fn write(&self, gil: Gil, data: &Any) -> Res<()> {
-        let Some(bytes) = data.as_bytes() else {
-            let text = format!("write() argument must be bytes, not {}", data.type_name(gil));
-            return Err(gil.raise(Kind::Type, &text));
-        };
-        match self.block(gil, bytes) {
-            Ok(()) => Ok(()),
-            Err(Stop::Raised) => Err(Raised),
-            Err(Stop::Gone) => {
-                self.note_client_left();
-                Err(gil.raise(Kind::Os, "mod_wsgi client connection closed"))
-            }
-        }
-    }
-
-    /// `start_response(status, headers, exc_info)`
-    pub fn start(&self, gil: Gil, status: &Any, headers: &Any, exc_info: Option<&Any>) -> Res<()> {
-        if headers.as_list().is_none() {
-            let name = if headers.is_none() { "None".to_owned() } else { headers.type_name(gil) };
-            return Err(gil.raise(Kind::Type, &format!("start_response() argument 2 must be list, not {name}")));
-        }
-        let exc_info = exc_info.filter(|info| !info.is_none());
-        let parts = exc_info.map(|info| exception_parts(gil, info)).transpose()?;
-        let Ok(mut output) = self.output.try_borrow_mut() else {
-            return Err(gil.raise(Kind::Runtime, "another thread is writing to this response"));
-        };
-        match parts {
-            Some([kind, value, traceback]) if output.committed => {
-                drop(output);
-                return Err(gil.raise_again(kind, value, traceback));
-            }
-            None if output.committed => {
-                return Err(gil.raise(Kind::Runtime, "start_response() called more than once without exc_info"));
-            }
-            _ => {}
-        }
-        output.head = Some(encode(gil, status, headers)?);
-        Ok(())
-    }
-}
-
 /// The three parts of `exc_info`.
-fn exception_parts(gil: Gil, info: &Any) -> Res<[Owned; 3]> {
+pub fn exception_parts(gil: Gil, info: &Any) -> Res<[Owned; 3]> {
     let parts = info.as_tuple().filter(|tuple| tuple.len() == 3);
     let parts = parts.and_then(|tuple| Some([tuple.item(0)?, tuple.item(1)?, tuple.item(2)?]));
     parts.ok_or_else(|| gil.raise(Kind::Runtime, "start_response() argument 'exc_info' must be a 3-tuple or None"))

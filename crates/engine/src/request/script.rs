@@ -7,13 +7,15 @@ use wsgi_sys::clock;
 use wsgi_wire::request::{Head, RELOAD};
 use wsgi_wire::response::Failure;
 
+use crate::log::{ERROR, INFO, process_log};
 use crate::python::interp::{Interp, facts};
 use crate::python::py::{Any, Exception, Gil, Kind, Owned, Res, Stored};
 use crate::request::adapter;
 use crate::request::advice;
-use crate::request::exchange::{ERROR, Exchange, INFO, Outcome, process_log};
+use crate::request::exchange::Exchange;
 use crate::request::files::Concern;
 use crate::request::first_load::FIRST_LOAD;
+use crate::request::host::Outcome;
 use crate::sys;
 
 /// The scripts of an interpreter. The lock is held for moments, always by a thread that is attached or
@@ -373,7 +375,7 @@ pub fn load_at_start(gil: Gil, interp: &Interp, path: &str) -> Result<(), Vec<Co
             Err(concerns)
         }
     };
-    crate::request::exchange::flush_all(gil);
+    crate::request::streams::flush_all(gil);
     result
 }
 
@@ -411,7 +413,7 @@ pub fn run_service(gil: Gil, interp: &Interp, path: &str) -> bool {
             is_exit
         }
     };
-    crate::request::exchange::flush_all(gil);
+    crate::request::streams::flush_all(gil);
     done
 }
 
@@ -423,6 +425,6 @@ pub fn import(gil: Gil, interp: &Interp, path: &str) -> bool {
         Found::Broken(_) => false,
         Found::Claimed => load(gil, interp, path, Reporter(None)).is_ok(),
     };
-    crate::request::exchange::flush_all(gil);
+    crate::request::streams::flush_all(gil);
     done
 }

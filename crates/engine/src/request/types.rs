@@ -9,9 +9,10 @@ use std::panic::{self, AssertUnwindSafe};
 
 use pyo3_ffi as ffi;
 
+use crate::log::ERROR;
 use crate::python::py::{Any, Gil, Kind, Owned, Raised, Res};
-use crate::request::exchange::{ERROR, Exchange, Link, emit, flush_text, is_logged, write_text};
-use crate::request::input;
+use crate::request::exchange::{Exchange, Link};
+use crate::request::streams::{emit, flush_text, is_logged, write_text};
 
 /// Layout of `wsgi.input` objects. They are also the `self` of `start_response` and `write`.
 #[repr(C)]
@@ -79,7 +80,7 @@ fn size(gil: Gil, name: &str, args: &[&Any]) -> Res<Option<usize>> {
     }
 }
 
-type Reader = fn(&Exchange<'_>, Gil, Option<usize>) -> Res<Owned>;
+type Reader = fn(&Exchange<'static>, Gil, Option<usize>) -> Res<Owned>;
 
 /// # Safety
 /// As Python calls a METH_FASTCALL method of an `InputObject`.
@@ -104,7 +105,7 @@ unsafe extern "C" fn input_read(
     count: ffi::Py_ssize_t,
 ) -> *mut ffi::PyObject {
     // SAFETY: called by Python as declared in INPUT_METHODS.
-    unsafe { reader(slf, args, count, "read", input::read) }
+    unsafe { reader(slf, args, count, "read", Exchange::read) }
 }
 
 unsafe extern "C" fn input_readline(
@@ -113,7 +114,7 @@ unsafe extern "C" fn input_readline(
     count: ffi::Py_ssize_t,
 ) -> *mut ffi::PyObject {
     // SAFETY: called by Python as declared in INPUT_METHODS.
-    unsafe { reader(slf, args, count, "readline", input::readline) }
+    unsafe { reader(slf, args, count, "readline", Exchange::readline) }
 }
 
 unsafe extern "C" fn input_readlines(
@@ -122,7 +123,7 @@ unsafe extern "C" fn input_readlines(
     count: ffi::Py_ssize_t,
 ) -> *mut ffi::PyObject {
     // SAFETY: called by Python as declared in INPUT_METHODS.
-    unsafe { reader(slf, args, count, "readlines", input::readlines) }
+    unsafe { reader(slf, args, count, "readlines", Exchange::readlines) }
 }
 
 unsafe extern "C" fn input_close(_slf: *mut ffi::PyObject, _: *mut ffi::PyObject) -> *mut ffi::PyObject {
@@ -141,7 +142,7 @@ unsafe extern "C" fn input_next(slf: *mut ffi::PyObject) -> *mut ffi::PyObject {
         let ended = "iteration of wsgi.input attempted after request completed";
         // SAFETY: Python calls this for its own type only.
         let exchange = unsafe { exchange(gil, slf, ended) }?;
-        Ok(input::next_line(exchange, gil)?.map_or(ptr::null_mut(), Owned::into_ptr))
+        Ok(exchange.next_line(gil)?.map_or(ptr::null_mut(), Owned::into_ptr))
     })
 }
 

@@ -16,9 +16,9 @@ use std::time::Duration;
 use pyo3_ffi as ffi;
 use wsgi_wire::control::DUMP_SIGNAL_BELOW_MAX;
 
+use crate::log::{WARN, process_log};
 use crate::python::interp::{self, Interp};
 use crate::python::py::Gil;
-use crate::request::exchange::{WARN, process_log};
 use crate::sys;
 
 /// Time for a signal handler to write.

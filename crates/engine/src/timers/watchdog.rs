@@ -18,8 +18,8 @@ use wsgi_wire::pool::PoolConfig;
 use wsgi_wire::response::Failure;
 
 use crate::host::daemon::pool::Pool;
+use crate::log::{ERROR, WARN, process_log};
 use crate::python::interp::{self, Interp};
-use crate::request::exchange::{ERROR, WARN, process_log};
 use crate::request::first_load::FIRST_LOAD;
 use crate::sys;
 use crate::timers::probe::Probe;

@@ -10,7 +10,7 @@ use wsgi_sys::memory::Area;
 use wsgi_wire::frame::{self, HEADER, InputFailure, Tag};
 use wsgi_wire::{AREA, PROTOCOL};
 
-use crate::request::exchange::Body;
+use crate::request::host::Body;
 use crate::sys;
 use crate::timers::slots::Slot;
 

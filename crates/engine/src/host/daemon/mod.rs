@@ -21,10 +21,10 @@ use wsgi_wire::control::{Cause, Exit, FromDaemon, MAX_MESSAGE, ToDaemon};
 use wsgi_wire::pool::{DaemonConfig, PoolConfig, Preload};
 
 use self::pool::Pool;
+use crate::log::{self, ERROR, INFO, WARN, process_log};
 use crate::python::interp::{self, Facts, Interp};
 use crate::python::py::Gil;
 use crate::python::threads;
-use crate::request::exchange::{self, ERROR, INFO, WARN, process_log};
 use crate::request::{load, script, server_metrics};
 use crate::sys;
 use crate::timers::activity::Next;
@@ -175,7 +175,7 @@ fn start(gil: Gil, control: RawFd) -> Result<Daemon, (Exit, String)> {
     stacks::register(gil);
     let DaemonConfig { parent_pid, pool: mut config, handed, .. } = gil.detach(|| configuration(control))?;
     sys::close_on_exec(control);
-    exchange::set_process_level(config.log_level);
+    log::set_process_level(config.log_level);
     show_title(&config);
     set_locale(&config);
     let signals = sys::signal_pipe().map_err(bootstrap("cannot make a pipe"))?;

@@ -8,7 +8,8 @@ use wsgi_wire::MAX_PAYLOAD;
 use wsgi_wire::frame::{self, LAST, Tag, WHOLE};
 use wsgi_wire::response::{FilePart, LogRecord};
 
-use crate::request::exchange::{Gone, Outcome, Sink, process_log};
+use crate::log::process_log;
+use crate::request::host::{Gone, Outcome, Sink};
 use crate::sys;
 use crate::timers::slots::Slot;
 

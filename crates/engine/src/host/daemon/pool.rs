@@ -22,9 +22,11 @@ use wsgi_wire::response::Failure;
 
 use crate::host::daemon::connection::{Connection, Incoming, Step};
 use crate::host::daemon::outgoing::Outgoing;
+use crate::log::{ERROR, process_log};
 use crate::python::{interp, threads};
 use crate::request::adapter::{self, Request, numbers};
-use crate::request::exchange::{ERROR, Exchange, Outcome, Sink, process_log};
+use crate::request::exchange::Exchange;
+use crate::request::host::{Outcome, Sink};
 use crate::request::script::Occasion;
 use crate::sys::{self, Epoll, Event};
 use crate::timers::activity::Activity;

@@ -11,9 +11,9 @@ use std::time::{Duration, Instant};
 use wsgi_wire::control::{Exit, FromDaemon};
 
 use crate::host::daemon::Daemon;
+use crate::log::{ERROR, INFO, process_log};
 use crate::python::interp;
 use crate::python::py::Gil;
-use crate::request::exchange::{ERROR, INFO, process_log};
 use crate::request::load::{inside, steps};
 use crate::request::script;
 use crate::sys;

@@ -12,10 +12,12 @@ use wsgi_wire::pool::{PoolConfig, Warmup, WarmupTarget};
 use wsgi_wire::request::{self, Encoder, Head};
 use wsgi_wire::response::{self, FilePart};
 
+use crate::log::{ERROR, INFO, WARN, process_log};
 use crate::python::interp::Interp;
 use crate::python::py::Gil;
 use crate::request::adapter::{self, Request};
-use crate::request::exchange::{Body, ERROR, Exchange, Gone, INFO, Outcome, Sink, WARN, process_log};
+use crate::request::exchange::Exchange;
+use crate::request::host::{Body, Gone, Outcome, Sink};
 use crate::request::load::inside;
 use crate::sys;
 

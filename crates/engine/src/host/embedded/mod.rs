@@ -23,10 +23,12 @@ use wsgi_wire::pool::EmbedConfig;
 use wsgi_wire::request::{self, MAIN};
 use wsgi_wire::response::{Failure, FilePart};
 
+use crate::log;
 use crate::python::interp::{self, Facts};
 use crate::python::{initialise, threads, turn};
 use crate::request::adapter::{self, Request};
-use crate::request::exchange::{self, Body, Exchange, Gone, Outcome, Sink};
+use crate::request::exchange::Exchange;
+use crate::request::host::{Body, Gone, Outcome, Sink};
 use crate::request::{load, server_metrics};
 use crate::sys;
 
@@ -78,8 +80,8 @@ fn embed(config: &[u8], host: Host) -> Result<(), String> {
         ));
     }
     HOST.set(host).map_err(|_| "Python was started in this process before".to_owned())?;
-    exchange::set_process_log(server_log);
-    exchange::set_process_level(config.log_level);
+    log::set_process_log(server_log);
+    log::set_process_level(config.log_level);
     if config.server_metrics {
         server_metrics::from_child(host.server_metrics);
     }

@@ -1,0 +1,105 @@
+//! Where the log lines of a thread go: to the request that the thread executes, or to the log of the process. The log
+//! streams of Python, `wsgi.errors`, stdout and stderr, write here.
+
+use std::cell::RefCell;
+
+use crate::log::{ERROR, MAX_RECORD, process_level, process_log};
+use crate::python::py::Gil;
+use crate::python::threads;
+use crate::request::exchange::{Exchange, Link};
+
+thread_local! {
+    /// The exchange that this thread executes.
+    static CURRENT: Link = const { Link::new() };
+    /// Unfinished lines of this thread.
+    static PARTIAL: RefCell<Partial> = const { RefCell::new(Partial([const { Vec::new() }; 3])) };
+}
+
+/// Unfinished lines of wsgi.errors, stdout and stderr. They are written at the latest when the thread ends.
+struct Partial([Vec<u8>; 3]);
+
+impl Drop for Partial {
+    fn drop(&mut self) {
+        if threads::is_ended() {
+            // Not even memory is given back.
+            std::mem::forget(std::mem::take(&mut self.0));
+            return;
+        }
+        self.0.iter().filter(|line| !line.is_empty()).for_each(|line| process_log(ERROR, line));
+    }
+}
+
+/// Whether a record of this thread would be written.
+pub fn is_logged(gil: Gil, level: u8) -> bool {
+    let limit = CURRENT.with(|link| link.exchange(gil).map(|exchange| exchange.log_level));
+    level <= limit.unwrap_or_else(process_level)
+}
+
+/// Makes log lines of this thread those of `exchange` until the result is dropped (attached).
+pub fn enter(exchange: &Exchange<'_>) -> Current {
+    CURRENT.with(|link| link.set(exchange));
+    Current
+}
+
+/// See [`enter`].
+#[derive(Debug)]
+pub struct Current;
+
+impl Drop for Current {
+    fn drop(&mut self) {
+        CURRENT.with(Link::cut);
+    }
+}
+
+/// Logs a record of this thread: its lines belong to the request that the thread executes, if there is one.
+pub fn emit(gil: Gil, level: u8, record: &[u8]) {
+    CURRENT.with(|link| match link.exchange(gil) {
+        Some(exchange) => exchange.log(gil, level, record, true),
+        None => gil.detach(|| process_log(level, record)),
+    });
+}
+
+/// Takes what was written to stream `stream` (0 wsgi.errors, 1 stdout, 2 stderr): lines that one call completes are one
+/// record.
+pub fn write_text(gil: Gil, stream: usize, text: &[u8]) {
+    let mut partial = take_partial(stream);
+    let rest = match text.iter().rposition(|byte| *byte == b'\n') {
+        Some(end) if partial.is_empty() => {
+            emit(gil, ERROR, &text[..end]);
+            &text[end + 1..]
+        }
+        Some(end) => {
+            partial.extend_from_slice(&text[..end]);
+            emit(gil, ERROR, &partial);
+            partial.clear();
+            &text[end + 1..]
+        }
+        None => text,
+    };
+    partial.extend_from_slice(rest);
+    while partial.len() > MAX_RECORD {
+        let rest = partial.split_off(MAX_RECORD);
+        emit(gil, ERROR, &partial);
+        partial = rest;
+    }
+    PARTIAL.with_borrow_mut(|all| all.0[stream.min(2)] = partial);
+}
+
+/// Writes an unfinished line of stream `stream`, if there is one.
+pub fn flush_text(gil: Gil, stream: usize) {
+    let partial = take_partial(stream);
+    if !partial.is_empty() {
+        emit(gil, ERROR, &partial);
+    }
+}
+
+fn take_partial(stream: usize) -> Vec<u8> {
+    PARTIAL.with_borrow_mut(|all| std::mem::take(&mut all.0[stream.min(2)]))
+}
+
+/// Ends the lines that the request left unfinished.
+pub fn flush_all(gil: Gil) {
+    for stream in 0..3 {
+        flush_text(gil, stream);
+    }
+}
