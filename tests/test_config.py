@@ -41,20 +41,95 @@ def test_the_table_is_complete():
 # -- directives ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("directive, value", cases(TABLE, "good"))
-def test_a_valid_directive_is_accepted_in_each_of_its_places(httpd, directive, value):
+@pytest.mark.parametrize("directive, value", cases(TABLE, "good") + cases(TABLE, "acts"))
+def test_a_valid_directive_is_accepted_in_each_of_its_places(httpd, directive, value, ours):
+    taken = not ours or value in directive.good
     for place in [p for p in directive.places if ":" not in p]:
         text = placed(place, line(directive, value, httpd.root), httpd.root, directive.before)
-        assert httpd.configtest(text), (place, httpd.control_output)
+        assert httpd.configtest(text) == taken, (place, httpd.control_output)
 
 
 @pytest.mark.parametrize("directive", TABLE, ids=lambda d: d.name)
 def test_a_directive_is_refused_in_all_other_places(httpd, directive):
     for place in {"vhost", "directory"} - set(directive.places):
-        text = placed(place, line(directive, directive.good[0], httpd.root), httpd.root,
+        text = placed(place, line(directive, sample(directive), httpd.root), httpd.root,
                       directive.before)
         assert not httpd.configtest(text), place
         assert directive.name.strip("<") in refusal(httpd)
+
+
+def sample(directive):
+    return (directive.good + directive.acts)[0]
+
+
+ABSENT = [directive for directive in TABLE if directive.absent]
+
+
+@pytest.mark.ours("the original does what they say")
+@pytest.mark.parametrize("directive, value", cases(ABSENT, "acts"))
+def test_a_directive_that_would_do_nothing_is_refused_wherever_it_stands(httpd, directive, value):
+    text = line(directive, value, httpd.root)
+    wrapped = f"<IfModule mod_wsgi.c>\n<IfDefine !NoSuchName>\n{text}\n</IfDefine>\n</IfModule>"
+    for place in [p for p in directive.places if ":" not in p]:
+        for text_there in (text, wrapped):
+            assert not httpd.configtest(placed(place, text_there, httpd.root)), place
+            told = refusal(httpd)
+            assert f"{directive.name} is not implemented in this version, and is refused" in told
+            assert f"on line {where(httpd, text)} of {httpd.conf_file}:" in told
+
+
+def where(httpd, text):
+    """Number of the line in the server's configuration that is this text."""
+    return httpd.conf_file.read_text().splitlines().index(text) + 1
+
+
+@pytest.mark.ours("the original does what they say")
+def test_httpd_does_not_start_with_a_directive_that_would_do_nothing(httpd):
+    httpd.configure(f"<Location />\nWSGIAccessScript {httpd.app('hello')}\n</Location>")
+    assert httpd.control("-k", "start") == 1
+    assert "WSGIAccessScript is not implemented in this version" in refusal(httpd)
+
+
+@pytest.mark.ours("the original does what they say")
+@pytest.mark.parametrize("name", ["WSGIAccessScript", "WSGIAuthUserScript", "WSGIAuthGroupScript"])
+def test_nothing_is_served_beside_a_htaccess_whose_control_would_be_absent(httpd, name):
+    """Not even where syntax errors of other kinds are forgiven."""
+    script = httpd.app("hello")
+    page = httpd.write("htdocs/closed/page", "secret")
+    httpd.write("htdocs/closed/.htaccess",
+                f'# first\n<IfModule wsgi_module>\n{name} "{script}"\n</IfModule>\n')
+    httpd.write("htdocs/closed/app.wsgi", script.read_text())
+    httpd.start(f"""
+<Directory "{page.parent}">
+    AllowOverride All Nonfatal=All
+    Options +ExecCGI
+    AddHandler wsgi-script .wsgi
+</Directory>""")
+    httpd.log.expect(rf"htdocs/closed/\.htaccess: line 3: {name} is not implemented in this version")
+    for path in ("/closed/page", "/closed/app.wsgi"):
+        answer = httpd.get(path)
+        assert answer.status == 500 and "secret" not in answer.text
+
+
+@pytest.mark.ours("the original has these providers")
+@pytest.mark.parametrize("text, told", [
+    ("AuthBasicProvider wsgi", "Unknown Authn provider: wsgi"),
+    ("AuthDigestProvider wsgi", "Unknown Authn provider: wsgi"),
+    ("AuthBasicProvider file wsgi", "Unknown Authn provider: wsgi"),
+    ("Require wsgi-group admins", "Unknown Authz provider: wsgi-group"),
+    ("<RequireAny>\nRequire all granted\nRequire wsgi-group admins\n</RequireAny>",
+     "Unknown Authz provider: wsgi-group"),
+])
+def test_a_provider_that_is_not_there_is_refused(httpd, text, told):
+    modules = ("auth_basic", "auth_digest", "authn_core", "authn_file", "authz_user")
+    directory = f'<Directory "{httpd.root}/htdocs/closed">\n{{}}\n</Directory>'
+    assert not httpd.configtest(directory.format(text), modules)
+    assert told in refusal(httpd) and str(httpd.conf_file) in refusal(httpd)
+    httpd.write("htdocs/closed/page", "secret")
+    httpd.write("htdocs/closed/.htaccess", text)
+    httpd.start(directory.format("AllowOverride All"), modules)
+    httpd.log.expect(rf"htdocs/closed/\.htaccess: {told}")
+    assert httpd.get("/closed/page").status == 500
 
 
 def check_refused(httpd, directive, value):
@@ -92,12 +167,12 @@ def htaccess(httpd, directive, kind):
     """The status of a static page beside an .htaccess with the directive."""
     page = f"{kind}/{directive.name.strip('<')}/page"
     httpd.write(f"htdocs/{page}", "page")
-    text = line(directive, directive.good[0], httpd.root)
+    text = line(directive, sample(directive), httpd.root)
     httpd.write(f"htdocs/{page.replace('page', '.htaccess')}", f"{text}\n")
     return httpd.get(f"/{page}").status
 
 
-def test_htaccess_takes_what_allowoverride_allows(httpd):
+def test_htaccess_takes_what_allowoverride_allows(httpd, ours):
     httpd.log.allow(".*")
     httpd.app("hello")
     kinds = [place.partition(":")[2] for place in PLACES if ":" in place]
@@ -105,7 +180,8 @@ def test_htaccess_takes_what_allowoverride_allows(httpd):
     for directive in TABLE:
         for kind in kinds:
             refused = htaccess(httpd, directive, kind) == 500
-            assert refused != (f"htaccess:{kind}" in directive.places), (directive.name, kind)
+            taken = f"htaccess:{kind}" in directive.places and not (directive.absent and ours)
+            assert refused != taken, (directive.name, kind)
 
 
 @pytest.mark.parametrize("name", ["mod_wsgi.c", "wsgi_module"])
@@ -191,27 +267,6 @@ def test_a_conflicting_second_definition_is_refused(httpd, ours):
         for number in places:
             assert re.search(rf"(:|line ){number}\b", httpd.control_output), httpd.control_output
         assert "threads" in httpd.control_output
-
-
-# -- not in effect yet -----------------------------------------------------------------------------
-
-
-@pytest.mark.ours("the original does all it says")
-def test_what_does_not_act_yet_is_named_in_one_warning(httpd):
-    httpd.log.allow("not in effect yet")
-    httpd.start("WSGITelemetryService unix:/run/telemetry\nWSGISlowRequests 1\n"
-                "WSGIDaemonProcess app threads=2 cpu-time-limit=600\n")
-    warnings = httpd.log.matching("not in effect yet")
-    assert len(warnings) == 1 and "[wsgi:warn]" in warnings[0]
-    assert "WSGITelemetryService" in warnings[0]
-    assert "threads" not in warnings[0]
-
-
-@pytest.mark.ours("the original does all it says")
-def test_no_such_warning_when_all_is_in_effect(httpd):
-    httpd.start(f"WSGIDaemonProcess app threads=2\nWSGIScriptAlias / {httpd.app('hello')} "
-                "process-group=app")
-    assert not httpd.log.matching("not in effect yet")
 
 
 def test_the_table_names_each_directive_once():

@@ -6,7 +6,7 @@ use super::config::{DirConfig, GlobalConfig, Recorded, RequestConfig, ServerConf
 use super::error::Outcome;
 use super::place::Place;
 use super::table::{Id, Kind, Places, Row};
-use super::{DirectiveError, Text, alias, daemon, layers, request, runtime, scripts};
+use super::{DirectiveError, Text, absent, alias, daemon, layers, request, runtime, scripts};
 
 /// Applies the directive `id` with the raw text `args` after its name. `dir` is the record of the directory-like
 /// section that `place` is in; at server level it is not looked at.
@@ -20,7 +20,6 @@ pub fn apply(
 ) -> Outcome {
     let row = id.row();
     check_place(row, place)?;
-    global.used.insert(id);
     match row.kind {
         Kind::Alias | Kind::AliasMatch => {
             server.aliases.push(Arc::new(alias::read(row, args, place, global.alias_count)?));
@@ -36,10 +35,14 @@ pub fn apply(
                 _ => &mut server.request,
             };
             request::set(row, args, values)?;
+            absent::check(row, None)?;
             record(id, place, values, global);
             Ok(())
         }
-        _ => runtime::set(row, args, global),
+        _ => {
+            runtime::set(row, args, global)?;
+            absent::check(row, Some(global))
+        }
     }
 }
 
@@ -47,7 +50,8 @@ pub fn apply(
 pub fn apply_htaccess(id: Id, args: &[u8], place: &Place<'_>, dir: &mut DirConfig) -> Outcome {
     let row = id.row();
     check_place(row, &Place { in_htaccess: true, ..*place })?;
-    request::set(row, args, &mut dir.request)
+    request::set(row, args, &mut dir.request)?;
+    absent::check(row, None)
 }
 
 /// Whether the directive may stand at `place`. httpd checks most of it by itself, but it does not tell a
@@ -75,7 +79,6 @@ fn record(id: Id, place: &Place<'_>, values: &RequestConfig, global: &mut Global
         Id::ProcessGroup => global.process_groups.extend(recorded(&values.process_group)),
         Id::ApplicationGroup => global.application_groups.extend(recorded(&values.application_group)),
         Id::CallableObject => global.callables.extend(recorded(&values.callable_object)),
-        Id::DispatchScript => global.dispatches = true,
         Id::HandlerScript => {
             global.handler_scripts.extend(values.handler_scripts.last().map(|script| (place.server, script.clone())));
         }
@@ -85,10 +88,10 @@ fn record(id: Id, place: &Place<'_>, values: &RequestConfig, global: &mut Global
 
 #[cfg(test)]
 mod tests {
+    use super::super::absent::absent;
     use super::super::place::ServerKey;
     use super::super::table::{Merge, TABLE};
     use super::super::values::HeadMapping;
-    use super::super::{not_in_effect, not_in_effect_warning};
     use super::*;
     use proptest::prelude::*;
 
@@ -114,6 +117,10 @@ mod tests {
             apply(row.id, args.as_bytes(), &place, &mut self.global, &mut self.server, dir)
                 .map_err(|error| error.to_string())
         }
+    }
+
+    fn is_misplaced(result: &Result<(), String>) -> bool {
+        result.as_ref().is_err_and(|error| error.contains("cannot occur within"))
     }
 
     fn error(place: Place<'_>, line: &str) -> String {
@@ -147,8 +154,8 @@ mod tests {
             let mut reader = Reader::default();
             let line = format!("{} {}", row.name_str(), sample(row.kind));
             let place = if row.places.contains(Places::SERVER) { MAIN } else { DIR };
-            reader.read(place, &line).unwrap_or_else(|error| panic!("{error}"));
-            reader.global.used.clear();
+            let result = reader.read(place, &line);
+            assert_eq!(result.is_ok(), row.in_effect, "{result:?}");
             let stored = reader.server != ServerConfig::default()
                 || reader.dir != DirConfig::default()
                 || reader.global != GlobalConfig::default();
@@ -165,7 +172,8 @@ mod tests {
         for row in in_dir {
             assert!(matches!(row.merge, Merge::Inner | Merge::InnerCollected | Merge::ByName), "{}", row.name_str());
             let mut reader = Reader::default();
-            reader.read(DIR, &format!("{} {}", row.name_str(), sample(row.kind))).unwrap();
+            let result = reader.read(DIR, &format!("{} {}", row.name_str(), sample(row.kind)));
+            assert_eq!(result.is_ok(), row.in_effect, "{result:?}");
             let (empty, full) = (DirConfig::default(), reader.dir);
             assert_ne!(full, empty, "{}", row.name_str());
             assert_eq!(reader.server, ServerConfig::default());
@@ -179,11 +187,13 @@ mod tests {
         for row in &TABLE {
             let line = format!("{} {}", row.name_str(), sample(row.kind));
             for (place, set) in [(MAIN, Places::SERVER), (VHOST, Places::VHOST), (DIR, Places::DIR)] {
-                assert_eq!(Reader::default().read(place, &line).is_ok(), row.places.contains(set), "{line}");
+                let result = Reader::default().read(place, &line);
+                assert_eq!(is_misplaced(&result), !row.places.contains(set), "{line}: {result:?}");
             }
             let mut dir = DirConfig::default();
             let result = apply_htaccess(row.id, sample(row.kind).as_bytes(), &MAIN, &mut dir);
-            assert_eq!(result.is_ok(), row.places.in_htaccess(), "{line}");
+            let result = result.map_err(|error| error.to_string());
+            assert_eq!(is_misplaced(&result), !row.places.in_htaccess(), "{line}: {result:?}");
         }
         assert_eq!(error(VHOST, "WSGIPythonHome /srv"), "WSGIPythonHome cannot occur within <VirtualHost> section");
         assert_eq!(error(HTACCESS, "WSGIProcessGroup x"), "WSGIProcessGroup cannot occur within .htaccess files");
@@ -283,7 +293,7 @@ mod tests {
         reader.read(MAIN, "<WSGIInterpreterOptions Process-Group=%{GLOBAL} application-group=\"a b\">").unwrap();
         assert!(reader.read(MAIN, "<WSGIInterpreterOptions >").is_err());
         reader.read(MAIN, "WSGIPythonPath /x:/y").unwrap();
-        reader.read(MAIN, "WSGIPythonOptimize 1").unwrap();
+        reader.read(MAIN, "WSGIPythonOptimize 0").unwrap();
         reader.global.close_interpreter_options();
         reader.read(MAIN, "WSGISwitchInterval 0.5").unwrap();
         let layer = &reader.global.layers[0];
@@ -292,7 +302,7 @@ mod tests {
         assert_eq!(layer.options.python_path.as_ref().unwrap().len(), 2);
         assert_eq!((layer.options.switch_interval, reader.global.interpreter.switch_interval), (None, Some(0.5)));
         assert_eq!(reader.global.interpreter.python_path.as_ref().unwrap().len(), 1);
-        assert_eq!(reader.global.runtime.python_optimize, Some(1));
+        assert_eq!(reader.global.runtime.python_optimize, Some(0));
         reader.read(MAIN, "<WSGIInterpreterOptions >").unwrap();
         assert_eq!(reader.global.layers[1].process_group, None);
     }
@@ -337,22 +347,28 @@ mod tests {
         assert_eq!(&*merged.request.handler_script(b"rst").unwrap().path, b"/main.py");
     }
 
+    /// Nothing that mod_wsgi acts on is taken and then left undone, wherever it stands.
     #[test]
-    fn what_is_used_but_not_in_effect_is_named_once() {
-        let mut reader = Reader::default();
-        for line in [
-            "WSGIDaemonProcess a threads=2",
-            "WSGITelemetryOptions +CaptureUserAgent",
-            "WSGISlowRequests 1",
-            "WSGISlowRequests 2",
-            "WSGIProcessGroup a",
-        ] {
-            reader.read(MAIN, line).unwrap();
+    fn what_is_not_implemented_is_refused_by_name() {
+        for row in TABLE.iter().filter(|row| !row.in_effect) {
+            let refused = format!("{} is not implemented in this version, and is refused", row.name_str());
+            let line = format!("{} {}", row.name_str(), sample(row.kind));
+            for (place, set) in [(MAIN, Places::SERVER), (VHOST, Places::VHOST), (DIR, Places::DIR)] {
+                if row.places.contains(set) {
+                    assert!(error(place, &line).starts_with(&refused), "{line}");
+                }
+            }
+            let result = apply_htaccess(row.id, sample(row.kind).as_bytes(), &MAIN, &mut DirConfig::default());
+            assert!(result.is_err(), "{line}");
+            assert!(!row.places.in_htaccess() || result.unwrap_err().to_string().starts_with(&refused), "{line}");
+            if let Some(value) = absent(row.id).and_then(|absent| absent.accepted) {
+                Reader::default().read(MAIN, &format!("{} {value}", row.name_str())).unwrap();
+            }
         }
-        let names = ["WSGISlowRequests", "WSGITelemetryOptions"];
-        assert_eq!(not_in_effect(&reader.global), names);
-        assert_eq!(not_in_effect_warning(&reader.global).unwrap(), format!("not in effect yet: {}", names.join(", ")));
-        assert_eq!(not_in_effect_warning(&GlobalConfig::default()), None);
+        let mut reader = Reader::default();
+        reader.read(MAIN, "<WSGIInterpreterOptions process-group=a>").unwrap();
+        reader.read(MAIN, "WSGIPerInterpreterGIL Off").unwrap();
+        assert!(reader.read(MAIN, "WSGIPerInterpreterGIL On").is_err());
     }
 
     #[test]

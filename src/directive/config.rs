@@ -3,7 +3,6 @@
 //! Texts and lists are reference counted, because httpd merges directory records while it serves a
 //! request: a merge copies pointers only.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::Text;
@@ -12,7 +11,6 @@ use super::group::ProcessGroup;
 use super::interpreter::{InterpreterLayer, InterpreterOptions};
 use super::place::{Defined, ServerKey};
 use super::subnet::Subnet;
-use super::table::Id;
 use super::values::{HashSeed, HeadMapping};
 
 /// A script with the application group (unexpanded) that its directive gave.
@@ -258,14 +256,10 @@ pub struct GlobalConfig {
     pub callables: Vec<Recorded>,
     /// Every `WSGIHandlerScript`, with its server.
     pub handler_scripts: Vec<(ServerKey, Arc<HandlerScript>)>,
-    /// `WSGIDispatchScript` was used, so any request may go to any group.
-    pub dispatches: bool,
     /// How many aliases were defined; the next one's [`Alias::id`].
     pub(super) alias_count: usize,
     /// The container that is being read: an index of `layers`.
     pub(super) open_layer: Option<usize>,
-    /// Directives and options met so far.
-    pub(super) used: BTreeSet<Id>,
 }
 
 impl GlobalConfig {
@@ -277,11 +271,6 @@ impl GlobalConfig {
     /// Ends the `<WSGIInterpreterOptions>` that `apply` opened; the glue calls it after walking the children.
     pub fn close_interpreter_options(&mut self) {
         self.open_layer = None;
-    }
-
-    /// Whether the directive `id` stands anywhere in the configuration read so far.
-    pub fn uses(&self, id: super::Id) -> bool {
-        self.used.contains(&id)
     }
 
     /// How many aliases were defined; ids are below it.

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use super::absent::{Absent, absent};
 use super::options::{OPTIONS, OptionKind, OptionRow};
 use super::table::{Kind, Places, Row, TABLE};
 
@@ -9,8 +10,9 @@ use super::table::{Kind, Places, Row, TABLE};
 pub fn render_markdown() -> String {
     let mut page = String::from(
         "# Directives\n\n\
-         This page is generated from the module's own table. A directive or option marked *not in effect yet* is read and checked, \
-         but does nothing; the error log names those that a configuration uses.\n",
+         This page is generated from the module's own table. A directive whose state is *an error* is known from mod_wsgi and not \
+         implemented here yet: httpd does not start with it, and a request whose `.htaccess` file has it gets 500. Nothing that a \
+         configuration asks for is silently left undone.\n",
     );
     for row in &TABLE {
         section(&mut page, row);
@@ -27,14 +29,14 @@ fn section(page: &mut String, row: &Row) {
     let _ = write!(
         page,
         "\n## {title}\n\n{}\n\n\
-         * Syntax: `{name} {}`\n* Default: {}\n* Where: {}\n* More than once: {}\n* State: {}\n\n{}",
+         * Syntax: `{name} {}`\n* Default: {}\n* Where: {}\n* More than once: {}\n* State: {}\n{}",
         row.help_str(),
         row.syntax,
         row.default,
         places(row.places),
         row.merge.text(),
-        state(row.in_effect),
-        fenced(&example(row)),
+        state(row),
+        if row.in_effect { format!("\n{}", fenced(&example(row))) } else { String::new() },
     );
 }
 
@@ -49,9 +51,6 @@ fn example(row: &Row) -> String {
     let line = match (row.kind, name) {
         (_, "WSGICallableObject") => format!("{name} app"),
         (_, "WSGIRestrictProcess") => format!("{name} site %{{GLOBAL}}"),
-        (_, "WSGIPythonOptimize") => format!("{name} 1"),
-        (_, "WSGIPythonWarnings") => format!("{name} error::DeprecationWarning"),
-        (_, "WSGISlowRequests") => format!("{name} 2.5"),
         (Kind::Switch | Kind::SwitchOrAuto, _) => format!("{name} On"),
         (Kind::Integer(low, _), _) => format!("{name} {low}"),
         (Kind::Seconds { .. }, _) => format!("{name} 0.01"),
@@ -120,9 +119,15 @@ fn options(page: &mut String) {
     page.push_str(&fenced(&lines.join("\n")));
 }
 
-/// Whether something acts.
-fn state(in_effect: bool) -> &'static str {
-    if in_effect { "in effect" } else { "*not in effect yet*" }
+/// Whether a directive acts, and what to use where it does not.
+fn state(row: &Row) -> String {
+    match absent(row.id) {
+        None => "in effect".to_owned(),
+        Some(Absent { accepted: None, instead }) => format!("*an error*; {instead}"),
+        Some(Absent { accepted: Some(value), instead }) => {
+            format!("*an error*, except `{value}`, which holds anyway; {instead}")
+        }
+    }
 }
 
 /// The places in words.

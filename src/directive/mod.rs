@@ -7,6 +7,7 @@
 
 #![forbid(unsafe_code)]
 
+mod absent;
 mod alias;
 mod apply;
 mod arguments;
@@ -25,7 +26,6 @@ mod runtime;
 mod scripts;
 mod subnet;
 mod table;
-mod usage;
 mod values;
 mod words;
 
@@ -45,7 +45,6 @@ pub use options::{OPTIONS, OptionId, OptionKind, OptionRow, OptionValue};
 pub use place::{Defined, Place, ServerKey};
 pub use subnet::Subnet;
 pub use table::{Id, Kind, Merge, Places, Row, TABLE};
-pub use usage::{not_in_effect, not_in_effect_warning};
 
 pub(crate) use values::shown;
 pub use values::{HashSeed, HeadMapping};

@@ -141,7 +141,7 @@ pub struct Row {
     pub kind: Kind,
     /// How occurrences come together.
     pub merge: Merge,
-    /// Whether it does something already; else it is parsed, checked and reported at start-up.
+    /// Whether it does something already; else it is an error to use it.
     pub in_effect: bool,
     /// The arguments, for people.
     pub syntax: &'static str,

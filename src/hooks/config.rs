@@ -95,7 +95,9 @@ fn apply<'c>(
     };
     if in_htaccess {
         let dir = dir.ok_or("the directory has no record")?;
-        return directive::apply_htaccess(row.id, args, &place, dir).map(|()| None).map_err(|error| error.to_string());
+        // httpd names the file in the log, and not the line.
+        let failed = |error: directive::DirectiveError| format!("line {line}: {error}");
+        return directive::apply_htaccess(row.id, args, &place, dir).map(|()| None).map_err(failed);
     }
     let reading = live::reading().ok_or("the module's configuration phase has not begun")?;
     let server = server_config(command.server()).ok_or("the server has no record")?;

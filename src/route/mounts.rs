@@ -55,7 +55,7 @@ fn of_alias(global: &GlobalConfig, server: &ServerConfig, alias: &Alias) -> Moun
 
 /// The process group that an alias leads to, empty for embedded mode; `None` when a request decides.
 pub(super) fn process_group(global: &GlobalConfig, server: &ServerConfig, alias: &Alias) -> Option<Text> {
-    let in_directories = global.process_groups.iter().any(|place| place.in_directory) || global.dispatches;
+    let in_directories = global.process_groups.iter().any(|place| place.in_directory);
     let group = match (&alias.options.process_group, &server.request.process_group) {
         (Some(group), _) => Some(group.clone()),
         _ if in_directories => None,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::directive::{AliasOptions, DirConfig, HandlerScript, HeadMapping, Script, ServerConfig, Subnet, Text};
+use crate::directive::{AliasOptions, DirConfig, HandlerScript, HeadMapping, ServerConfig, Subnet, Text};
 
 /// What holds for a request: an alias's options before the directory's values before the server's before
 /// the defaults. Names of groups and callable are not expanded yet.
@@ -38,8 +38,6 @@ pub struct Settings<'a> {
     pub enable_sendfile: bool,
     /// `WSGIPassApacheRequest`.
     pub pass_apache_request: bool,
-    /// `WSGIDispatchScript`.
-    pub dispatch_script: Option<&'a Arc<Script>>,
     /// The script behind the handler's name, if `WSGIHandlerScript` gave it one.
     pub handler_script: Option<&'a Arc<HandlerScript>>,
 }
@@ -99,7 +97,6 @@ impl<'a> Settings<'a> {
             trusted_proxies: given!(layers, trusted_proxies).map(|list| &list[..]),
             enable_sendfile: switch(given!(layers, enable_sendfile), false),
             pass_apache_request: switch(given!(layers, pass_apache_request), false),
-            dispatch_script: given!(layers, dispatch_script),
             handler_script: script,
         }
     }

@@ -24,9 +24,6 @@ pub struct Sole {
 /// The answer is `None` whenever another script might be sent there by aliases, handler scripts or import scripts.
 /// Files that only `SetHandler` or `AddHandler` make scripts are not seen.
 pub fn alone(global: &GlobalConfig, servers: &Servers<'_>, is_directory: &dyn Fn(&[u8]) -> bool) -> Vec<Option<Sole>> {
-    if global.dispatches {
-        return vec![None; global.groups.len()];
-    }
     let mut routes = routes(global, servers, is_directory);
     routes.extend(imported(global));
     let of_group = |group: &ProcessGroup| {
@@ -347,7 +344,6 @@ mod tests {
             &[&[define, "WSGIScriptAlias / /srv/dir process-group=g"]],
             &[&[define, "WSGIScriptAlias / /srv/x/ process-group=g"]],
             &[&[define, "WSGIScriptAliasMatch ^/(.*) /srv/$1 process-group=g"]],
-            &[&[define, alias, "WSGIDispatchScript /d"]],
             &[&[define, alias, "<WSGIInterpreterOptions application-group=x>"]],
             &[&[define, alias, "WSGIHandlerScript md /md process-group=g"]],
             &[&[define, alias, "WSGIImportScript /i process-group=g application-group=x"]],

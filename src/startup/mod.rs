@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::advice::Advice;
 use crate::daemon::Connections;
-use crate::directive::{self, ServerConfig, ServerKey};
+use crate::directive::{ServerConfig, ServerKey};
 use crate::embedded::Embedded;
 use crate::httpd::log::Level;
 use crate::httpd::pool::Pool;
@@ -92,9 +92,6 @@ fn begin(pconf: Pool<'_>, main: Server<'_>) -> Result<(), Vec<String>> {
     let plan = plan(main)?;
     let pools = pools::build(main, &plan)?;
     let reading = std::mem::take(live::reading().ok_or_else(|| one("no configuration was read".into()))?);
-    if let Some(warning) = directive::not_in_effect_warning(&reading.global) {
-        main.log(Level::Warn, &warning);
-    }
     process::add_banner(pconf, concat!("mod_wsgi/", env!("CARGO_PKG_VERSION")));
     let engine = companions::open_engine().map_err(one)?;
     first_child::prepare(pconf);
