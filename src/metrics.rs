@@ -153,7 +153,7 @@ pub(crate) fn prepare(pchild: Pool<'_>, live: &Live) {
     }
     let Some(dispatch) = live.dispatch.as_ref().filter(|_| in_daemons) else { return };
     let Ok(dispatch) = dispatch.try_clone() else { return };
-    crate::hooks::keep_image();
+    crate::httpd::module::keep_image();
     let builder = std::thread::Builder::new().name("wsgi-metrics".to_owned()).stack_size(256 << 10);
     // Without it the supervisor's question goes to another child.
     let _ = signal::with_all_blocked(|| builder.spawn(move || while answer(&dispatch).is_some() {}));

@@ -2,9 +2,6 @@
 //!
 //! It stands here and not in C because rustc exports only Rust symbols from a cdylib.
 
-use std::ffi::{CStr, CString, OsStr};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::PathBuf;
 use std::ptr;
 
 use super::{config, entries};
@@ -33,37 +30,9 @@ static mut wsgi_module: sys::module = sys::module {
     flags: 0,
 };
 
-/// The record's address, as httpd's functions want it.
-pub(crate) fn module() -> *mut sys::module {
+/// The record's address, for [`crate::httpd::module`].
+pub(super) fn record() -> *mut sys::module {
     &raw mut wsgi_module
-}
-
-/// The module's index in httpd's tables of log levels.
-pub(crate) fn module_index() -> i32 {
-    // SAFETY: httpd sets the index when it loads the module, before it calls anything of it.
-    unsafe { (*module()).module_index }
-}
-
-/// The file that this image was loaded from.
-pub(crate) fn image_path() -> Option<PathBuf> {
-    // SAFETY: all fields of Dl_info are pointers, for which zero is a value.
-    let mut info: libc::Dl_info = unsafe { std::mem::zeroed() };
-    // SAFETY: the address is one of this image; the place for the answer is valid.
-    let found = unsafe { libc::dladdr(module().cast(), &raw mut info) };
-    if found == 0 || info.dli_fname.is_null() {
-        return None;
-    }
-    // SAFETY: dladdr gives a C string that lives as long as the image.
-    let name = unsafe { CStr::from_ptr(info.dli_fname) };
-    Some(PathBuf::from(OsStr::from_bytes(name.to_bytes())))
-}
-
-/// Keeps the image loaded until the process is gone, for a thread that runs in it to the end.
-pub(crate) fn keep_image() {
-    let path = image_path().and_then(|path| CString::new(path.into_os_string().into_vec()).ok());
-    let Some(path) = path else { return };
-    // SAFETY: the path is a C string; nothing is loaded, only a flag of what is loaded is set.
-    unsafe { libc::dlopen(path.as_ptr(), libc::RTLD_NOW | libc::RTLD_NOLOAD | libc::RTLD_NODELETE) };
 }
 
 /// httpd's rows, one for each of ours and the end mark.

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use std::sync::{Mutex, PoisonError};
 
 use super::bindings as sys;
+use super::module;
 use super::request::Request;
 use super::server::Server;
 
@@ -34,7 +35,7 @@ impl Request<'_> {
     /// APLOG level of the module for this request: lines above it are not written.
     pub(crate) fn log_level(self) -> u8 {
         // SAFETY: the request is valid, and the index is the module's.
-        let limit = unsafe { sys::ap_get_request_module_loglevel(self.raw(), crate::hooks::module_index()) };
+        let limit = unsafe { sys::ap_get_request_module_loglevel(self.raw(), module::index()) };
         u8::try_from(limit.clamp(0, 15)).unwrap_or(15)
     }
 

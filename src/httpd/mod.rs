@@ -12,6 +12,7 @@ pub(crate) mod command;
 pub(crate) mod file;
 pub(crate) mod guard;
 pub(crate) mod log;
+pub(crate) mod module;
 pub(crate) mod output;
 pub(crate) mod pool;
 pub(crate) mod process;

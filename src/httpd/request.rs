@@ -8,7 +8,7 @@ use super::bindings as sys;
 use super::pool::Pool;
 use super::server::Server;
 use super::table::Table;
-use super::{bytes, optional};
+use super::{bytes, module, optional};
 
 /// A request that lives for `'r`, the time of the hook that got it.
 #[derive(Debug, Clone, Copy)]
@@ -73,7 +73,7 @@ impl<'r> Request<'r> {
     pub(crate) fn dir_config<T>(self) -> Option<&'r T> {
         // SAFETY: the vector is the request's; the module's entry is a `T` of a pool that outlives it, or NULL.
         unsafe {
-            let found = sys::ap_get_module_config(self.record().per_dir_config, crate::hooks::module());
+            let found = sys::ap_get_module_config(self.record().per_dir_config, module::record());
             found.cast::<T>().as_ref()
         }
     }
@@ -82,14 +82,14 @@ impl<'r> Request<'r> {
     pub(crate) fn set_own_config<T: 'static>(self, value: T) {
         let owned = self.pool().own(value);
         // SAFETY: the vector is the request's and has room for the module.
-        unsafe { sys::ap_set_module_config(self.record().request_config, crate::hooks::module(), owned.cast()) };
+        unsafe { sys::ap_set_module_config(self.record().request_config, module::record(), owned.cast()) };
     }
 
     /// What [`Request::set_own_config`] gave.
     pub(crate) fn own_config<T>(self) -> Option<&'r T> {
         // SAFETY: only `set_own_config` puts the module's entry there, always with the same type.
         unsafe {
-            let found = sys::ap_get_module_config(self.record().request_config, crate::hooks::module());
+            let found = sys::ap_get_module_config(self.record().request_config, module::record());
             found.cast::<T>().as_ref()
         }
     }

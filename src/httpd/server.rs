@@ -3,8 +3,8 @@
 use std::marker::PhantomData;
 
 use super::bindings as sys;
-use super::bytes;
 use super::pool::Pool;
+use super::{bytes, module};
 
 /// A server that lives for `'s`.
 #[derive(Debug, Clone, Copy)]
@@ -60,7 +60,7 @@ impl<'s> Server<'s> {
     /// The module's log level here.
     pub(crate) fn log_level(self) -> i32 {
         // SAFETY: the server is valid, and the index is the module's.
-        unsafe { sys::ap_get_server_module_loglevel(self.raw, crate::hooks::module_index()) }
+        unsafe { sys::ap_get_server_module_loglevel(self.raw, module::index()) }
     }
 
     /// The module's record of this server, made by its create or merge function.
@@ -72,7 +72,7 @@ impl<'s> Server<'s> {
     /// As [`Server::config`], for whoever may change it.
     pub(crate) fn config_record<T>(self) -> *mut T {
         // SAFETY: the vector is the server's.
-        unsafe { sys::ap_get_module_config(self.record().module_config, crate::hooks::module()).cast() }
+        unsafe { sys::ap_get_module_config(self.record().module_config, module::record()).cast() }
     }
 
     /// The process: its pool lives until httpd's parent ends.

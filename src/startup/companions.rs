@@ -38,7 +38,7 @@ pub(super) fn open_engine() -> Result<OwnedFd, String> {
 }
 
 fn find(names: &[&str]) -> Result<PathBuf, String> {
-    let image = crate::hooks::image_path().ok_or("the module's own file cannot be found")?;
+    let image = crate::httpd::module::image_path().ok_or("the module's own file cannot be found")?;
     let home = image.parent().map(Path::to_path_buf).unwrap_or_default();
     let mut places = Vec::new();
     for place in DIRECTORIES {

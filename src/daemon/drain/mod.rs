@@ -185,7 +185,7 @@ fn drainer() -> Option<&'static Drainer> {
 }
 
 fn start() -> io::Result<Arc<Drainer>> {
-    crate::hooks::keep_image();
+    crate::httpd::module::keep_image();
     let (heard, bell) = fd::pipe()?;
     fd::set_nonblocking(heard.as_fd(), true)?;
     fd::set_nonblocking(bell.as_fd(), true)?;
