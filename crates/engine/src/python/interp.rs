@@ -16,6 +16,7 @@ use wsgi_wire::keys;
 use wsgi_wire::layers::{Layer, resolve};
 
 use crate::log::{ERROR, WARN, process_log};
+use crate::python::gilstate::{self, Bound};
 use crate::python::py::{self, Any, Exception, Gil, Owned, Raised, Res, Stored};
 use crate::python::threads;
 use crate::request::script::Scripts;
@@ -242,11 +243,14 @@ fn make(engine: &'static Engine, name: &str) -> Result<&'static Interp, String> 
         }
         // SAFETY: attached to the new interpreter.
         let gil = unsafe { Gil::assume() };
+        gilstate::learn(state);
+        let bound = Bound::to(state);
         let built = Interp::build(gil, name, &engine.facts, state).map_err(|raised| brief(gil, &gil.fetch(raised)));
         let result = built.map(|interp| &*Box::leak(Box::new(interp)));
         // An interpreter that could not be set up is left as it is: it is of no use, and does no harm.
         // SAFETY: both states belong to this thread.
         unsafe { ffi::PyThreadState_Swap(before) };
+        drop(bound);
         result
     })
 }
@@ -427,6 +431,7 @@ fn end(interp: &'static Interp) -> bool {
         if interp.maker == thread::current().id() { (interp.first, state) } else { (state, interp.first) };
     // SAFETY: a state of the interpreter, which no other thread uses: its request threads gave theirs back.
     unsafe { ffi::PyEval_RestoreThread(last) };
+    let _bound = Bound::to(last);
     // SAFETY: attached; no thread uses that other state.
     unsafe { ffi::PyThreadState_Clear(other) };
     // SAFETY: as above.

@@ -1,5 +1,6 @@
 //! Python's C API: references and exceptions, interpreters, and the thread states of our threads.
 
+pub mod gilstate;
 pub mod initialise;
 pub mod interp;
 pub mod object;

@@ -1,5 +1,5 @@
-//! Thread states: one for each thread and interpreter, made on demand and kept for the thread's life. The
-//! main interpreter's comes first, so that `PyGILState_*` of extensions finds that one.
+//! Thread states: one for each thread and interpreter, made on demand and kept for the thread's life. While a thread
+//! is attached, `PyGILState_Ensure` of extensions finds the state of that interpreter ([`crate::python::gilstate`]).
 
 use std::cell::RefCell;
 use std::mem;
@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use pyo3_ffi as ffi;
 
-use crate::python::interp::{self, Interp};
+use crate::python::gilstate::Bound;
+use crate::python::interp::Interp;
 use crate::python::py::Gil;
 
 /// Python is being finalised, or the process ends without that: thread states that are left belong to it.
@@ -46,11 +47,6 @@ impl States {
         if let Some((_, state)) = self.0.iter().find(|(other, _)| ptr::eq(*other, interp)) {
             return *state;
         }
-        if self.0.is_empty() && !interp.is_main() {
-            if let Some(main) = interp::main() {
-                self.of(main);
-            }
-        }
         // SAFETY: an interpreter that runs, as its record is only given out while it does.
         let state = unsafe { ffi::PyThreadState_New(interp.state()) };
         assert!(!state.is_null(), "no memory for a thread state");
@@ -60,13 +56,13 @@ impl States {
     }
 
     fn release(&mut self) {
-        // The main interpreter's, which stands first, goes last.
         while let Some((interp, state)) = self.0.pop() {
             if is_ended() {
                 continue;
             }
             // SAFETY: a state of this thread, which is not attached.
             unsafe { ffi::PyEval_RestoreThread(state) };
+            let _bound = Bound::to(state);
             // SAFETY: it is the current one.
             unsafe { ffi::PyThreadState_Clear(state) };
             // SAFETY: attached.
@@ -91,6 +87,7 @@ pub fn attach<T>(interp: &'static Interp, body: impl FnOnce(Gil) -> T) -> T {
     // SAFETY: a state of this thread; Python runs, and the thread is not attached.
     unsafe { ffi::PyEval_RestoreThread(state) };
     let _detach = Detach;
+    let _bound = Bound::to(state);
     // SAFETY: attached until `_detach` is dropped, after `body`.
     body(unsafe { Gil::assume() })
 }
@@ -129,7 +126,10 @@ pub fn disown(interp: &'static Interp) -> Option<*mut ffi::PyThreadState> {
 
 /// Gives this thread's states back, but for that of the main interpreter.
 pub fn release_named() {
-    let main = STATES.with_borrow_mut(|states| (!states.0.is_empty()).then(|| states.0.remove(0)));
+    let main = STATES.with_borrow_mut(|states| {
+        let at = states.0.iter().position(|(interp, _)| interp.is_main())?;
+        Some(states.0.remove(at))
+    });
     release();
     STATES.with_borrow_mut(|states| states.0.extend(main));
 }
