@@ -1,8 +1,11 @@
 //! The httpd module: runs Python WSGI applications in httpd's children or in daemon processes.
 //!
-//! From the top floor down: `hooks` is what httpd calls; `handler` and `startup` answer it; `daemon` and
-//! `embedded` run a request; `metrics` tells what httpd does; `route`, `directive` and `environ` decide, and know no httpd; `httpd` are
-//! borrowed views of httpd's records. Only `hooks`, `httpd` and `embedded` hold unsafe code.
+//! From the top floor down: `hooks` is what httpd calls; `handler` (a request) and `startup` (a start, a child) answer it;
+//! `daemon` and `embedded` run a request; `respond` hands a response to httpd, `metrics` tells what httpd does, `live` is the
+//! configuration in force, `advice` what a child tells once, `python` where an interpreter is; `route`, `directive` and
+//! `environ` decide, and know no httpd; `httpd` are borrowed views of httpd's records. No floor imports one above it.
+//!
+//! Only `hooks`, `httpd` and `embedded` hold unsafe code.
 
 pub mod directive;
 pub mod environ;
@@ -16,6 +19,6 @@ mod hooks;
 mod httpd;
 mod live;
 mod metrics;
+mod python;
 mod respond;
-
 mod startup;

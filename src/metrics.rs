@@ -144,14 +144,14 @@ pub(crate) fn snapshot() -> Option<OwnedFd> {
     memory::sealed(FILE, &json).ok()
 }
 
-/// Prepares a child whose configuration is `live`: answers the supervisor from now on, if a group wants that.
-pub(crate) fn prepare(pchild: Pool<'_>, live: &Live) {
+/// Prepares a child whose configuration is `live` and who reaches the supervisor through `dispatch`: answers the supervisor from now on, if a group wants that.
+pub(crate) fn prepare(pchild: Pool<'_>, live: &Live, dispatch: Option<&OwnedFd>) {
     let global = &live.reading.global;
     let in_daemons = global.groups.iter().any(|group| group.server_metrics);
     if in_daemons || global.runtime.server_metrics == Some(true) {
         pchild.own(AtEnd);
     }
-    let Some(dispatch) = live.dispatch.as_ref().filter(|_| in_daemons) else { return };
+    let Some(dispatch) = dispatch.filter(|_| in_daemons) else { return };
     let Ok(dispatch) = dispatch.try_clone() else { return };
     crate::httpd::module::keep_image();
     let builder = std::thread::Builder::new().name("wsgi-metrics".to_owned()).stack_size(256 << 10);

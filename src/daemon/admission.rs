@@ -2,7 +2,6 @@
 //! are told when there is none.
 
 use std::os::fd::AsFd;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use wsgi_sys::scoreboard::{Executing, Fault, Lease, Refused, Scoreboard, Trouble};
@@ -37,7 +36,7 @@ fn left(queue: Duration, arrival: i64, now: i64) -> Duration {
 
 /// Reserves a request thread.
 pub(super) fn reserve(job: &Job<'_>, deadline: Instant) -> Result<Lease, Ending> {
-    let me = job.live.pid.load(Ordering::Relaxed);
+    let me = job.pid;
     let board = &job.group.board;
     let reserved = board.reserve_asking(me, job.options.listen_backlog, Some(deadline), || ask_for_process(job));
     let lease = reserved.map_err(|refused| refuse(job, refused))?;
@@ -48,7 +47,7 @@ pub(super) fn reserve(job: &Job<'_>, deadline: Instant) -> Result<Lease, Ending>
 
 /// Tells the supervisor that a request waits for a group without processes.
 fn ask_for_process(job: &Job<'_>) {
-    if let Some(dispatch) = &job.live.dispatch {
+    if let Some(dispatch) = job.dispatch {
         let message = Connect { pool: job.group.id, slot: Connect::WANTED, epoch: 0 }.encode();
         // A socket that is full is asked again in a moment.
         let _ = socket::send_with_fds(dispatch.as_fd(), &message, &[]);

@@ -105,7 +105,7 @@ impl Connections {
 /// # Errors
 /// When the supervisor takes nothing for `connect-timeout`, or descriptors are exhausted.
 pub(super) fn connect(job: &Job<'_>, lease: &Lease) -> io::Result<Connection> {
-    let dispatch = job.live.dispatch.as_ref().ok_or(io::ErrorKind::NotConnected)?;
+    let dispatch = job.dispatch.ok_or(io::ErrorKind::NotConnected)?;
     let (ours, theirs) = socket::pair(Kind::Stream)?;
     for end in [&ours, &theirs] {
         set_buffers(job, end);

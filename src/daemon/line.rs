@@ -55,7 +55,7 @@ impl Line {
     pub(super) fn new(job: &Job<'_>, lease: Lease, connection: Connection) -> Line {
         let group = job.group;
         Line {
-            supervisor: job.live.dispatch.clone(),
+            supervisor: job.dispatch.cloned(),
             pool: group.id,
             connection: Some(connection),
             lease,

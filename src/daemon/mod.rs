@@ -9,6 +9,7 @@ mod connections;
 mod drain;
 mod ending;
 mod exchange;
+mod group;
 mod line;
 mod outcome;
 mod relay;
@@ -17,17 +18,19 @@ mod sending;
 mod spool;
 mod upload;
 
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::directive::ProcessGroup;
 use crate::httpd::log::Level;
 use crate::httpd::request::Request;
-use crate::live::{Group, Live};
 use crate::respond::{self, Delivery};
 use crate::route::BodyLength;
 
 pub(crate) use connections::Connections;
 use exchange::Exchange;
+pub(crate) use group::{Group, Groups, groups, publish};
 use line::Line;
 use outcome::{Ending, Lost, MAX_ATTEMPTS};
 pub(crate) use spool::Limits;
@@ -37,8 +40,10 @@ use upload::Upload;
 pub(crate) struct Job<'r> {
     /// The request.
     pub(crate) request: Request<'r>,
-    /// What is in force.
-    pub(crate) live: &'r Live,
+    /// This child's process id, which marks what it has reserved.
+    pub(crate) pid: u32,
+    /// Where connections are sent.
+    pub(crate) dispatch: Option<&'r Arc<OwnedFd>>,
     /// Its process group, as children know it.
     pub(crate) group: &'r Group,
     /// And as the configuration defines it.

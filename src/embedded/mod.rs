@@ -11,7 +11,7 @@ mod library;
 
 use std::os::fd::OwnedFd;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 
 use wsgi_wire::layers::Layer;
 use wsgi_wire::pool::{EmbedConfig, Preload};
@@ -19,13 +19,12 @@ use wsgi_wire::response::Failure;
 
 use crate::directive::GlobalConfig;
 use crate::httpd::log::Level;
-use crate::httpd::pool::Pool;
+use crate::httpd::pool::{self, Pool};
 use crate::httpd::process;
 use crate::httpd::request::Request;
-use crate::live::Live;
+use crate::python;
 use crate::respond::Delivery;
 use crate::route::BodyLength;
-use crate::startup::{default_python, python_of};
 use host::Serving;
 use library::Engine;
 
@@ -77,7 +76,7 @@ impl Embedded {
     }
 
     fn start(&self) -> Result<Engine, String> {
-        let python = self.home.as_deref().map_or_else(default_python, python_of);
+        let python = self.home.as_deref().map_or_else(python::of_system, python::of);
         let library = discover::libpython(&python)?;
         let (threads, processes) = process::mpm_shape();
         let is_venv = |home: &String| std::path::Path::new(home).join("pyvenv.cfg").is_file();
@@ -132,19 +131,31 @@ impl Drop for AtEnd {
     }
 }
 
+static EMBEDDED: AtomicPtr<Embedded> = AtomicPtr::new(std::ptr::null_mut());
+
+/// Puts `embedded` in force; it belongs to `pconf`.
+pub(crate) fn publish(pconf: Pool<'_>, embedded: Embedded) {
+    pconf.publish(&EMBEDDED, embedded);
+}
+
+/// What is in force.
+pub(crate) fn get() -> Option<&'static Embedded> {
+    pool::shared(&EMBEDDED)
+}
+
 /// Serves a request in this child. The result is for httpd: 0, or an error status.
 pub(crate) fn serve(
     request: Request<'_>,
-    live: &'static Live,
+    embedded: &'static Embedded,
     payload: &[u8],
     body: BodyLength,
     delivery: Delivery,
 ) -> i32 {
-    let engine = match live.embedded.engine() {
+    let engine = match embedded.engine() {
         Ok(engine) => engine,
         Err(why) => {
             // The whole story once in a child, then a line for each request that suffers from it.
-            let first = !live.embedded.reported.swap(true, Ordering::Relaxed);
+            let first = !embedded.reported.swap(true, Ordering::Relaxed);
             let text = if first { why } else { "embedded Python could not be started in this child, see above" };
             request.log(Level::Error, &format!("{text}; the client gets 500"));
             return 500;

@@ -3,7 +3,6 @@
 use std::ffi::{c_char, c_int};
 use std::ptr;
 
-use super::record;
 use crate::httpd::bindings as sys;
 use crate::httpd::guard::{guard, install_panic_hook};
 use crate::httpd::log::Level;
@@ -18,10 +17,10 @@ const DECLINED: c_int = sys::DECLINED;
 const FAILED: c_int = sys::HTTP_INTERNAL_SERVER_ERROR as c_int;
 
 /// # Safety
-/// httpd calls it once for each load of the module.
-pub(super) unsafe extern "C" fn register_hooks(_p: *mut sys::apr_pool_t) {
-    // SAFETY: the record of this image, which httpd has just loaded.
-    unsafe { module::set_record(record::record()) };
+/// `record` is the module's record; httpd calls for this once for each load of the module.
+pub(super) unsafe fn register_hooks(record: *mut sys::module) {
+    // SAFETY: the contract above.
+    unsafe { module::set_record(record) };
     install_panic_hook();
     // SAFETY: the order lists are static and end with NULL; the functions match the hooks' types.
     unsafe {

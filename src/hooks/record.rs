@@ -26,13 +26,15 @@ static mut wsgi_module: sys::module = sys::module {
     create_server_config: Some(config::create_server_config),
     merge_server_config: Some(config::merge_server_config),
     cmds: (&raw const COMMANDS.0).cast(),
-    register_hooks: Some(entries::register_hooks),
+    register_hooks: Some(register_hooks),
     flags: 0,
 };
 
-/// The record's address, for [`crate::httpd::module`].
-pub(super) fn record() -> *mut sys::module {
-    &raw mut wsgi_module
+/// # Safety
+/// httpd calls it once for each load of the module.
+unsafe extern "C" fn register_hooks(_p: *mut sys::apr_pool_t) {
+    // SAFETY: the record lives as long as the image, and this is the call that is meant.
+    unsafe { entries::register_hooks(&raw mut wsgi_module) };
 }
 
 /// httpd's rows, one for each of ours and the end mark.

@@ -42,6 +42,20 @@ impl<'p> Pool<'p> {
         raw
     }
 
+    /// As [`Pool::own`], with the value's address in `place` for as long as it lives; [`shared`] and [`exclusive`] look
+    /// there.
+    pub(crate) fn publish<T: 'static>(self, place: &'static AtomicPtr<T>, value: T) {
+        struct Forget<T: 'static>(&'static AtomicPtr<T>);
+        impl<T> Drop for Forget<T> {
+            fn drop(&mut self) {
+                self.0.store(std::ptr::null_mut(), Ordering::Release);
+            }
+        }
+        place.store(self.own(value), Ordering::Release);
+        // The pool runs its cleanups last in, first out: nobody finds the value while it is dropped.
+        self.own(Forget(place));
+    }
+
     /// The value that [`Pool::keep`] put under `key`.
     pub(crate) fn kept(self, key: &str) -> *mut c_void {
         let key = CString::new(key).unwrap_or_default();

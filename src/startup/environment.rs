@@ -6,7 +6,7 @@ use std::path::Path;
 
 use wsgi_sys::file;
 
-use super::pools::utf8;
+use super::text::{shown, utf8};
 use crate::directive::{ProcessGroup, Text, parse_env_file};
 
 /// Variables of httpd's environment that speak to httpd only.
@@ -85,8 +85,4 @@ fn from_file(path: &Path) -> Result<Vec<(Text, Text)>, String> {
         file::read_owned(path, MAX_FILE).map_err(|error| format!("env-file={shown}: it cannot be read: {error}"))?;
     parse_env_file(&text)
         .map_err(|bad| format!("env-file={shown}: line {}: {} ({shown}:{})", bad.line, bad.problem, bad.line))
-}
-
-fn shown(name: &[u8]) -> String {
-    String::from_utf8_lossy(name).into_owned()
 }

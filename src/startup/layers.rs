@@ -2,6 +2,7 @@
 
 use wsgi_wire::layers::Layer;
 
+use super::text::utf8;
 use crate::directive::{GlobalConfig, InterpreterOptions, Text};
 
 /// The layers for the processes of `process_group` (empty: embedded mode), the least specific first: the top level,
@@ -20,8 +21,13 @@ pub(super) fn of(global: &GlobalConfig, process_group: &[u8]) -> Result<Vec<Laye
 fn layer(application_group: Option<&Text>, options: &InterpreterOptions) -> Result<Layer, String> {
     let path = options.python_path.as_deref().unwrap_or_default();
     Ok(Layer {
-        application_group: application_group.map(|name| utf8(name, "application-group")).transpose()?,
-        python_path: path.iter().map(|entry| utf8(entry, "WSGIPythonPath")).collect::<Result<_, _>>()?,
+        application_group: application_group
+            .map(|name| utf8(name, "<WSGIInterpreterOptions> application-group"))
+            .transpose()?,
+        python_path: path
+            .iter()
+            .map(|entry| utf8(entry, "<WSGIInterpreterOptions> WSGIPythonPath"))
+            .collect::<Result<_, _>>()?,
         restrict_stdin: options.restrict_stdin,
         restrict_stdout: options.restrict_stdout,
         restrict_signal: options.restrict_signal,
@@ -32,10 +38,4 @@ fn layer(application_group: Option<&Text>, options: &InterpreterOptions) -> Resu
 /// Seconds with a fraction as whole microseconds, at least one: Python takes no less.
 pub(super) fn microseconds(seconds: f64) -> u64 {
     ((seconds * 1e6).round() as u64).max(1)
-}
-
-fn utf8(value: &Text, what: &str) -> Result<String, String> {
-    let shown = || String::from_utf8_lossy(value).into_owned();
-    String::from_utf8(value.to_vec())
-        .map_err(|_| format!("<WSGIInterpreterOptions> {what} \"{}\": must be UTF-8", shown()))
 }

@@ -12,19 +12,20 @@ mod former;
 mod layers;
 mod pools;
 mod supervisor;
+mod text;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::advice::Advice;
-use crate::daemon::Connections;
+use crate::daemon::{self, Connections, Group, Groups};
 use crate::directive::{ServerConfig, ServerKey};
-use crate::embedded::Embedded;
+use crate::embedded::{self, Embedded};
 use crate::httpd::log::Level;
 use crate::httpd::pool::Pool;
 use crate::httpd::process;
 use crate::httpd::server::Server;
-use crate::live::{self, Group, Live};
+use crate::live::{self, Live};
 use crate::metrics;
 use crate::route::{self, Preload, RouteTarget, Sole};
 
@@ -97,7 +98,7 @@ fn begin(pconf: Pool<'_>, main: Server<'_>) -> Result<(), Vec<String>> {
     first_child::prepare(pconf);
     let (boards, presence) = supervisor::apply(main, pconf, &pools, &engine).map_err(one)?;
     pconf.own(presence);
-    let groups = pools
+    let all = pools
         .into_iter()
         .zip(boards)
         .map(|(pool, (id, board))| Group {
@@ -113,11 +114,12 @@ fn begin(pconf: Pool<'_>, main: Server<'_>) -> Result<(), Vec<String>> {
         .collect();
     let layers = layers::of(&reading.global, b"").map_err(one)?;
     let preload = pools::preload(b"", None, &plan.preloads).map_err(one)?;
-    let embedded = Embedded::new(&reading.global, layers, preload, engine);
     let dispatch = supervisor::dispatch_end(main).map_err(one)?.map(Arc::new);
+    daemon::publish(pconf, Groups { all, dispatch });
+    embedded::publish(pconf, Embedded::new(&reading.global, layers, preload, engine));
     let pid = AtomicU32::new(std::process::id());
     let advice = Advice::default();
-    live::publish(pconf, Live { reading, groups, dispatch, server_names: plan.names, embedded, pid, advice });
+    live::publish(pconf, Live { reading, server_names: plan.names, pid, advice });
     Ok(())
 }
 
@@ -135,22 +137,21 @@ pub(crate) fn child(pchild: Pool<'_>, main: Server<'_>) {
     }
     if let Some(live) = live::get() {
         live.pid.store(std::process::id(), Ordering::Relaxed);
-        metrics::prepare(pchild, live);
-        live.embedded.finish_with(pchild);
-        live.embedded.preload();
+        metrics::prepare(pchild, live, daemon::groups().and_then(|groups| groups.dispatch.as_deref()));
+    }
+    if let Some(embedded) = embedded::get() {
+        embedded.finish_with(pchild);
+        embedded.preload();
     }
 }
 
 /// This child is told to end at once (`stop`, `restart`): its requests are given up, because httpd would wait for
 /// them, and kill the child after 10 s. Safe in a signal handler: it only reads pointers and stores flags.
 pub(crate) fn child_stops() {
-    if let Some(live) = live::get() {
-        live.groups.iter().for_each(|group| group.board.close());
+    if let Some(groups) = daemon::groups() {
+        groups.all.iter().for_each(|group| group.board.close());
     }
 }
 
 pub(crate) use first_child::mpm_is_next;
-pub(crate) use pools::{check_names, default_python, python_of};
-
-/// A scoreboard that parent and children share.
-type Board = (u64, Arc<wsgi_sys::scoreboard::Scoreboard>);
+pub(crate) use pools::check_names;

@@ -3,17 +3,19 @@
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use wsgi_sys::user;
 use wsgi_wire::pool::{Identity, PoolConfig, Preload as WirePreload, Target, Warmup, WarmupTarget};
 
+use super::text::{shown, utf8};
 use crate::daemon::Limits;
 use crate::directive::{GlobalConfig, ProcessGroup, Text};
 use crate::httpd::log::Level;
 use crate::httpd::process;
 use crate::httpd::server::Server;
 use crate::live;
+use crate::python;
 use crate::route::{Preload, RouteTarget, Sole, warmup_target};
 use crate::startup::{Plan, environment, layers};
 
@@ -35,8 +37,6 @@ pub(super) struct Pool {
 
 /// Most that the targets of a group may take of its message, in bytes.
 const TARGETS: usize = 32 << 10;
-/// Interpreters to look for when the configuration names none.
-const DEFAULT_PYTHONS: [&str; 3] = ["/usr/local/bin/python3", "/usr/bin/python3", "/bin/python3"];
 
 /// All groups of the configuration.
 ///
@@ -49,7 +49,9 @@ pub(super) fn build(main: Server<'_>, plan: &Plan) -> Result<Vec<Pool>, Vec<Stri
         let sole = plan.sole.get(at).and_then(Option::as_ref);
         match pool(main, global, group, sole, plan) {
             Ok(pool) => pools.push(pool),
-            Err(error) => errors.push(format!("WSGIDaemonProcess {} at {}: {error}", text(&group.name), group.defined)),
+            Err(error) => {
+                errors.push(format!("WSGIDaemonProcess {} at {}: {error}", shown(&group.name), group.defined))
+            }
         }
     }
     if errors.is_empty() { Ok(pools) } else { Err(errors) }
@@ -159,7 +161,7 @@ fn root(group: &ProcessGroup) -> Result<Option<String>, String> {
 fn inside<'p>(root: Option<&str>, path: &'p [u8]) -> Result<&'p [u8], String> {
     let Some(root) = root else { return Ok(path) };
     wsgi_wire::pool::inside(root.as_bytes(), path).ok_or_else(|| {
-        format!("the script \"{}\" lies outside of chroot={root}, so no process of the group can read it", text(path))
+        format!("the script \"{}\" lies outside of chroot={root}, so no process of the group can read it", shown(path))
     })
 }
 
@@ -209,7 +211,7 @@ fn warmup(
             prefix: optional(target.prefix, "URL prefix")?,
         })
     });
-    let host = Some(text(server.name())).filter(|name| !name.is_empty()).unwrap_or_else(|| "localhost".to_owned());
+    let host = Some(shown(server.name())).filter(|name| !name.is_empty()).unwrap_or_else(|| "localhost".to_owned());
     Ok(Some(Warmup { path: utf8(path, "warmup")?, host, target: target.transpose()? }))
 }
 
@@ -225,43 +227,13 @@ fn interpreter(group: &ProcessGroup, global: &GlobalConfig, root: &str) -> Resul
     }
     if let Some(home) = &group.python_home {
         let home = utf8(home, "python-home")?;
-        return Ok((python_in(root, &home), format!("python-home={home}")));
+        return Ok((python::of_in(root, &home), format!("python-home={home}")));
     }
     if let Some(home) = &global.runtime.python_home {
         let home = utf8(home, "WSGIPythonHome")?;
-        return Ok((python_in(root, &home), format!("WSGIPythonHome {home}")));
+        return Ok((python::of_in(root, &home), format!("WSGIPythonHome {home}")));
     }
-    Ok((default_python_in(root), "the default; python= or python-home= chooses another".into()))
-}
-
-/// The interpreter in a virtual environment or installation prefix.
-pub(crate) fn python_of(home: &str) -> String {
-    python_in("", home)
-}
-
-fn python_in(root: &str, home: &str) -> String {
-    let home = home.trim_end_matches('/');
-    let candidates = [format!("{home}/bin/python3"), format!("{home}/bin/python")];
-    found_in(root, &candidates).unwrap_or(&candidates[0]).clone()
-}
-
-/// The interpreter of the system.
-pub(crate) fn default_python() -> String {
-    default_python_in("")
-}
-
-fn default_python_in(root: &str) -> String {
-    found_in(root, &DEFAULT_PYTHONS).unwrap_or(&DEFAULT_PYTHONS[1]).to_string()
-}
-
-/// The first of these that exists in a root directory. There a link is taken for what it leads to, which may be
-/// another file than seen from outside.
-fn found_in<'p, P: AsRef<str>>(root: &str, candidates: &'p [P]) -> Option<&'p P> {
-    let exists = |path: &&P| {
-        let path = format!("{}{}", root.trim_end_matches('/'), path.as_ref());
-        if root.is_empty() { Path::new(&path).exists() } else { Path::new(&path).symlink_metadata().is_ok() }
-    };
-    candidates.iter().find(exists)
+    Ok((python::of_system_in(root), "the default; python= or python-home= chooses another".into()))
 }
 
 /// Whether the users and groups that a definition names exist; asked while the line is read, so that httpd
@@ -270,7 +242,7 @@ fn found_in<'p, P: AsRef<str>>(root: &str, candidates: &'p [P]) -> Option<&'p P>
 /// # Errors
 /// The sentence for the administrator.
 pub(crate) fn check_names(group: &ProcessGroup) -> Result<(), String> {
-    let of_group = |error: String| format!("WSGIDaemonProcess {}: {error}", text(&group.name));
+    let of_group = |error: String| format!("WSGIDaemonProcess {}: {error}", shown(&group.name));
     let users = [(&group.user, "user"), (&group.script_user, "script-user"), (&group.socket_user, "socket-user")];
     for (name, option) in users {
         let found = name.as_ref().map(|name| uid(name, option)).transpose().map_err(of_group)?;
@@ -326,15 +298,15 @@ fn identity(main: Server<'_>, group: &ProcessGroup) -> Result<Option<Identity>, 
 
 fn warn_about_unprivileged(main: Server<'_>, group: &ProcessGroup) {
     let Some(name) = &group.user else { return };
-    let other = match user::find_user(&text(name)) {
+    let other = match user::find_user(&shown(name)) {
         Ok(Some(found)) => found.uid != user::effective_uid(),
         _ => true,
     };
     if other {
         let line = format!(
             "WSGIDaemonProcess {} user={}: httpd was not started as root, so the processes run as uid {}",
-            text(&group.name),
-            text(name),
+            shown(&group.name),
+            shown(name),
             user::effective_uid()
         );
         main.log(Level::Warn, &line);
@@ -361,12 +333,4 @@ fn optional(value: Option<&Text>, what: &str) -> Result<Option<String>, String> 
 
 fn list(values: &[Text], what: &str) -> Result<Vec<String>, String> {
     values.iter().map(|value| utf8(value, what)).collect()
-}
-
-pub(super) fn utf8(value: &[u8], what: &str) -> Result<String, String> {
-    String::from_utf8(value.to_vec()).map_err(|_| format!("{what} \"{}\": must be UTF-8", text(value)))
-}
-
-fn text(value: &[u8]) -> String {
-    OsStr::from_bytes(value).to_string_lossy().into_owned()
 }

@@ -17,12 +17,12 @@ use wsgi_sys::socket::{self, Kind};
 use wsgi_wire::control::{AGAIN, MAX_MESSAGE, ParentMessage};
 use wsgi_wire::pool::PoolConfig;
 
+use super::companions;
 use super::former::{
     DEFAULT_PATIENCE, Former, NOTE_KEY, Note, STORE_KEY, StoreNote, begin, empty, encode, error_log,
     left_by_another_version,
 };
 use super::pools::Pool as Group;
-use super::{Board, companions};
 use crate::httpd::log::Level;
 use crate::httpd::pool::Pool;
 use crate::httpd::process;
@@ -34,6 +34,9 @@ const KEY: &str = concat!("mod_wsgi-supervisor-", env!("CARGO_PKG_VERSION"), "-"
 /// a system lacks for a moment may be there in the next one.
 const ATTEMPTS: u32 = 5;
 const PAUSE: Duration = Duration::from_millis(40);
+
+/// A scoreboard that parent and children share, with its group's number.
+pub(super) type Board = (u64, Arc<Scoreboard>);
 
 /// A process group's shared memory, under the group's name.
 struct KeptBoard {
