@@ -6,6 +6,9 @@ use std::env;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+#[path = "crates/wire/digest.rs"]
+mod digest;
+
 fn main() {
     println!("cargo:rerun-if-changed=apache");
     println!("cargo:rerun-if-changed=include");
@@ -33,30 +36,11 @@ fn main() {
 fn layout() -> u64 {
     let mut files = vec![PathBuf::from("Cargo.lock")];
     for root in ["src/startup", "crates/sys/src"] {
-        println!("cargo:rerun-if-changed={root}");
-        gather(Path::new(root), &mut files);
+        digest::gather(Path::new(root), &mut files);
     }
     println!("cargo:rerun-if-changed=Cargo.lock");
-    files.sort();
     let compiler = env::var("RUSTC").ok().and_then(|rustc| run(&rustc, &["-vV"])).unwrap_or_default();
-    let mut digest = fnv(0xcbf2_9ce4_8422_2325, compiler.as_bytes());
-    for file in files {
-        digest = fnv(digest, file.to_string_lossy().as_bytes());
-        digest = fnv(digest, &std::fs::read(&file).unwrap_or_default());
-    }
-    digest
-}
-
-fn gather(folder: &Path, files: &mut Vec<PathBuf>) {
-    for entry in std::fs::read_dir(folder).expect("a source folder").flatten() {
-        let path = entry.path();
-        if path.is_dir() { gather(&path, files) } else { files.push(path) }
-    }
-}
-
-/// FNV-1a.
-fn fnv(start: u64, bytes: &[u8]) -> u64 {
-    bytes.iter().fold(start, |digest, byte| (digest ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3))
+    digest::of_files(digest::fnv(digest::EMPTY, compiler.as_bytes()), &mut files)
 }
 
 fn bindings(flags: &[String]) {

@@ -265,17 +265,6 @@ def test_an_alias_to_a_directory_of_scripts_is_right(httpd):
     assert findings(httpd, script=httpd.root / "scripts") == []
 
 
-def test_a_missing_supervisor_is_told(httpd):
-    """What is installed by halves does not start either."""
-    folder = httpd.root / "modules"
-    folder.mkdir()
-    for name in (httpd.module.name, "libwsgi_engine.so"):
-        shutil.copy(httpd.module.parent / name, folder / name)
-    httpd.module = folder / httpd.module.name
-    [line] = findings(httpd)
-    assert "wsgi-supervisor is missing; tried" in line
-
-
 # -- starting all the same -------------------------------------------------------------------------
 
 

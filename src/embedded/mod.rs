@@ -34,7 +34,8 @@ const FINISH_MS: u32 = 3000;
 /// Python in this child, or what is needed to start it.
 #[derive(Debug)]
 pub(crate) struct Embedded {
-    engine_file: OwnedFd,
+    /// What is wrong with it, where it could not be opened.
+    engine_file: Result<OwnedFd, String>,
     home: Option<String>,
     path: Vec<String>,
     layers: Vec<Layer>,
@@ -52,7 +53,7 @@ impl Embedded {
         global: &GlobalConfig,
         layers: Vec<Layer>,
         preload: Vec<Preload>,
-        engine_file: OwnedFd,
+        engine_file: Result<OwnedFd, String>,
     ) -> Embedded {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let path = global.interpreter.python_path.as_deref().unwrap_or_default();
@@ -76,6 +77,7 @@ impl Embedded {
     }
 
     fn start(&self) -> Result<Engine, String> {
+        let engine_file = self.engine_file.as_ref().map_err(Clone::clone)?;
         let python = self.home.as_deref().map_or_else(python::of_system, python::of);
         let library = discover::libpython(&python)?;
         let (threads, processes) = process::mpm_shape();
@@ -99,7 +101,7 @@ impl Embedded {
             keep_interpreters: self.keep_interpreters,
         };
         let config = serde_json::to_vec(&config).map_err(|error| error.to_string())?;
-        library::start(&library, &self.engine_file, &config)
+        library::start(&library, engine_file, &config)
     }
 
     /// Starts Python now, if the configuration has it load scripts in each child.

@@ -26,6 +26,7 @@ pub(super) unsafe fn register_hooks(record: *mut sys::module) {
     unsafe {
         sys::ap_hook_pre_config(Some(pre_config), ptr::null(), ptr::null(), MIDDLE);
         sys::ap_hook_check_config(Some(check_config), ptr::null(), ptr::null(), MIDDLE);
+        sys::ap_hook_open_logs(Some(open_logs), ptr::null(), BEFORE_LOGS.0.as_ptr(), FIRST);
         sys::ap_hook_test_config(Some(test_config), ptr::null(), ptr::null(), MIDDLE);
         sys::ap_hook_post_config(Some(post_config), ptr::null(), ptr::null(), MIDDLE);
         sys::ap_hook_optional_fn_retrieve(Some(mpm_is_next), ptr::null(), ptr::null(), LAST);
@@ -49,6 +50,8 @@ struct Order<const N: usize>([*const c_char; N]);
 // SAFETY: the pointers lead to constants and are never written.
 unsafe impl<const N: usize> Sync for Order<N> {}
 
+/// Whose opening of logs comes after ours: from then on errors go there.
+static BEFORE_LOGS: Order<2> = Order([c"core.c".as_ptr(), ptr::null()]);
 /// Whose translations go before ours.
 static AFTER: Order<2> = Order([c"mod_alias.c".as_ptr(), ptr::null()]);
 /// Whose translations come after ours.
@@ -84,6 +87,19 @@ unsafe extern "C" fn check_config(
     // SAFETY: the contract above.
     let server = unsafe { Server::from_raw(s) };
     guard(FAILED, |panic| server.log(Level::Crit, panic), || if startup::check(server) { 0 } else { FAILED })
+}
+
+/// # Safety
+/// httpd passes its pools and the main server.
+unsafe extern "C" fn open_logs(
+    _pconf: *mut sys::apr_pool_t,
+    _plog: *mut sys::apr_pool_t,
+    _ptemp: *mut sys::apr_pool_t,
+    s: *mut sys::server_rec,
+) -> c_int {
+    // SAFETY: the contract above.
+    let server = unsafe { Server::from_raw(s) };
+    guard(FAILED, |panic| server.log(Level::Crit, panic), || if startup::check_files(server) { 0 } else { FAILED })
 }
 
 /// # Safety

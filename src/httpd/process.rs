@@ -45,6 +45,11 @@ pub(crate) fn restart_is_graceful() -> bool {
     was_graceful() == Some(true)
 }
 
+/// This configuration is not that of a first start: there are children already that serve.
+pub(crate) fn is_restart() -> bool {
+    was_graceful().is_some()
+}
+
 /// Nothing at a first start.
 fn was_graceful() -> Option<bool> {
     // SAFETY: the record lives as long as httpd; NULL before an MPM is loaded.

@@ -1,10 +1,19 @@
-//! The files that are installed beside the module: the supervisor and the engine.
+//! The files that are installed beside the module: the supervisor and the engine. They are opened once and reached by
+//! descriptor from then on, so that they work from directories that only root can enter, and so that httpd can go on
+//! with them when other files, or none, lie in their place.
 
 use std::ffi::OsStr;
 use std::fs::File;
-use std::os::fd::OwnedFd;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+
+use wsgi_sys::{access, fd};
+
+use super::fit;
+use crate::httpd::process;
+use crate::httpd::server::Server;
 
 /// Name of the supervisor's file.
 const SUPERVISOR: &str = "wsgi-supervisor";
@@ -12,32 +21,84 @@ const SUPERVISOR: &str = "wsgi-supervisor";
 const ENGINE: [&str; 2] = ["libwsgi_engine.so", "wsgi_engine.abi3.so"];
 /// Where packages put both, below the directory of httpd's modules or at a fixed place.
 const DIRECTORIES: [&str; 4] = ["", "mod_wsgi", "/usr/lib/mod_wsgi", "/usr/libexec/mod_wsgi"];
+/// Key of the files in the process pool: as for the record of the supervisor, a digest of what decides its layout.
+const KEY: &str = concat!("mod_wsgi-companions-", env!("CARGO_PKG_VERSION"), "-", env!("WSGI_LAYOUT"));
+/// Descriptors below it are what children of the parent expect elsewhere.
+const LOWEST: i32 = 10;
 
 /// Whether the path of a script is a directory, so that many scripts can stand behind it.
 pub(super) fn is_directory(path: &[u8]) -> bool {
     Path::new(OsStr::from_bytes(path)).is_dir()
 }
 
-/// Path of the supervisor.
-///
-/// # Errors
-/// A sentence that names the places where it was looked for.
-pub(super) fn supervisor() -> Result<PathBuf, String> {
-    find(&[SUPERVISOR])
+/// Both files, opened, and of the module's own build.
+#[derive(Debug)]
+pub(super) struct Companions {
+    /// The engine, to be read by those who load it.
+    pub(super) engine: OwnedFd,
+    /// The supervisor, to be executed.
+    pub(super) supervisor: OwnedFd,
 }
 
-/// The engine, opened: its path need not be reachable for those who load it, only the file readable.
-///
-/// # Errors
-/// A sentence that names what is missing.
-pub(super) fn open_engine() -> Result<OwnedFd, String> {
-    let path = find(&ENGINE)?;
-    let file = File::open(&path).map_err(|error| format!("cannot open the engine {}: {error}", path.display()))?;
-    // Descriptors 0 to 9 are what children of the supervisor expect elsewhere.
-    wsgi_sys::fd::duplicate(std::os::fd::AsFd::as_fd(&file), 10).map_err(|error| format!("no descriptor: {error}"))
+impl Companions {
+    /// Finds, checks and opens the files that are installed now.
+    ///
+    /// # Errors
+    /// A sentence that names the file and what is wrong with it.
+    pub(super) fn open() -> Result<Companions, String> {
+        let supervisor = find("the supervisor", &[SUPERVISOR])?;
+        let engine = find("the engine", &ENGINE)?;
+        access::check(&supervisor, false, true)
+            .map_err(|error| format!("the supervisor {} cannot be executed: {error}", supervisor.display()))?;
+        let open = |what: &str, path: &Path| {
+            let failed = |error: &dyn std::fmt::Display| format!("{what} {} is unusable: {error}", path.display());
+            let file = File::open(path).map_err(|error| failed(&error))?;
+            fit::check(&file).map_err(|error| failed(&error))?;
+            fd::duplicate(file.as_fd(), LOWEST).map_err(|error| failed(&error))
+        };
+        Ok(Companions { supervisor: open("the supervisor", &supervisor)?, engine: open("the engine", &engine)? })
+    }
+
+    /// The same files.
+    ///
+    /// # Errors
+    /// When descriptors are exhausted.
+    pub(super) fn again(&self) -> io::Result<Companions> {
+        let copy = |file: &OwnedFd| fd::duplicate(file.as_fd(), LOWEST);
+        Ok(Companions { engine: copy(&self.engine)?, supervisor: copy(&self.supervisor)? })
+    }
+
+    /// Whether nothing else was written into the files since they were opened.
+    fn still_fit(&self) -> bool {
+        let fits = |file: &OwnedFd| file.try_clone().is_ok_and(|file| fit::check(&File::from(file)).is_ok());
+        fits(&self.engine) && fits(&self.supervisor)
+    }
 }
 
-fn find(names: &[&str]) -> Result<PathBuf, String> {
+/// The files for a configuration: those that are installed now, or else, in a running httpd, those that it has opened
+/// before. The text says why it is the latter.
+///
+/// # Errors
+/// A sentence that names the file and what is wrong with it.
+pub(super) fn for_configuration(main: Server<'_>) -> Result<(Companions, Option<String>), String> {
+    let known = process::kept::<Companions>(main, KEY);
+    match Companions::open() {
+        Ok(found) => {
+            let copy = found.again().map_err(|error| error.to_string())?;
+            match known {
+                Some(known) => *known = copy,
+                None => drop(process::keep(main, KEY, copy)),
+            }
+            Ok((found, None))
+        }
+        Err(why) => match known.filter(|known| known.still_fit()).map(|known| known.again()) {
+            Some(Ok(known)) => Ok((known, Some(why))),
+            _ => Err(why),
+        },
+    }
+}
+
+fn find(what: &str, names: &[&str]) -> Result<PathBuf, String> {
     let image = crate::httpd::module::image_path().ok_or("the module's own file cannot be found")?;
     let home = image.parent().map(Path::to_path_buf).unwrap_or_default();
     let mut places = Vec::new();
@@ -46,6 +107,6 @@ fn find(names: &[&str]) -> Result<PathBuf, String> {
     }
     places.iter().find(|path| path.is_file()).cloned().ok_or_else(|| {
         let tried: Vec<_> = places.iter().map(|path| path.display().to_string()).collect();
-        format!("{} is missing; tried {}; install it beside the module", names[0], tried.join(", "))
+        format!("{what} {} is missing; tried {}; install it beside the module", names[0], tried.join(", "))
     })
 }

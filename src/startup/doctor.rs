@@ -108,10 +108,8 @@ fn children() -> Option<Identity> {
 
 /// Starts the doctor and reads what it finds.
 fn ask(patients: &[Patient]) -> Result<Vec<Finding>, String> {
-    let path = companions::supervisor()?;
-    let engine = companions::open_engine()?;
-    let failed = |error: std::io::Error| format!("{}: {error}", path.display());
-    let program = File::open(&path).map_err(failed)?;
+    let files = companions::Companions::open()?;
+    let failed = |error: std::io::Error| format!("the supervisor: {error}");
     let examination = Examination {
         protocol: wsgi_wire::PROTOCOL,
         interpreter_ms: INTERPRETER_MS,
@@ -133,8 +131,8 @@ fn ask(patients: &[Patient]) -> Result<Vec<Finding>, String> {
             (0, input.as_fd()),
             (1, writer.as_fd()),
             (2, process::stderr()),
-            (5, engine.as_fd()),
-            (6, program.as_fd()),
+            (5, files.engine.as_fd()),
+            (6, files.supervisor.as_fd()),
         ],
         session: true,
         directory: Some(c"/".into()),

@@ -8,6 +8,7 @@ mod companions;
 mod doctor;
 mod environment;
 mod first_child;
+mod fit;
 mod former;
 mod layers;
 mod pools;
@@ -28,6 +29,7 @@ use crate::httpd::server::Server;
 use crate::live::{self, Live};
 use crate::metrics;
 use crate::route::{self, Preload, RouteTarget, Sole};
+use companions::Companions;
 
 /// What the configuration asks for, beyond what its directives say one by one.
 struct Plan {
@@ -40,13 +42,23 @@ struct Plan {
 /// Checks what no single directive can know; also for `configtest`. False: there were errors, and they
 /// have been logged.
 pub(crate) fn check(main: Server<'_>) -> bool {
-    match plan(main).and_then(|plan| pools::build(main, &plan)) {
-        Ok(_) => true,
-        Err(errors) => {
-            errors.iter().for_each(|error| main.log(Level::Crit, error));
-            false
-        }
-    }
+    let checked = plan(main).and_then(|plan| pools::build(main, &plan)).map(drop);
+    // `httpd -k stop` comes by here as well, and has to work when files are missing.
+    let files = if process::is_test() { Companions::open().map(drop).map_err(|error| vec![error]) } else { Ok(()) };
+    report(main, checked.and(files))
+}
+
+/// Checks the files beside the module when httpd is started, while its errors still go to the terminal. False: httpd
+/// must not start, and says why.
+pub(crate) fn check_files(main: Server<'_>) -> bool {
+    !process::is_rehearsal() || report(main, Companions::open().map(drop).map_err(|error| vec![error]))
+}
+
+/// Logs the errors; whether there were none.
+fn report(main: Server<'_>, result: Result<(), Vec<String>>) -> bool {
+    let errors = result.err().unwrap_or_default();
+    errors.iter().for_each(|error| main.log(Level::Crit, error));
+    errors.is_empty()
 }
 
 /// `apachectl configtest`: looks at what the configuration names, as its users. What it finds are warnings.
@@ -79,12 +91,29 @@ pub(crate) fn start(pconf: Pool<'_>, main: Server<'_>) -> bool {
     if process::is_rehearsal() {
         return true;
     }
-    match begin(pconf, main) {
-        Ok(()) => true,
-        Err(errors) => {
-            errors.iter().for_each(|error| main.log(Level::Crit, error));
-            false
+    report(main, begin(pconf, main))
+}
+
+/// The files of this configuration. A running httpd goes on where a starting one would end: with the files that it has
+/// opened before, or without any and with what runs already.
+fn files(main: Server<'_>) -> Result<Result<Companions, String>, String> {
+    match companions::for_configuration(main) {
+        Ok((files, None)) => Ok(Ok(files)),
+        Ok((files, Some(why))) => {
+            let text =
+                format!("{why}; httpd goes on with the files that it opened before; mend this and say graceful again");
+            main.log(Level::Error, &text);
+            Ok(Ok(files))
         }
+        Err(why) if process::is_restart() => {
+            let text = format!(
+                "{why}; httpd goes on, and so does a supervisor that runs with its processes; other applications get 503, \
+                 or 500 in embedded mode; mend this and say graceful again"
+            );
+            main.log(Level::Crit, &text);
+            Ok(Err(why))
+        }
+        Err(why) => Err(why),
     }
 }
 
@@ -94,9 +123,9 @@ fn begin(pconf: Pool<'_>, main: Server<'_>) -> Result<(), Vec<String>> {
     let pools = pools::build(main, &plan)?;
     let reading = std::mem::take(live::reading().ok_or_else(|| one("no configuration was read".into()))?);
     process::add_banner(pconf, concat!("mod_wsgi/", env!("CARGO_PKG_VERSION")));
-    let engine = companions::open_engine().map_err(one)?;
+    let files = files(main).map_err(one)?;
     first_child::prepare(pconf);
-    let (boards, presence) = supervisor::apply(main, pconf, &pools, &engine).map_err(one)?;
+    let (boards, presence) = supervisor::apply(main, pconf, &pools, files.as_ref().ok()).map_err(one)?;
     pconf.own(presence);
     let all = pools
         .into_iter()
@@ -116,7 +145,7 @@ fn begin(pconf: Pool<'_>, main: Server<'_>) -> Result<(), Vec<String>> {
     let preload = pools::preload(b"", None, &plan.preloads).map_err(one)?;
     let dispatch = supervisor::dispatch_end(main).map_err(one)?.map(Arc::new);
     daemon::publish(pconf, Groups { all, dispatch });
-    embedded::publish(pconf, Embedded::new(&reading.global, layers, preload, engine));
+    embedded::publish(pconf, Embedded::new(&reading.global, layers, preload, files.map(|files| files.engine)));
     let pid = AtomicU32::new(std::process::id());
     let advice = Advice::default();
     live::publish(pconf, Live { reading, server_names: plan.names, pid, advice });

@@ -17,7 +17,7 @@ use wsgi_sys::socket::{self, Kind};
 use wsgi_wire::control::{AGAIN, MAX_MESSAGE, ParentMessage};
 use wsgi_wire::pool::PoolConfig;
 
-use super::companions;
+use super::companions::Companions;
 use super::former::{
     DEFAULT_PATIENCE, Former, NOTE_KEY, Note, STORE_KEY, StoreNote, begin, empty, encode, error_log,
     left_by_another_version,
@@ -68,7 +68,8 @@ struct Kept {
     boards: Vec<KeptBoard>,
     next_id: u64,
     said: Vec<Said>,
-    engine: Option<OwnedFd>,
+    /// The supervisor's file and the engine's; `None` until usable ones are found.
+    files: Option<Companions>,
     /// Whom the supervisor runs as; `None` is root, or whoever runs httpd.
     ids: Option<Ids>,
     /// Longest shutdown-timeout of the groups, for the end of httpd.
@@ -79,8 +80,11 @@ fn kept(main: Server<'_>) -> Option<&'static mut Kept> {
     process::kept::<Kept>(main, KEY)
 }
 
-/// Tells the supervisor the configuration, starting it if there is none. Returns each group's scoreboard, and
-/// what children hold as long as they live: the supervisor sees from it when the last one of them is gone.
+/// Tells the supervisor the configuration, starting it from `files` if there is none. Returns each group's scoreboard,
+/// and what children hold as long as they live: the supervisor sees from it when the last one of them is gone.
+///
+/// Without files the supervisor that runs goes on, after `restart` too. Where none runs, and none can be started, a
+/// running httpd goes on all the same: it tries again every few seconds, and requests for the groups get 503.
 ///
 /// # Errors
 /// A sentence; httpd must not start then.
@@ -88,7 +92,7 @@ pub(super) fn apply(
     main: Server<'_>,
     pconf: Pool<'_>,
     groups: &[Group],
-    engine: &OwnedFd,
+    files: Option<&Companions>,
 ) -> Result<(Vec<Board>, Option<OwnedFd>), String> {
     let note = process::kept::<Note>(main, NOTE_KEY);
     if groups.is_empty() && kept(main).is_none() && note.is_none() {
@@ -108,16 +112,18 @@ pub(super) fn apply(
         kept.follow_another_version(main).map_err(|error| format!("cannot prepare the supervisor: {error}"))?;
     }
     let ids = least_ids(groups);
-    let hard = process::restart_is_hard();
+    let hard = process::restart_is_hard() && files.is_some();
     // One that has given root up cannot start processes of other users; without groups none is needed.
     if hard || groups.is_empty() || (kept.pid != 0 && kept.ids.is_some() && kept.ids != ids) {
         kept.start_over(main, hard).map_err(|error| format!("cannot prepare the supervisor: {error}"))?;
     }
-    kept.wanted = false;
+    if std::mem::take(&mut kept.wanted) {
+        kept.boards.iter().for_each(|kept| kept.board.set_fault(None));
+    }
     if kept.pid == 0 {
         kept.ids = ids;
     }
-    kept.engine = Some(engine.try_clone().map_err(|error| error.to_string())?);
+    kept.files = files.map(Companions::again).transpose().map_err(|error| error.to_string())?;
     let patience = |group: &Group| Some(group.config.shutdown_timeout_ms).filter(|limit| *limit > 0);
     kept.patience_ms = groups.iter().map(|group| patience(group).unwrap_or(DEFAULT_PATIENCE)).max().unwrap_or(0);
     let boards = kept.boards_for(groups).map_err(|error| format!("no shared memory for a scoreboard: {error}"))?;
@@ -133,7 +139,10 @@ pub(super) fn apply(
             );
         }
         if !matches!(told, Some(Ok(()))) {
-            kept.start_patiently(main)?;
+            match kept.start_patiently(main) {
+                Err(error) if process::is_restart() => kept.do_without(main, &error),
+                started => started?,
+            }
         }
     }
     kept.note(main);
@@ -156,7 +165,7 @@ fn new() -> io::Result<Kept> {
         boards,
         next_id: 1,
         said,
-        engine: None,
+        files: None,
         ids: None,
         patience_ms: 0,
     })
@@ -301,15 +310,15 @@ impl Kept {
 
     /// Starts a supervisor.
     fn start(&mut self, main: Server<'_>) -> Result<(), String> {
-        let path = companions::supervisor()?;
-        let failed = |error: io::Error| format!("cannot start {}: {error}", path.display());
+        if self.files.is_none() {
+            self.files = Some(Companions::open()?);
+        }
+        let files = self.files.as_ref().ok_or("there is no supervisor to be started")?;
+        let failed = |error: io::Error| format!("cannot start the supervisor: {error}");
         let (ours, theirs) = socket::pair(Kind::SeqPacket).map_err(failed)?;
         let _ = socket::set_send_buffer(ours.as_fd(), 4 * MAX_MESSAGE);
         let null = File::open("/dev/null").map_err(failed)?;
         let errors = process::stderr();
-        let engine = self.engine.as_ref().ok_or("the engine is not open")?;
-        // By descriptor, because the path may lead through directories that only root can enter.
-        let program = File::open(&path).map_err(failed)?;
         let store = self.store.as_ref().ok_or("only httpd's parent has a supervisor")?;
         let descriptors = vec![
             (0, null.as_fd()),
@@ -317,10 +326,10 @@ impl Kept {
             (2, errors),
             (3, theirs.as_fd()),
             (4, self.dispatch.1.as_fd()),
-            (5, engine.as_fd()),
+            (5, files.engine.as_fd()),
             (6, store.0.as_fd()),
             (7, store.1.as_fd()),
-            (8, program.as_fd()),
+            (8, files.supervisor.as_fd()),
         ];
         let program = Program {
             path: c"/dev/fd/8".into(),
@@ -410,21 +419,31 @@ pub(super) fn look_after(main: Server<'_>, pconf: Pool<'_>) {
 impl Kept {
     /// Starts a supervisor in place of one that was lost; what fails is tried again later.
     fn bring_back(&mut self, main: Server<'_>, pconf: Pool<'_>) {
-        let (before, again) = (self.former.len(), self.wanted);
-        let told = self.start_patiently(main);
-        self.wanted = told.is_err();
-        if let Err(error) = told {
-            self.control = None;
-            self.put_aside();
-            let text = format!(
-                "{error}; daemon processes are not watched until a supervisor can be started, which is tried again every few seconds"
-            );
-            main.log(if again { Level::Debug } else { Level::Crit }, &text);
-        } else {
-            process::watch(pconf, self.pid, gone);
+        let before = self.former.len();
+        match self.start_patiently(main) {
+            Err(error) => self.do_without(main, &error),
+            Ok(()) => {
+                self.wanted = false;
+                self.boards.iter().for_each(|kept| kept.board.set_fault(None));
+                process::watch(pconf, self.pid, gone);
+            }
         }
         self.former.iter().skip(before).for_each(|former| process::watch(pconf, former.pid, gone));
         self.note(main);
+    }
+}
+
+impl Kept {
+    /// No supervisor can be started for now. Processes that serve go on; requests for groups without any need not wait.
+    fn do_without(&mut self, main: Server<'_>, error: &str) {
+        self.control = None;
+        self.put_aside();
+        self.boards.iter().for_each(|kept| kept.board.set_fault(Some(error)));
+        let text = format!(
+            "{error}; daemon processes are not watched until a supervisor can be started, which is tried again every few seconds"
+        );
+        let again = std::mem::replace(&mut self.wanted, true);
+        main.log(if again { Level::Debug } else { Level::Crit }, &text);
     }
 }
 

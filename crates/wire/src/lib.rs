@@ -8,7 +8,16 @@
 //! the engine.
 #![forbid(unsafe_code)]
 
+/// [`PROTOCOL`], for texts that are put together at compile time.
+macro_rules! protocol {
+    () => {
+        7
+    };
+}
+pub(crate) use protocol;
+
 pub mod boot;
+pub mod build;
 pub mod bytes;
 pub mod control;
 pub mod doctor;
@@ -24,7 +33,7 @@ pub mod response;
 
 /// Version of everything in this crate. A child, supervisor and engine of different versions refuse
 /// each other, naming both.
-pub const PROTOCOL: u32 = 7;
+pub const PROTOCOL: u32 = protocol!();
 
 /// Size of a connection's area in bytes: bodies of middling size are handed over there, with a copy less and at once.
 /// Behind it is a page with the process's count, as a u32 in the machine's order: 1 when it has the area, and one more

@@ -43,9 +43,9 @@ fn run() -> io::Result<()> {
     io::stdin().read_to_end(&mut text)?;
     let all: Examination = serde_json::from_slice(&text)?;
     if all.protocol != wsgi_wire::PROTOCOL {
-        let (ours, theirs) = (wsgi_wire::PROTOCOL, all.protocol);
+        let (ours, theirs) = (wsgi_wire::build::text(), all.protocol);
         return Err(io::Error::other(format!(
-            "it speaks version {ours} and the module version {theirs}: files of two versions of mod_wsgi are installed together"
+            "it is of mod_wsgi {ours}, and the module speaks protocol {theirs}: files of two builds are installed together"
         )));
     }
     let mut out = io::stdout().lock();

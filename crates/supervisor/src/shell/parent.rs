@@ -120,11 +120,12 @@ impl Shell {
 
     fn begin(&mut self, protocol: u32, parent_pid: i32) {
         if protocol != wsgi_wire::PROTOCOL {
-            let ours = wsgi_wire::PROTOCOL;
-            self.say(
-                level::ERROR,
-                &format!("supervisor: it speaks version {ours}, the module {protocol}; it ends, so that httpd starts the matching one"),
+            let ours = wsgi_wire::build::text();
+            let text = format!(
+                "supervisor: it is of mod_wsgi {ours}, and the module speaks protocol {protocol}; it ends, so that httpd \
+                 starts the one that fits"
             );
+            self.say(level::ERROR, &text);
             return self.stop("the module has another version");
         }
         self.pending = Some(Pending { pools: Vec::new() });

@@ -111,8 +111,9 @@ fn configuration(control: RawFd) -> Result<DaemonConfig, (Exit, String)> {
     match (config, version) {
         (Ok(config), _) if config.protocol == PROTOCOL => Ok(config),
         (_, Some(version)) if version != u64::from(PROTOCOL) => Err(unfit(format!(
-            "the engine speaks version {PROTOCOL} of the protocol and its supervisor version {version}: \
-             files of two versions of mod_wsgi are installed together"
+            "the engine is of mod_wsgi {}, and its supervisor speaks protocol {version}: files of two builds are \
+             installed together",
+            wsgi_wire::build::text()
         ))),
         (Ok(_), _) => Err(unfit("the configuration names no version".to_owned())),
         (Err(error), _) => Err(unfit(format!("the configuration cannot be read: {error}"))),

@@ -74,8 +74,8 @@ fn embed(config: &[u8], host: Host) -> Result<(), String> {
         serde_json::from_slice(config).map_err(|error| format!("the configuration cannot be read: {error}"))?;
     if config.protocol != PROTOCOL || host.protocol != PROTOCOL {
         return Err(format!(
-            "the engine speaks version {PROTOCOL} of the protocol and the module version {}: \
-             files of two versions of mod_wsgi are installed together",
+            "the engine is of mod_wsgi {}, and the module speaks protocol {}: files of two builds are installed together",
+            wsgi_wire::build::text(),
             config.protocol
         ));
     }
