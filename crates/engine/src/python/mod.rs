@@ -3,6 +3,7 @@
 pub mod gilstate;
 pub mod initialise;
 pub mod interp;
+pub mod native;
 pub mod object;
 pub mod py;
 pub mod threads;

@@ -1,15 +1,15 @@
-//! What Python calls in the engine: the type of `wsgi.input`, `start_response`, `write`, the functions
-//! below the log streams, and the extension module. Each function is guarded and then calls safe code.
+//! What applications call: the type of `wsgi.input`, `start_response`, `write`, and the functions below the log
+//! streams. Each function is guarded and then calls safe code.
 
 #![allow(clippy::multiple_unsafe_ops_per_block)] // A call and the claim on its result are one step.
 
 use core::ffi::{CStr, c_void};
-use core::{mem, ptr, slice};
-use std::panic::{self, AssertUnwindSafe};
+use core::{mem, ptr};
 
 use pyo3_ffi as ffi;
 
 use crate::log::ERROR;
+use crate::python::native::{Table, arguments, bound, fast, guard, guard_object, plain};
 use crate::python::py::{Any, Gil, Kind, Owned, Raised, Res};
 use crate::request::exchange::{Exchange, Link};
 use crate::request::streams::{emit, flush_text, is_logged, write_text};
@@ -19,45 +19,6 @@ use crate::request::streams::{emit, flush_text, is_logged, write_text};
 struct InputObject {
     base: ffi::PyObject,
     link: Link,
-}
-
-/// A table that Python reads and never writes.
-#[repr(transparent)]
-struct Table<T>(T);
-
-// SAFETY: constant data; the pointers in it are to constants and functions.
-unsafe impl<T> Sync for Table<T> {}
-
-/// Runs the body of a function that Python calls. A panic becomes an exception.
-fn guard<T>(on_error: T, body: impl FnOnce(Gil) -> Res<T>) -> T {
-    // SAFETY: Python calls its functions attached.
-    let gil = unsafe { Gil::assume() };
-    match panic::catch_unwind(AssertUnwindSafe(|| body(gil))) {
-        Ok(Ok(value)) => value,
-        Ok(Err(Raised)) => on_error,
-        Err(payload) => {
-            mem::forget(payload);
-            gil.raise(Kind::Runtime, "internal error of mod_wsgi");
-            on_error
-        }
-    }
-}
-
-/// As [`guard`], for functions that return an object.
-fn guard_object(body: impl FnOnce(Gil) -> Res<Owned>) -> *mut ffi::PyObject {
-    guard(ptr::null_mut(), |gil| body(gil).map(Owned::into_ptr))
-}
-
-/// The arguments of a METH_FASTCALL function.
-///
-/// # Safety
-/// As Python passes them; they are alive while the result is used.
-unsafe fn arguments<'a>(args: *mut *mut ffi::PyObject, count: ffi::Py_ssize_t) -> &'a [&'a Any] {
-    if count == 0 {
-        return &[];
-    }
-    // SAFETY: `count` pointers to objects, none null; `&Any` is such a pointer.
-    unsafe { slice::from_raw_parts(args.cast(), count.unsigned_abs()) }
 }
 
 /// The exchange that `slf`, a `wsgi.input`, leads to.
@@ -242,26 +203,6 @@ unsafe extern "C" fn server_metrics(_slf: *mut ffi::PyObject, _: *mut ffi::PyObj
     })
 }
 
-/// A METH_FASTCALL entry of a method table.
-const fn fast(name: &'static CStr, function: ffi::PyCFunctionFast) -> ffi::PyMethodDef {
-    ffi::PyMethodDef {
-        ml_name: name.as_ptr(),
-        ml_meth: ffi::PyMethodDefPointer { PyCFunctionFast: function },
-        ml_flags: ffi::METH_FASTCALL,
-        ml_doc: ptr::null(),
-    }
-}
-
-/// An entry for a function of no or one argument.
-const fn plain(name: &'static CStr, function: ffi::PyCFunction, flags: i32) -> ffi::PyMethodDef {
-    ffi::PyMethodDef {
-        ml_name: name.as_ptr(),
-        ml_meth: ffi::PyMethodDefPointer { PyCFunction: function },
-        ml_flags: flags,
-        ml_doc: ptr::null(),
-    }
-}
-
 static START_RESPONSE: Table<ffi::PyMethodDef> = Table(fast(c"start_response", start_response));
 static WRITE: Table<ffi::PyMethodDef> = Table(plain(c"write", write, ffi::METH_O));
 static LOG_WRITE: Table<ffi::PyMethodDef> = Table(fast(c"_log_write", log_write));
@@ -277,13 +218,6 @@ static INPUT_METHODS: Table<[ffi::PyMethodDef; 5]> = Table([
     plain(c"close", input_close, ffi::METH_NOARGS),
     ffi::PyMethodDef::zeroed(),
 ]);
-
-/// A built-in function bound to `slf`.
-fn bound(definition: &'static ffi::PyMethodDef, slf: *mut ffi::PyObject) -> Res<Owned> {
-    let definition = ptr::from_ref(definition).cast_mut();
-    // SAFETY: a constant definition, which Python does not write to, and an object that is alive or null.
-    unsafe { Owned::from_new(ffi::PyCFunction_NewEx(definition, slf, ptr::null_mut())) }
-}
 
 /// What the part of the engine that is written in Python calls, with its names: the functions below the log streams and
 /// the handler of `logging`, and the one below `server_metrics`.
@@ -338,46 +272,4 @@ pub fn input_link(object: &Any) -> &Link {
 /// `start_response` for the request of `input`.
 pub fn start_response_of(input: &Any) -> Res<Owned> {
     bound(&START_RESPONSE.0, input.as_ptr())
-}
-
-unsafe extern "C" fn serve(_slf: *mut ffi::PyObject, fd: *mut ffi::PyObject) -> *mut ffi::PyObject {
-    guard_object(|gil| {
-        // SAFETY: as Python passes it.
-        let fd = unsafe { gil.borrow(fd) }.ok_or(Raised)?.as_i64()?;
-        gil.int(crate::host::daemon::serve(gil, i32::try_from(fd).unwrap_or(-1)).into())
-    })
-}
-
-static MODULE_METHODS: Table<[ffi::PyMethodDef; 2]> =
-    Table([plain(c"serve", serve, ffi::METH_O), ffi::PyMethodDef::zeroed()]);
-
-static MODULE_SLOTS: Table<[ffi::PyModuleDef_Slot; 1]> =
-    Table([ffi::PyModuleDef_Slot { slot: 0, value: ptr::null_mut() }]);
-
-/// Python writes to it, with the GIL held; nobody else touches it.
-static mut MODULE: ffi::PyModuleDef = ffi::PyModuleDef {
-    m_base: ffi::PyModuleDef_HEAD_INIT,
-    m_name: c"_mod_wsgi_engine".as_ptr(),
-    m_doc: c"Serves WSGI requests of Apache httpd in this process.".as_ptr(),
-    m_size: 0,
-    m_methods: (&raw const MODULE_METHODS).cast_mut().cast(),
-    m_slots: (&raw const MODULE_SLOTS).cast_mut().cast(),
-    m_traverse: None,
-    m_clear: None,
-    m_free: None,
-};
-
-/// The extension module's entry (multi-phase initialisation).
-///
-/// # Safety
-/// Called by Python's import, attached.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn PyInit__mod_wsgi_engine() -> *mut ffi::PyObject {
-    if crate::python::interp::is_free_threaded() {
-        // SAFETY: attached, by contract; the text is a C string.
-        unsafe { ffi::PyErr_SetString(ffi::PyExc_ImportError, c"free-threaded Python is not supported".as_ptr()) };
-        return ptr::null_mut();
-    }
-    // SAFETY: the definition lives as long as the process.
-    unsafe { ffi::PyModuleDef_Init(&raw mut MODULE) }
 }
