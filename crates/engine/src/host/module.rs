@@ -5,8 +5,8 @@ use core::ptr;
 use pyo3_ffi as ffi;
 
 use crate::host::daemon;
-use crate::python::interp;
 use crate::python::native::{Table, guard_object, plain};
+use crate::python::py;
 use crate::python::py::Raised;
 
 unsafe extern "C" fn serve(_slf: *mut ffi::PyObject, fd: *mut ffi::PyObject) -> *mut ffi::PyObject {
@@ -42,7 +42,7 @@ static mut MODULE: ffi::PyModuleDef = ffi::PyModuleDef {
 /// Called by Python's import, attached.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn PyInit__mod_wsgi_engine() -> *mut ffi::PyObject {
-    if interp::is_free_threaded() {
+    if py::is_free_threaded() {
         // SAFETY: Python sets it once, before it imports anything.
         let kind = unsafe { ffi::PyExc_ImportError };
         // SAFETY: attached, by contract; the text is a C string.

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use pyo3_ffi as ffi;
 
-use crate::python::interp::version_before;
+use crate::python::py::version_before;
 
 /// No key is known: Python does it by itself, there is one interpreter only, or the key was not found.
 const UNKNOWN: u32 = u32::MAX;

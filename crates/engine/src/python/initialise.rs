@@ -8,7 +8,8 @@ use std::ffi::CString;
 use pyo3_ffi as ffi;
 use wsgi_wire::pool::EmbedConfig;
 
-use crate::python::interp::{self, Interp};
+use crate::python::interp::Interp;
+use crate::python::py;
 use crate::python::py::Gil;
 use crate::python::threads;
 
@@ -29,13 +30,13 @@ fn c_string(text: &str) -> Result<CString, String> {
 
 /// Starts Python; the calling thread is then attached to it.
 pub fn initialise(config: &EmbedConfig) -> Result<Gil, String> {
-    if interp::is_free_threaded() {
+    if py::is_free_threaded() {
         return Err("free-threaded Python is not supported".to_owned());
     }
-    if interp::version_before(3, 10) {
+    if py::version_before(3, 10) {
         return Err("Python 3.10 or later is needed".to_owned());
     }
-    if interp::version_before(3, 14) {
+    if py::version_before(3, 14) {
         with_globals(config)?
     } else {
         with_config(config)?

@@ -1,26 +1,18 @@
-//! Interpreters: the main one, and one for each application group that asks for its own.
-//!
-//! An interpreter's record holds every Python object that the engine keeps for it. Records are never
-//! freed: an interpreter lives until Python is finalised. No lock of ours is held where the GIL is
-//! taken.
+//! An interpreter's record, which holds every Python object that the engine keeps for it, and how it is set up. Records
+//! are never freed: an interpreter lives until Python is finalised.
 
-use std::collections::HashMap;
+use core::ffi::CStr;
 use std::ffi::CString;
-use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Condvar, Mutex, OnceLock, PoisonError};
 use std::thread::{self, ThreadId};
 
 use pyo3_ffi as ffi;
 use wsgi_wire::keys;
 use wsgi_wire::layers::{Layer, resolve};
 
-use crate::log::{ERROR, WARN, process_log};
-use crate::python::gilstate::{self, Bound};
-use crate::python::py::{self, Any, Exception, Gil, Owned, Raised, Res, Stored};
-use crate::python::threads;
-use crate::request::script::Scripts;
-use crate::request::types;
+use crate::log::{WARN, process_log};
+use crate::python::py::{Any, Gil, Owned, Raised, Res, Stored};
+use crate::python::scripts::Scripts;
 
 /// What configuration says of this process.
 #[derive(Debug, Clone)]
@@ -53,6 +45,17 @@ pub struct Facts {
     pub embedded: bool,
     /// `switch-interval` of the group, microseconds; it stands above `WSGISwitchInterval`.
     pub switch_interval_us: Option<u64>,
+}
+
+/// What the floor above puts into each interpreter.
+#[derive(Debug, Clone, Copy)]
+pub struct Natives {
+    /// Makes the functions that the prelude calls, with their names.
+    pub functions: fn() -> Res<Vec<(&'static CStr, Owned)>>,
+    /// Makes the type of `wsgi.input`.
+    pub input_type: fn() -> Res<Owned>,
+    /// Ends the lines that the calling thread has left unfinished.
+    pub flush: fn(Gil),
 }
 
 /// Names in environ that the engine sets itself.
@@ -100,9 +103,9 @@ pub struct Interp {
     state: *mut ffi::PyInterpreterState,
     /// The thread state with which it was made; null for the main one. It is kept so that there always is
     /// one: 3.11 and 3.12 abort when a thread state is made for an interpreter that has lost its first.
-    first: *mut ffi::PyThreadState,
+    pub(super) first: *mut ffi::PyThreadState,
     /// The thread that made it, which `threading` takes for its main thread.
-    maker: ThreadId,
+    pub(super) maker: ThreadId,
     /// Its objects.
     pub objects: Objects,
     /// Its loaded scripts.
@@ -146,124 +149,16 @@ impl Interp {
     }
 }
 
-/// All interpreters of the process.
-struct Engine {
-    facts: Facts,
-    main: &'static Interp,
-    named: Mutex<Named>,
-    made: Condvar,
-}
-
-#[derive(Default)]
-struct Named {
-    all: HashMap<Vec<u8>, &'static Interp>,
-    /// One is being made; another has to wait.
-    busy: bool,
-}
-
-static ENGINE: OnceLock<Engine> = OnceLock::new();
-
-/// Whether this is a free-threaded build, whose objects look different.
-pub fn is_free_threaded() -> bool {
-    py::version().to_string_lossy().contains("free-threading")
-}
-
-/// Sets up the main interpreter; the calling thread is attached to it.
-pub fn start(gil: Gil, facts: Facts) -> Result<&'static Interp, String> {
-    let interp = Interp::build(gil, "", &facts, ptr::null_mut()).map_err(|raised| brief(gil, &gil.fetch(raised)))?;
-    let main: &'static Interp = Box::leak(Box::new(interp));
-    let engine = Engine { facts, main, named: Mutex::default(), made: Condvar::new() };
-    ENGINE.set(engine).map_err(|_| "it was started before".to_owned())?;
-    Ok(main)
-}
-
-/// The main interpreter, once it is set up.
-pub fn main() -> Option<&'static Interp> {
-    ENGINE.get().map(|engine| engine.main)
-}
-
-/// What configuration says, once the main interpreter is set up.
-pub fn facts() -> Option<&'static Facts> {
-    ENGINE.get().map(|engine| &engine.facts)
-}
-
-/// Every named interpreter.
-pub fn named() -> Vec<&'static Interp> {
-    let Some(engine) = ENGINE.get() else { return Vec::new() };
-    engine.named.lock().unwrap_or_else(PoisonError::into_inner).all.values().copied().collect()
-}
-
-/// The interpreter whose record is at this address, if there is one.
-pub fn at(address: usize) -> Option<&'static Interp> {
-    main().into_iter().chain(named()).find(|interp| ptr::from_ref(*interp).addr() == address)
-}
-
-/// The interpreter of an application group, made now if there is none. The thread is not attached.
-/// Nothing when it cannot be made; why has been logged.
-pub fn of_group(group: &[u8]) -> Option<&'static Interp> {
-    let engine = ENGINE.get()?;
-    if group.is_empty() {
-        return Some(engine.main);
-    }
-    let mut named = engine.named.lock().unwrap_or_else(PoisonError::into_inner);
-    loop {
-        if let Some(found) = named.all.get(group) {
-            return Some(found);
-        }
-        if !named.busy {
-            break;
-        }
-        named = engine.made.wait(named).unwrap_or_else(PoisonError::into_inner);
-    }
-    named.busy = true;
-    drop(named);
-    let made = make(engine, &String::from_utf8_lossy(group));
-    let mut named = engine.named.lock().unwrap_or_else(PoisonError::into_inner);
-    named.busy = false;
-    if let Ok(interp) = &made {
-        named.all.insert(group.to_vec(), interp);
-    }
-    engine.made.notify_all();
-    drop(named);
-    made.map_err(|cause| {
-        let group = String::from_utf8_lossy(group);
-        process_log(ERROR, format!("cannot make the interpreter of application group '{group}': {cause}").as_bytes());
-    })
-    .ok()
-}
-
-fn make(engine: &'static Engine, name: &str) -> Result<&'static Interp, String> {
-    threads::attach(engine.main, |_| {
-        // SAFETY: attached to the main interpreter.
-        let before = unsafe { ffi::PyThreadState_Get() };
-        // SAFETY: as above. It leaves this thread attached to the new one, or where it was.
-        let state = unsafe { ffi::Py_NewInterpreter() };
-        if state.is_null() {
-            return Err("Python refuses to make one".to_owned());
-        }
-        // SAFETY: attached to the new interpreter.
-        let gil = unsafe { Gil::assume() };
-        gilstate::learn(state);
-        let bound = Bound::to(state);
-        let built = Interp::build(gil, name, &engine.facts, state).map_err(|raised| brief(gil, &gil.fetch(raised)));
-        let result = built.map(|interp| &*Box::leak(Box::new(interp)));
-        // An interpreter that could not be set up is left as it is: it is of no use, and does no harm.
-        // SAFETY: both states belong to this thread.
-        unsafe { ffi::PyThreadState_Swap(before) };
-        drop(bound);
-        result
-    })
-}
-
-/// An exception as one line.
-pub fn brief(gil: Gil, exception: &Exception) -> String {
-    let text = crate::request::script::text_of(gil, &exception.value);
-    format!("{}: {text}", exception.value.type_name(gil))
-}
-
 impl Interp {
-    fn build(gil: Gil, name: &str, facts: &Facts, first: *mut ffi::PyThreadState) -> Res<Interp> {
-        let prelude = prelude(gil)?;
+    /// Sets up the interpreter that the thread is attached to. `first`: the thread state with which it was made.
+    pub(super) fn build(
+        gil: Gil,
+        name: &str,
+        facts: &Facts,
+        natives: Natives,
+        first: *mut ffi::PyThreadState,
+    ) -> Res<Interp> {
+        let prelude = prelude(gil, natives)?;
         let find = |name: &str| -> Res<Owned> { prelude.get(&*gil.str(name)?)?.ok_or(Raised) };
         let fixed = fixed_facts(gil, name, facts)?;
         find("setup")?.call(&[&fixed])?;
@@ -274,7 +169,7 @@ impl Interp {
         let objects = Objects {
             template: template.store(),
             names: names(gil)?,
-            input: types::input_type()?.store(),
+            input: (natives.input_type)()?.store(),
             file_wrapper: file_wrapper.store(),
             timeout: find("RequestTimeout")?.store(),
             file_extent: find("file_extent")?.store(),
@@ -301,9 +196,9 @@ impl Interp {
 }
 
 /// Runs the part of the engine that is written in Python; its namespace.
-fn prelude(gil: Gil) -> Res<Owned> {
+fn prelude(gil: Gil, natives: Natives) -> Res<Owned> {
     let namespace = gil.dict()?;
-    for (name, function) in types::functions()? {
+    for (name, function) in (natives.functions)()? {
         namespace.set_named(name, &function)?;
     }
     namespace.set_named(c"__name__", &*gil.str("_mod_wsgi_prelude")?)?;
@@ -401,69 +296,4 @@ fn names(gil: Gil) -> Res<Names> {
         mtime: gil.interned(c"__mtime__")?.store(),
         reload_required: gil.interned(c"reload_required")?.store(),
     })
-}
-
-/// Ends the named interpreters; true when all could be. The thread is attached to the main one.
-pub fn end_named(gil: Gil) -> bool {
-    let mut all_ended = true;
-    for interp in named() {
-        all_ended &= gil.detach(|| end(interp));
-    }
-    all_ended
-}
-
-/// Ends one interpreter, unless threads still run in it: Python would abort the process.
-fn end(interp: &'static Interp) -> bool {
-    let is_alone = threads::attach(interp, |gil| {
-        run_exit_functions(gil, interp, "join");
-        let count = interp.objects.threads.get(gil).call0().and_then(|count| count.as_i64());
-        let has_none = count.map_err(|raised| drop(gil.fetch(raised))) == Ok(0);
-        let is_alone = has_none && interp.states.load(Ordering::SeqCst) == 1;
-        if !is_alone {
-            run_exit_functions(gil, interp, "atexit");
-        }
-        is_alone
-    });
-    let Some(state) = threads::disown(interp).filter(|_| is_alone) else { return false };
-    // Python waits for the thread state that `threading` has for its main thread, unless that is the one
-    // that ends the interpreter.
-    let (last, other) =
-        if interp.maker == thread::current().id() { (interp.first, state) } else { (state, interp.first) };
-    // SAFETY: a state of the interpreter, which no other thread uses: its request threads gave theirs back.
-    unsafe { ffi::PyEval_RestoreThread(last) };
-    let _bound = Bound::to(last);
-    // SAFETY: attached; no thread uses that other state.
-    unsafe { ffi::PyThreadState_Clear(other) };
-    // SAFETY: as above.
-    unsafe { ffi::PyThreadState_Delete(other) };
-    // SAFETY: attached to the interpreter, which has no other state.
-    unsafe { ffi::Py_EndInterpreter(last) };
-    // Before 3.12 the GIL is still held now, by no thread state; from 3.12 on it is free.
-    let Some(main) = main() else { return true };
-    if version_before(3, 12) {
-        let state = threads::fresh_state(main);
-        // SAFETY: the GIL is held without a thread state, which this one becomes.
-        unsafe { ffi::PyThreadState_Swap(state) };
-        // SAFETY: attached by the line above.
-        unsafe { ffi::PyEval_SaveThread() };
-    }
-    true
-}
-
-/// Whether Python is older than this.
-pub fn version_before(major: u32, minor: u32) -> bool {
-    let text = py::version().to_string_lossy().into_owned();
-    let mut numbers = text.split(['.', ' ', '+']).map_while(|part| part.parse::<u32>().ok());
-    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)) < (major, minor)
-}
-
-/// Waits for Python's threads ("join"), runs atexit functions ("atexit"), or both (""), in the interpreter
-/// that the thread is attached to.
-pub fn run_exit_functions(gil: Gil, interp: &Interp, part: &str) {
-    let done = gil.str(part).and_then(|part| interp.objects.finish.get(gil).call(&[&part]));
-    if let Err(raised) = done {
-        let text = brief(gil, &gil.fetch(raised));
-        gil.detach(|| process_log(ERROR, text.as_bytes()));
-    }
-    crate::request::streams::flush_all(gil);
 }

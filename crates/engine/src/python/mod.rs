@@ -3,8 +3,10 @@
 pub mod gilstate;
 pub mod initialise;
 pub mod interp;
+pub mod interpreters;
 pub mod native;
 pub mod object;
 pub mod py;
+pub mod scripts;
 pub mod threads;
 pub mod turn;

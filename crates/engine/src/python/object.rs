@@ -8,7 +8,7 @@ use core::slice;
 
 use pyo3_ffi as ffi;
 
-use crate::python::py::{Any, Gil, Owned, Raised, Res, done, signed};
+use crate::python::py::{Any, Exception, Gil, Owned, Raised, Res, done, signed};
 
 impl Any {
     /// The pointer, for a function of the C API.
@@ -40,6 +40,18 @@ impl Any {
         // SAFETY: both are alive.
         let found = unsafe { ffi::PyObject_IsInstance(self.as_ptr(), kind.as_ptr()) };
         done(found).map(|()| found == 1)
+    }
+
+    /// `str(object)`, or what can be said instead.
+    pub fn text(&self, gil: Gil) -> String {
+        let text = self.getattr(c"__str__").and_then(|method| method.call0());
+        match text {
+            Ok(text) => text.utf8(gil).unwrap_or("?").to_owned(),
+            Err(raised) => {
+                drop(gil.fetch(raised));
+                "?".to_owned()
+            }
+        }
     }
 
     /// The name of its type, for messages.
@@ -285,5 +297,12 @@ impl Sequence<'_> {
         };
         // SAFETY: a borrowed reference, alive while the GIL is held and nothing is run.
         unsafe { item.cast::<Any>().as_ref() }.map(Any::new_ref)
+    }
+}
+
+impl Exception {
+    /// The exception as one line.
+    pub fn brief(&self, gil: Gil) -> String {
+        format!("{}: {}", self.value.type_name(gil), self.value.text(gil))
     }
 }

@@ -341,3 +341,15 @@ pub fn version() -> &'static CStr {
     // SAFETY: a constant C string of Python's.
     unsafe { CStr::from_ptr(text) }
 }
+
+/// Whether this is a free-threaded build, whose objects look different.
+pub fn is_free_threaded() -> bool {
+    version().to_string_lossy().contains("free-threading")
+}
+
+/// Whether Python is older than this.
+pub fn version_before(major: u32, minor: u32) -> bool {
+    let text = version().to_string_lossy().into_owned();
+    let mut numbers = text.split(['.', ' ', '+']).map_while(|part| part.parse::<u32>().ok());
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)) < (major, minor)
+}

@@ -11,7 +11,8 @@ use wsgi_wire::pool::{PoolConfig, Preload};
 
 use crate::host::daemon::pool::Pool;
 use crate::log::{WARN, process_log};
-use crate::python::interp::{self, Interp};
+use crate::python::interp::Interp;
+use crate::python::interpreters::inside;
 use crate::python::py::Gil;
 use crate::python::threads;
 use crate::request::files::{Concern, INTERVAL, Watch};
@@ -54,23 +55,6 @@ fn handed_steps<'c>(main: Option<&str>, preload: &[Preload], handed: &'c [Preloa
     let same = |one: &Preload, other: &Preload| (&one.script, &one.group) == (&other.script, &other.group);
     let is_asked_for = |entry: &Preload| main == Some(&entry.script) || preload.iter().any(|it| same(it, entry));
     handed.iter().filter(|entry| !is_asked_for(entry)).map(|entry| step(entry, true)).collect()
-}
-
-/// Runs `body` in the interpreter of an application group, which is made now if there is none. Nothing when it
-/// cannot be made; why has been logged. The thread is attached to the main one.
-pub fn inside<T>(
-    gil: Gil,
-    main: &'static Interp,
-    group: &str,
-    body: impl FnOnce(Gil, &'static Interp) -> T,
-) -> Option<T> {
-    if group.is_empty() {
-        return Some(body(gil, main));
-    }
-    gil.detach(|| {
-        let interp = interp::of_group(group.as_bytes())?;
-        Some(threads::attach(interp, |gil| body(gil, interp)))
-    })
 }
 
 /// Loads everything. Where a script failed that requests may be for: the files that this depends on. A script that was

@@ -1,15 +1,16 @@
 //! Scripts: loading them as modules, noticing that they changed, finding the callable in them.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
+use std::sync::OnceLock;
 
 use wsgi_sys::clock;
 use wsgi_wire::request::{Head, RELOAD};
 use wsgi_wire::response::Failure;
 
 use crate::log::{ERROR, INFO, process_log};
-use crate::python::interp::{Interp, facts};
-use crate::python::py::{Any, Exception, Gil, Kind, Owned, Res, Stored};
+use crate::python::interp::Interp;
+use crate::python::interpreters::facts;
+use crate::python::py::{Any, Exception, Gil, Kind, Owned, Res};
+use crate::python::scripts::{Broken, Found, Slot};
 use crate::request::adapter;
 use crate::request::advice;
 use crate::request::exchange::Exchange;
@@ -17,95 +18,6 @@ use crate::request::files::Concern;
 use crate::request::first_load::FIRST_LOAD;
 use crate::request::host::Outcome;
 use crate::sys;
-
-/// The scripts of an interpreter. The lock is held for moments, always by a thread that is attached or
-/// waits; no thread takes the GIL while it holds the lock.
-#[derive(Default)]
-pub struct Scripts {
-    all: Mutex<HashMap<Vec<u8>, Slot>>,
-    loaded: Condvar,
-}
-
-#[derive(Default)]
-struct Slot {
-    module: Option<Stored>,
-    /// It was handed on by another process, and no request has asked for it here.
-    unasked: bool,
-    /// It could not be loaded when the process started, and is not tried again in this process.
-    broken: Option<Arc<Broken>>,
-    /// A thread executes the script; others wait for it.
-    loading: bool,
-}
-
-/// A script that could not be loaded when its process started.
-struct Broken {
-    /// What was logged, for the log of each request that fails for it.
-    record: String,
-    /// Modification time of the script before it was read, if it was there.
-    mtime_us: Option<i64>,
-}
-
-/// What there is of a script.
-enum Found {
-    /// The module, and whether this is the first that is heard of a script that was handed on.
-    Loaded(Owned, bool),
-    Broken(Arc<Broken>),
-    /// Nothing: the calling thread is to load it, and then to call `put`.
-    Claimed,
-}
-
-impl Slot {
-    fn found(&mut self, gil: Gil) -> Option<Found> {
-        let module = self.module.as_ref().map(|module| module.get(gil).new_ref());
-        let loaded = module.map(|module| Found::Loaded(module, std::mem::take(&mut self.unasked)));
-        loaded.or_else(|| self.broken.clone().map(Found::Broken))
-    }
-}
-
-impl Scripts {
-    fn take_or_claim(&self, gil: Gil, path: &[u8]) -> Found {
-        loop {
-            let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some(slot) = all.get_mut(path) {
-                if let Some(found) = slot.found(gil) {
-                    return found;
-                }
-                if !slot.loading {
-                    slot.loading = true;
-                    return Found::Claimed;
-                }
-            } else {
-                all.insert(path.to_vec(), Slot { loading: true, ..Slot::default() });
-                return Found::Claimed;
-            }
-            drop(all);
-            gil.detach(|| {
-                let all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
-                let is_loading = |all: &mut HashMap<Vec<u8>, Slot>| all.get(path).is_some_and(|slot| slot.loading);
-                drop(self.loaded.wait_while(all, is_loading).unwrap_or_else(PoisonError::into_inner));
-            });
-        }
-    }
-
-    /// Ends the claim of `take_or_claim`.
-    fn put(&self, path: &[u8], slot: Slot) {
-        let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
-        all.insert(path.to_vec(), slot);
-        self.loaded.notify_all();
-    }
-
-    /// Forgets the module, if it is still `module`.
-    fn forget(&self, gil: Gil, path: &[u8], module: &Any) {
-        let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
-        let slot = all.get_mut(path);
-        let is_same =
-            |slot: &Slot| slot.module.as_ref().is_some_and(|known| known.get(gil).as_ptr() == module.as_ptr());
-        let old = slot.filter(|slot| is_same(slot)).and_then(|slot| slot.module.take());
-        drop(all);
-        // Dropping the last reference may run code of the application, so the lock is free by now.
-        drop(old.map(|old| old.release(gil)));
-    }
-}
 
 /// Where lines about a script go: to the request that needs it, or to the log of the process.
 #[derive(Clone, Copy)]
@@ -136,7 +48,7 @@ fn record_of(gil: Gil, interp: &Interp, what: &str, exception: &Exception) -> St
         Ok(text) => String::from_utf8_lossy(text.as_bytes().unwrap_or_default()).into_owned(),
         Err(raised) => {
             drop(gil.fetch(raised));
-            crate::python::interp::brief(gil, exception)
+            exception.brief(gil)
         }
     };
     let mut record = format!("{what}\n{}", text.trim_end_matches('\n'));
@@ -144,18 +56,6 @@ fn record_of(gil: Gil, interp: &Interp, what: &str, exception: &Exception) -> St
         record.extend(["\n", cure]);
     }
     record
-}
-
-/// `str(object)`, or what can be said instead.
-pub fn text_of(gil: Gil, object: &Any) -> String {
-    let text = object.getattr(c"__str__").and_then(|method| method.call0());
-    match text {
-        Ok(text) => text.utf8(gil).unwrap_or("?").to_owned(),
-        Err(raised) => {
-            drop(gil.fetch(raised));
-            "?".to_owned()
-        }
-    }
 }
 
 /// The module of a script, loaded now if it is not yet, or if it changed. `resource` is the file that the script
@@ -280,7 +180,7 @@ fn cannot_load(path: &[u8]) -> String {
 
 fn keep(interp: &Interp, path: &[u8], module: Owned) -> Owned {
     FIRST_LOAD.loaded();
-    interp.scripts.put(path, Slot { module: Some(module.new_ref().store()), ..Slot::default() });
+    interp.scripts.put(path, Slot::loaded(module.new_ref().store()));
     module
 }
 
@@ -342,11 +242,7 @@ pub fn callable(gil: Gil, module: &Any, head: &Head<'_>, reporter: Reporter<'_, 
 
 /// A script is loaded before a request has asked for it. `handed`: another process had it, so the first request is told.
 pub fn was_loaded_at_start(interp: &Interp, path: &str, handed: bool) {
-    let mut all = interp.scripts.all.lock().unwrap_or_else(PoisonError::into_inner);
-    let slot = all.get_mut(path.as_bytes()).filter(|slot| slot.module.is_some());
-    let is_loaded = slot.map(|slot| slot.unasked = handed).is_some();
-    drop(all);
-    if is_loaded {
+    if interp.scripts.note_origin(path.as_bytes(), handed) {
         let why = if handed { Occasion::Handed } else { Occasion::Configured };
         tell_loaded(interp, path.as_bytes(), why);
     }
@@ -371,7 +267,7 @@ pub fn load_at_start(gil: Gil, interp: &Interp, path: &str) -> Result<(), Vec<Co
             let record = record_of(gil, interp, &cannot_load(path), &exception);
             Reporter(None).record(gil, ERROR, &record);
             let concerns = concerned(gil, interp, path, &exception);
-            interp.scripts.put(path, Slot { broken: Some(Arc::new(Broken { record, mtime_us })), ..Slot::default() });
+            interp.scripts.put(path, Slot::broken(Broken { record, mtime_us }));
             Err(concerns)
         }
     };

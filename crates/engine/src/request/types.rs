@@ -9,10 +9,11 @@ use core::{mem, ptr};
 use pyo3_ffi as ffi;
 
 use crate::log::ERROR;
+use crate::python::interp::Natives;
 use crate::python::native::{Table, arguments, bound, fast, guard, guard_object, plain};
 use crate::python::py::{Any, Gil, Kind, Owned, Raised, Res};
 use crate::request::exchange::{Exchange, Link};
-use crate::request::streams::{emit, flush_text, is_logged, write_text};
+use crate::request::streams::{emit, flush_all, flush_text, is_logged, write_text};
 
 /// Layout of `wsgi.input` objects. They are also the `self` of `start_response` and `write`.
 #[repr(C)]
@@ -219,9 +220,12 @@ static INPUT_METHODS: Table<[ffi::PyMethodDef; 5]> = Table([
     ffi::PyMethodDef::zeroed(),
 ]);
 
+/// What each interpreter gets.
+pub const NATIVES: Natives = Natives { functions, input_type, flush: flush_all };
+
 /// What the part of the engine that is written in Python calls, with its names: the functions below the log streams and
 /// the handler of `logging`, and the one below `server_metrics`.
-pub fn functions() -> Res<Vec<(&'static CStr, Owned)>> {
+fn functions() -> Res<Vec<(&'static CStr, Owned)>> {
     let functions = [
         (c"_log_write", &LOG_WRITE),
         (c"_log_flush", &LOG_FLUSH),
@@ -233,7 +237,7 @@ pub fn functions() -> Res<Vec<(&'static CStr, Owned)>> {
 }
 
 /// Makes this interpreter's type of `wsgi.input`. It holds no reference, so it needs no part in GC.
-pub fn input_type() -> Res<Owned> {
+fn input_type() -> Res<Owned> {
     let slot = |slot, pfunc: *mut c_void| ffi::PyType_Slot { slot, pfunc };
     let iter: unsafe extern "C" fn(*mut ffi::PyObject) -> *mut ffi::PyObject = input_iter;
     let next: unsafe extern "C" fn(*mut ffi::PyObject) -> *mut ffi::PyObject = input_next;

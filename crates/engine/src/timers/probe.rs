@@ -12,7 +12,8 @@ use std::{io, mem, ptr};
 use wsgi_sys::clock;
 
 use crate::host::daemon::pool::Pool;
-use crate::python::interp::{self, Interp};
+use crate::python::interp::Interp;
+use crate::python::interpreters;
 use crate::python::py::{Gil, Res};
 use crate::python::threads;
 use crate::timers::slots::Running;
@@ -40,9 +41,9 @@ impl Job {
     /// The interpreters that it is about: first those that matter most.
     fn interps(&self) -> Vec<&'static Interp> {
         let named = self.interrupt.iter().chain(self.stacks.iter().flatten()).map(|running| running.interp);
-        let main = interp::main().filter(|_| self.stacks.is_some());
+        let main = interpreters::main().filter(|_| self.stacks.is_some());
         let mut found: Vec<&'static Interp> = Vec::new();
-        for interp in named.filter_map(interp::at).chain(main) {
+        for interp in named.filter_map(interpreters::at).chain(main) {
             if !found.iter().any(|other| ptr::eq(*other, interp)) {
                 found.push(interp);
             }
@@ -127,7 +128,9 @@ impl Probe {
     /// Takes the GIL in each of the named interpreters in which these requests are executed, as soon as it can be had
     /// there. Does not wait for that.
     pub fn ask_in_named(&'static self, running: &[Running]) {
-        for interp in running.iter().filter_map(|request| interp::at(request.interp)).filter(|found| !found.is_main()) {
+        for interp in
+            running.iter().filter_map(|request| interpreters::at(request.interp)).filter(|found| !found.is_main())
+        {
             let address = ptr::from_ref(interp).addr();
             let mut state = self.lock();
             if let Some(known) = state.asked.iter_mut().find(|asked| asked.interp == address) {
@@ -214,7 +217,7 @@ impl Probe {
     }
 
     fn take_gil_every(&self, beat: Duration) {
-        let Some(main) = interp::main() else { return };
+        let Some(main) = interpreters::main() else { return };
         let mut state = self.lock();
         while !state.stopping {
             drop(state);
@@ -270,7 +273,7 @@ impl Probe {
 /// The stacks of one interpreter's threads.
 fn part(gil: Gil, interp: &Interp, running: &[Running]) -> String {
     stacks(gil, interp, running).unwrap_or_else(|raised| {
-        let problem = interp::brief(gil, &gil.fetch(raised));
+        let problem = gil.fetch(raised).brief(gil);
         format!("The stacks of application group '{}' cannot be shown: {problem}\n", interp.name())
     })
 }

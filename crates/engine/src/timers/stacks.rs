@@ -17,7 +17,8 @@ use pyo3_ffi as ffi;
 use wsgi_wire::control::DUMP_SIGNAL_BELOW_MAX;
 
 use crate::log::{WARN, process_log};
-use crate::python::interp::{self, Interp};
+use crate::python::interp::Interp;
+use crate::python::py;
 use crate::python::py::Gil;
 use crate::sys;
 
@@ -37,7 +38,7 @@ pub fn register(gil: Gil) {
     if let Err(raised) = done {
         let text = format!(
             "signal {signal} is ignored, and a process that is stuck cannot show its Python stacks: faulthandler: {}",
-            interp::brief(gil, &gil.fetch(raised))
+            gil.fetch(raised).brief(gil)
         );
         sys::ignore(signal);
         gil.detach(|| process_log(WARN, text.as_bytes()));
@@ -48,7 +49,7 @@ pub fn register(gil: Gil) {
 type Dump = unsafe extern "C" fn(c_int, *mut ffi::PyInterpreterState, *mut ffi::PyThreadState) -> *const c_char;
 
 fn dump_function() -> Option<Dump> {
-    if interp::version_before(3, 11) || !interp::version_before(3, 13) {
+    if py::version_before(3, 11) || !py::version_before(3, 13) {
         return None;
     }
     // SAFETY: a C string; looks through what is loaded.
@@ -70,7 +71,7 @@ pub fn write(main: &Interp, named: &[(&Interp, i32)]) {
     }
     let signal = libc::SIGRTMAX() - DUMP_SIGNAL_BELOW_MAX;
     let main_thread = i32::try_from(std::process::id()).unwrap_or(0);
-    let others = named.iter().map(|(_, tid)| *tid).filter(|_| !interp::version_before(3, 12));
+    let others = named.iter().map(|(_, tid)| *tid).filter(|_| !py::version_before(3, 12));
     for thread in std::iter::once(main_thread).chain(others) {
         sys::signal_thread(thread, signal);
         // The handler leaves out what comes while it writes.

@@ -19,7 +19,8 @@ use wsgi_wire::response::Failure;
 
 use crate::host::daemon::pool::Pool;
 use crate::log::{ERROR, WARN, process_log};
-use crate::python::interp::{self, Interp};
+use crate::python::interp::Interp;
+use crate::python::interpreters;
 use crate::request::first_load::FIRST_LOAD;
 use crate::sys;
 use crate::timers::probe::Probe;
@@ -284,11 +285,11 @@ impl Watch {
 
     /// Writes them without the GIL.
     fn write_stacks(&self, running: &[Running]) {
-        let Some(main) = interp::main() else { return };
+        let Some(main) = interpreters::main() else { return };
         self.report(ERROR, "Python stacks of all threads, while one of them keeps the GIL:");
         let mut named: Vec<(&Interp, i32)> = Vec::new();
         for request in running {
-            match interp::at(request.interp) {
+            match interpreters::at(request.interp) {
                 Some(interp) if !interp.is_main() && !named.iter().any(|(other, _)| std::ptr::eq(*other, interp)) => {
                     named.push((interp, request.tid));
                 }

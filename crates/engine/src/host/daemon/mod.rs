@@ -22,10 +22,11 @@ use wsgi_wire::pool::{DaemonConfig, PoolConfig, Preload};
 
 use self::pool::Pool;
 use crate::log::{self, ERROR, INFO, WARN, process_log};
-use crate::python::interp::{self, Facts, Interp};
+use crate::python::interp::{Facts, Interp};
+use crate::python::interpreters;
 use crate::python::py::Gil;
 use crate::python::threads;
-use crate::request::{load, script, server_metrics};
+use crate::request::{load, script, server_metrics, types};
 use crate::sys;
 use crate::timers::activity::Next;
 use crate::timers::probe::Probe;
@@ -181,7 +182,7 @@ fn start(gil: Gil, control: RawFd) -> Result<Daemon, (Exit, String)> {
     set_locale(&config);
     let signals = sys::signal_pipe().map_err(bootstrap("cannot make a pipe"))?;
     caught(&config).for_each(sys::catch);
-    let main = interp::start(gil, facts(&config))
+    let main = interpreters::start(gil, facts(&config), types::NATIVES)
         .map_err(|cause| (Exit::Bootstrap, format!("the interpreter cannot be set up: {cause}")))?;
     threads::adopt_attached(gil, main);
     let pool = Pool::new(control, &config);
@@ -449,11 +450,11 @@ impl Daemon {
 
     /// Ends the named interpreters; Python then finalises the main one.
     pub fn finish(&self, gil: Gil) -> i32 {
-        let all_ended = interp::end_named(gil);
+        let all_ended = interpreters::end_named(gil);
         threads::mark_ended();
         if !all_ended {
             // Python may not be finalised beside interpreters in which threads still run.
-            interp::run_exit_functions(gil, self.main, "");
+            interpreters::run_exit_functions(gil, self.main, "");
             sys::exit_now(Exit::Stopped as i32);
         }
         Exit::Stopped as i32

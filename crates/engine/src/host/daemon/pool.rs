@@ -23,7 +23,8 @@ use wsgi_wire::response::Failure;
 use crate::host::daemon::connection::{Connection, Incoming, Step};
 use crate::host::daemon::outgoing::Outgoing;
 use crate::log::{ERROR, process_log};
-use crate::python::{interp, threads};
+use crate::python::interpreters;
+use crate::python::threads;
 use crate::request::adapter::{self, Request, numbers};
 use crate::request::exchange::Exchange;
 use crate::request::host::{Outcome, Sink};
@@ -462,7 +463,7 @@ fn exchange(
     let _open = slot.open(fd, begun, method, url);
     let _engaged = if head.flags & IGNORE_ACTIVITY == 0 { pool.activity.engage() } else { None };
     let is_main = head.flags & MAIN != 0 || pool.main_script.as_deref() == Some(head.script);
-    let Some(interp) = interp::of_group(if is_main { b"" } else { head.group }) else {
+    let Some(interp) = interpreters::of_group(if is_main { b"" } else { head.group }) else {
         return sink.end(Outcome::Failed(Failure::Interpreter)).is_ok();
     };
     let exchange = Exchange::new(body, sink, number, head.log_level);

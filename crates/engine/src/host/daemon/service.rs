@@ -12,9 +12,10 @@ use wsgi_wire::control::{Exit, FromDaemon};
 
 use crate::host::daemon::Daemon;
 use crate::log::{ERROR, INFO, process_log};
-use crate::python::interp;
+use crate::python::interpreters;
+use crate::python::interpreters::inside;
 use crate::python::py::Gil;
-use crate::request::load::{inside, steps};
+use crate::request::load::steps;
 use crate::request::script;
 use crate::sys;
 
@@ -47,8 +48,8 @@ pub fn run(gil: Gil, daemon: &'static Daemon) -> i32 {
     gil.detach(|| daemon.end_probe());
     if some_are_left {
         // Python would wait for them once more.
-        interp::end_named(gil);
-        interp::run_exit_functions(gil, daemon.main, "atexit");
+        interpreters::end_named(gil);
+        interpreters::run_exit_functions(gil, daemon.main, "atexit");
         sys::exit_now(Exit::Stopped as i32);
     }
     if !was_asked {

@@ -14,11 +14,11 @@ use wsgi_wire::response::{self, FilePart};
 
 use crate::log::{ERROR, INFO, WARN, process_log};
 use crate::python::interp::Interp;
+use crate::python::interpreters::inside;
 use crate::python::py::Gil;
 use crate::request::adapter::{self, Request};
 use crate::request::exchange::Exchange;
 use crate::request::host::{Body, Gone, Outcome, Sink};
-use crate::request::load::inside;
 use crate::sys;
 
 /// Calls the application, if the configuration asks for it.

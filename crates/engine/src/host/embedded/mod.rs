@@ -24,12 +24,13 @@ use wsgi_wire::request::{self, MAIN};
 use wsgi_wire::response::{Failure, FilePart};
 
 use crate::log;
-use crate::python::interp::{self, Facts};
+use crate::python::interp::Facts;
+use crate::python::interpreters;
 use crate::python::{initialise, threads, turn};
 use crate::request::adapter::{self, Request};
 use crate::request::exchange::Exchange;
 use crate::request::host::{Body, Gone, Outcome, Sink};
-use crate::request::{load, server_metrics};
+use crate::request::{load, server_metrics, types};
 use crate::sys;
 
 /// What the child offers, and how its functions are called.
@@ -120,7 +121,7 @@ fn facts(config: &EmbedConfig) -> Facts {
 /// What the thread that owns Python does.
 fn own_python(config: &EmbedConfig, started: &Sender<Result<(), String>>, finishing: &Receiver<Sender<bool>>) {
     let begun = initialise::initialise(config).and_then(|gil| {
-        let main = interp::start(gil, facts(config))?;
+        let main = interpreters::start(gil, facts(config), types::NATIVES)?;
         threads::adopt_current(gil, main);
         load::into_embedded(main, &config.preload);
         Ok(())
@@ -134,13 +135,13 @@ fn own_python(config: &EmbedConfig, started: &Sender<Result<(), String>>, finish
 }
 
 fn end_python() -> bool {
-    let Some(main) = interp::main() else { return false };
-    let all_ended = threads::attach(main, interp::end_named);
+    let Some(main) = interpreters::main() else { return false };
+    let all_ended = threads::attach(main, interpreters::end_named);
     threads::mark_ended();
     if all_ended {
         initialise::finalise(main);
     } else {
-        threads::attach(main, |gil| interp::run_exit_functions(gil, main, ""));
+        threads::attach(main, |gil| interpreters::run_exit_functions(gil, main, ""));
     }
     all_ended
 }
@@ -208,7 +209,7 @@ thread_local! {
 
 /// The calling thread's number, from 1; 0 where a child has one thread.
 fn thread_id() -> u32 {
-    if interp::facts().is_some_and(|facts| !facts.multithread) {
+    if interpreters::facts().is_some_and(|facts| !facts.multithread) {
         return 0;
     }
     static LAST: AtomicU32 = AtomicU32::new(0);
@@ -226,7 +227,7 @@ fn run(payload: &[u8], host: &Host, request: *mut c_void) -> Result<(), Failure>
     }
     let (head, variables) = request::decode(payload).map_err(|_| Failure::Protocol)?;
     let group = if head.flags & MAIN != 0 { b"" } else { head.group };
-    let interp = interp::of_group(group).ok_or(Failure::Interpreter)?;
+    let interp = interpreters::of_group(group).ok_or(Failure::Interpreter)?;
     let lock = Mutex::new(());
     let calls = Calls { host, request, lock: &lock };
     let (mut body, mut sink) = (Incoming(&calls), Outgoing { calls: &calls, head: None, kept: Vec::new() });
