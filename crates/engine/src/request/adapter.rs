@@ -6,13 +6,14 @@ use wsgi_wire::keys;
 use wsgi_wire::request::{CONFIRM, Head, Key, PASS_RECORD, Variables};
 use wsgi_wire::response::{Failure, FilePart};
 
-use crate::log::{ERROR, INFO};
+use crate::log::ERROR;
 use crate::python::interp::Interp;
-use crate::python::py::{Any, Exception, Gil, Kind, Owned, Raised, Res};
+use crate::python::py::{Any, Gil, Kind, Owned, Raised, Res};
 use crate::request::exchange::Exchange;
 use crate::request::host::Outcome;
 use crate::request::output::{Output, Stop};
-use crate::request::script::{self, Reporter};
+use crate::request::report::{Reporter, interrupted, is_timeout};
+use crate::request::script;
 use crate::request::{streams, types};
 use crate::sys;
 
@@ -81,23 +82,6 @@ fn failed(gil: Gil, interp: &Interp, exchange: &Exchange<'_>, head: &Head<'_>, r
     let what = format!("Exception occurred processing WSGI script '{script}'.");
     reporter.exception(gil, interp, &what, exception);
     Outcome::Failed(Failure::Application)
-}
-
-/// Logs that the request was interrupted, as mod_wsgi does: for information.
-pub fn interrupted(gil: Gil, exchange: &Exchange<'_>) {
-    let is_begun = exchange.output.try_borrow().map_or(true, |output| output.is_handed());
-    let what = if is_begun { "the response, which was begun, is cut short" } else { "the client gets 504" };
-    let text = format!("Request interrupted by RequestTimeout; {what}.");
-    exchange.log(gil, INFO, text.as_bytes(), false);
-}
-
-/// Whether it is `mod_wsgi.RequestTimeout`.
-pub fn is_timeout(gil: Gil, interp: &Interp, exception: &Exception) -> bool {
-    let found = exception.value.is_instance(interp.objects.timeout.get(gil));
-    found.unwrap_or_else(|raised| {
-        drop(gil.fetch(raised));
-        false
-    })
 }
 
 /// Calls the application, sends what it returns, and closes that.

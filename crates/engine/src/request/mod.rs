@@ -9,6 +9,7 @@ pub mod host;
 pub mod input;
 pub mod load;
 pub mod output;
+pub mod report;
 pub mod rules;
 pub mod script;
 pub mod server_metrics;

@@ -6,57 +6,16 @@ use wsgi_sys::clock;
 use wsgi_wire::request::{Head, RELOAD};
 use wsgi_wire::response::Failure;
 
-use crate::log::{ERROR, INFO, process_log};
+use crate::log::{ERROR, INFO};
 use crate::python::interp::Interp;
 use crate::python::interpreters::facts;
 use crate::python::py::{Any, Exception, Gil, Kind, Owned, Res};
 use crate::python::scripts::{Broken, Found, Slot};
-use crate::request::adapter;
-use crate::request::advice;
-use crate::request::exchange::Exchange;
 use crate::request::files::Concern;
 use crate::request::first_load::FIRST_LOAD;
 use crate::request::host::Outcome;
+use crate::request::report::{Reporter, interrupted, is_timeout, record_of};
 use crate::sys;
-
-/// Where lines about a script go: to the request that needs it, or to the log of the process.
-#[derive(Clone, Copy)]
-pub struct Reporter<'a, 'e>(pub Option<&'a Exchange<'e>>);
-
-impl Reporter<'_, '_> {
-    /// Logs a record of one or several lines.
-    pub fn record(&self, gil: Gil, level: u8, text: &str) {
-        match self.0 {
-            Some(exchange) => exchange.log(gil, level, text.as_bytes(), false),
-            None => gil.detach(|| process_log(level, text.as_bytes())),
-        }
-    }
-
-    /// Logs what happened, and the exception that made it.
-    pub fn exception(&self, gil: Gil, interp: &Interp, what: &str, exception: Exception) {
-        // What follows from a client that has left is no fault of the application.
-        let level = if self.0.is_some_and(Exchange::client_has_left) { INFO } else { ERROR };
-        self.record(gil, level, &record_of(gil, interp, what, &exception));
-    }
-}
-
-/// What happened, and the exception that made it, as the lines of a record.
-fn record_of(gil: Gil, interp: &Interp, what: &str, exception: &Exception) -> String {
-    let describe = interp.objects.describe.get(gil);
-    let text = describe.call(&[&exception.kind, &exception.value, &exception.traceback]);
-    let text = match text {
-        Ok(text) => String::from_utf8_lossy(text.as_bytes().unwrap_or_default()).into_owned(),
-        Err(raised) => {
-            drop(gil.fetch(raised));
-            exception.brief(gil)
-        }
-    };
-    let mut record = format!("{what}\n{}", text.trim_end_matches('\n'));
-    if let Some(cure) = advice::cure(&text, interp.is_main()) {
-        record.extend(["\n", cure]);
-    }
-    record
-}
 
 /// The module of a script, loaded now if it is not yet, or if it changed. `resource` is the file that the script
 /// is asked about by `reload_required`.
@@ -164,8 +123,8 @@ fn load(gil: Gil, interp: &Interp, path: &[u8], reporter: Reporter<'_, '_>) -> R
         Err(raised) => {
             let exception = gil.fetch(raised);
             interp.scripts.put(path, Slot::default());
-            if let Some(exchange) = reporter.0.filter(|_| adapter::is_timeout(gil, interp, &exception)) {
-                adapter::interrupted(gil, exchange);
+            if let Some(exchange) = reporter.0.filter(|_| is_timeout(gil, interp, &exception)) {
+                interrupted(gil, exchange);
                 return Err(Outcome::Failed(Failure::Timeout));
             }
             reporter.exception(gil, interp, &cannot_load(path), exception);
