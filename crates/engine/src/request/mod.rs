@@ -7,7 +7,6 @@ pub mod files;
 pub mod first_load;
 pub mod host;
 pub mod input;
-pub mod load;
 pub mod output;
 pub mod report;
 pub mod rules;

@@ -5,6 +5,7 @@
 //! ends the process if that takes longer than the shutdown timeout.
 
 pub mod connection;
+pub mod load;
 mod orphan;
 pub mod outgoing;
 pub mod pool;
@@ -26,7 +27,7 @@ use crate::python::interp::{Facts, Interp};
 use crate::python::interpreters;
 use crate::python::py::Gil;
 use crate::python::threads;
-use crate::request::{load, script, server_metrics, types};
+use crate::request::{script, server_metrics, types};
 use crate::sys;
 use crate::timers::activity::Next;
 use crate::timers::probe::Probe;

@@ -11,11 +11,11 @@ use std::time::{Duration, Instant};
 use wsgi_wire::control::{Exit, FromDaemon};
 
 use crate::host::daemon::Daemon;
+use crate::host::daemon::load::steps;
 use crate::log::{ERROR, INFO, process_log};
 use crate::python::interpreters;
 use crate::python::interpreters::inside;
 use crate::python::py::Gil;
-use crate::request::load::steps;
 use crate::request::script;
 use crate::sys;
 

@@ -19,18 +19,18 @@ use std::time::Duration;
 use wsgi_wire::PROTOCOL;
 use wsgi_wire::frame::InputFailure;
 use wsgi_wire::host::{Host, READ_REFUSED, READ_TIMED_OUT};
-use wsgi_wire::pool::EmbedConfig;
+use wsgi_wire::pool::{EmbedConfig, Preload};
 use wsgi_wire::request::{self, MAIN};
 use wsgi_wire::response::{Failure, FilePart};
 
 use crate::log;
-use crate::python::interp::Facts;
+use crate::python::interp::{Facts, Interp};
 use crate::python::interpreters;
 use crate::python::{initialise, threads, turn};
 use crate::request::adapter::{self, Request};
 use crate::request::exchange::Exchange;
 use crate::request::host::{Body, Gone, Outcome, Sink};
-use crate::request::{load, server_metrics, types};
+use crate::request::{script, server_metrics, types};
 use crate::sys;
 
 /// What the child offers, and how its functions are called.
@@ -123,7 +123,7 @@ fn own_python(config: &EmbedConfig, started: &Sender<Result<(), String>>, finish
     let begun = initialise::initialise(config).and_then(|gil| {
         let main = interpreters::start(gil, facts(config), types::NATIVES)?;
         threads::adopt_current(gil, main);
-        load::into_embedded(main, &config.preload);
+        import_scripts(main, &config.preload);
         Ok(())
     });
     let is_running = begun.is_ok();
@@ -132,6 +132,15 @@ fn own_python(config: &EmbedConfig, started: &Sender<Result<(), String>>, finish
     let Ok(answer) = finishing.recv() else { return };
     let ended = is_running && !config.keep_interpreters && ACTIVE.load(Ordering::SeqCst) == 0 && end_python();
     let _ = answer.send(ended);
+}
+
+/// Imports scripts into the embedded interpreters. The thread is not attached.
+fn import_scripts(main: &'static Interp, preload: &[Preload]) {
+    for Preload { script, group, .. } in preload {
+        threads::attach(main, |gil| {
+            interpreters::inside(gil, main, group, |gil, interp| script::import(gil, interp, script))
+        });
+    }
 }
 
 fn end_python() -> bool {

@@ -1,4 +1,4 @@
-//! What is loaded when a process starts, and what follows when that fails.
+//! What is loaded when a daemon process starts, and what follows when that fails.
 //!
 //! A script to which the configuration sends requests is tried once in a process. If it fails the process says so
 //! in place of "ready", answers what it gets with the first traceback, and watches the files that the failure
@@ -14,7 +14,6 @@ use crate::log::{WARN, process_log};
 use crate::python::interp::Interp;
 use crate::python::interpreters::inside;
 use crate::python::py::Gil;
-use crate::python::threads;
 use crate::request::files::{Concern, INTERVAL, Watch};
 use crate::request::script;
 use crate::sys;
@@ -98,13 +97,6 @@ fn take(gil: Gil, interp: &Interp, step: &Step<'_>) -> Result<(), Vec<Concern>> 
         script::was_loaded_at_start(interp, script, step.handed);
     }
     result
-}
-
-/// Imports scripts into the embedded interpreters. The thread is not attached.
-pub fn into_embedded(main: &'static Interp, preload: &[Preload]) {
-    for Preload { script, group, .. } in preload {
-        threads::attach(main, |gil| inside(gil, main, group, |gil, interp| script::import(gil, interp, script)));
-    }
 }
 
 /// From now on the supervisor is told when one of the watched files changes.
