@@ -9,8 +9,6 @@ use std::time::{Duration, Instant};
 use parking_lot::{Condvar, Mutex};
 use wsgi_sys::memory;
 
-use crate::host::daemon::Daemon;
-
 /// How long a daemon process waits for an answer.
 const LIMIT: Duration = Duration::from_secs(1);
 /// When it asks again: the child that was asked may have ended.
@@ -20,11 +18,21 @@ const SLICE: Duration = Duration::from_millis(50);
 /// More is no answer, bytes.
 const MOST: u64 = 256 << 20;
 
+/// A daemon process's way to its supervisor.
+pub trait Supervisor: Sync {
+    /// Asks the supervisor for what [`arrived`] takes.
+    fn ask_for_metrics(&self);
+    /// Whether a thread takes the supervisor's messages as they come.
+    fn is_heard(&self) -> bool;
+    /// Takes a message of the supervisor, if one comes within `limit`. False: the supervisor is gone.
+    fn take_message(&self, limit: Duration) -> bool;
+}
+
 /// Who is asked.
 #[derive(Clone, Copy)]
 enum Source {
     /// The supervisor of this daemon process.
-    Daemon(&'static Daemon),
+    Daemon(&'static dyn Supervisor),
     /// [`wsgi_wire::host::Host::server_metrics`].
     Child(unsafe extern "C" fn() -> i32),
 }
@@ -41,11 +49,9 @@ struct Answers {
 static ANSWERS: Mutex<Answers> = Mutex::new(Answers { count: 0, last: None });
 static CAME: Condvar = Condvar::new();
 
-/// From now on this daemon process may ask, if its group has `server-metrics=On`.
-pub fn by_way_of(daemon: &'static Daemon) {
-    if daemon.config.server_metrics {
-        let _ = SOURCE.set((process::id(), Source::Daemon(daemon)));
-    }
+/// From now on this daemon process may ask (`server-metrics=On`).
+pub fn by_way_of(supervisor: &'static dyn Supervisor) {
+    let _ = SOURCE.set((process::id(), Source::Daemon(supervisor)));
 }
 
 /// From now on applications of this child may ask (`WSGIServerMetrics On`).
@@ -70,7 +76,7 @@ pub fn current() -> Option<Vec<u8>> {
         return None;
     }
     match source {
-        Source::Daemon(daemon) => ask(daemon),
+        Source::Daemon(supervisor) => ask(supervisor),
         Source::Child(ask) => {
             // SAFETY: the child's function, for any thread.
             let file = unsafe { ask() };
@@ -83,7 +89,7 @@ pub fn current() -> Option<Vec<u8>> {
     }
 }
 
-fn ask(daemon: &Daemon) -> Option<Vec<u8>> {
+fn ask(supervisor: &dyn Supervisor) -> Option<Vec<u8>> {
     let end = Instant::now() + LIMIT;
     // Who asks after another must not get the other's answer, which may be older.
     static ONE: Mutex<()> = Mutex::new(());
@@ -93,16 +99,16 @@ fn ask(daemon: &Daemon) -> Option<Vec<u8>> {
     loop {
         let now = Instant::now();
         if now >= next {
-            daemon.ask_for_metrics();
+            supervisor.ask_for_metrics();
             next = now + AGAIN;
         }
         let pause = next.min(end);
         // As long as scripts are loaded nobody else takes the supervisor's messages, and they may want to know then.
-        if !daemon.is_heard() && !daemon.take_message(SLICE.min(pause.saturating_duration_since(now))) {
+        if !supervisor.is_heard() && !supervisor.take_message(SLICE.min(pause.saturating_duration_since(now))) {
             return None;
         }
         let mut answers = ANSWERS.lock();
-        if daemon.is_heard() {
+        if supervisor.is_heard() {
             CAME.wait_while_until(&mut answers, |answers| answers.count == known, pause);
         }
         if answers.count != known {

@@ -27,7 +27,8 @@ use crate::python::interp::{Facts, Interp};
 use crate::python::interpreters;
 use crate::python::py::Gil;
 use crate::python::threads;
-use crate::request::{script, server_metrics, types};
+use crate::request::server_metrics::{self, Supervisor};
+use crate::request::{script, types};
 use crate::sys;
 use crate::timers::activity::Next;
 use crate::timers::probe::Probe;
@@ -45,7 +46,9 @@ const SIGNALS: [i32; 4] = [libc::SIGTERM, libc::SIGINT, libc::SIGUSR1, libc::SIG
 pub fn serve(gil: Gil, control: RawFd) -> i32 {
     let served = start(gil, control).and_then(|daemon| {
         let daemon: &'static Daemon = Box::leak(Box::new(daemon));
-        server_metrics::by_way_of(daemon);
+        if daemon.config.server_metrics {
+            server_metrics::by_way_of(daemon);
+        }
         if daemon.config.threads == 0 {
             return Ok(service::run(gil, daemon));
         }
@@ -379,33 +382,6 @@ impl Daemon {
         }
     }
 
-    /// Whether a thread takes the supervisor's messages as they come.
-    pub fn is_heard(&self) -> bool {
-        self.heard.load(Ordering::SeqCst)
-    }
-
-    /// Asks the supervisor for what [`server_metrics::arrived`] takes.
-    pub fn ask_for_metrics(&self) {
-        self.pool.tell(FromDaemon::ServerMetrics);
-    }
-
-    /// On any thread: takes a message of the supervisor, if one comes within `limit`. False: the supervisor is gone.
-    pub fn take_message(&self, limit: Duration) -> bool {
-        if !sys::is_readable(self.control, limit) {
-            return true;
-        }
-        match self.read_message() {
-            None => true,
-            // It is for the thread that waits for it.
-            Some(Ended::Stop) => {
-                self.pool.ask_to_end();
-                true
-            }
-            // That thread will find the end of file as well.
-            Some(Ended::Orphaned) => false,
-        }
-    }
-
     fn read_message(&self) -> Option<Ended> {
         let mut message = [0; 16];
         match sys::recv_message(self.control, &mut message) {
@@ -459,5 +435,31 @@ impl Daemon {
             sys::exit_now(Exit::Stopped as i32);
         }
         Exit::Stopped as i32
+    }
+}
+
+impl Supervisor for Daemon {
+    fn is_heard(&self) -> bool {
+        self.heard.load(Ordering::SeqCst)
+    }
+
+    fn ask_for_metrics(&self) {
+        self.pool.tell(FromDaemon::ServerMetrics);
+    }
+
+    fn take_message(&self, limit: Duration) -> bool {
+        if !sys::is_readable(self.control, limit) {
+            return true;
+        }
+        match self.read_message() {
+            None => true,
+            // It is for the thread that waits for it.
+            Some(Ended::Stop) => {
+                self.pool.ask_to_end();
+                true
+            }
+            // That thread will find the end of file as well.
+            Some(Ended::Orphaned) => false,
+        }
     }
 }
