@@ -11,12 +11,11 @@ use std::{io, mem, ptr};
 
 use wsgi_sys::clock;
 
-use crate::host::daemon::pool::Pool;
 use crate::python::interp::Interp;
 use crate::python::interpreters;
 use crate::python::py::{Gil, Res};
 use crate::python::threads;
-use crate::timers::slots::Running;
+use crate::timers::slots::{Running, Slots};
 
 /// How often it takes the GIL, at least.
 const BEAT: Duration = Duration::from_secs(1);
@@ -75,7 +74,7 @@ struct Asked {
 /// The threads, as others see them.
 #[derive(Debug)]
 pub struct Probe {
-    pool: &'static Pool,
+    slots: &'static Slots,
     state: Mutex<State>,
     changed: Condvar,
     /// When it had the GIL last, microseconds of the monotonic clock; the greatest number when it takes it no more.
@@ -88,9 +87,9 @@ pub struct Probe {
 
 impl Probe {
     /// Starts them. `deadlock`: how soon it has to be known that the GIL cannot be had, if that is to be known.
-    pub fn start(pool: &'static Pool, deadlock: Option<Duration>, stack_size: usize) -> io::Result<&'static Probe> {
+    pub fn start(slots: &'static Slots, deadlock: Option<Duration>, stack_size: usize) -> io::Result<&'static Probe> {
         let probe = Box::leak(Box::new(Probe {
-            pool,
+            slots,
             state: Mutex::default(),
             changed: Condvar::new(),
             had_us: AtomicU64::new(0),
@@ -264,7 +263,7 @@ impl Probe {
     }
 
     fn raise_in(&self, gil: Gil, interp: &Interp, request: &Running) {
-        if self.pool.slot_of(request.thread).is_some_and(|slot| slot.interrupt(request.serial)) {
+        if self.slots.of(request.thread).is_some_and(|slot| slot.interrupt(request.serial)) {
             gil.raise_in_thread(request.ident, interp.objects.timeout.get(gil));
         }
     }

@@ -252,6 +252,34 @@ impl Slot {
     }
 }
 
+/// One slot for each request thread of the process.
+#[derive(Debug)]
+pub struct Slots(Vec<Slot>);
+
+impl Slots {
+    /// So many, in which nothing is executed.
+    pub fn new(count: u32) -> Slots {
+        Slots((0..count).map(|_| Slot::default()).collect())
+    }
+
+    /// The slot of a request thread, by its number from 1.
+    pub fn of(&self, thread: u32) -> Option<&Slot> {
+        self.0.get(usize::try_from(thread).ok()?.checked_sub(1)?)
+    }
+
+    /// All of them, with the numbers of their request threads.
+    pub fn numbered(&self) -> impl Iterator<Item = (u32, &Slot)> {
+        (1..).zip(&self.0)
+    }
+
+    /// What the request threads execute, the oldest first.
+    pub fn running(&self) -> Vec<Running> {
+        let mut found: Vec<_> = self.numbered().filter_map(|(thread, slot)| slot.running(thread)).collect();
+        found.sort_by_key(|running| running.begun);
+        found
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

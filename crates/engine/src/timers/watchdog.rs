@@ -17,14 +17,13 @@ use wsgi_wire::frame::{self, Tag};
 use wsgi_wire::pool::PoolConfig;
 use wsgi_wire::response::Failure;
 
-use crate::host::daemon::pool::Pool;
 use crate::log::{ERROR, WARN, process_log};
 use crate::python::interp::Interp;
 use crate::python::interpreters;
 use crate::request::first_load::FIRST_LOAD;
 use crate::sys;
 use crate::timers::probe::Probe;
-use crate::timers::slots::Running;
+use crate::timers::slots::{Running, Slots};
 use crate::timers::stacks;
 use crate::timers::stuck::{Id, Limits, Overruns, Pulse, Seen};
 
@@ -37,6 +36,18 @@ const END: Duration = Duration::from_secs(5);
 const NAMED: usize = 8;
 /// Stack of the thread, bytes.
 const STACK: usize = 512 << 10;
+
+/// The process that is watched.
+pub trait Process: Sync {
+    /// What its request threads execute.
+    fn slots(&self) -> &Slots;
+    /// Asks the supervisor to replace it.
+    fn retire(&self, cause: Cause);
+    /// Has it take no more requests.
+    fn stop(&self);
+    /// Has it end as if it had been told to.
+    fn ask_to_end(&self);
+}
 
 /// The thread, as others see it.
 #[derive(Debug)]
@@ -60,7 +71,7 @@ enum Phase {
 
 struct Watch {
     shared: &'static Watchdog,
-    pool: &'static Pool,
+    process: &'static dyn Process,
     probe: &'static Probe,
     name: String,
     limits: Limits,
@@ -74,12 +85,16 @@ struct Watch {
 
 impl Watchdog {
     /// Starts it.
-    pub fn start(pool: &'static Pool, probe: &'static Probe, config: &PoolConfig) -> io::Result<&'static Watchdog> {
+    pub fn start(
+        process: &'static dyn Process,
+        probe: &'static Probe,
+        config: &PoolConfig,
+    ) -> io::Result<&'static Watchdog> {
         let shared: &'static Watchdog =
             Box::leak(Box::new(Watchdog { deadline: Mutex::default(), changed: Condvar::new() }));
         let mut watch = Watch {
             shared,
-            pool,
+            process,
             probe,
             name: config.name.clone(),
             limits: Limits::new(config),
@@ -130,7 +145,7 @@ impl Watch {
         let now = clock::monotonic();
         match self.phase {
             Phase::Serving if self.limits.any() => {
-                let running = self.pool.running();
+                let running = self.process.slots().running();
                 self.look_at_gil(now, &running);
                 self.look_at_loading(now, &running);
                 self.look_at_requests(now, &running);
@@ -138,7 +153,7 @@ impl Watch {
                 Some(if self.phase == Phase::Serving { wait } else { Duration::ZERO })
             }
             Phase::Draining { since } => {
-                let running = self.pool.running();
+                let running = self.process.slots().running();
                 self.look_at_requests(now, &running);
                 let ages: Vec<Duration> = running.iter().map(|request| age(request, now)).collect();
                 if self.limits.is_drained(&ages, now.saturating_sub(since)) {
@@ -147,7 +162,7 @@ impl Watch {
                 Some(PERIOD / 10)
             }
             Phase::Ending => {
-                self.look_at_requests(now, &self.pool.running());
+                self.look_at_requests(now, &self.process.slots().running());
                 Some(PERIOD / 10)
             }
             Phase::Serving => None,
@@ -301,14 +316,14 @@ impl Watch {
 
     /// The process takes no more requests, and is to be replaced.
     fn give_up(&mut self, cause: Cause) {
-        self.pool.retire(cause);
-        self.pool.stop();
+        self.process.retire(cause);
+        self.process.stop();
         self.phase = Phase::Draining { since: clock::monotonic() };
     }
 
     /// Tells the child that the request has failed, in the place of its thread, unless that one has begun to respond.
     fn answer(&self, request: &Running) {
-        let slot = self.pool.slot_of(request.thread);
+        let slot = self.process.slots().of(request.thread);
         let Some(taken) = slot.and_then(|slot| slot.take(request.serial)) else { return };
         let mut bytes = Vec::new();
         frame::put(&mut bytes, Tag::Failed, false, &[Failure::Timeout as u8]);
@@ -321,7 +336,7 @@ impl Watch {
     fn end(&mut self) {
         self.phase = Phase::Ending;
         self.shared.end_within(self.limits.shutdown.unwrap_or(END));
-        self.pool.ask_to_end();
+        self.process.ask_to_end();
     }
 
     /// The process has not ended in time.
@@ -330,7 +345,7 @@ impl Watch {
             Some(limit) => format!("shutdown-timeout={}", limit.as_secs_f64()),
             None => format!("{}, and shutdown-timeout=0 sets no limit", seconds(END)),
         };
-        let running = self.pool.running();
+        let running = self.process.slots().running();
         let left = match self.threads {
             0 => "its import script is cut off".to_owned(),
             _ => cut_off(&running, clock::monotonic()),

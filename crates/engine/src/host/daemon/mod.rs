@@ -160,7 +160,7 @@ fn show_title(config: &PoolConfig) {
 fn start_timers(pool: &'static Pool, config: &PoolConfig) -> io::Result<(&'static Probe, &'static Watchdog)> {
     let (stack_size, problem) = pool::stack_size(config.stack_size);
     problem.iter().for_each(|text| process_log(WARN, format!("process group \"{}\": {text}", config.name).as_bytes()));
-    let probe = Probe::start(pool, Limits::new(config).deadlock, stack_size)?;
+    let probe = Probe::start(&pool.slots, Limits::new(config).deadlock, stack_size)?;
     Ok((probe, Watchdog::start(pool, probe, config)?))
 }
 
@@ -251,7 +251,7 @@ impl Daemon {
         }
         // An application may have set handlers of its own while it was loaded.
         SIGNALS.into_iter().for_each(sys::catch);
-        gil.detach(|| pool.start(config.threads)).map_err(bootstrap("cannot start the request threads"))?;
+        gil.detach(|| pool.start()).map_err(bootstrap("cannot start the request threads"))?;
         // Before it is told: another supervisor may ask.
         self.failed.store(failed.is_some(), Ordering::SeqCst);
         pool.tell(if failed.is_some() { FromDaemon::Failed } else { FromDaemon::Ready });

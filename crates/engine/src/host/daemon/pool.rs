@@ -31,7 +31,8 @@ use crate::request::host::{Outcome, Sink};
 use crate::request::script::Occasion;
 use crate::sys::{self, Epoll, Event};
 use crate::timers::activity::Activity;
-use crate::timers::slots::{Running, Slot};
+use crate::timers::slots::{Slot, Slots};
+use crate::timers::watchdog::Process;
 
 /// Memory that a request thread receives into.
 const BUFFER: usize = 128 << 10;
@@ -72,7 +73,7 @@ pub struct Pool {
     /// It has said why it cannot go on.
     gave_up: AtomicBool,
     /// What each request thread executes.
-    slots: Vec<Slot>,
+    pub slots: Slots,
     stack_size: usize,
     /// The process is to end by itself.
     end: Event,
@@ -99,7 +100,7 @@ impl Pool {
             outdated: Mutex::default(),
             loaded: Mutex::default(),
             gave_up: AtomicBool::new(false),
-            slots: (0..config.threads).map(|_| Slot::default()).collect(),
+            slots: Slots::new(config.threads),
             stack_size: stack_size(config.stack_size).0,
             end: Event::new()?,
             ending: AtomicBool::new(false),
@@ -233,18 +234,6 @@ impl Pool {
         self.ending.load(Ordering::SeqCst)
     }
 
-    /// What the request threads execute, the oldest first.
-    pub fn running(&self) -> Vec<Running> {
-        let mut found: Vec<_> = (1..).zip(&self.slots).filter_map(|(thread, slot)| slot.running(thread)).collect();
-        found.sort_by_key(|running| running.begun);
-        found
-    }
-
-    /// The slot of a request thread, by its number from 1.
-    pub fn slot_of(&self, thread: u32) -> Option<&Slot> {
-        self.slots.get(usize::try_from(thread).ok()?.checked_sub(1)?)
-    }
-
     /// Whether it was asked.
     pub fn is_retired(&self) -> bool {
         self.retired.load(Ordering::SeqCst)
@@ -287,11 +276,10 @@ impl Pool {
     }
 
     /// Starts the request threads.
-    pub fn start(&'static self, count: u32) -> io::Result<()> {
-        for number in 1..=count {
+    pub fn start(&'static self) -> io::Result<()> {
+        for (number, slot) in self.slots.numbered() {
             self.threads.fetch_add(1, Ordering::SeqCst);
             let builder = std::thread::Builder::new().name(format!("wsgi-{number}")).stack_size(self.stack_size);
-            let slot = &self.slots[number as usize - 1];
             let started = builder.spawn(move || {
                 let (ident, tid) = sys::this_thread();
                 slot.adopt(ident, tid);
@@ -306,6 +294,24 @@ impl Pool {
             }
         }
         Ok(())
+    }
+}
+
+impl Process for Pool {
+    fn slots(&self) -> &Slots {
+        &self.slots
+    }
+
+    fn retire(&self, cause: Cause) {
+        Pool::retire(self, cause);
+    }
+
+    fn stop(&self) {
+        Pool::stop(self);
+    }
+
+    fn ask_to_end(&self) {
+        Pool::ask_to_end(self);
     }
 }
 
