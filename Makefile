@@ -16,8 +16,12 @@ help: ## list the targets
 	@echo "  make run APP=/srv/app.wsgi PYTHON_HOME=/srv/venv PORT=8080    serves your own application"
 	@echo "  make test ARGS='-k reload'                                    some of the tests"
 
-run: build ## build, and serve the demonstration on http://127.0.0.1:8000
-	@APP="$(APP)" PYTHON_HOME="$(PYTHON_HOME)" PORT="$(PORT)" MODULE="$(MODULE)" demo/run.sh
+run: ## build, and serve the demonstration on http://127.0.0.1:8000
+	@$(RUN) --check
+	@$(MAKE) --no-print-directory build
+	@$(RUN)
+
+RUN = APP="$(APP)" PYTHON_HOME="$(PYTHON_HOME)" PORT="$(PORT)" MODULE="$(MODULE)" demo/run.sh
 
 test: test-rust test-httpd ## all tests
 
