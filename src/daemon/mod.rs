@@ -5,6 +5,7 @@
 //! (`exchange`), and what happened is turned into a status or another attempt (`outcome`).
 
 mod admission;
+mod blocks;
 mod connections;
 mod drain;
 mod ending;
