@@ -14,6 +14,13 @@ use crate::request::host::Body;
 use crate::sys;
 use crate::timers::slots::Slot;
 
+/// Received at a time behind what was kept, bytes: so much at least, and at most.
+const PIECE: usize = 64 << 10;
+const LARGE_PIECE: usize = 256 << 10;
+
+/// What a resting connection keeps of its memory, bytes.
+const KEPT: usize = 16 << 10;
+
 /// Body frames that nobody has read yet.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 struct Unread {
@@ -80,6 +87,11 @@ impl Connection {
         self.unread.open
     }
 
+    /// Nothing was kept.
+    pub fn is_empty(&self) -> bool {
+        self.early.is_empty()
+    }
+
     /// Takes what was kept by [`Connection::keep`].
     pub fn early(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.early)
@@ -90,10 +102,32 @@ impl Connection {
         self.early.extend_from_slice(bytes);
     }
 
-    /// Receives what is there behind what was kept; the number of new bytes.
+    /// The request at the front of what was kept is not here whole.
+    pub fn awaits_more(&self) -> bool {
+        !self.unread.open && self.missing() > 0
+    }
+
+    /// How many bytes the frame at the front of what was kept lacks.
+    fn missing(&self) -> usize {
+        match frame::decode(&self.early) {
+            Ok(Some(header)) => (HEADER + header.len).saturating_sub(self.early.len()),
+            Ok(None) => HEADER - self.early.len(),
+            Err(_) => 0,
+        }
+    }
+
+    /// Before it rests: gives memory back that a large request has taken.
+    pub fn trim(&mut self) {
+        if self.early.is_empty() {
+            self.early.shrink_to(KEPT);
+        }
+    }
+
+    /// Receives what is there behind what was kept; the number of new bytes. Memory grows with what arrives, whatever
+    /// length a frame announces.
     pub fn receive_more(&mut self) -> io::Result<usize> {
         let before = self.early.len();
-        self.early.resize(before + (64 << 10), 0);
+        self.early.resize(before + self.missing().clamp(PIECE, LARGE_PIECE), 0);
         let mut early = std::mem::take(&mut self.early);
         let got = self.receive(&mut early[before..]);
         self.early = early;
@@ -300,6 +334,7 @@ impl Incoming<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
     use std::os::unix::net::UnixStream;
 
     use super::*;
@@ -341,6 +376,30 @@ mod tests {
         for piece in 1..100 {
             assert_eq!(requests(piece), [&b"first"[..], b"second", b"third"], "in pieces of {piece}");
         }
+    }
+
+    #[test]
+    fn a_long_head_stays_where_it_is_until_it_is_here_whole() {
+        let (ours, theirs) = UnixStream::pair().expect("a pair of sockets");
+        ours.set_nonblocking(true).expect("a socket");
+        let mut connection = Connection::new(ours.into());
+        connection.greeted = true;
+        let mut bytes = Vec::new();
+        frame::put(&mut bytes, Tag::Request, true, &vec![7; 1 << 20]);
+        let mut receptions = 0;
+        for part in bytes.chunks(30_000) {
+            (&theirs).write_all(part).expect("room");
+            connection.receive_more().expect("received");
+            receptions += 1;
+            assert_eq!(connection.awaits_more(), connection.early.len() < bytes.len());
+            // Memory grows with what has arrived, not with what was announced.
+            assert!(connection.early.capacity() <= 2 * (connection.early.len() + LARGE_PIECE));
+        }
+        assert_eq!((connection.early() == bytes, receptions), (true, 35));
+        connection.keep(&bytes);
+        connection.early.clear();
+        connection.trim();
+        assert!(connection.early.capacity() <= KEPT);
     }
 
     #[test]

@@ -171,7 +171,8 @@ impl Pool {
     }
 
     /// Lets the connection wait for its next request.
-    fn rest(&self, connection: Box<Connection>) {
+    fn rest(&self, mut connection: Box<Connection>) {
+        connection.trim();
         let fd = connection.fd();
         let mut resting = self.resting();
         if self.stopping.load(Ordering::SeqCst) {
@@ -348,17 +349,17 @@ impl RequestThread {
     /// Receives, and executes each request that is complete. False when the connection is to be closed.
     fn advance(&mut self, connection: &mut Connection) -> bool {
         let mut buffer = std::mem::take(&mut self.buffer);
-        let early = connection.early();
-        let kept = if early.is_empty() {
+        let kept = if connection.is_empty() {
             match connection.receive(&mut buffer) {
                 Ok(0) => false,
                 Ok(count) => self.go_through(connection, &buffer[..count]),
                 Err(error) => error.kind() == io::ErrorKind::WouldBlock,
             }
         } else {
-            connection.keep(&early);
             match connection.receive_more() {
                 Ok(0) => false,
+                // A long head comes in many pieces: what is here stays where it is.
+                Ok(_) if connection.awaits_more() => true,
                 Ok(_) => {
                     let all = connection.early();
                     self.go_through(connection, &all)
@@ -416,7 +417,7 @@ impl RequestThread {
             *connection.area() = area;
             kept
         }));
-        if self.out.capacity() > 8 * BUFFER {
+        if self.out.capacity() > 2 * BUFFER {
             self.out = Vec::with_capacity(BUFFER);
         }
         pool.active.fetch_sub(1, Ordering::SeqCst);
