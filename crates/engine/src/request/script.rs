@@ -1,14 +1,16 @@
 //! Scripts: loading them as modules, noticing that they changed, finding the callable in them.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
 use wsgi_sys::clock;
 use wsgi_wire::request::{Head, RELOAD};
 use wsgi_wire::response::Failure;
 
 use crate::log::{ERROR, INFO, process_log};
-use crate::python::interp::{Interp, facts};
+use crate::python::interp::{self, Interp, facts};
 use crate::python::py::{Any, Exception, Gil, Kind, Owned, Res, Stored};
 use crate::request::adapter;
 use crate::request::advice;
@@ -39,10 +41,20 @@ struct Slot {
 
 /// A script that could not be loaded when its process started.
 struct Broken {
-    /// What was logged, for the log of each request that fails for it.
-    record: String,
+    /// What was logged when it was tried; here its first and last line, for the log of each request that fails for it.
+    brief: String,
+    /// When it was tried, on the monotonic clock.
+    tried: Duration,
     /// Modification time of the script before it was read, if it was there.
     mtime_us: Option<i64>,
+    /// A request has found it changed since.
+    changed: AtomicBool,
+}
+
+/// The line that says why another process tries a script that could not be loaded.
+pub fn changed(path: &str) -> String {
+    let group = facts().map_or("", |facts| &facts.process_group);
+    format!("process group \"{group}\": {path} has changed, so the script is to be tried again")
 }
 
 /// What there is of a script.
@@ -146,6 +158,23 @@ fn record_of(gil: Gil, interp: &Interp, what: &str, exception: &Exception) -> St
     record
 }
 
+/// The record of a script that could not be loaded. Where a module was missing it says who looked for it, and where.
+fn load_record(gil: Gil, interp: &Interp, path: &[u8], exception: &Exception) -> String {
+    let record = record_of(gil, interp, &cannot_load(path), exception);
+    let found = interp.objects.missing.get(gil).call(&[&exception.value]);
+    let searched = match found {
+        Ok(text) => String::from_utf8_lossy(text.as_bytes().unwrap_or_default()).into_owned(),
+        Err(raised) => {
+            drop(gil.fetch(raised));
+            String::new()
+        }
+    };
+    match facts().filter(|_| !searched.is_empty()) {
+        Some(facts) => format!("{record}\n{}", advice::not_found(facts, &searched)),
+        None => record,
+    }
+}
+
 /// `str(object)`, or what can be said instead.
 pub fn text_of(gil: Gil, object: &Any) -> String {
     let text = object.getattr(c"__str__").and_then(|method| method.call0());
@@ -244,9 +273,15 @@ fn tell_loaded(interp: &Interp, script: &[u8], why: Occasion) {
 fn refuse(gil: Gil, head: &Head<'_>, broken: &Broken, reporter: Reporter<'_, '_>) -> Outcome {
     let may_differ = head.flags & RELOAD != 0 && broken.mtime_us != Some(head.mtime_us);
     if may_differ && sys::mtime_us(head.script) != broken.mtime_us {
+        if !broken.changed.swap(true, Ordering::Relaxed) {
+            gil.detach(|| process_log(INFO, changed(&String::from_utf8_lossy(head.script)).as_bytes()));
+        }
         return Outcome::Stale;
     }
-    reporter.record(gil, ERROR, &broken.record);
+    let ago = clock::monotonic().saturating_sub(broken.tried).as_secs();
+    let (brief, pid) = (&broken.brief, std::process::id());
+    let text = format!("{brief} (process {pid} tried it {ago} s ago; the log of its process group has the traceback)");
+    reporter.record(gil, ERROR, &text);
     Outcome::Failed(Failure::Load)
 }
 
@@ -268,7 +303,7 @@ fn load(gil: Gil, interp: &Interp, path: &[u8], reporter: Reporter<'_, '_>) -> R
                 adapter::interrupted(gil, exchange);
                 return Err(Outcome::Failed(Failure::Timeout));
             }
-            reporter.exception(gil, interp, &cannot_load(path), exception);
+            reporter.record(gil, ERROR, &load_record(gil, interp, path, &exception));
             Err(Outcome::Failed(Failure::Load))
         }
     }
@@ -368,10 +403,12 @@ pub fn load_at_start(gil: Gil, interp: &Interp, path: &str) -> Result<(), Vec<Co
         }
         Err(raised) => {
             let exception = gil.fetch(raised);
-            let record = record_of(gil, interp, &cannot_load(path), &exception);
+            let record = load_record(gil, interp, path, &exception);
             Reporter(None).record(gil, ERROR, &record);
             let concerns = concerned(gil, interp, path, &exception);
-            interp.scripts.put(path, Slot { broken: Some(Arc::new(Broken { record, mtime_us })), ..Slot::default() });
+            let brief = format!("{} {}", cannot_load(path), interp::brief(gil, &exception).replace('\n', " "));
+            let broken = Broken { brief, tried: clock::monotonic(), mtime_us, changed: AtomicBool::new(false) };
+            interp.scripts.put(path, Slot { broken: Some(Arc::new(broken)), ..Slot::default() });
             Err(concerns)
         }
     };
