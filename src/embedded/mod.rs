@@ -82,7 +82,12 @@ impl Embedded {
         let library = discover::libpython(&python)?;
         let (threads, processes) = process::mpm_shape();
         let is_venv = |home: &String| std::path::Path::new(home).join("pyvenv.cfg").is_file();
+        let python_from = match &self.home {
+            Some(home) => format!("WSGIPythonHome {home}"),
+            None => "the default; WSGIPythonHome chooses another".to_owned(),
+        };
         let config = EmbedConfig {
+            python_from,
             protocol: wsgi_wire::PROTOCOL,
             python,
             python_home: self.home.clone().filter(|home| !is_venv(home)),

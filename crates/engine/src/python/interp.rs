@@ -31,6 +31,8 @@ pub struct Facts {
     pub run_once: bool,
     /// `apache.version`
     pub apache_version: (u32, u32, u32),
+    /// The interpreter's path, and what in the configuration chose it.
+    pub python: (String, String),
     /// Directories for `site.addsitedir`.
     pub python_path: Vec<String>,
     /// Settings of the interpreters, the least specific first.
@@ -89,6 +91,7 @@ pub struct Objects {
     pub file_extent: Stored,
     pub load: Stored,
     pub describe: Stored,
+    pub missing: Stored,
     pub concerned: Stored,
     pub set_group: Stored,
     pub finish: Stored,
@@ -175,6 +178,7 @@ impl Interp {
             file_extent: find("file_extent")?.store(),
             load: find("load")?.store(),
             describe: find("describe")?.store(),
+            missing: find("missing")?.store(),
             concerned: find("concerned")?.store(),
             set_group: find("set_group")?.store(),
             finish: find("finish")?.store(),

@@ -134,6 +134,7 @@ fn facts(config: &PoolConfig) -> Facts {
         multiprocess: config.multiprocess,
         run_once: config.threads == 1 && config.maximum_requests == 1,
         apache_version: config.apache_version,
+        python: (config.python.clone(), config.python_from.clone()),
         python_path: config.python_path.clone(),
         layers: config.layers.clone(),
         keep_streams: false,
