@@ -166,7 +166,7 @@ pub(crate) fn child(pchild: Pool<'_>, main: Server<'_>) {
     }
     if let Some(live) = live::get() {
         live.pid.store(std::process::id(), Ordering::Relaxed);
-        metrics::prepare(pchild, live, daemon::groups().and_then(|groups| groups.dispatch.as_deref()));
+        metrics::prepare(pchild, live, daemon::groups().and_then(|groups| groups.dispatch.as_ref()));
     }
     if let Some(embedded) = embedded::get() {
         embedded.finish_with(pchild);
