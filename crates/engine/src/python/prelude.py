@@ -219,22 +219,39 @@ class Restricted:
     __setattr__ = __delattr__ = lambda self, *_: getattr(self, '_name')
 
 
+# The signals of timers: an application that sets a timer relies on its handler.
+_OF_TIMERS = ('SIGALRM', 'SIGVTALRM', 'SIGPROF')
+
+
 def _restrict_signal():
     """Makes signal.signal a function that registers nothing: the signals of this process are mod_wsgi's."""
     import signal
 
-    register, process = signal.signal, os.getpid()
+    register, process, told = signal.signal, os.getpid(), set()
 
     @functools.wraps(register)
     def ignore(signalnum, handler):
         # A process that the application forked is its own.
         if os.getpid() != process:
             return register(signalnum, handler)
-        text = 'The handler for signal %d is not registered: mod_wsgi manages signals (WSGIRestrictSignal).'
+        number = operator.index(signalnum)
+        # Without its handler the signal would end the process, and every request in it.
+        is_dropped = handler is not signal.SIG_DFL and _drop_signal(number)
+        if number in told:
+            return handler
+        told.add(number)
+        try:
+            name = signal.Signals(number).name
+        except ValueError:
+            name = 'of the application'
+        text = 'The handler for signal %d (%s) is not registered: mod_wsgi manages signals (WSGIRestrictSignal).'
+        if is_dropped:
+            text += ' From now on the process ignores the signal.'
         frames = traceback.extract_stack(sys._getframe(1))
         own = max((at for at, frame in enumerate(frames, 1) if frame.filename == _FILE), default=0)
-        record = text % signalnum + '\n' + ''.join(traceback.format_list(frames[own:]))
-        _log_record(_INFO, record.removesuffix('\n').encode('utf-8', 'replace'))
+        record = text % (number, name) + '\n' + ''.join(traceback.format_list(frames[own:]))
+        level = _WARN if is_dropped and name in _OF_TIMERS else _INFO
+        _log_record(level, record.removesuffix('\n').encode('utf-8', 'replace'))
         return handler
 
     signal.signal = ignore
