@@ -130,15 +130,17 @@ class Log:
     """The buffer below sys.stdout, sys.stderr and wsgi.errors: complete lines become log records."""
 
     __module__ = 'mod_wsgi'
-    __slots__ = ('_stream', 'name', '_write', '_flush', '__weakref__')
+    __slots__ = ('_stream', 'name', '_write', '_flush', '_fd', '__weakref__')
     closed = False
     encoding = 'utf-8'
     errors = 'replace'
     mode = 'wb'
 
-    def __init__(self, stream, name):
+    def __init__(self, stream, name, fd=None):
         self._stream = stream
         self.name = name
+        # What is written there reaches a log as well, as a line of the process.
+        self._fd = fd
         self._write = _log_write
         self._flush = _log_flush
 
@@ -177,7 +179,9 @@ class Log:
         return True
 
     def fileno(self):
-        raise OSError('%s is not a file, it has no descriptor' % self.name)
+        if self._fd is None:
+            raise OSError('%s is not a file, it has no descriptor' % self.name)
+        return self._fd
 
 
 @functools.cache
@@ -197,8 +201,8 @@ class _Text(io.TextIOWrapper):
 _Text.__module__, _Text.__name__, _Text.__qualname__ = 'io', 'TextIOWrapper', 'TextIOWrapper'
 
 
-def _text(stream, name):
-    return _Text(Log(stream, name), encoding='utf-8', errors='replace', newline='\n', write_through=True)
+def _text(stream, name, fd=None):
+    return _Text(Log(stream, name, fd), encoding='utf-8', errors='replace', newline='\n', write_through=True)
 
 
 errors = _text(0, '<wsgi.errors>')
@@ -261,8 +265,10 @@ def setup(facts):
     """Makes this interpreter's modules and streams."""
     sys.argv = ['mod_wsgi']
     if not facts['keep_streams']:
-        _replace_streams(facts['restrict_stdin'], facts['restrict_stdout'])
-    sys.stderr = _text(2, '<stderr>')
+        # Descriptor 1 leads to the log in a daemon process, and in httpd's children, which have no group, nowhere.
+        stdout = 1 if facts['process_group'] else 2
+        _replace_streams(facts['restrict_stdin'], facts['restrict_stdout'], stdout)
+    sys.stderr = _text(2, '<stderr>', 2)
     if facts['restrict_signal']:
         _restrict_signal()
     api = types.ModuleType('mod_wsgi')
@@ -290,7 +296,7 @@ def setup(facts):
         sys.path.insert(0, facts['home'])
 
 
-def _replace_streams(restrict_stdin, restrict_stdout):
+def _replace_streams(restrict_stdin, restrict_stdout, fd):
     if restrict_stdin:
         sys.stdin = Restricted('sys.stdin')
     if restrict_stdout:
@@ -298,7 +304,7 @@ def _replace_streams(restrict_stdin, restrict_stdout):
         # Python flushes it at its end; registered first, this runs last.
         atexit.register(setattr, sys, 'stdout', None)
     else:
-        sys.stdout = _text(1, '<stdout>')
+        sys.stdout = _text(1, '<stdout>', fd)
 
 
 def set_group(name):
