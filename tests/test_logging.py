@@ -178,3 +178,18 @@ def test_a_record_of_another_thread_keeps_its_level(site):
 def test_what_a_thread_leaves_is_a_line(site):
     site.log.expect("left by a thread$")
     site.get("/logs/leave")
+
+
+@pytest.mark.ours("its streams have no descriptor")
+@pytest.mark.parametrize("group", ["%{GLOBAL}", "own"])
+def test_the_streams_have_descriptors_that_lead_to_the_log(httpd, mode, group):
+    httpd.log.allow(r"by a program|thread|Thread|File|<no Python frame>|tid \d+\] $")
+    httpd.start(f"{mode_directives(mode)}WSGIApplicationGroup {group}\n"
+                f"WSGIScriptAlias / {httpd.app('descriptors')}")
+    assert httpd.get("/logging").text == "False False False"
+    assert httpd.get("/faulthandler").text == "True"
+    httpd.log.wait_for("descriptors.wsgi.*enable_faulthandler")
+    assert httpd.get("/programs").text == "done"
+    for verb in ("said", "complained"):
+        for number in range(2):
+            httpd.log.wait_for(f"{verb} by a program {number}")

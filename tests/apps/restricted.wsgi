@@ -1,7 +1,11 @@
 """Uses what the module may restrict; PATH_INFO names what."""
 import os
 import signal
+import subprocess
 import sys
+import time
+
+PYTHON = f"{sys.exec_prefix}/bin/python3"
 
 
 def read(stream):
@@ -26,6 +30,20 @@ def register():
         pass
 
     return str(signal.signal(signal.SIGUSR2, handler) is handler)
+
+
+def alarm():
+    """A time limit that works by SIGALRM, twice; whether the process is still there afterwards."""
+    ticks = []
+    for _ in range(2):
+        before = signal.signal(signal.SIGALRM, lambda *_: ticks.append(1))
+        signal.setitimer(signal.ITIMER_REAL, 0.01)
+        time.sleep(0.1)
+        signal.signal(signal.SIGALRM, before)
+    # A program that it starts is ended by the signal as ever.
+    code = "import signal, time; signal.pthread_sigmask(signal.SIG_SETMASK, []); signal.alarm(1); time.sleep(20)"
+    ended = subprocess.run([PYTHON, "-c", code]).returncode
+    return f"{len(ticks)} {signal.Signals(-ended).name}"
 
 
 def in_a_child():
@@ -53,7 +71,7 @@ except ValueError as error:
 def application(environ, start_response):
     cases = {
         "stdin": lambda: read(sys.stdin), "stdout": lambda: read(sys.stdout), "stderr": lambda: read(sys.stderr),
-        "change": lambda: change(sys.stdin), "signal": register, "fork": in_a_child, "import": lambda: AT_IMPORT,
+        "change": lambda: change(sys.stdin), "signal": register, "fork": in_a_child, "alarm": alarm, "import": lambda: AT_IMPORT,
         "path": lambda: "\n".join(sys.path),
         "group": lambda: environ["mod_wsgi.application_group"],
     }

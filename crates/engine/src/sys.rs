@@ -313,14 +313,22 @@ static OWNER: AtomicI32 = AtomicI32::new(0);
 /// Where the signal handler writes.
 static SIGNAL_PIPE: AtomicI32 = AtomicI32::new(-1);
 
-extern "C" fn on_signal(number: libc::c_int) {
+/// In a process that the application forked, the signal gets its default action. False in our own process.
+fn is_foreign(number: libc::c_int) -> bool {
     // SAFETY: takes nothing.
     let process = unsafe { libc::getpid() };
-    if process != OWNER.load(Ordering::Relaxed) {
-        // SAFETY: takes numbers; may be called in a signal handler.
-        unsafe { libc::signal(number, libc::SIG_DFL) };
-        // SAFETY: as above. The signal arrives when this handler returns.
-        unsafe { libc::kill(process, number) };
+    if process == OWNER.load(Ordering::Relaxed) {
+        return false;
+    }
+    // SAFETY: takes numbers; may be called in a signal handler.
+    unsafe { libc::signal(number, libc::SIG_DFL) };
+    // SAFETY: as above. The signal arrives when the handler returns.
+    unsafe { libc::kill(process, number) };
+    true
+}
+
+extern "C" fn on_signal(number: libc::c_int) {
+    if is_foreign(number) {
         return;
     }
     let byte = number as u8;
@@ -332,6 +340,42 @@ extern "C" fn on_signal(number: libc::c_int) {
     // SAFETY: a byte that is alive; `write` may be called in a signal handler.
     unsafe { libc::write(SIGNAL_PIPE.load(Ordering::Relaxed), (&raw const byte).cast(), 1) };
     *errno = kept;
+}
+
+extern "C" fn on_dropped_signal(number: libc::c_int) {
+    is_foreign(number);
+}
+
+/// Whether the signal's default action ends the process, and the signal is not how the system tells of a fault.
+fn ends_process(signal: i32) -> bool {
+    use libc::{SIGABRT, SIGBUS, SIGFPE, SIGILL, SIGKILL, SIGSEGV, SIGSTOP, SIGSYS, SIGTRAP};
+    use libc::{SIGCHLD, SIGCONT, SIGTSTP, SIGTTIN, SIGTTOU, SIGURG, SIGWINCH};
+    let is_fault = matches!(signal, SIGABRT | SIGBUS | SIGFPE | SIGILL | SIGSEGV | SIGSYS | SIGTRAP);
+    let is_harmless = matches!(signal, SIGCHLD | SIGCONT | SIGTSTP | SIGTTIN | SIGTTOU | SIGURG | SIGWINCH | SIGSTOP);
+    (1..=libc::SIGRTMAX()).contains(&signal) && !is_fault && !is_harmless && signal != SIGKILL
+}
+
+/// From now on the signal does nothing in this process, if it would end it and nobody handles it. True when it does
+/// nothing. The handler, other than `SIG_IGN`, does not outlive exec.
+pub fn drop_signal(signal: i32) -> bool {
+    if !ends_process(signal) {
+        return false;
+    }
+    let handler = on_dropped_signal as extern "C" fn(libc::c_int) as libc::sighandler_t;
+    // SAFETY: all zero is a valid record: no flags, an empty mask.
+    let mut action: libc::sigaction = unsafe { mem::zeroed() };
+    // SAFETY: room for the present action; nothing is changed.
+    unsafe { libc::sigaction(signal, ptr::null(), &mut action) };
+    if action.sa_sigaction != libc::SIG_DFL {
+        return action.sa_sigaction == handler;
+    }
+    // SAFETY: takes nothing.
+    let process = unsafe { libc::getpid() };
+    let _ = OWNER.compare_exchange(0, process, Ordering::Relaxed, Ordering::Relaxed);
+    action.sa_sigaction = handler;
+    action.sa_flags = libc::SA_RESTART;
+    // SAFETY: a handler of the right kind that lives as long as the process.
+    unsafe { libc::sigaction(signal, &action, ptr::null_mut()) == 0 }
 }
 
 /// Makes the pipe of [`catch`]; the end to read from, non-blocking.
@@ -393,4 +437,19 @@ pub fn set_thread_name(name: &str) {
     text[..len].copy_from_slice(&name.as_bytes()[..len]);
     // SAFETY: sixteen bytes, ended by NUL.
     unsafe { libc::prctl(libc::PR_SET_NAME, text.as_ptr()) };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_would_end_the_process_is_dropped() {
+        for signal in [libc::SIGALRM, libc::SIGPROF, libc::SIGHUP, libc::SIGUSR2, libc::SIGRTMIN()] {
+            assert!(ends_process(signal), "{signal}");
+        }
+        for signal in [libc::SIGKILL, libc::SIGSTOP, libc::SIGSEGV, libc::SIGCHLD, libc::SIGWINCH, 0, -1, 1000] {
+            assert!(!ends_process(signal), "{signal}");
+        }
+    }
 }

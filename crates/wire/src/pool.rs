@@ -76,7 +76,7 @@ pub struct WarmupTarget {
 }
 
 /// One process group of one configuration.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PoolConfig {
     /// Number that children use for this group; kept over restarts as long as its scoreboard is.
     pub id: u64,

@@ -2,18 +2,22 @@
 //! made, found and ended here. No lock of ours is held where the GIL is taken.
 
 use std::collections::HashMap;
+use std::mem;
+use std::panic::{self, AssertUnwindSafe};
 use std::ptr;
 use std::sync::atomic::Ordering;
 use std::sync::{Condvar, Mutex, OnceLock, PoisonError};
 use std::thread;
+use std::time::Instant;
 
 use pyo3_ffi as ffi;
 
 use crate::log::{ERROR, process_log};
 use crate::python::gilstate::{self, Bound};
 use crate::python::interp::{Facts, Interp, Natives};
-use crate::python::py::{Gil, version_before};
+use crate::python::py::{Exception, Gil, version_before};
 use crate::python::threads;
+use crate::python::unmade::{Failed, Unmade, pause_after};
 
 /// All interpreters of the process.
 struct Engine {
@@ -27,6 +31,8 @@ struct Engine {
 #[derive(Default)]
 struct Named {
     all: HashMap<Vec<u8>, &'static Interp>,
+    /// Groups whose interpreter could not be made.
+    failed: HashMap<Vec<u8>, Failed>,
     /// One is being made; another has to wait.
     busy: bool,
 }
@@ -65,7 +71,8 @@ pub fn at(address: usize) -> Option<&'static Interp> {
 }
 
 /// The interpreter of an application group, made now if there is none. The thread is not attached.
-/// Nothing when it cannot be made; why has been logged.
+/// Nothing when it cannot be made; why has been logged. It is tried again after a pause only, as each attempt takes long
+/// and is most likely to fail like the one before.
 pub fn of_group(group: &[u8]) -> Option<&'static Interp> {
     let engine = ENGINE.get()?;
     if group.is_empty() {
@@ -76,6 +83,12 @@ pub fn of_group(group: &[u8]) -> Option<&'static Interp> {
         if let Some(found) = named.all.get(group) {
             return Some(found);
         }
+        if let Some(failed) = named.failed.get(group).filter(|failed| failed.is_final(Instant::now())) {
+            let text = failed.refusal(group);
+            drop(named);
+            process_log(ERROR, text.as_bytes());
+            return None;
+        }
         if !named.busy {
             break;
         }
@@ -83,43 +96,99 @@ pub fn of_group(group: &[u8]) -> Option<&'static Interp> {
     }
     named.busy = true;
     drop(named);
-    let made = make(engine, &String::from_utf8_lossy(group));
+    let made = panic::catch_unwind(AssertUnwindSafe(|| make(engine, &String::from_utf8_lossy(group))));
+    let made = made.unwrap_or_else(|payload| {
+        mem::forget(payload);
+        Err(Unmade { is_repeatable: false, ..Unmade::new("internal error of mod_wsgi") })
+    });
     let mut named = engine.named.lock().unwrap_or_else(PoisonError::into_inner);
     named.busy = false;
-    if let Ok(interp) = &made {
-        named.all.insert(group.to_vec(), interp);
-    }
+    let attempts = named.failed.remove(group).map_or(0, |failed| failed.attempts) + 1;
+    let text = match &made {
+        Ok(interp) => {
+            named.all.insert(group.to_vec(), interp);
+            None
+        }
+        Err(unmade) => {
+            let again = unmade.is_repeatable.then(|| Instant::now() + pause_after(attempts));
+            let failed = Failed { attempts, cause: unmade.cause.clone(), again };
+            let text = failed.report(group, &unmade.traceback);
+            named.failed.insert(group.to_vec(), failed);
+            Some(text)
+        }
+    };
     engine.made.notify_all();
     drop(named);
-    made.map_err(|cause| {
-        let group = String::from_utf8_lossy(group);
-        process_log(ERROR, format!("cannot make the interpreter of application group '{group}': {cause}").as_bytes());
-    })
-    .ok()
+    text.iter().for_each(|text| process_log(ERROR, text.as_bytes()));
+    made.ok()
 }
 
-fn make(engine: &'static Engine, name: &str) -> Result<&'static Interp, String> {
+fn make(engine: &'static Engine, name: &str) -> Result<&'static Interp, Unmade> {
     threads::attach(engine.main, |_| {
         // SAFETY: attached to the main interpreter.
         let before = unsafe { ffi::PyThreadState_Get() };
         // SAFETY: as above. It leaves this thread attached to the new one, or where it was.
         let state = unsafe { ffi::Py_NewInterpreter() };
         if state.is_null() {
-            return Err("Python refuses to make one".to_owned());
+            return Err(Unmade::new("Python refuses to make one"));
         }
         // SAFETY: attached to the new interpreter.
         let gil = unsafe { Gil::assume() };
         gilstate::learn(state);
         let bound = Bound::to(state);
-        let built = Interp::build(gil, name, &engine.facts, engine.natives, state);
-        let built = built.map_err(|raised| gil.fetch(raised).brief(gil));
-        let result = built.map(|interp| &*Box::leak(Box::new(interp)));
-        // An interpreter that could not be set up is left as it is: it is of no use, and does no harm.
-        // SAFETY: both states belong to this thread.
-        unsafe { ffi::PyThreadState_Swap(before) };
+        let built = Interp::build(gil, name, &engine.facts, engine.natives, state).map_err(|raised| {
+            let exception = gil.fetch(raised);
+            (exception.brief(gil), traceback(gil, &exception))
+        });
+        let result = match built {
+            Ok(interp) => {
+                // SAFETY: both states belong to this thread.
+                unsafe { ffi::PyThreadState_Swap(before) };
+                Ok(&*Box::leak(Box::new(interp)))
+            }
+            Err((cause, traceback)) => {
+                let is_repeatable = discard(gil, state, before);
+                Err(Unmade { cause, traceback, is_repeatable })
+            }
+        };
         drop(bound);
         result
     })
+}
+
+/// Ends the interpreter to which the thread is attached by `state`, the only one that it has, and goes back to `before`.
+/// While threads run in it Python would abort the process; then it stays, and the result is false.
+fn discard(gil: Gil, state: *mut ffi::PyThreadState, before: *mut ffi::PyThreadState) -> bool {
+    let count = gil.import(c"_thread").and_then(|module| module.getattr(c"_count")?.call0()?.as_i64());
+    let is_alone = count.map_err(|raised| drop(gil.fetch(raised))) == Ok(0);
+    if is_alone {
+        // SAFETY: attached by the last state of the interpreter, of which nothing is used any more.
+        unsafe { ffi::Py_EndInterpreter(state) };
+    }
+    if is_alone && !version_before(3, 12) {
+        // SAFETY: a state of this thread, which is attached to nothing and does not hold the GIL.
+        unsafe { ffi::PyEval_RestoreThread(before) };
+    } else {
+        // SAFETY: a state of this thread, which holds the GIL.
+        unsafe { ffi::PyThreadState_Swap(before) };
+    }
+    is_alone
+}
+
+/// Where an exception was raised, as Python shows it. Needs nothing of an interpreter but its library.
+fn traceback(gil: Gil, exception: &Exception) -> String {
+    let lines = gil.import(c"traceback").and_then(|module| {
+        let format = module.getattr(c"format_exception")?;
+        let lines = format.call(&[&exception.kind, &exception.value, &exception.traceback])?;
+        gil.str("")?.getattr(c"join")?.call(&[&lines])
+    });
+    match lines {
+        Ok(text) => text.utf8(gil).unwrap_or_default().to_owned(),
+        Err(raised) => {
+            drop(gil.fetch(raised));
+            String::new()
+        }
+    }
 }
 
 /// Runs `body` in the interpreter of an application group, which is made now if there is none. Nothing when it

@@ -10,3 +10,4 @@ pub mod py;
 pub mod scripts;
 pub mod threads;
 pub mod turn;
+pub mod unmade;

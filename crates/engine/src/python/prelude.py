@@ -130,15 +130,17 @@ class Log:
     """The buffer below sys.stdout, sys.stderr and wsgi.errors: complete lines become log records."""
 
     __module__ = 'mod_wsgi'
-    __slots__ = ('_stream', 'name', '_write', '_flush', '__weakref__')
+    __slots__ = ('_stream', 'name', '_write', '_flush', '_fd', '__weakref__')
     closed = False
     encoding = 'utf-8'
     errors = 'replace'
     mode = 'wb'
 
-    def __init__(self, stream, name):
+    def __init__(self, stream, name, fd=None):
         self._stream = stream
         self.name = name
+        # What is written there reaches a log as well, as a line of the process.
+        self._fd = fd
         self._write = _log_write
         self._flush = _log_flush
 
@@ -177,7 +179,9 @@ class Log:
         return True
 
     def fileno(self):
-        raise OSError('%s is not a file, it has no descriptor' % self.name)
+        if self._fd is None:
+            raise OSError('%s is not a file, it has no descriptor' % self.name)
+        return self._fd
 
 
 @functools.cache
@@ -197,8 +201,8 @@ class _Text(io.TextIOWrapper):
 _Text.__module__, _Text.__name__, _Text.__qualname__ = 'io', 'TextIOWrapper', 'TextIOWrapper'
 
 
-def _text(stream, name):
-    return _Text(Log(stream, name), encoding='utf-8', errors='replace', newline='\n', write_through=True)
+def _text(stream, name, fd=None):
+    return _Text(Log(stream, name, fd), encoding='utf-8', errors='replace', newline='\n', write_through=True)
 
 
 errors = _text(0, '<wsgi.errors>')
@@ -219,22 +223,39 @@ class Restricted:
     __setattr__ = __delattr__ = lambda self, *_: getattr(self, '_name')
 
 
+# The signals of timers: an application that sets a timer relies on its handler.
+_OF_TIMERS = ('SIGALRM', 'SIGVTALRM', 'SIGPROF')
+
+
 def _restrict_signal():
     """Makes signal.signal a function that registers nothing: the signals of this process are mod_wsgi's."""
     import signal
 
-    register, process = signal.signal, os.getpid()
+    register, process, told = signal.signal, os.getpid(), set()
 
     @functools.wraps(register)
     def ignore(signalnum, handler):
         # A process that the application forked is its own.
         if os.getpid() != process:
             return register(signalnum, handler)
-        text = 'The handler for signal %d is not registered: mod_wsgi manages signals (WSGIRestrictSignal).'
+        number = operator.index(signalnum)
+        # Without its handler the signal would end the process, and every request in it.
+        is_dropped = handler is not signal.SIG_DFL and _drop_signal(number)
+        if number in told:
+            return handler
+        told.add(number)
+        try:
+            name = signal.Signals(number).name
+        except ValueError:
+            name = 'of the application'
+        text = 'The handler for signal %d (%s) is not registered: mod_wsgi manages signals (WSGIRestrictSignal).'
+        if is_dropped:
+            text += ' From now on the process ignores the signal.'
         frames = traceback.extract_stack(sys._getframe(1))
         own = max((at for at, frame in enumerate(frames, 1) if frame.filename == _FILE), default=0)
-        record = text % signalnum + '\n' + ''.join(traceback.format_list(frames[own:]))
-        _log_record(_INFO, record.removesuffix('\n').encode('utf-8', 'replace'))
+        record = text % (number, name) + '\n' + ''.join(traceback.format_list(frames[own:]))
+        level = _WARN if is_dropped and name in _OF_TIMERS else _INFO
+        _log_record(level, record.removesuffix('\n').encode('utf-8', 'replace'))
         return handler
 
     signal.signal = ignore
@@ -244,8 +265,10 @@ def setup(facts):
     """Makes this interpreter's modules and streams."""
     sys.argv = ['mod_wsgi']
     if not facts['keep_streams']:
-        _replace_streams(facts['restrict_stdin'], facts['restrict_stdout'])
-    sys.stderr = _text(2, '<stderr>')
+        # Descriptor 1 leads to the log in a daemon process, and in httpd's children, which have no group, nowhere.
+        stdout = 1 if facts['process_group'] else 2
+        _replace_streams(facts['restrict_stdin'], facts['restrict_stdout'], stdout)
+    sys.stderr = _text(2, '<stderr>', 2)
     if facts['restrict_signal']:
         _restrict_signal()
     api = types.ModuleType('mod_wsgi')
@@ -273,7 +296,7 @@ def setup(facts):
         sys.path.insert(0, facts['home'])
 
 
-def _replace_streams(restrict_stdin, restrict_stdout):
+def _replace_streams(restrict_stdin, restrict_stdout, fd):
     if restrict_stdin:
         sys.stdin = Restricted('sys.stdin')
     if restrict_stdout:
@@ -281,7 +304,7 @@ def _replace_streams(restrict_stdin, restrict_stdout):
         # Python flushes it at its end; registered first, this runs last.
         atexit.register(setattr, sys, 'stdout', None)
     else:
-        sys.stdout = _text(1, '<stdout>')
+        sys.stdout = _text(1, '<stdout>', fd)
 
 
 def set_group(name):

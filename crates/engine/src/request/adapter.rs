@@ -1,6 +1,8 @@
 //! The WSGI adapter (PEP 3333): one request, from packed environ to ended response, in both modes.
 
+use std::mem;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::panic::{self, AssertUnwindSafe};
 
 use wsgi_wire::keys;
 use wsgi_wire::request::{CONFIRM, Head, Key, PASS_RECORD, Variables};
@@ -30,13 +32,37 @@ pub struct Request<'r> {
     pub taken_us: i64,
 }
 
-/// Executes a request in `interp`, to which the thread is attached. The caller then ends the exchange.
+/// Executes a request in `interp`, to which the thread is attached. The caller then ends the exchange. A panic ends the
+/// request like an exception of the application.
 pub fn run(gil: Gil, interp: &Interp, exchange: &Exchange<'_>, request: Request<'_>) -> Outcome {
     let _current = streams::enter(exchange);
     interp.report_group(gil, request.head.group);
-    let outcome = serve(gil, interp, exchange, request).unwrap_or_else(|outcome| outcome);
+    let served = panic::catch_unwind(AssertUnwindSafe(|| serve(gil, interp, exchange, request)));
+    let outcome = served.map_or_else(
+        |payload| {
+            mem::forget(payload);
+            exchange.log(gil, ERROR, b"internal error of mod_wsgi while the request was executed", false);
+            Outcome::Failed(Failure::Application)
+        },
+        |served| served.unwrap_or_else(|outcome| outcome),
+    );
     streams::flush_all(gil);
     outcome
+}
+
+/// Cuts the link of a `wsgi.input` when dropped, also by a panic, and waits until no other thread is in its exchange's
+/// output: the exchange goes soon after.
+struct Linked<'x, 'e> {
+    gil: Gil,
+    input: Owned,
+    exchange: &'x Exchange<'e>,
+}
+
+impl Drop for Linked<'_, '_> {
+    fn drop(&mut self) {
+        types::input_link(&self.input).cut();
+        self.exchange.await_writers(self.gil);
+    }
 }
 
 fn serve(gil: Gil, interp: &Interp, exchange: &Exchange<'_>, request: Request<'_>) -> Result<Outcome, Outcome> {
@@ -53,14 +79,11 @@ fn serve(gil: Gil, interp: &Interp, exchange: &Exchange<'_>, request: Request<'_
     let Ok(input) = types::new_input(interp.objects.input.get(gil), exchange) else {
         return Err(failed(gil, interp, exchange, &head, Raised));
     };
-    let result = call(gil, interp, exchange, &request, &input, &application);
-    let result = match result {
+    let linked = Linked { gil, input, exchange };
+    match call(gil, interp, exchange, &request, &linked.input, &application) {
         Ok(result) => result,
         Err(raised) => Err(failed(gil, interp, exchange, &head, raised)),
-    };
-    types::input_link(&input).cut();
-    exchange.await_writers(gil);
-    result
+    }
 }
 
 /// The file that httpd mapped the request to; it is the script itself but for `WSGIHandlerScript`.

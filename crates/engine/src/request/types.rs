@@ -204,12 +204,21 @@ unsafe extern "C" fn server_metrics(_slf: *mut ffi::PyObject, _: *mut ffi::PyObj
     })
 }
 
+unsafe extern "C" fn drop_signal(_slf: *mut ffi::PyObject, number: *mut ffi::PyObject) -> *mut ffi::PyObject {
+    guard_object(|gil| {
+        // SAFETY: as Python passes it.
+        let number = unsafe { gil.borrow(number) }.ok_or(Raised)?.as_i64()?;
+        gil.bool(crate::sys::drop_signal(i32::try_from(number).unwrap_or(0)))
+    })
+}
+
 static START_RESPONSE: Table<ffi::PyMethodDef> = Table(fast(c"start_response", start_response));
 static WRITE: Table<ffi::PyMethodDef> = Table(plain(c"write", write, ffi::METH_O));
 static LOG_WRITE: Table<ffi::PyMethodDef> = Table(fast(c"_log_write", log_write));
 static LOG_FLUSH: Table<ffi::PyMethodDef> = Table(fast(c"_log_flush", log_flush));
 static LOG_RECORD: Table<ffi::PyMethodDef> = Table(fast(c"_log_record", log_record));
 static LOG_WANTED: Table<ffi::PyMethodDef> = Table(plain(c"_log_wanted", log_wanted, ffi::METH_O));
+static DROP_SIGNAL: Table<ffi::PyMethodDef> = Table(plain(c"_drop_signal", drop_signal, ffi::METH_O));
 static SERVER_METRICS: Table<ffi::PyMethodDef> = Table(plain(c"_server_metrics", server_metrics, ffi::METH_NOARGS));
 
 static INPUT_METHODS: Table<[ffi::PyMethodDef; 5]> = Table([
@@ -224,13 +233,14 @@ static INPUT_METHODS: Table<[ffi::PyMethodDef; 5]> = Table([
 pub const NATIVES: Natives = Natives { functions, input_type, flush: flush_all };
 
 /// What the part of the engine that is written in Python calls, with its names: the functions below the log streams and
-/// the handler of `logging`, and the one below `server_metrics`.
+/// the handler of `logging`, and those below `signal.signal` and `server_metrics`.
 fn functions() -> Res<Vec<(&'static CStr, Owned)>> {
     let functions = [
         (c"_log_write", &LOG_WRITE),
         (c"_log_flush", &LOG_FLUSH),
         (c"_log_record", &LOG_RECORD),
         (c"_log_wanted", &LOG_WANTED),
+        (c"_drop_signal", &DROP_SIGNAL),
         (c"_server_metrics", &SERVER_METRICS),
     ];
     functions.into_iter().map(|(name, function)| Ok((name, bound(&function.0, ptr::null_mut())?))).collect()

@@ -326,6 +326,11 @@ struct RequestThread {
 
 impl RequestThread {
     fn run(&mut self) {
+        self.run_with(RequestThread::advance);
+    }
+
+    /// Takes connections until the process stops, and lets `advance` go through what they have received.
+    fn run_with(&mut self, advance: fn(&mut RequestThread, &mut Connection) -> bool) {
         while !self.pool.stopping.load(Ordering::SeqCst) {
             let fd = match self.pool.epoll.wait() {
                 Ok(fd) => fd,
@@ -338,10 +343,20 @@ impl RequestThread {
                 continue;
             }
             let Some(mut connection) = self.pool.take(fd) else { continue };
-            if self.advance(&mut connection) {
-                self.pool.rest(connection);
-            } else {
-                self.pool.close(Some(connection));
+            let advanced = panic::catch_unwind(AssertUnwindSafe(|| advance(self, &mut connection)));
+            match advanced {
+                Ok(true) => self.pool.rest(connection),
+                Ok(false) => self.pool.close(Some(connection)),
+                // Only the connection is lost: its child sees it end. The thread goes on with memory of its own.
+                Err(payload) => {
+                    std::mem::forget(payload);
+                    self.buffer = vec![0; BUFFER];
+                    self.pool.close(Some(connection));
+                    process_log(
+                        ERROR,
+                        b"internal error of mod_wsgi: a request thread closes its connection and goes on",
+                    );
+                }
             }
         }
     }
@@ -417,6 +432,10 @@ impl RequestThread {
             *connection.area() = area;
             kept
         }));
+        if result.is_err() {
+            // The request that was cut short may have left a part of its response here.
+            self.out.clear();
+        }
         if self.out.capacity() > 2 * BUFFER {
             self.out = Vec::with_capacity(BUFFER);
         }
@@ -495,4 +514,47 @@ fn exchange(
         }
     }
     sent.is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::os::fd::AsRawFd;
+    use std::os::unix::net::UnixStream;
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_panic_costs_the_connection_and_not_the_thread() {
+        let (control, _supervisor) = UnixStream::pair().expect("sockets");
+        let config = PoolConfig { threads: 1, ..PoolConfig::default() };
+        let pool: &'static Pool = Box::leak(Box::new(Pool::new(control.as_raw_fd(), &config).expect("a pool")));
+        let connect = || {
+            let (near, far) = UnixStream::pair().expect("sockets");
+            near.set_read_timeout(Some(Duration::from_secs(20))).expect("a limit");
+            pool.adopt(far.into());
+            near
+        };
+        let thread = std::thread::spawn(move || {
+            let mut thread =
+                RequestThread { pool, slot: &pool.slots[0], number: 1, buffer: vec![0; BUFFER], out: Vec::new() };
+            thread.run_with(|thread, connection| {
+                let mut buffer = std::mem::take(&mut thread.buffer);
+                let count = connection.receive(&mut buffer).expect("something was sent");
+                assert_ne!(&buffer[..count], b"panic", "this is a part of the test");
+                thread.buffer = buffer;
+                sys::send(connection.fd(), &[io::IoSlice::new(b"served")]).is_ok()
+            });
+        });
+        let (mut first, mut second) = (connect(), connect());
+        first.write_all(b"panic").expect("it is open");
+        assert_eq!(first.read(&mut [0; 16]).expect("its end"), 0);
+        let mut answer = [0; 6];
+        second.write_all(b"serve").expect("it is open");
+        second.read_exact(&mut answer).expect("an answer");
+        assert_eq!((&answer, pool.connections()), (b"served", 1));
+        pool.stop();
+        thread.join().expect("the thread ends in order");
+    }
 }

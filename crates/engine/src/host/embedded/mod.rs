@@ -23,7 +23,7 @@ use wsgi_wire::pool::{EmbedConfig, Preload};
 use wsgi_wire::request::{self, MAIN};
 use wsgi_wire::response::{Failure, FilePart};
 
-use crate::log;
+use crate::log::{self, ERROR};
 use crate::python::interp::{Facts, Interp};
 use crate::python::interpreters;
 use crate::python::{initialise, threads, turn};
@@ -206,6 +206,7 @@ pub unsafe extern "C" fn wsgi_engine_run(payload: *const u8, len: usize, request
         Ok(Err(failure)) => failure as i32,
         Err(cause) => {
             mem::forget(cause);
+            server_log(ERROR, b"internal error of mod_wsgi while a request was executed");
             Failure::Application as i32
         }
     }
