@@ -78,6 +78,7 @@ def mended_within(site, text):
 # -- the default: nothing but the new code may answer ----------------------------------------------
 
 
+@pytest.mark.check
 def test_each_request_gets_500_and_a_line_that_refers_to_the_traceback(site):
     site.write("app.wsgi", BROKEN)
     site.start()
@@ -115,6 +116,7 @@ def test_the_file_that_has_changed_is_named(site):
     assert site.httpd.log.matching(r'process group "app": \S+/site/app.wsgi has changed, so the script is to be tried again')
 
 
+@pytest.mark.check
 def test_a_touched_script_that_is_broken(site):
     site.deploy("old")
     site.start("processes=2").serves("old")
@@ -134,6 +136,7 @@ def test_a_mended_module_is_found_though_the_script_stays(site):
     assert mended_within(site, "mended") < 2.5
 
 
+@pytest.mark.check
 def test_a_missing_module_is_found_when_it_is_installed(site):
     site.deploy("mended", "helper")
     site.httpd.log.expect("ModuleNotFoundError: No module named 'helper'")
@@ -144,6 +147,7 @@ def test_a_missing_module_is_found_when_it_is_installed(site):
     assert mended_within(site, "mended") < 2.5
 
 
+@pytest.mark.check
 def test_without_script_reloading_a_mended_script_is_found_all_the_same(site):
     site.write("app.wsgi", BROKEN)
     site.start(extra="WSGIScriptReloading Off\n")
