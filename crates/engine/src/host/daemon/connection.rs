@@ -386,7 +386,7 @@ mod tests {
     fn a_long_head_stays_where_it_is_until_it_is_here_whole() {
         let (ours, theirs) = UnixStream::pair().expect("a pair of sockets");
         ours.set_nonblocking(true).expect("a socket");
-        let mut connection = Connection::new(ours.into());
+        let mut connection = Connection::new(Private::new(ours.into()));
         connection.greeted = true;
         let mut bytes = Vec::new();
         frame::put(&mut bytes, Tag::Request, true, &vec![7; 1 << 20]);
