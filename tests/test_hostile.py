@@ -1,6 +1,7 @@
 """A daemon process that is under somebody else's control harms nobody but itself: no request of another group, no child,
 not the supervisor, whose memory stays as it was."""
 
+import zlib
 from urllib.parse import quote
 
 import pytest
@@ -35,7 +36,10 @@ WSGIDaemonProcess hostile {user}processes=1 threads=3 shutdown-timeout=2 gracefu
 WSGIDaemonProcess good processes=1 threads=4
 WSGIScriptAlias /hostile {httpd.app("hostile")} process-group=hostile application-group=%{{GLOBAL}}
 WSGIScriptAlias /hello {httpd.app("hello")} process-group=good application-group=%{{GLOBAL}}
-""")
+<Location /hostile/flips>
+SetOutputFilter DEFLATE
+</Location>
+""", modules=["deflate", "filter"])
     assert timed(httpd, "/hostile/nothing").result == 200
     yield httpd
     for mark in (httpd.root / "tmp/hostile").iterdir():
@@ -129,6 +133,59 @@ def test_one_that_stops_itself(server):
     server.graceful()
     wait_until(lambda: not processes.process(pid), 20, "graceful-timeout and shutdown-timeout end it")
     heals(server)
+
+
+# -- descriptors and memory that it sends ----------------------------------------------------------
+
+SECRET = "only root and httpd may read this"
+KINDS = ["opath", "writeonly", "directory", "pipe", "fifo", "zero", "socket", "short", "memory"]
+RANGES = [{}, {"Range": "bytes=0-9"}]
+
+
+def send(httpd, how, **more):
+    folder = httpd.root / "tmp/hostile"
+    try:
+        return timed(httpd, f"/hostile/{how}?{quote(str(folder / 'mark'))}", **more)
+    finally:
+        for name in ("mark", "fifo"):
+            (folder / name).unlink(missing_ok=True)
+
+
+@pytest.fixture
+def files(server):
+    folder = server.root / "tmp/hostile"
+    (folder / "file").write_text("short")
+    (folder / "file").chmod(0o666)
+    (folder / "secret").write_text(SECRET)
+    (folder / "secret").chmod(0o640)
+    server.own(folder / "secret")
+    return server
+
+
+@pytest.mark.parametrize("sendfile", ["Off", "On"])
+def test_a_file_is_read_with_the_rights_of_who_sent_it(files, sendfile):
+    """A descriptor by which the daemon process cannot read, or that is no file, or one that is cut: the response is cut short
+    at once. httpd's child waits for nothing and lives."""
+    files.conf_file.write_text(files.conf_file.read_text() + f"\nEnableSendfile {sendfile}\nWSGIEnableSendfile {sendfile}\n")
+    files.graceful()
+    with Unharmed(files):
+        for kind in KINDS:
+            for headers in RANGES:
+                outcome = send(files, f"sends/{kind}", headers=headers)
+                assert outcome.seconds < 10, (kind, headers)
+                assert SECRET[:4].encode() not in outcome.body, (kind, headers)
+                assert outcome.result != 200 or kind == "memory", (kind, headers, outcome)
+        heals(files)
+
+
+def test_no_filter_sees_memory_that_the_process_still_changes(server):
+    """mod_deflate reads what it compresses twice: for the checksum, and to compress it."""
+    with Unharmed(server):
+        for _ in range(5):
+            outcome = send(server, "flips", headers={"Accept-Encoding": "gzip"})
+            assert outcome.result == 200
+            assert len(zlib.decompress(outcome.body, wbits=31)) == 1 << 20
+        heals(server)
 
 
 def stop_itself(httpd):
