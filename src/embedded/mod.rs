@@ -25,7 +25,7 @@ use crate::httpd::request::Request;
 use crate::python;
 use crate::respond::Delivery;
 use crate::route::BodyLength;
-use host::Serving;
+use host::{Passed, Serving};
 use library::Engine;
 
 /// How long Python may take to end with its child, milliseconds.
@@ -163,8 +163,9 @@ pub(crate) fn serve(
             return 500;
         }
     };
-    let mut serving = Serving::new(request, body, delivery);
-    let outcome = engine.run(payload, &mut serving);
+    let mut passed = Passed::new(Serving::new(request, body, delivery));
+    let outcome = engine.run(payload, &mut passed);
+    let serving = passed.into_serving();
     match outcome {
         0 => serving.end(),
         failure => {
