@@ -22,10 +22,10 @@ use super::drain::{self, Drained, Offer, Taken};
 use super::line::{Line, Witness};
 use super::outcome::{self, Ending, Lost};
 use super::relay::{Progress, Relay};
-use super::scan::Scan;
 use super::upload::{self, Upload};
 use crate::httpd::log::Level;
 use crate::httpd::output::Then;
+use wsgi_wire::scan::Scan;
 
 /// How often a client without a socket of its own (an HTTP/2 stream) is asked whether it is still there.
 const STREAM_SLICE: Duration = Duration::from_millis(250);

@@ -14,7 +14,6 @@ mod group;
 mod line;
 mod outcome;
 mod relay;
-mod scan;
 mod sending;
 mod spool;
 mod upload;

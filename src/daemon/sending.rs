@@ -12,10 +12,10 @@ use super::exchange::Exchange;
 use super::line::Line;
 use super::outcome::Lost;
 use super::relay::Progress;
-use super::scan::Scan;
 use super::spool::Spool;
 use super::upload::Upload;
 use crate::httpd::output::Then;
+use wsgi_wire::scan::Scan;
 
 /// How often an HTTP/2 stream is asked for more of its body.
 const STREAM_SLICE: Duration = Duration::from_millis(10);

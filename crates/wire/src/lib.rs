@@ -25,11 +25,13 @@ pub mod frame;
 pub mod host;
 pub mod keys;
 pub mod layers;
+pub mod lines;
 pub mod loaded;
 pub mod output;
 pub mod pool;
 pub mod request;
 pub mod response;
+pub mod scan;
 
 /// Version of everything in this crate. A child, supervisor and engine of different versions refuse
 /// each other, naming both.
