@@ -10,7 +10,7 @@ import pytest
 import jails
 import processes
 import pythons
-from httpd import IS_ROOT, RUN_USER
+from httpd import IS_ROOT, RUN_GROUP, RUN_USER
 
 needs_root = pytest.mark.skipif(not IS_ROOT, reason="only root can change users")
 
@@ -329,7 +329,8 @@ def test_commands_name_places_as_seen_from_outside(httpd, jail):
         closed.rmdir()
 
 
-@pytest.mark.skipif(IS_ROOT, reason="root may")
 def test_chroot_needs_root(httpd):
+    if IS_ROOT:
+        httpd.wrapper = ["setpriv", f"--reuid={RUN_USER}", f"--regid={RUN_GROUP}", "--clear-groups"]
     assert not httpd.configtest("WSGIDaemonProcess app chroot=/")
     assert "root" in httpd.control_output
