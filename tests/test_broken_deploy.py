@@ -75,6 +75,7 @@ def mended_within(site, text):
 # -- the default: nothing but the new code may answer ----------------------------------------------
 
 
+@pytest.mark.check
 def test_each_request_gets_500_and_the_first_traceback(site):
     site.write("app.wsgi", BROKEN)
     site.start()
@@ -86,6 +87,7 @@ def test_each_request_gets_500_and_the_first_traceback(site):
     assert mended_within(site, "mended") < 2.5
 
 
+@pytest.mark.check
 def test_a_touched_script_that_is_broken(site):
     site.deploy("old")
     site.start("processes=2").serves("old")
@@ -105,6 +107,7 @@ def test_a_mended_module_is_found_though_the_script_stays(site):
     assert mended_within(site, "mended") < 2.5
 
 
+@pytest.mark.check
 def test_a_missing_module_is_found_when_it_is_installed(site):
     site.deploy("mended", "helper")
     site.httpd.log.expect("ModuleNotFoundError: No module named 'helper'")
@@ -114,6 +117,7 @@ def test_a_missing_module_is_found_when_it_is_installed(site):
     assert mended_within(site, "mended") < 2.5
 
 
+@pytest.mark.check
 def test_without_script_reloading_a_mended_script_is_found_all_the_same(site):
     site.write("app.wsgi", BROKEN)
     site.start(extra="WSGIScriptReloading Off\n")

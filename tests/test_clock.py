@@ -97,6 +97,7 @@ def test_no_request_fails_and_no_process_goes(httpd, clock, ours, mode):
 
 
 @pytest.mark.ours("the original has httpd write them")
+@pytest.mark.check
 def test_lines_have_the_time_that_httpd_s_lines_have(httpd, clock):
     start(clock, "threads=2")
     for offset in (HOUR, -HOUR, 0):
