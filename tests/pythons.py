@@ -7,6 +7,7 @@ binary is made relative. Where there is no other Python, a test that needs one i
 """
 
 import fcntl
+import functools
 import hashlib
 import os
 import re
@@ -55,6 +56,7 @@ def version_key(version):
     return tuple(map(int, version.split(".")))
 
 
+@functools.cache
 def candidates():
     """Interpreters on this machine, by version: {'3.12': Path}."""
     found = {}
