@@ -26,6 +26,10 @@ MODULES = ["authz_core", "alias", "mime", "env", "setenvif", "rewrite", "dir", "
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 RUN_USER, RUN_GROUP = "www-data", "www-data"
 IS_ROOT = os.geteuid() == 0
+# What is loaded into all processes of the servers, and its options: WSGI_TESTS_LD_PRELOAD and the like (asan.sh).
+LOADED = {name: os.environ[f"WSGI_TESTS_{name}"]
+          for name in ("LD_PRELOAD", "ASAN_OPTIONS", "MALLOC_CHECK_", "MALLOC_PERTURB_")
+          if f"WSGI_TESTS_{name}" in os.environ}
 
 MPM_LIMITS = {
     "event": "StartServers 1\nServerLimit 2\nThreadsPerChild 25\nMaxRequestWorkers 50\n"
@@ -86,7 +90,7 @@ class Httpd(Client):
         self.module = Path(module).resolve()
         self.mpm = mpm
         self.log_level = log_level
-        self.env = {"PATH": SYSTEM_PATH, "LANG": "C"}
+        self.env = {"PATH": SYSTEM_PATH, "LANG": "C", **LOADED}
         self.root = Path(tempfile.mkdtemp(prefix="mw-", dir="/tmp"))
         self.conf_file = self.root / "httpd.conf"
         self.pid_file = self.root / "run/httpd.pid"
