@@ -227,6 +227,8 @@ impl Area {
         if start == libc::MAP_FAILED {
             return Err(io::Error::last_os_error());
         }
+        // SAFETY: mapped just now.
+        unsafe { crate::forked::leave_out(start, length) };
         let start = NonNull::new(start.cast()).ok_or(io::ErrorKind::InvalidData)?;
         Ok(Area { start, length })
     }
@@ -280,6 +282,10 @@ impl Area {
 
 impl Drop for Area {
     fn drop(&mut self) {
+        if crate::forked::is_child() {
+            // It is not there, and something else may be.
+            return;
+        }
         // SAFETY: start and length are those of the mapping.
         unsafe { libc::munmap(self.start.as_ptr().cast(), self.length) };
     }
