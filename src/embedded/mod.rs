@@ -13,6 +13,7 @@ use std::os::fd::OwnedFd;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 
+use wsgi_sys::forked;
 use wsgi_wire::layers::Layer;
 use wsgi_wire::pool::{EmbedConfig, Preload};
 use wsgi_wire::response::Failure;
@@ -77,6 +78,8 @@ impl Embedded {
     }
 
     fn start(&self) -> Result<Engine, String> {
+        forked::install(|| ())
+            .map_err(|error| format!("cannot prepare for processes that applications fork: {error}"))?;
         let engine_file = self.engine_file.as_ref().map_err(Clone::clone)?;
         let python = self.home.as_deref().map_or_else(python::of_system, python::of);
         let library = discover::libpython(&python)?;

@@ -113,6 +113,12 @@ pub fn keep_private(fd: RawFd) {
     }
 }
 
+fn forget(fd: RawFd) {
+    if let Some((word, _, bit)) = place(fd) {
+        word.fetch_and(!bit, Ordering::Relaxed);
+    }
+}
+
 /// A descriptor of which forked processes have no copy.
 #[derive(Debug)]
 pub struct Private(ManuallyDrop<OwnedFd>);
@@ -123,6 +129,14 @@ impl Private {
     pub fn new(fd: OwnedFd) -> Private {
         keep_private(fd.as_raw_fd());
         Private(ManuallyDrop::new(fd))
+    }
+
+    /// As an ordinary descriptor, of which forked processes have copies.
+    pub fn into_owned(self) -> OwnedFd {
+        let mut this = ManuallyDrop::new(self);
+        forget(this.as_raw_fd());
+        // SAFETY: once, as `this` is not dropped.
+        unsafe { ManuallyDrop::take(&mut this.0) }
     }
 }
 
@@ -145,9 +159,7 @@ impl Drop for Private {
             return;
         }
         while_none_forks(|| {
-            if let Some((word, _, bit)) = place(self.as_raw_fd()) {
-                word.fetch_and(!bit, Ordering::Relaxed);
-            }
+            forget(self.as_raw_fd());
             // SAFETY: once, as `self` is gone after this.
             unsafe { ManuallyDrop::drop(&mut self.0) };
         });
@@ -196,7 +208,8 @@ mod tests {
     #[test]
     fn a_forked_process_has_no_private_descriptor_and_closes_nothing_that_takes_its_number() {
         install(|| ()).expect("installed");
-        let (reader, writer) = while_none_forks(|| pipe().map(|(read, write)| (Private::new(read), write))).expect("pipe");
+        let (reader, writer) =
+            while_none_forks(|| pipe().map(|(read, write)| (Private::new(read), write))).expect("pipe");
         let (gone, _other) = pipe().expect("pipe");
         let gone = Private::new(gone);
         let number = gone.as_raw_fd();

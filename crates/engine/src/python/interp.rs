@@ -95,6 +95,7 @@ pub struct Objects {
     pub service: Stored,
     pub threads: Stored,
     pub stacks: Stored,
+    pub end_fork: Stored,
 }
 
 /// An interpreter that runs.
@@ -162,6 +163,7 @@ impl Interp {
         let find = |name: &str| -> Res<Owned> { prelude.get(&*gil.str(name)?)?.ok_or(Raised) };
         let fixed = fixed_facts(gil, name, facts)?;
         find("setup")?.call(&[&fixed])?;
+        find("prepare_forks")?.call(&[&fixed])?;
         let (file_wrapper, errors) = (find("FileWrapper")?, find("errors")?);
         let template = template(gil, name, facts, &errors, &file_wrapper)?;
         // SAFETY: attached.
@@ -181,6 +183,7 @@ impl Interp {
             service: find("service")?.store(),
             threads: find("threads")?.store(),
             stacks: find("stacks")?.store(),
+            end_fork: find("end_fork")?.store(),
         };
         Ok(Interp {
             name: name.to_owned(),
@@ -204,8 +207,10 @@ fn prelude(gil: Gil, natives: Natives) -> Res<Owned> {
     namespace.set_named(c"__name__", &*gil.str("_mod_wsgi_prelude")?)?;
     namespace.set_named(c"__file__", &*gil.str("<mod_wsgi>")?)?;
     namespace.set_named(c"__builtins__", &*gil.import(c"builtins")?)?;
-    let source = CString::new(include_str!("prelude.py")).unwrap_or_default();
-    gil.exec(&source, c"<mod_wsgi>", &namespace)?;
+    for source in [include_str!("prelude.py"), include_str!("fork.py")] {
+        let source = CString::new(source).unwrap_or_default();
+        gil.exec(&source, c"<mod_wsgi>", &namespace)?;
+    }
     Ok(namespace)
 }
 

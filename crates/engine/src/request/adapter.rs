@@ -10,6 +10,7 @@ use crate::log::ERROR;
 use crate::python::interp::Interp;
 use crate::python::py::{Any, Gil, Kind, Owned, Raised, Res};
 use crate::request::exchange::Exchange;
+use crate::request::fork;
 use crate::request::host::Outcome;
 use crate::request::output::{Output, Stop};
 use crate::request::report::{Reporter, interrupted, is_timeout};
@@ -72,7 +73,7 @@ fn resource<'r>(request: &Request<'r>) -> &'r [u8] {
 
 /// Logs the exception that ended the request.
 fn failed(gil: Gil, interp: &Interp, exchange: &Exchange<'_>, head: &Head<'_>, raised: Raised) -> Outcome {
-    let exception = gil.fetch(raised);
+    let exception = gil.fetch(fork::raised(gil, interp, raised));
     let reporter = Reporter(Some(exchange));
     if is_timeout(gil, interp, &exception) {
         interrupted(gil, exchange);
@@ -95,7 +96,7 @@ fn call(
 ) -> Res<Result<Outcome, Outcome>> {
     let environ = environ(gil, interp, exchange, request, input)?;
     let start_response = types::start_response_of(input)?;
-    let result = application.call2(&environ, &start_response)?;
+    let result = fork::returned(gil, interp, application.call2(&environ, &start_response))?;
     drop((environ, start_response));
     let sent = send(gil, interp, exchange, &result);
     // "the iterable's close() must be called upon completion, whether the request was completed
@@ -119,7 +120,7 @@ fn call(
 /// it was for.
 fn close(gil: Gil, interp: &Interp, exchange: &Exchange<'_>, head: &Head<'_>, result: &Any) {
     let closed = match result.find_attr(gil, interp.objects.names.close.get(gil)) {
-        Ok(Some(close)) => close.call0().map(drop),
+        Ok(Some(close)) => fork::returned(gil, interp, close.call0()).map(drop),
         Ok(None) => Ok(()),
         Err(raised) => Err(raised),
     };
@@ -163,7 +164,7 @@ fn send(gil: Gil, interp: &Interp, exchange: &Exchange<'_>, result: &Any) -> Res
         }
     }
     let items = result.iter()?;
-    while let Some(item) = items.next()? {
+    while let Some(item) = fork::returned(gil, interp, items.next())? {
         let Some(bytes) = item.as_bytes() else {
             let text = format!("response iterable must yield bytes, not {}", item.type_name(gil));
             return Err(gil.raise(Kind::Type, &text).into());

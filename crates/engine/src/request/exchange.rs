@@ -8,6 +8,8 @@ use std::cell::{Cell, RefCell};
 use std::ptr;
 use std::time::Duration;
 
+use wsgi_sys::forked;
+
 use crate::log::cut_record;
 use crate::python::py::{Any, Gil, Kind, Owned, Raised, Res};
 use crate::request::host::{Body, Gone, Outcome, Sink};
@@ -217,8 +219,11 @@ impl Link {
         self.0.set(ptr::null());
     }
 
-    /// The exchange, while the request runs.
+    /// The exchange, while the request runs, in the process that serves.
     pub fn exchange(&self, _gil: Gil) -> Option<&Exchange<'static>> {
+        if forked::is_child() {
+            return None;
+        }
         // SAFETY: `adapter::run` cuts the link before its exchange goes, and the exchange outlives
         // every borrow of its cells by other threads (`await_writers`, `has_reader`).
         unsafe { self.0.get().as_ref() }

@@ -13,6 +13,7 @@ use crate::python::py::{Any, Exception, Gil, Kind, Owned, Res};
 use crate::python::scripts::{Broken, Found, Slot};
 use crate::request::files::Concern;
 use crate::request::first_load::FIRST_LOAD;
+use crate::request::fork;
 use crate::request::host::Outcome;
 use crate::request::report::{Reporter, interrupted, is_timeout, record_of};
 use crate::sys;
@@ -146,7 +147,7 @@ fn keep(interp: &Interp, path: &[u8], module: Owned) -> Owned {
 fn execute(gil: Gil, interp: &Interp, path: &[u8]) -> Res<Owned> {
     let lower = facts().is_some_and(|facts| facts.case_insensitive);
     let (path, lower) = (gil.path(path)?, gil.bool(lower)?);
-    interp.objects.load.get(gil).call(&[&path, &lower])
+    fork::returned(gil, interp, interp.objects.load.get(gil).call(&[&path, &lower]))
 }
 
 /// Whether the file is another than the one that was loaded, or the module asks for it.
@@ -172,7 +173,7 @@ fn has_changed<'r>(
         return true;
     }
     let Ok(Some(asks)) = namespace.get(names.reload_required.get(gil)) else { return false };
-    let answer = gil.path(resource()).and_then(|path| asks.call(&[&path])?.truth());
+    let answer = gil.path(resource()).and_then(|path| fork::returned(gil, interp, asks.call(&[&path]))?.truth());
     answer.unwrap_or_else(|raised| {
         let script = String::from_utf8_lossy(head.script);
         let what = format!("reload_required() of WSGI script '{script}' failed, which is ignored.");

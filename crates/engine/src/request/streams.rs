@@ -29,6 +29,11 @@ impl Drop for Partial {
     }
 }
 
+/// In a forked process: the lines that the process before it has begun are not its own.
+pub fn forget_unfinished() {
+    let _ = PARTIAL.try_with(|all| all.try_borrow_mut().map(|mut all| all.0.iter_mut().for_each(Vec::clear)));
+}
+
 /// Whether a record of this thread would be written.
 pub fn is_logged(gil: Gil, level: u8) -> bool {
     let limit = CURRENT.with(|link| link.exchange(gil).map(|exchange| exchange.log_level));

@@ -7,6 +7,7 @@ use core::ffi::{CStr, c_void};
 use core::{mem, ptr};
 
 use pyo3_ffi as ffi;
+use wsgi_sys::forked;
 
 use crate::log::ERROR;
 use crate::python::interp::Natives;
@@ -22,6 +23,10 @@ struct InputObject {
     link: Link,
 }
 
+/// What a forked process is told that reads the request's body or answers it.
+const FORKED: &str = "this process was forked by the application: it has no part in the request, which the process \
+    that it was forked from answers";
+
 /// The exchange that `slf`, a `wsgi.input`, leads to.
 ///
 /// # Safety
@@ -29,7 +34,7 @@ struct InputObject {
 unsafe fn exchange<'a>(gil: Gil, slf: *mut ffi::PyObject, ended: &str) -> Res<&'a Exchange<'static>> {
     // SAFETY: the layout by contract; the object is alive during the call.
     let link = unsafe { &(*slf.cast::<InputObject>()).link };
-    link.exchange(gil).ok_or_else(|| gil.raise(Kind::Runtime, ended))
+    link.exchange(gil).ok_or_else(|| gil.raise(Kind::Runtime, if forked::is_child() { FORKED } else { ended }))
 }
 
 /// The optional size argument: nothing, `None` and negative numbers mean "all".

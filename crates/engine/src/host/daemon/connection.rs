@@ -4,8 +4,9 @@
 //! one request thread.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, RawFd};
 
+use wsgi_sys::forked::{self, Private};
 use wsgi_sys::memory::Area;
 use wsgi_wire::frame::{self, HEADER, InputFailure, Tag};
 use wsgi_wire::{AREA, PROTOCOL};
@@ -35,7 +36,7 @@ struct Unread {
 /// A connection.
 #[derive(Debug)]
 pub struct Connection {
-    fd: OwnedFd,
+    fd: Private,
     /// Received, and not yet used.
     early: Vec<u8>,
     greeted: bool,
@@ -57,7 +58,7 @@ pub enum Step {
 
 impl Connection {
     /// A connection on which nothing was received.
-    pub fn new(fd: OwnedFd) -> Self {
+    pub fn new(fd: Private) -> Self {
         Connection { fd, early: Vec::new(), greeted: false, unread: Unread::default(), area: None }
     }
 
@@ -66,10 +67,13 @@ impl Connection {
         if self.greeted || self.area.is_some() {
             return sys::recv(self.fd(), buffer);
         }
-        let got = wsgi_sys::socket::try_recv_with_fds(self.fd.as_fd(), buffer)?;
-        self.area = got.fds.first().and_then(|file| Area::open(file, AREA).ok());
+        let (len, area) = forked::while_none_forks(|| {
+            let got = wsgi_sys::socket::try_recv_with_fds(self.fd.as_fd(), buffer)?;
+            io::Result::Ok((got.len, got.fds.first().and_then(|file| Area::open(file, AREA).ok())))
+        })?;
+        self.area = area;
         self.area.iter().for_each(Area::count_one);
-        Ok(got.len)
+        Ok(len)
     }
 
     /// The area, to be put back after an exchange.
@@ -349,7 +353,7 @@ mod tests {
         frame::put(&mut bytes, Tag::Request, false, b"second");
         frame::put(&mut bytes, Tag::BodyAborted, false, &[1]);
         frame::put(&mut bytes, Tag::Request, true, b"third");
-        (Connection::new(ours.into()), bytes)
+        (Connection::new(Private::new(ours.into())), bytes)
     }
 
     /// The requests that are found when the bytes arrive in pieces of this size.
@@ -382,7 +386,7 @@ mod tests {
     fn a_long_head_stays_where_it_is_until_it_is_here_whole() {
         let (ours, theirs) = UnixStream::pair().expect("a pair of sockets");
         ours.set_nonblocking(true).expect("a socket");
-        let mut connection = Connection::new(ours.into());
+        let mut connection = Connection::new(Private::new(ours.into()));
         connection.greeted = true;
         let mut bytes = Vec::new();
         frame::put(&mut bytes, Tag::Request, true, &vec![7; 1 << 20]);

@@ -7,13 +7,14 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::os::fd::{OwnedFd, RawFd};
+use std::os::fd::RawFd;
 use std::panic::{self, AssertUnwindSafe};
 use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use wsgi_sys::clock;
+use wsgi_sys::forked::{self, Private};
 use wsgi_wire::control::{Cause, FromDaemon, ToDaemon};
 use wsgi_wire::loaded::Loaded;
 use wsgi_wire::pool::{PoolConfig, stack_bytes};
@@ -145,7 +146,7 @@ impl Pool {
     }
 
     /// Takes a new connection.
-    pub fn adopt(&self, fd: OwnedFd) {
+    pub fn adopt(&self, fd: Private) {
         let connection = Box::new(Connection::new(fd));
         let fd = connection.fd();
         let mut resting = self.resting();
@@ -417,6 +418,10 @@ impl RequestThread {
             *connection.area() = area;
             kept
         }));
+        if forked::is_child() {
+            // A panic has brought a forked process here.
+            sys::exit_now(1);
+        }
         if self.out.capacity() > 2 * BUFFER {
             self.out = Vec::with_capacity(BUFFER);
         }
