@@ -12,9 +12,37 @@ from load import Background, Load, timed
 from processes import wait_until
 
 pytestmark = [pytest.mark.timeout(120), pytest.mark.ours("the original's daemon processes are httpd's own image")]
-ANYTHING = "."
-CONTROL = ["noise", "flood", "ready", "retire", "metrics", "loaded", "scripts", "passes"]
-EVERYTHING = ["stream", "garbage", "closes", "forks"]
+
+# -- what the log may say, of the hostile group only -----------------------------------------------
+
+OF = r'process group "hostile": '
+PROCESS = OF + r"process \d+ "
+RESPONSE = OF + r"the daemon process \(pid \d+\) "
+# While the group is without a process.
+ALWAYS = [OF + "it has no process and none can be started at the moment", OF + "requests are taken again",
+          OF + r"no request thread was free for GET /hostile/\S+ within socket-timeout=10"]
+LOST = RESPONSE + "was lost while it executed the request GET /hostile/"
+KILLED = [PROCESS + "sent (an unknown message|a message) on its control socket", LOST,
+          PROCESS + r"is gone \(it broke the protocol\)"]
+GARBLED = [RESPONSE + "sent something that is no response: "]
+SILENT = [RESPONSE + "sent nothing of the response to GET /hostile/",
+          OF + "process did not end within shutdown-timeout=2; "]
+RETIRED = [PROCESS + "still executes .* when graceful-timeout=2 s is over", PROCESS + r"is gone \(graceful-timeout\)",
+           OF + "process did not end within shutdown-timeout=2; ", LOST]
+# Rust's library ends a process whose descriptors somebody else has closed.
+DIED = [PROCESS + "was lost: killed by SIGABRT", "fatal runtime error: IO Safety violation", LOST,
+        r"request thread \d+ ends: epoll_wait: Bad file descriptor"]
+UNFIT = [OF + "the file of a response (is no regular file, or is shorter|became shorter)"]
+# The memory goes when its connection does.
+UNMAPPED = [PROCESS + "was lost: killed by SIGSEGV", LOST]
+STOPPED = [PROCESS + "has not stopped when shutdown-timeout=2 s is over", LOST, *SILENT, *RETIRED]
+# A frame may be a log line.
+LOGGED = [r"\[script \S+/hostile.wsgi\] "]
+
+EXPECTED = {
+    "noise": KILLED, "flood": KILLED, "ready": SILENT, "retire": RETIRED, "metrics": [], "loaded": SILENT, "scripts": KILLED,
+    "passes": KILLED, "stream": GARBLED, "garbage": KILLED + GARBLED, "closes": DIED, "forks": [],
+}
 FRAMES = [f"frame/{tag},{flags},{length}" for tag in (*range(16, 25), 1, 2, 0, 255) for flags in (0, 255)
           for length in (16, 0xFFFF_FFFF)]
 
@@ -30,7 +58,7 @@ def server(httpd):
     user = "user=nobody home=/ " if IS_ROOT else ""
     (httpd.root / "tmp/hostile").mkdir(mode=0o1777)
     (httpd.root / "tmp/hostile").chmod(0o1777)
-    httpd.log.allow(ANYTHING)
+    expect(httpd, ALWAYS)
     httpd.start(f"""
 WSGIDaemonProcess hostile {user}processes=1 threads=3 shutdown-timeout=2 graceful-timeout=2 socket-timeout=10 server-metrics=On
 WSGIDaemonProcess good processes=1 threads=4
@@ -45,6 +73,11 @@ SetOutputFilter DEFLATE
     for mark in (httpd.root / "tmp/hostile").iterdir():
         mark.unlink()
     (httpd.root / "tmp/hostile").rmdir()
+
+
+def expect(httpd, patterns):
+    for pattern in patterns:
+        httpd.log.allow(pattern)
 
 
 def attack(httpd, how):
@@ -102,15 +135,20 @@ class Unharmed:
 
 
 @pytest.mark.mpms("event", "prefork")
-@pytest.mark.parametrize("how", CONTROL + EVERYTHING)
+@pytest.mark.parametrize("how", EXPECTED)
 def test_it_harms_nobody_else(server, how):
+    expect(server, EXPECTED[how])
     with Unharmed(server):
         for _ in range(3):
-            attack(server, how)
+            pid = attack(server, how)
+            if how == "garbage":
+                # What it has written to its own log.
+                expect(server, [rf"\[wsgi:error\] \[pid {pid}:tid {pid}\] "])
         heals(server)
 
 
 def test_frames_of_all_kinds(server):
+    expect(server, GARBLED + LOGGED)
     with Unharmed(server):
         for how in FRAMES:
             attack(server, how)
@@ -119,6 +157,7 @@ def test_frames_of_all_kinds(server):
 
 @pytest.mark.parametrize("how", ["closes", "noise"])
 def test_one_that_does_not_keep_to_the_protocol_is_replaced(server, how):
+    expect(server, EXPECTED[how])
     pid = attack(server, how)
     wait_until(lambda: not processes.process(pid), 20, "it is gone")
     heals(server)
@@ -127,6 +166,7 @@ def test_one_that_does_not_keep_to_the_protocol_is_replaced(server, how):
 
 def test_one_that_stops_itself(server):
     """Its own requests wait; nobody else does; a stop and a graceful are not held up."""
+    expect(server, STOPPED)
     with Unharmed(server):
         pid = stop_itself(server)
         assert processes.process(pid).state == "T"
@@ -168,6 +208,8 @@ def test_a_file_is_read_with_the_rights_of_who_sent_it(files, sendfile):
     at once. httpd's child waits for nothing and lives."""
     files.conf_file.write_text(files.conf_file.read_text() + f"\nEnableSendfile {sendfile}\nWSGIEnableSendfile {sendfile}\n")
     files.graceful()
+    wait_until(lambda: len([p for p in files.processes() if "(wsgi:" in p.cmdline]) == 2, 20, "the old processes are gone")
+    expect(files, UNFIT)
     with Unharmed(files):
         for kind in KINDS:
             for headers in RANGES:
@@ -180,6 +222,7 @@ def test_a_file_is_read_with_the_rights_of_who_sent_it(files, sendfile):
 
 def test_no_filter_sees_memory_that_the_process_still_changes(server):
     """mod_deflate reads what it compresses twice: for the checksum, and to compress it."""
+    expect(server, UNMAPPED)
     with Unharmed(server):
         for _ in range(5):
             outcome = send(server, "flips", headers={"Accept-Encoding": "gzip"})

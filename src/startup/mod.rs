@@ -163,6 +163,7 @@ pub(crate) fn child(pchild: Pool<'_>, main: Server<'_>) {
     // The single process of `httpd -X` is the parent as well, which the supervisor lives as long as.
     if live::get().is_none_or(|live| live.pid.load(Ordering::Relaxed) != std::process::id()) {
         supervisor::forget_in_child(main);
+        companions::forget_in_child(main);
         first_child::is_child();
     }
     if let Some(live) = live::get() {

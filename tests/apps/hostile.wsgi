@@ -167,7 +167,7 @@ def stream():
 def answer(*frames, file=None):
     """A response that the engine has not made, on every connection: its head and these frames."""
     fields = b"".join(len(text).to_bytes(size, "big") + text for size, text in ((2, b"Content-Type"), (4, b"text/plain")))
-    data = whole(HEAD, 0, struct.pack(">HHH", 200, 0, 1) + fields) + b"".join(frames)
+    data = whole(HEAD, 0, struct.pack(">HHI", 200, 0, 1) + fields) + b"".join(frames)
     rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [file]))] if file is not None else []
     for sock in sockets(socket.SOCK_STREAM):
         try:
