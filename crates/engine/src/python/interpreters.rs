@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Condvar, Mutex, OnceLock, PoisonError};
 use std::thread;
 
-use pyo3_ffi as ffi;
+use pyo3::ffi;
 
 use crate::log::{ERROR, process_log};
 use crate::python::gilstate::{self, Bound};
