@@ -6,7 +6,7 @@ use std::ffi::CString;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{self, ThreadId};
 
-use pyo3_ffi as ffi;
+use pyo3::ffi;
 use wsgi_wire::keys;
 use wsgi_wire::layers::{Layer, resolve};
 

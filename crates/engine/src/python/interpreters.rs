@@ -10,7 +10,7 @@ use std::sync::{Condvar, Mutex, OnceLock, PoisonError};
 use std::thread;
 use std::time::Instant;
 
-use pyo3_ffi as ffi;
+use pyo3::ffi;
 use wsgi_sys::forked;
 
 use crate::log::{ERROR, process_log};

@@ -6,7 +6,7 @@ use std::mem;
 use std::ptr;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use pyo3_ffi as ffi;
+use pyo3::ffi;
 use wsgi_sys::forked;
 
 use crate::python::gilstate::Bound;

@@ -6,7 +6,7 @@
 use core::ffi::{CStr, c_void};
 use core::{mem, ptr};
 
-use pyo3_ffi as ffi;
+use pyo3::ffi;
 use wsgi_sys::forked;
 
 use crate::log::ERROR;
