@@ -36,34 +36,20 @@ pub struct Request<'r> {
 /// Executes a request in `interp`, to which the thread is attached. The caller then ends the exchange. A panic ends the
 /// request like an exception of the application.
 pub fn run(gil: Gil, interp: &Interp, exchange: &Exchange<'_>, request: Request<'_>) -> Outcome {
-    let _current = streams::enter(exchange);
-    interp.report_group(gil, request.head.group);
-    let served = panic::catch_unwind(AssertUnwindSafe(|| serve(gil, interp, exchange, request)));
-    let outcome = served.map_or_else(
-        |payload| {
-            mem::forget(payload);
-            exchange.log(gil, ERROR, b"internal error of mod_wsgi while the request was executed", false);
-            Outcome::Failed(Failure::Application)
-        },
-        |served| served.unwrap_or_else(|outcome| outcome),
-    );
-    streams::flush_all(gil);
-    outcome
-}
-
-/// Cuts the link of a `wsgi.input` when dropped, also by a panic, and waits until no other thread is in its exchange's
-/// output: the exchange goes soon after.
-struct Linked<'x, 'e> {
-    gil: Gil,
-    input: Owned,
-    exchange: &'x Exchange<'e>,
-}
-
-impl Drop for Linked<'_, '_> {
-    fn drop(&mut self) {
-        types::input_link(&self.input).cut();
-        self.exchange.await_writers(self.gil);
-    }
+    streams::with_exchange(exchange, || {
+        interp.report_group(gil, request.head.group);
+        let served = panic::catch_unwind(AssertUnwindSafe(|| serve(gil, interp, exchange, request)));
+        let outcome = served.map_or_else(
+            |payload| {
+                mem::forget(payload);
+                exchange.log(gil, ERROR, b"internal error of mod_wsgi while the request was executed", false);
+                Outcome::Failed(Failure::Application)
+            },
+            |served| served.unwrap_or_else(|outcome| outcome),
+        );
+        streams::flush_all(gil);
+        outcome
+    })
 }
 
 fn serve(gil: Gil, interp: &Interp, exchange: &Exchange<'_>, request: Request<'_>) -> Result<Outcome, Outcome> {
@@ -77,14 +63,12 @@ fn serve(gil: Gil, interp: &Interp, exchange: &Exchange<'_>, request: Request<'_
             output.sink.confirm();
         }
     }
-    let Ok(input) = types::new_input(interp.objects.input.get(gil), exchange) else {
-        return Err(failed(gil, interp, exchange, &head, Raised));
-    };
-    let linked = Linked { gil, input, exchange };
-    match call(gil, interp, exchange, &request, &linked.input, &application) {
-        Ok(result) => result,
-        Err(raised) => Err(failed(gil, interp, exchange, &head, raised)),
-    }
+    let result = types::with_input(interp.objects.input.get(gil), exchange, |input| {
+        call(gil, interp, exchange, &request, input, &application)
+            .unwrap_or_else(|raised| Err(failed(gil, interp, exchange, &head, raised)))
+    });
+    exchange.await_writers(gil);
+    result.unwrap_or_else(|raised| Err(failed(gil, interp, exchange, &head, raised)))
 }
 
 /// The file that httpd mapped the request to; it is the script itself but for `WSGIHandlerScript`.
