@@ -128,6 +128,17 @@ def maps(pid):
     return {fields[5] for fields in (line.split(None, 5) for line in lines) if len(fields) > 5}
 
 
+def shared_memory(pids):
+    """The names in /dev/shm that these processes have open or mapped."""
+    found = set()
+    for pid in pids:
+        try:
+            found |= {*maps(pid), *descriptors(pid).values()}
+        except OSError:
+            pass  # It has ended meanwhile.
+    return {Path(path).name for path in found if path.startswith("/dev/shm/") and Path(path).exists()}
+
+
 def supplementary_groups(pid):
     for line in read_proc(pid, "status").decode().splitlines():
         if line.startswith("Groups:"):
