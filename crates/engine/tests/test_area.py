@@ -1,4 +1,5 @@
 """The memory that a child gives to a connection: bodies, and the count of requests that were begun. See test_daemon.py."""
+import fcntl
 import os
 import struct
 import unittest
@@ -14,9 +15,11 @@ class Area(Case):
                 start_response('200 OK', [])
                 return [b'a' * 60000, b'b' * int(environ['QUERY_STRING'])]
             ''')
-        area = os.memfd_create('area')
+        area = os.memfd_create('area', os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         self.addCleanup(os.close, area)
         os.ftruncate(area, (1 << 20) + 4096)
+        # As the child makes it: nobody can cut it.
+        fcntl.fcntl(area, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
         c = self.start(main_script=script).connect(area)
         for size, tags in ((1000, [HEAD, DATA, DATA]), (10000, [HEAD, SHARED]), (988576, [HEAD, SHARED]), (0, None)):
             found = c.get(script, {'QUERY_STRING': str(size)})

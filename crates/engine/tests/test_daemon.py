@@ -134,7 +134,8 @@ class DaemonTest(unittest.TestCase):
         self.assertEqual((found.failed, len(found.logs)), (2, 1))
         found = c.get(self.write('broken.wsgi', 'import nothing_of_this_name'))
         self.assertEqual(found.failed, 2)
-        self.assertIn('nothing_of_this_name', found.logs[-1])
+        self.assertIn('nothing_of_this_name', found.logs[-2])
+        self.assertIn('sys.path was [', found.logs[-1])
         self.assertEqual(get('hello').body, b'Hello')
 
     def test_bodies(self):
@@ -390,7 +391,7 @@ class DaemonTest(unittest.TestCase):
         daemon = self.start(ready=False, protocol=99)
         self.assertEqual(daemon.process.wait(5), 64)
         daemon.reader.join(2)
-        self.assertIn('version 99', daemon.output[0])
+        self.assertIn('protocol 99', daemon.output[0])
 
     def test_title_and_path(self):
         extra = os.path.join(self.dir, 'extra')
