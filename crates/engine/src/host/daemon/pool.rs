@@ -536,8 +536,13 @@ mod tests {
             near
         };
         let thread = std::thread::spawn(move || {
-            let mut thread =
-                RequestThread { pool, slot: &pool.slots[0], number: 1, buffer: vec![0; BUFFER], out: Vec::new() };
+            let mut thread = RequestThread {
+                pool,
+                slot: pool.slots.of(1).expect("a slot"),
+                number: 1,
+                buffer: vec![0; BUFFER],
+                out: Vec::new(),
+            };
             thread.run_with(|thread, connection| {
                 let mut buffer = std::mem::take(&mut thread.buffer);
                 let count = connection.receive(&mut buffer).expect("something was sent");
