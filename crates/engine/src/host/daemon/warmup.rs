@@ -68,8 +68,7 @@ fn call(
         gil.detach(|| std::thread::sleep(Duration::from_millis(1)));
     }
     // Nothing waits for this end, and `Swallow` has no client that could be gone.
-    let _ = gil.detach(|| exchange.end(outcome));
-    drop(exchange);
+    let _ = gil.detach(move || exchange.end(outcome));
     (outcome, sink.status)
 }
 
