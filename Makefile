@@ -3,21 +3,34 @@ CARGO  ?= $(shell command -v cargo || echo $(HOME)/.cargo/bin/cargo)
 PYTHON ?= /usr/bin/python3
 VENV   := target/venv
 MODULE ?= target/release/libmod_wsgi.so
-JOBS   ?= 2
+# Most tests wait more than they compute: two for each processor, and no more than have ports of their own.
+JOBS   ?= $(shell n=$$(nproc); echo $$((n < 6 ? 2 * n : 12)))
+DEBUG  := target/debug/libmod_wsgi.so
+NIGHTLY ?= +nightly
 SECONDS ?= 600
 export CARGO
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-rust test-httpd chaos deps build lint clean
+.PHONY: help run check test test-rust test-httpd check-asan check-miri fuzz chaos deps build lint clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
 	@echo "  make run APP=/srv/app.wsgi PYTHON_HOME=/srv/venv PORT=8080    serves your own application"
 	@echo "  make test ARGS='-k reload'                                    some of the tests"
+	@echo "  tests/README.md says more about the tests"
 
-run: build ## build, and serve the demonstration on http://127.0.0.1:8000
-	@APP="$(APP)" PYTHON_HOME="$(PYTHON_HOME)" PORT="$(PORT)" MODULE="$(MODULE)" demo/run.sh
+run: ## build, and serve the demonstration on http://127.0.0.1:8000
+	@$(RUN) --check
+	@$(MAKE) --no-print-directory build
+	@$(RUN)
+
+RUN = APP="$(APP)" PYTHON_HOME="$(PYTHON_HOME)" PORT="$(PORT)" MODULE="$(MODULE)" demo/run.sh
+
+check: lint $(VENV)/.complete ## what to run before each commit: a debug build, unit tests, tests of every area under one MPM
+	$(CARGO) build --workspace
+	$(CARGO) test --workspace --quiet
+	$(PYTEST) --check --module $(DEBUG) $(ARGS) tests
 
 test: test-rust test-httpd ## all tests
 
@@ -25,7 +38,20 @@ test-rust: deps ## the unit tests
 	$(CARGO) test --workspace
 
 test-httpd: build $(VENV)/.complete ## the tests on a real httpd
-	$(VENV)/bin/python -m pytest -c tests/pytest.ini -n $(JOBS) --dist worksteal --module "$(MODULE)" $(ARGS) tests
+	$(PYTEST) --module "$(MODULE)" $(ARGS) tests
+
+check-asan: deps $(VENV)/.complete ## the tests of requests with AddressSanitizer (a nightly toolchain), or a checking malloc
+	@PYTEST="$(PYTEST)" CARGO="$(CARGO)" NIGHTLY="$(NIGHTLY)" tests/asan.sh $(ARGS)
+
+check-miri: ## the words of the scoreboard and of the watchdog under Miri (a nightly toolchain with miri)
+	MIRIFLAGS=-Zmiri-disable-isolation $(CARGO) $(NIGHTLY) miri test -p wsgi-sys --lib scoreboard
+	MIRIFLAGS=-Zmiri-disable-isolation $(CARGO) $(NIGHTLY) miri test -p wsgi-engine --lib slots::
+
+fuzz: ## each fuzz target for SECONDS (a nightly toolchain, cargo install cargo-fuzz)
+	set -e; for target in $$(cd fuzz && ls fuzz_targets | sed 's/\.rs$$//'); do \
+	    $(CARGO) $(NIGHTLY) fuzz run $$target -- -max_total_time=$(SECONDS) -max_len=4096; done
+
+PYTEST = $(VENV)/bin/python -m pytest -c tests/pytest.ini -n $(JOBS) --dist worksteal
 
 $(VENV)/.complete: tests/requirements.txt
 	$(PYTHON) -m venv $(VENV)

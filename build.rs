@@ -50,7 +50,7 @@ fn bindings(flags: &[String]) {
         .clang_args(flags)
         .allowlist_function("(ap|apr|wsgi)_.*")
         .blocklist_function("ap_vr.*|.*vformatter.*|.*printf.*")
-        .allowlist_type("(request|server|conn|command|process)_rec|(global|process|worker)_score|module|cmd_parms|apr_table_entry_t|ap_unixd_mpm_retained_data|core_server_config|core_dir_config")
+        .allowlist_type("(request|server|conn|command|process)_rec|(global|process|worker)_score|module|cmd_parms|apr_table_entry_t|ap_unixd_mpm_retained_data|core_server_config|core_dir_config|apr_bucket_refcount|apr_bucket_type_t")
         .allowlist_var("ap_unixd_config|ap_server_conf|OPT_.*|AP_.*|APR_.*|HTTP_.*|OK|DECLINED|DONE|APLOG_.*|M_.*|OR_.*|RSRC_CONF|ACCESS_CONF|EXEC_ON_READ|MODULE_MAGIC.*|REQUEST_.*|GLOBAL_ONLY|SERVER_[A-Z_]*|NOT_IN_.*|ENABLE_SENDFILE_.*")
         .layout_tests(true)
         .derive_debug(false)

@@ -4,7 +4,7 @@
 set -euo pipefail
 
 packages=(apache2-bin apache2-dev libclang-dev gcc g++ libc6-dev pkg-config
-    python3 python3-venv curl ca-certificates)
+    make procps python3 python3-venv curl ca-certificates)
 oldest=1.85
 
 installed() { [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ]; }
@@ -41,9 +41,9 @@ install_missing() {
 
 check_by_command() {
     local command
-    for command in apxs python3 cc curl; do
+    for command in apxs python3 cc curl make ps; do
         command -v "$command" >/dev/null ||
-            { echo "'$command' is missing: install httpd with its development files, Python 3, a C compiler, libclang and curl." >&2; exit 1; }
+            { echo "'$command' is missing: install httpd with its development files, Python 3, a C compiler, libclang, curl, make and ps." >&2; exit 1; }
     done
 }
 
@@ -57,9 +57,11 @@ check_cargo() {
     else
         return 0
     fi
-    echo "Install it with rustup (https://rustup.rs); Debian 12 has it as: apt-get install cargo-web rustc-web" >&2
+    echo "Install it with rustup (https://rustup.rs), or on Debian 13 with: apt-get install cargo" >&2
+    echo "(on Debian 12: apt-get install cargo-web rustc-web)" >&2
     exit 1
 }
 
-if command -v apt-get >/dev/null; then install_missing; else check_by_command; fi
+# First what nobody but the user can install as they like.
 check_cargo
+if command -v apt-get >/dev/null; then install_missing; else check_by_command; fi

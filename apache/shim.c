@@ -72,6 +72,11 @@ void wsgi_brigade_insert_tail(apr_bucket_brigade *bb, apr_bucket *b)
     APR_BRIGADE_INSERT_TAIL(bb, b);
 }
 
+void wsgi_bucket_insert_after(apr_bucket *a, apr_bucket *b)
+{
+    APR_BUCKET_INSERT_AFTER(a, b);
+}
+
 void wsgi_brigade_set_aside(apr_bucket_brigade *bb, apr_pool_t *pool)
 {
     apr_bucket *b;

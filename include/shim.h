@@ -20,6 +20,8 @@ int wsgi_bucket_is_metadata(const apr_bucket *b);
 apr_status_t wsgi_bucket_read(apr_bucket *b, const char **data, apr_size_t *len);
 void wsgi_brigade_insert_tail(apr_bucket_brigade *bb, apr_bucket *b);
 
+void wsgi_bucket_insert_after(apr_bucket *a, apr_bucket *b);
+
 void wsgi_brigade_set_aside(apr_bucket_brigade *bb, apr_pool_t *pool);
 
 int wsgi_is_https(conn_rec *c);

@@ -5,6 +5,7 @@
 //! so that a reload begins with nothing.
 
 use std::sync::atomic::{AtomicPtr, AtomicU32};
+use std::sync::{Mutex, MutexGuard, TryLockError};
 
 use crate::advice::Advice;
 use crate::directive::{GlobalConfig, ServerConfig, ServerKey};
@@ -63,7 +64,7 @@ impl Live {
     }
 }
 
-static READING: AtomicPtr<Reading> = AtomicPtr::new(std::ptr::null_mut());
+static READING: AtomicPtr<Mutex<Reading>> = AtomicPtr::new(std::ptr::null_mut());
 static LIVE: AtomicPtr<Live> = AtomicPtr::new(std::ptr::null_mut());
 
 /// The key under which `directive` and `route` know a server.
@@ -73,12 +74,22 @@ pub(crate) fn server_key(server: Server<'_>) -> ServerKey {
 
 /// Begins a configuration that belongs to `pconf`.
 pub(crate) fn begin(pconf: Pool<'_>) {
-    pconf.publish(&READING, Reading::default());
+    pconf.publish(&READING, Mutex::default());
 }
 
-/// The configuration that is being read.
-pub(crate) fn reading() -> Option<&'static mut Reading> {
-    crate::httpd::pool::exclusive(&READING)
+/// The configuration that is being read, for one caller at a time: a directive that has httpd read others gives it back
+/// before.
+pub(crate) fn reading() -> Option<MutexGuard<'static, Reading>> {
+    alone(&READING)
+}
+
+fn alone<T>(place: &'static AtomicPtr<Mutex<T>>) -> Option<MutexGuard<'static, T>> {
+    match crate::httpd::pool::shared(place)?.try_lock() {
+        Ok(found) => Some(found),
+        // The panic of a directive has ended httpd's start, or is about to.
+        Err(TryLockError::Poisoned(found)) => Some(found.into_inner()),
+        Err(TryLockError::WouldBlock) => None,
+    }
 }
 
 /// Puts `live` in force; it belongs to `pconf`.
@@ -89,4 +100,23 @@ pub(crate) fn publish(pconf: Pool<'_>, live: Live) {
 /// What is in force.
 pub(crate) fn get() -> Option<&'static Live> {
     crate::httpd::pool::shared(&LIVE)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::Ordering;
+
+    use super::*;
+
+    #[test]
+    fn nobody_gets_what_somebody_changes() {
+        static PLACE: AtomicPtr<Mutex<u32>> = AtomicPtr::new(std::ptr::null_mut());
+        assert!(alone(&PLACE).is_none());
+        PLACE.store(Box::leak(Box::default()), Ordering::Release);
+        let mut first = alone(&PLACE).expect("free");
+        *first = 7;
+        assert!(alone(&PLACE).is_none());
+        drop(first);
+        assert_eq!(alone(&PLACE).as_deref(), Some(&7));
+    }
 }

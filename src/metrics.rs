@@ -5,7 +5,7 @@
 use std::ffi::CStr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError, TryLockError};
+use std::sync::{Arc, Mutex, PoisonError, TryLockError};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -145,14 +145,14 @@ pub(crate) fn snapshot() -> Option<OwnedFd> {
 }
 
 /// Prepares a child whose configuration is `live` and who reaches the supervisor through `dispatch`: answers the supervisor from now on, if a group wants that.
-pub(crate) fn prepare(pchild: Pool<'_>, live: &Live, dispatch: Option<&OwnedFd>) {
+pub(crate) fn prepare(pchild: Pool<'_>, live: &Live, dispatch: Option<&Arc<OwnedFd>>) {
     let global = &live.reading.global;
     let in_daemons = global.groups.iter().any(|group| group.server_metrics);
     if in_daemons || global.runtime.server_metrics == Some(true) {
         pchild.own(AtEnd);
     }
     let Some(dispatch) = dispatch.filter(|_| in_daemons) else { return };
-    let Ok(dispatch) = dispatch.try_clone() else { return };
+    let dispatch = Arc::clone(dispatch);
     crate::httpd::module::keep_image();
     let builder = std::thread::Builder::new().name("wsgi-metrics".to_owned()).stack_size(256 << 10);
     // Without it the supervisor's question goes to another child.

@@ -2,13 +2,17 @@
 
 --module PATH   the module under test; the original mod_wsgi serves as an oracle
 --mpm LIST      event,prefork,worker: only these, and these where a test asks for none
+--check         a part of the tests that covers every file, under one MPM (choice.py)
+--ci            a skipped test is an error, and so is a missing Python; CI=true in the environment does the same
 --keep          leave the ServerRoots of the tests for a look
 """
 
+import os
 from pathlib import Path
 
 import pytest
 
+import choice
 import processes
 import pythons
 from httpd import Httpd
@@ -21,6 +25,8 @@ def pytest_addoption(parser):
     group = parser.getgroup("mod_wsgi")
     group.addoption("--module", default=str(ROOT / "target/release/libmod_wsgi.so"))
     group.addoption("--mpm", default="", help="comma-separated: event, prefork, worker")
+    group.addoption("--check", action="store_true", help="a part that covers every file")
+    group.addoption("--ci", action="store_true", default=os.environ.get("CI") == "true", help="nothing may be skipped")
     group.addoption("--keep", action="store_true", help="keep the ServerRoots")
 
 
@@ -28,9 +34,14 @@ def pytest_configure(config):
     config.addinivalue_line("markers", "ours(why): needs what the original mod_wsgi lacks")
     config.addinivalue_line("markers", "mpms(*names): run under these MPMs and no other")
     config.addinivalue_line("markers", "modes(*names): embedded, daemon, or both")
+    config.addinivalue_line("markers", "check: part of --check, although it has a server of its own")
     if not Path(config.getoption("module")).is_file():
         pytest.exit(f"no module at {config.getoption('module')}: run 'make build' first", 2)
     processes.become_subreaper()
+    if config.getoption("ci") and (missing := choice.missing_pythons()):
+        pytest.exit(f"CI needs Python {', '.join(missing)}, and they are not here: .ci/pythons.sh installs them", 2)
+    if config.getoption("ci") and not hasattr(config, "workerinput"):
+        config.pluginmanager.register(NoSkips())
 
 
 def is_ours(config):
@@ -38,19 +49,23 @@ def is_ours(config):
 
 
 def pytest_collection_modifyitems(config, items):
-    if is_ours(config):
-        return
-    skipped = [i for i in items if i.get_closest_marker("ours")]
-    config.hook.pytest_deselected(items=skipped)
-    items[:] = [i for i in items if i not in skipped]
+    # A test for which none of its MPMs was chosen has the marker of an empty parameter set.
+    kept = [i for i in items if getattr(i, "callspec", None) is None or i.callspec.params.get("mpm") in (None, *choice.MPMS)]
+    if not is_ours(config):
+        kept = [i for i in kept if not i.get_closest_marker("ours")]
+    if config.getoption("check"):
+        kept = choice.for_check(kept)
+    config.hook.pytest_deselected(items=[i for i in items if i not in set(kept)])
+    items[:] = kept
 
 
 def pytest_generate_tests(metafunc):
     if "mpm" in metafunc.fixturenames:
         marker = metafunc.definition.get_closest_marker("mpms")
         chosen = [m for m in metafunc.config.getoption("mpm").split(",") if m]
-        wanted = marker.args if marker else chosen or ["event"]
-        mpms = [m for m in wanted if m in (chosen or wanted)]
+        if metafunc.config.getoption("check"):
+            chosen = chosen or ["event"]
+        mpms = choice.mpms(marker and marker.args, chosen)
         metafunc.parametrize("mpm", mpms, scope="module")
     if "mode" in metafunc.fixturenames:
         marker = metafunc.definition.get_closest_marker("modes")
@@ -65,6 +80,26 @@ def pytest_runtest_makereport(item, call):
     if report.failed and server:
         report.sections.append(("error log", "\n".join(server.log.lines()[-60:])))
     return report
+
+
+class NoSkips:
+    """With --ci no test may be skipped: what the tests need must be there, or nobody sees that it is not tested."""
+
+    def __init__(self):
+        self.found = {}
+
+    def pytest_runtest_logreport(self, report):
+        if report.skipped:
+            why = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
+            self.found[report.nodeid] = why
+
+    def pytest_sessionfinish(self, session):
+        if self.found and session.exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def pytest_terminal_summary(self, terminalreporter):
+        for nodeid, why in self.found.items():
+            terminalreporter.write_line(f"skipped, which is an error in CI: {nodeid}: {why}", red=True)
 
 
 @pytest.fixture(scope="session")

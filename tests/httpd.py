@@ -7,6 +7,7 @@ the state is reached. `Httpd.close` stops it and says what it left behind.
 import os
 import pwd
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -25,6 +26,10 @@ MODULES = ["authz_core", "alias", "mime", "env", "setenvif", "rewrite", "dir", "
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 RUN_USER, RUN_GROUP = "www-data", "www-data"
 IS_ROOT = os.geteuid() == 0
+# What is loaded into all processes of the servers, and its options: WSGI_TESTS_LD_PRELOAD and the like (asan.sh).
+LOADED = {name: os.environ[f"WSGI_TESTS_{name}"]
+          for name in ("LD_PRELOAD", "ASAN_OPTIONS", "MALLOC_CHECK_", "MALLOC_PERTURB_")
+          if f"WSGI_TESTS_{name}" in os.environ}
 
 MPM_LIMITS = {
     "event": "StartServers 1\nServerLimit 2\nThreadsPerChild 25\nMaxRequestWorkers 50\n"
@@ -85,7 +90,7 @@ class Httpd(Client):
         self.module = Path(module).resolve()
         self.mpm = mpm
         self.log_level = log_level
-        self.env = {"PATH": SYSTEM_PATH, "LANG": "C"}
+        self.env = {"PATH": SYSTEM_PATH, "LANG": "C", **LOADED}
         self.root = Path(tempfile.mkdtemp(prefix="mw-", dir="/tmp"))
         self.conf_file = self.root / "httpd.conf"
         self.pid_file = self.root / "run/httpd.pid"
@@ -247,7 +252,7 @@ class Httpd(Client):
     # -- end -----------------------------------------------------------------------------------
 
     def close(self):
-        """Stops the server; returns what it should not have left behind."""
+        """Stops the server as `-k stop` does, by SIGTERM; returns what it should not have left behind."""
         problems = self._stopped()
         left = self._left_processes()
         problems += [f"process left after stop: {p}" for p in left]
@@ -259,10 +264,12 @@ class Httpd(Client):
 
     def _stopped(self):
         try:
-            if self.pid:
-                self.stop()
+            parent = self.pid
+            if parent:
+                processes.kill([parent], signal.SIGTERM)
+                wait_until(lambda: not processes.process(parent), 20, "httpd parent ends")
             return []
-        except (AssertionError, TimeoutError) as error:
+        except TimeoutError as error:
             processes.kill([self.pid] if self.pid else [])
             return [f"httpd does not stop: {error}"]
 
@@ -272,9 +279,9 @@ class Httpd(Client):
     def _left_processes(self):
         try:
             wait_until(lambda: not self.processes(), 10)
+            return []
         except TimeoutError:
-            pass
-        return self.processes()
+            return self.processes()
 
     def _left_files(self):
         return [*(self.root / "run").iterdir(), *(self.root / "tmp").iterdir()]

@@ -10,7 +10,6 @@ import os
 import signal
 import time
 from dataclasses import dataclass
-from pathlib import Path
 
 PR_SET_CHILD_SUBREAPER = 36
 CLIENTS = {"curl", "wrk"}
@@ -43,7 +42,8 @@ def become_subreaper():
 
 def read_proc(pid, name):
     try:
-        return Path(f"/proc/{pid}/{name}").read_bytes()
+        with open(f"/proc/{pid}/{name}", "rb", buffering=0) as file:
+            return file.read()
     except OSError:
         return b""
 

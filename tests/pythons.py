@@ -1,10 +1,13 @@
 """Other Pythons, and virtual environments, where the server's user can run them.
 
 A Python in a closed folder (root's pyenv) is copied into the cache folder, and the library path inside its
-binary is made relative. Where there is no other Python, a test that needs one is skipped.
+binary is made relative. Where there is no other Python, a test that needs one is skipped; in CI it must be there.
+
+    pythons.py      prints the versions that CI needs and that are not on this machine
 """
 
 import fcntl
+import functools
 import hashlib
 import os
 import re
@@ -20,6 +23,8 @@ PYENV = os.environ.get("PYENV_ROOT") or os.path.expanduser("~/.pyenv")
 UV = os.path.expanduser("~/.local/share/uv/python")
 PLACES = (f"{PYENV}/versions/*/bin/python3", f"{UV}/*/bin/python3", "/opt/*/bin/python3",
           "/usr/local/bin/python3.[0-9]*", "/usr/bin/python3.[0-9]*")
+# What `.ci/pythons.sh` can install, or the system has.
+CI_VERSIONS = ("3.10", "3.11", "3.12", "3.13")
 VERSION = "import sys; print('%d.%d' % sys.version_info[:2])"
 
 
@@ -51,6 +56,7 @@ def version_key(version):
     return tuple(map(int, version.split(".")))
 
 
+@functools.cache
 def candidates():
     """Interpreters on this machine, by version: {'3.12': Path}."""
     found = {}
@@ -158,3 +164,7 @@ def static_python(prefix):
         elif entry.name != "__pycache__":
             (library / entry.name).symlink_to(entry)
     return prefix
+
+
+if __name__ == "__main__":
+    print(*(version for version in CI_VERSIONS if version not in candidates()))

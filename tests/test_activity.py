@@ -25,6 +25,7 @@ def test_a_process_without_requests_is_replaced(daemon):
 
 
 @pytest.mark.ours("the original's lines say less")
+@pytest.mark.check
 def test_the_log_names_option_value_and_group(daemon):
     httpd = daemon("inactivity-timeout=1")
     pid(httpd)

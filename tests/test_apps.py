@@ -52,6 +52,7 @@ def test_a_file_uploaded_to_flask(httpd, mode):
 
 
 @MODES
+@pytest.mark.check
 def test_bottle(httpd, mode):
     home = pythons.venv("web", WEB)
     httpd.start(f"{python_directives(mode, home)}WSGIScriptAlias / {httpd.app('bottle_site')}")

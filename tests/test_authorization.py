@@ -66,11 +66,13 @@ def test_what_the_configuration_says_holds(serve):
     assert header(serve, "/basic/cgi") == SENT
 
 
+@pytest.mark.check
 def test_a_request_without_the_header_has_no_variable(serve):
     assert "HTTP_AUTHORIZATION" not in serve.json("/on")
     assert not serve.log.matching(SAID)
 
 
+@pytest.mark.check
 def test_where_httpd_authenticates_its_passwords_stay_with_it(serve):
     serve.log.allow("AH01617|AH01618")
     assert serve.get("/basic").status == 401
@@ -81,6 +83,7 @@ def test_where_httpd_authenticates_its_passwords_stay_with_it(serve):
 
 @pytest.mark.ours("the original keeps the header unless it is told to pass it")
 @pytest.mark.parametrize("path", ["/", "/basic/none"])
+@pytest.mark.check
 def test_where_httpd_authenticates_nobody_the_header_is_the_applications(serve, path):
     assert header(serve, path) == SENT
     assert not serve.log.matching(SAID)
@@ -88,6 +91,7 @@ def test_where_httpd_authenticates_nobody_the_header_is_the_applications(serve, 
 
 @pytest.mark.ours("the original says nothing")
 @pytest.mark.parametrize("path, why", [("/off", "is Off here"), ("/basic", "httpd itself authenticates")])
+@pytest.mark.check
 def test_the_log_says_once_why_it_is_kept_back(serve, path, why):
     for _ in range(3):
         header(serve, path)

@@ -53,8 +53,11 @@ class Site:
         return self
 
     def told(self):
-        """The processes that told why they cannot load the application, with each telling."""
+        """The processes that told why they cannot load the application, with each traceback."""
         return [int(found[1]) for found in re.finditer(r"\] RuntimeError: broken in (\d+)", self.httpd.log.text())]
+
+    def starts(self):
+        return self.httpd.log.matching(r"process \d+ started")
 
     def serves(self, text, timeout=20.0):
         wait_until(lambda: self.httpd.get("/").text == text, timeout, f"{text!r} is served")
@@ -75,17 +78,45 @@ def mended_within(site, text):
 # -- the default: nothing but the new code may answer ----------------------------------------------
 
 
-def test_each_request_gets_500_and_the_first_traceback(site):
+@pytest.mark.check
+def test_each_request_gets_500_and_a_line_that_refers_to_the_traceback(site):
     site.write("app.wsgi", BROKEN)
     site.start()
     assert [site.httpd.get("/").status for _ in range(20)] == [500] * 20
-    wait_until(lambda: len(site.told()) >= 21, 10, "each request and the process itself told it")
-    started = {int(line.split("process ")[-1].split()[0]) for line in site.httpd.log.matching(r"process \d+ started")}
+    line = r"app.wsgi' cannot be loaded as Python module. RuntimeError: broken in (\d+) \(process \1 tried it \d+ s ago; the log"
+    wait_until(lambda: len(site.httpd.log.matching(line)) == 20, 10, "each request told it")
+    started = {int(line.split("process ")[-1].split()[0]) for line in site.starts()}
     assert set(site.told()) <= started and len(started) < 10, "no request has it imported again"
+    assert len(site.told()) == 1, "the traceback of an attempt is written once, and that of a like one not again"
     site.deploy("mended")
     assert mended_within(site, "mended") < 2.5
 
 
+def test_requests_do_not_hasten_the_next_try(site):
+    """The engine is opened by its descriptor; what comes and goes beside it in /proc is no code."""
+    site.write("app.wsgi", "raise OSError('x')\n")
+    site.httpd.log.allow("OSError: x")
+    site.start()
+    wait_until(lambda: site.httpd.log.matching("next try in 1 s"), 10, "the first try has failed")
+    with Load(site.httpd, "/", clients=2) as load:
+        wait_until(lambda: len(site.starts()) == 3, 20, "two more tries, after 1 and 2 s")
+    assert set(load.results()) == {500} and len(load.outcomes) > 50
+    begun = [line.partition("] ")[0].split()[3] for line in site.starts()]
+    seconds = [sum(float(part) * 60 ** at for at, part in enumerate(reversed(it.split(":")))) for it in begun]
+    assert seconds[1] - seconds[0] > 0.9 and seconds[2] - seconds[1] > 1.9, begun
+    assert len(site.httpd.log.matching(r"\] OSError: x")) == 1
+
+
+def test_the_file_that_has_changed_is_named(site):
+    site.write("app.wsgi", BROKEN)
+    site.start()
+    assert site.httpd.get("/").status == 500
+    site.deploy("mended")
+    site.serves("mended")
+    assert site.httpd.log.matching(r'process group "app": \S+/site/app.wsgi has changed, so the script is to be tried again')
+
+
+@pytest.mark.check
 def test_a_touched_script_that_is_broken(site):
     site.deploy("old")
     site.start("processes=2").serves("old")
@@ -105,15 +136,18 @@ def test_a_mended_module_is_found_though_the_script_stays(site):
     assert mended_within(site, "mended") < 2.5
 
 
+@pytest.mark.check
 def test_a_missing_module_is_found_when_it_is_installed(site):
     site.deploy("mended", "helper")
     site.httpd.log.expect("ModuleNotFoundError: No module named 'helper'")
+    site.httpd.log.expect(r"python3? looked for the module \(the default; .*\); sys.path was \[.*/site.*\]. Not set: python-home= \(a virtual environment\)\.$")
     site.start()
     assert site.httpd.get("/").status == 500
     site.write("helper.py", "")
     assert mended_within(site, "mended") < 2.5
 
 
+@pytest.mark.check
 def test_without_script_reloading_a_mended_script_is_found_all_the_same(site):
     site.write("app.wsgi", BROKEN)
     site.start(extra="WSGIScriptReloading Off\n")

@@ -29,6 +29,7 @@ AROUND_LONG = len("X-Long: \r\n")
 
 @pytest.mark.parametrize("option, limit", [("header-buffer-size=8192", 8192), ("", 32768),
                                            ("header-buffer-size=0", 32768)])
+@pytest.mark.check
 def test_a_header_line_has_a_limit(daemon, option, limit):
     httpd = daemon(f"threads=1 {option}")
     fits = limit - AROUND_LONG
@@ -41,6 +42,7 @@ def test_a_header_line_has_a_limit(daemon, option, limit):
 
 
 @pytest.mark.ours("the original names neither header nor limit")
+@pytest.mark.check
 def test_the_line_of_a_header_that_is_too_long(daemon):
     httpd = daemon("threads=1 header-buffer-size=9000")
     httpd.log.expect(r'process group "app": the daemon process \(pid \d+\) sent a response header "X-Long" of 9011 '
@@ -48,6 +50,7 @@ def test_the_line_of_a_header_that_is_too_long(daemon):
     assert httpd.get("/long_header?9001").status == 500
 
 
+@pytest.mark.check
 def test_what_follows_a_header_that_is_too_long_is_no_later_response(daemon):
     httpd = daemon("threads=1 header-buffer-size=8192")
     httpd.log.expect("header")
@@ -119,6 +122,7 @@ def test_much_without_a_pause_is_flushed(daemon, option, is_flushed):
 
 @pytest.mark.ours("the original sets those of a listening socket")
 @pytest.mark.mpms("event", "prefork")
+@pytest.mark.check
 def test_sockets_have_the_sizes_that_were_asked_for(daemon):
     httpd = daemon("threads=2 send-buffer-size=20000 receive-buffer-size=30000")
     sizes = httpd.json("/sockets")

@@ -28,6 +28,7 @@ def check(httpd, version=None):
 
 @pytest.mark.ours("the first interpreter of a thread gets the callbacks of all")
 @pytest.mark.mpms("event", "prefork")
+@pytest.mark.check
 def test_a_callback_runs_in_the_interpreter_of_its_application(httpd, mode):
     serve(httpd, mode)
     count = check(httpd)

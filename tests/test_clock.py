@@ -17,8 +17,6 @@ from httpd import TESTS
 from load import Background, Load, busy, timed
 from processes import wait_until
 
-pytestmark = pytest.mark.mpms("event", "prefork")
-
 HOUR = 3600
 STEPS = pytest.mark.parametrize("step", [HOUR, -2 * HOUR], ids=["forwards", "back"])
 
@@ -77,6 +75,7 @@ LIMITS = ("request-timeout=20 interrupt-timeout=5 startup-timeout=30 deadlock-ti
 OURS = "queue-timeout=20 min-processes=2 idle-timeout=300"
 
 
+@pytest.mark.mpms("event", "prefork")
 @pytest.mark.modes("daemon", "embedded")
 def test_no_request_fails_and_no_process_goes(httpd, clock, ours, mode):
     start(clock, f"processes=2 threads=3 {LIMITS} {OURS if ours else ''}" if mode == "daemon" else "")
@@ -97,6 +96,7 @@ def test_no_request_fails_and_no_process_goes(httpd, clock, ours, mode):
 
 
 @pytest.mark.ours("the original has httpd write them")
+@pytest.mark.check
 def test_lines_have_the_time_that_httpd_s_lines_have(httpd, clock):
     start(clock, "threads=2")
     for offset in (HOUR, -HOUR, 0):
@@ -145,7 +145,6 @@ def test_a_body_that_is_read_meanwhile_costs_no_time(httpd, clock, step):
             assert sock.recv(12) == b"HTTP/1.1 200"
 
 
-@pytest.mark.mpms("event")
 @STEPS
 @pytest.mark.ours("the original kills its process")
 def test_a_stuck_request_is_given_up_when_it_is_due(httpd, clock, step):
@@ -186,7 +185,6 @@ def starts(clock, seconds, options):
     mark.unlink()
 
 
-@pytest.mark.mpms("event")
 @STEPS
 @pytest.mark.ours("the original loads scripts when requests come")
 def test_a_slow_start_is_not_given_up(httpd, clock, step):
@@ -196,7 +194,6 @@ def test_a_slow_start_is_not_given_up(httpd, clock, step):
     assert len(httpd.log.matching(r"process \d+ started")) == 1
 
 
-@pytest.mark.mpms("event")
 @STEPS
 @pytest.mark.ours("the original loads scripts when requests come")
 def test_a_start_that_hangs_is_given_up_when_it_is_due(httpd, clock, step):

@@ -27,6 +27,7 @@ def where(httpd):
     ("", True, False), ("threads=1", False, False), ("processes=2 threads=3", True, True),
     ("processes=1 threads=1", False, True),
 ])
+@pytest.mark.check
 def test_processes_and_threads_are_told(daemon, options, multithread, multiprocess):
     told = where(daemon(options))
     assert (told["multithread"], told["multiprocess"]) == (multithread, multiprocess)
@@ -61,6 +62,7 @@ def test_the_user_root_is_refused(httpd):
     assert "root" in httpd.control_output
 
 
+@pytest.mark.check
 def test_umask(daemon):
     assert where(daemon("umask=0027"))["umask"] == 0o027
 
@@ -83,6 +85,7 @@ def test_text_is_utf8_without_further_configuration(daemon):
     assert told["utf8_mode"] == 1 or "UTF" in told["locale"].upper()
 
 
+@pytest.mark.check
 def test_display_name(daemon):
     httpd = daemon("display-name=%{GROUP}")
     assert processes.process(where(httpd)["pid"]).cmdline.startswith("(wsgi:app)")
@@ -110,6 +113,7 @@ def test_environment_variables_by_option(daemon):
 
 
 @pytest.mark.ours("the original runs inside httpd's executable")
+@pytest.mark.check
 def test_the_process_is_an_ordinary_python(daemon):
     told = where(daemon("python=/usr/bin/python3"))
     assert told["executable"] == "/usr/bin/python3"

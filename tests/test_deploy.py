@@ -146,6 +146,7 @@ def test_a_graceful_on_top_of_another_one(httpd):
 
 @pytest.mark.ours("the original's lines are others")
 @pytest.mark.mpms("event", "prefork")
+@pytest.mark.check
 def test_the_error_log_is_changed_at_once(httpd):
     """As logrotate does it: the file is renamed, httpd opens another one."""
     httpd.log.allow("a line of")

@@ -24,6 +24,7 @@ def start(httpd):
     return httpd
 
 
+@pytest.mark.check
 def test_main_and_named_interpreters_serve(httpd):
     start(httpd)
     for _ in range(3):
@@ -38,6 +39,7 @@ def test_the_process_is_a_child_of_httpd(httpd):
     assert told["ppid"] == httpd.pid and told["process_group"] == ""
 
 
+@pytest.mark.check
 def test_many_requests_at_once(httpd):
     start(httpd)
     outcomes = at_once(httpd, [f"/{GROUPS[n % 3]}" for n in range(24)])
@@ -84,6 +86,7 @@ def test_a_prefork_child_that_is_busy_in_python_ends_with_restart(httpd):
 
 
 @pytest.mark.mpms("event")
+@pytest.mark.check
 def test_python_path_comes_first(httpd):
     (httpd.root / "modules").mkdir()
     httpd.start(f"WSGIPythonPath {httpd.root}/modules\nWSGIScriptAlias / {httpd.app('where')}")
@@ -99,6 +102,7 @@ def test_python_home_is_a_virtual_environment(httpd):
 
 @pytest.mark.mpms("event")
 @pytest.mark.ours("the original is built for one libpython")
+@pytest.mark.check
 def test_a_python_without_shared_library_is_named_with_the_way_out(httpd):
     home = static_python(httpd.root / "static-python")
     httpd.log.expect(r"static-python.*daemon mode|daemon mode.*static-python")

@@ -86,6 +86,7 @@ def small_disk(httpd, size="1m"):
 @pytest.mark.parametrize("fault, ended", [
     ("kill", "killed by SIGKILL"), ("segv", "killed by SIGSEGV"), ("exit", "exited with status 7"),
 ])
+@pytest.mark.check
 def test_a_lost_process_costs_what_it_executed_and_one_line(daemon, fault, ended):
     httpd = daemon("processes=1 threads=3")
     httpd.log.allow(GONE)
@@ -101,6 +102,7 @@ def test_a_lost_process_costs_what_it_executed_and_one_line(daemon, fault, ended
 
 @pytest.mark.ours("the original's clients may see 502 or 503")
 @pytest.mark.mpms("event", "prefork")
+@pytest.mark.check
 def test_what_the_lost_process_had_not_begun_goes_elsewhere(daemon):
     """A stopped process has unread requests, on kept connections and on new ones; then it is killed."""
     httpd = daemon("processes=2 threads=4")
@@ -145,6 +147,7 @@ def test_no_memory_is_an_error_of_the_request(daemon):
     assert where(httpd)["pid"] == pid
 
 
+@pytest.mark.check
 def test_an_exception_in_a_thread_is_a_traceback_and_no_more(daemon):
     httpd = daemon("threads=2")
     httpd.log.expect("RuntimeError: raised in a thread")
@@ -357,6 +360,7 @@ def test_what_a_killed_child_held_is_given_back(daemon):
 @pytest.mark.ours("the original loses requests by graceful")
 @needs_root
 @pytest.mark.mpms("event", "prefork")
+@pytest.mark.check
 def test_a_full_log_disk_costs_no_request(daemon, httpd):
     with small_disk(httpd) as folder:
         httpd.log.path = folder / "error.log"

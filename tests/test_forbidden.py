@@ -31,6 +31,7 @@ def serve(httpd, mode):
     return httpd.start(mode_directives(mode) + DIRECTIVES.replace("{root}", str(httpd.root)))
 
 
+@pytest.mark.check
 def test_the_missing_lines_are_named_once(serve):
     serve.log.expect(SAID)
     for path in ("/closed", "/closed/x", "/other"):
@@ -41,6 +42,7 @@ def test_the_missing_lines_are_named_once(serve):
     assert f"{serve.root}/closed/hello.wsgi" in lines[0] and serve.log.matching("wsgi:warn.*" + SAID)
 
 
+@pytest.mark.check
 def test_other_refusals_have_other_reasons(serve):
     serve.log.allow("a directory cannot be run|AH00670|AH01276")
     assert serve.get("/environ/rule").status == 403

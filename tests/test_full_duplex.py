@@ -121,6 +121,7 @@ def test_curl_in_both_directions(serve, how):
 
 
 @pytest.mark.parametrize("size", [MEGA, 20 * MEGA])
+@pytest.mark.check
 def test_a_large_upload_and_a_large_answer_after_it(serve, size):
     head, body, sent = exchange(serve, made(parts=[MEGA] * 20, read=True), size)
     assert sent and f"X-Read: {size}" in head and ended_cleanly(head, body)

@@ -306,6 +306,7 @@ def test_the_successor_of_a_lost_process_has_its_scripts(site, options):
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])
+@pytest.mark.check
 def test_by_default_a_broken_script_disturbs_no_other(site, count):
     """The first request for it finds the change; then only new code of it may answer, which there is none of."""
     site.deploy("a", "old", seconds=0)

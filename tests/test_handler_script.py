@@ -143,6 +143,7 @@ def test_a_missing_handler_script_is_a_500(serve):
 @needs_root
 @pytest.mark.ours("the original checks the owner of the resource")
 @pytest.mark.modes("daemon")
+@pytest.mark.check
 def test_the_owner_of_the_handler_script_is_checked(serve):
     httpd = serve(options={"script-user": "www-data"})
     httpd.log.expect("handler.py.*script-user=www-data")

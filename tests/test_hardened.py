@@ -65,6 +65,7 @@ def test_bodies_and_files_pass(sandbox, mode):
 
 
 @pytest.mark.parametrize("name", ["ctypes", "ssl", "sqlite3", "hashlib", "decimal"])
+@pytest.mark.check
 def test_modules_in_c_work(sandbox, name):
     start(sandbox, "daemon")
     assert value(sandbox, f"__import__('{name}').__name__") == name
@@ -72,6 +73,7 @@ def test_modules_in_c_work(sandbox, name):
 
 @pytest.mark.skipif(not IS_ROOT, reason="only root can change users")
 @pytest.mark.parametrize("options", [{}, {"user": "nobody", "home": "/tmp"}], ids=["own user", "another user"])
+@pytest.mark.check
 def test_a_touched_script_and_a_lost_process_are_replaced(sandbox, options):
     sandbox.log.allow("was lost|502|evaluate.wsgi|Truncated|died|closed")
     start(sandbox, "daemon", **options)
@@ -85,6 +87,7 @@ def test_a_touched_script_and_a_lost_process_are_replaced(sandbox, options):
 
 
 @pytest.mark.ours("the original has no supervisor")
+@pytest.mark.check
 def test_the_supervisor_names_the_sandbox(sandbox):
     start(sandbox, "daemon")
     line = sandbox.log.wait_for("httpd runs in a sandbox")
@@ -114,6 +117,7 @@ def test_what_the_sandbox_denies_is_explained(sandbox, home, mode, expression, s
 
 
 @pytest.mark.ours("the original looks at nothing before it starts")
+@pytest.mark.check
 def test_the_doctor_works_in_it(sandbox, mode):
     options = mode_directives(mode, **{"user": "nobody", "home": "/tmp"} if IS_ROOT else {})
     assert sandbox.configtest(f"{options}WSGIScriptAlias / {sandbox.app('hello')}")

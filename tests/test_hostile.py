@@ -1,6 +1,7 @@
 """A daemon process that is under somebody else's control harms nobody but itself: no request of another group, no child,
 not the supervisor, whose memory stays as it was."""
 
+import zlib
 from urllib.parse import quote
 
 import pytest
@@ -11,9 +12,37 @@ from load import Background, Load, timed
 from processes import wait_until
 
 pytestmark = [pytest.mark.timeout(120), pytest.mark.ours("the original's daemon processes are httpd's own image")]
-ANYTHING = "."
-CONTROL = ["noise", "flood", "ready", "retire", "metrics", "loaded", "scripts", "passes"]
-EVERYTHING = ["stream", "garbage", "closes", "forks"]
+
+# -- what the log may say, of the hostile group only -----------------------------------------------
+
+OF = r'process group "hostile": '
+PROCESS = OF + r"process \d+ "
+RESPONSE = OF + r"the daemon process \(pid \d+\) "
+# While the group is without a process.
+ALWAYS = [OF + "it has no process and none can be started at the moment", OF + "requests are taken again",
+          OF + r"no request thread was free for GET /hostile/\S+ within socket-timeout=10"]
+LOST = RESPONSE + "was lost while it executed the request GET /hostile/"
+KILLED = [PROCESS + "sent (an unknown message|a message) on its control socket", LOST,
+          PROCESS + r"is gone \(it broke the protocol\)"]
+GARBLED = [RESPONSE + "sent something that is no response: "]
+SILENT = [RESPONSE + "sent nothing of the response to GET /hostile/",
+          OF + "process did not end within shutdown-timeout=2; "]
+RETIRED = [PROCESS + "still executes .* when graceful-timeout=2 s is over", PROCESS + r"is gone \(graceful-timeout\)",
+           OF + "process did not end within shutdown-timeout=2; ", LOST]
+# Rust's library ends a process whose descriptors somebody else has closed.
+DIED = [PROCESS + "was lost: killed by SIGABRT", "fatal runtime error: IO Safety violation", LOST,
+        r"request thread \d+ ends: epoll_wait: Bad file descriptor"]
+UNFIT = [OF + "the file of a response (is no regular file, or is shorter|became shorter)"]
+# The memory goes when its connection does.
+UNMAPPED = [PROCESS + "was lost: killed by SIGSEGV", LOST]
+STOPPED = [PROCESS + "has not stopped when shutdown-timeout=2 s is over", LOST, *SILENT, *RETIRED]
+# A frame may be a log line.
+LOGGED = [r"\[script \S+/hostile.wsgi\] "]
+
+EXPECTED = {
+    "noise": KILLED, "flood": KILLED, "ready": SILENT, "retire": RETIRED, "metrics": [], "loaded": SILENT, "scripts": KILLED,
+    "passes": KILLED, "stream": GARBLED, "garbage": KILLED + GARBLED, "closes": DIED, "forks": [],
+}
 FRAMES = [f"frame/{tag},{flags},{length}" for tag in (*range(16, 25), 1, 2, 0, 255) for flags in (0, 255)
           for length in (16, 0xFFFF_FFFF)]
 
@@ -29,18 +58,26 @@ def server(httpd):
     user = "user=nobody home=/ " if IS_ROOT else ""
     (httpd.root / "tmp/hostile").mkdir(mode=0o1777)
     (httpd.root / "tmp/hostile").chmod(0o1777)
-    httpd.log.allow(ANYTHING)
+    expect(httpd, ALWAYS)
     httpd.start(f"""
 WSGIDaemonProcess hostile {user}processes=1 threads=3 shutdown-timeout=2 graceful-timeout=2 socket-timeout=10 server-metrics=On
 WSGIDaemonProcess good processes=1 threads=4
 WSGIScriptAlias /hostile {httpd.app("hostile")} process-group=hostile application-group=%{{GLOBAL}}
 WSGIScriptAlias /hello {httpd.app("hello")} process-group=good application-group=%{{GLOBAL}}
-""")
+<Location /hostile/flips>
+SetOutputFilter DEFLATE
+</Location>
+""", modules=["deflate", "filter"])
     assert timed(httpd, "/hostile/nothing").result == 200
     yield httpd
     for mark in (httpd.root / "tmp/hostile").iterdir():
         mark.unlink()
     (httpd.root / "tmp/hostile").rmdir()
+
+
+def expect(httpd, patterns):
+    for pattern in patterns:
+        httpd.log.allow(pattern)
 
 
 def attack(httpd, how):
@@ -98,15 +135,20 @@ class Unharmed:
 
 
 @pytest.mark.mpms("event", "prefork")
-@pytest.mark.parametrize("how", CONTROL + EVERYTHING)
+@pytest.mark.parametrize("how", EXPECTED)
 def test_it_harms_nobody_else(server, how):
+    expect(server, EXPECTED[how])
     with Unharmed(server):
         for _ in range(3):
-            attack(server, how)
+            pid = attack(server, how)
+            if how == "garbage":
+                # What it has written to its own log.
+                expect(server, [rf"\[wsgi:error\] \[pid {pid}:tid {pid}\] "])
         heals(server)
 
 
 def test_frames_of_all_kinds(server):
+    expect(server, GARBLED + LOGGED)
     with Unharmed(server):
         for how in FRAMES:
             attack(server, how)
@@ -115,6 +157,7 @@ def test_frames_of_all_kinds(server):
 
 @pytest.mark.parametrize("how", ["closes", "noise"])
 def test_one_that_does_not_keep_to_the_protocol_is_replaced(server, how):
+    expect(server, EXPECTED[how])
     pid = attack(server, how)
     wait_until(lambda: not processes.process(pid), 20, "it is gone")
     heals(server)
@@ -123,12 +166,69 @@ def test_one_that_does_not_keep_to_the_protocol_is_replaced(server, how):
 
 def test_one_that_stops_itself(server):
     """Its own requests wait; nobody else does; a stop and a graceful are not held up."""
+    expect(server, STOPPED)
     with Unharmed(server):
         pid = stop_itself(server)
         assert processes.process(pid).state == "T"
     server.graceful()
     wait_until(lambda: not processes.process(pid), 20, "graceful-timeout and shutdown-timeout end it")
     heals(server)
+
+
+# -- descriptors and memory that it sends ----------------------------------------------------------
+
+SECRET = "only root and httpd may read this"
+KINDS = ["opath", "writeonly", "directory", "pipe", "fifo", "zero", "socket", "short", "memory"]
+RANGES = [{}, {"Range": "bytes=0-9"}]
+
+
+def send(httpd, how, **more):
+    folder = httpd.root / "tmp/hostile"
+    try:
+        return timed(httpd, f"/hostile/{how}?{quote(str(folder / 'mark'))}", **more)
+    finally:
+        for name in ("mark", "fifo"):
+            (folder / name).unlink(missing_ok=True)
+
+
+@pytest.fixture
+def files(server):
+    folder = server.root / "tmp/hostile"
+    (folder / "file").write_text("short")
+    (folder / "file").chmod(0o666)
+    (folder / "secret").write_text(SECRET)
+    (folder / "secret").chmod(0o640)
+    server.own(folder / "secret")
+    return server
+
+
+@pytest.mark.parametrize("sendfile", ["Off", "On"])
+def test_a_file_is_read_with_the_rights_of_who_sent_it(files, sendfile):
+    """A descriptor by which the daemon process cannot read, or that is no file, or one that is cut: the response is cut short
+    at once. httpd's child waits for nothing and lives."""
+    files.conf_file.write_text(files.conf_file.read_text() + f"\nEnableSendfile {sendfile}\nWSGIEnableSendfile {sendfile}\n")
+    files.graceful()
+    wait_until(lambda: len([p for p in files.processes() if "(wsgi:" in p.cmdline]) == 2, 20, "the old processes are gone")
+    expect(files, UNFIT)
+    with Unharmed(files):
+        for kind in KINDS:
+            for headers in RANGES:
+                outcome = send(files, f"sends/{kind}", headers=headers)
+                assert outcome.seconds < 10, (kind, headers)
+                assert SECRET[:4].encode() not in outcome.body, (kind, headers)
+                assert outcome.result != 200 or kind == "memory", (kind, headers, outcome)
+        heals(files)
+
+
+def test_no_filter_sees_memory_that_the_process_still_changes(server):
+    """mod_deflate reads what it compresses twice: for the checksum, and to compress it."""
+    expect(server, UNMAPPED)
+    with Unharmed(server):
+        for _ in range(5):
+            outcome = send(server, "flips", headers={"Accept-Encoding": "gzip"})
+            assert outcome.result == 200
+            assert len(zlib.decompress(outcome.body, wbits=31)) == 1 << 20
+        heals(server)
 
 
 def stop_itself(httpd):

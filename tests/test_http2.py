@@ -31,20 +31,24 @@ def curl(httpd, mode):
     return run
 
 
+@pytest.mark.check
 def test_a_response(curl):
     assert curl("hello", "/") == (0, b"Hello, world!\n", "200 2")
 
 
+@pytest.mark.check
 def test_an_upload(curl):
     assert curl("echo", "/", "--data-binary", "some body") == (0, b"some body", "200 2")
 
 
+@pytest.mark.check
 def test_a_streamed_response(curl):
     status, body, told = curl("response", "/big")
     assert (status, len(body), told) == (0, 20 * 1024 * 1024, "200 2")
 
 
 @pytest.mark.ours("the original ends the stream as if complete")
+@pytest.mark.check
 def test_a_response_that_was_cut_short_resets_the_stream(curl, httpd):
     httpd.log.expect("raised after output")
     httpd.log.allow(TRACEBACK)

@@ -30,6 +30,7 @@ def serving(httpd, options=""):
     return f"WSGIScriptAlias / {httpd.write('apps/served.wsgi', APP)} {options}\n"
 
 
+@pytest.mark.check
 def test_a_script_is_loaded_before_any_request(httpd, mode):
     process = "%{GLOBAL}" if mode == "embedded" else "app"
     name = "" if mode == "embedded" else "app"
@@ -48,6 +49,7 @@ def test_every_process_of_a_group_loads_it(httpd):
 
 
 @pytest.mark.mpms("prefork", "event")
+@pytest.mark.check
 def test_every_child_loads_it(httpd):
     httpd.log.expect("early in '' '' plain")
     httpd.start(importing(httpd, "early", "%{GLOBAL}"))
@@ -66,6 +68,7 @@ def test_several_scripts_in_several_groups_in_their_order(httpd):
     assert httpd.log.matching("second in 'other' 'x'") and httpd.log.matching("fourth in 'app' 'y'")
 
 
+@pytest.mark.check
 def test_the_groups_settings_hold(httpd):
     httpd.log.expect("early in 'app' '' extra")
     httpd.log.expect("early_too in '' '' extra")
@@ -88,6 +91,7 @@ def test_a_failure_stops_nothing(httpd, mode):
     assert len(httpd.log.matching("NameError: name")) == 1
 
 
+@pytest.mark.check
 def test_system_exit_stops_nothing(httpd, mode):
     process = "%{GLOBAL}" if mode == "embedded" else "app"
     httpd.log.allow("leaves.py|SystemExit|Traceback|raise")

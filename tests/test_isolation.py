@@ -47,6 +47,7 @@ NEEDED = re.compile(r"/dev/null|pipe:\[\d+\]|socket:\[\d+\]|anon_inode:\[(eventp
 
 
 @pytest.mark.ours("the original's processes are forks of httpd")
+@pytest.mark.check
 def test_a_process_has_the_descriptors_that_it_needs(httpd):
     for pid in start(httpd):
         held = processes.descriptors(pid)
@@ -83,6 +84,7 @@ def test_a_process_maps_nothing_of_httpds(httpd):
 
 
 @pytest.mark.ours("the original's processes are forks of httpd")
+@pytest.mark.check
 def test_no_process_holds_an_end_of_the_supervisors_sockets(httpd):
     """But for its own: the way to the supervisor for children and the parent is not open to it."""
     start(httpd)
@@ -121,6 +123,7 @@ def test_no_group_reaches_httpds_parent(httpd, what):
 
 @needs_root
 @pytest.mark.parametrize("what", FORBIDDEN[:3])
+@pytest.mark.check
 def test_groups_of_httpds_user_cannot_look_into_its_children(httpd, what):
     start(httpd)
     child = value(httpd, "child", "os.getpid()")
@@ -154,6 +157,7 @@ SYSTEMD = {"NOTIFY_SOCKET": "/run/notify", "LISTEN_FDS": "2", "LISTEN_PID": "1",
 
 
 @pytest.mark.ours("the original leaves them all")
+@pytest.mark.check
 def test_what_systemd_says_to_httpd_is_not_said_to_applications(httpd):
     httpd.env.update({**SYSTEMD, "OTHER": "stays"})
     start(httpd)

@@ -23,6 +23,7 @@ def where(httpd):
 # -- graceful, restart, stop -----------------------------------------------------------------------
 
 
+@pytest.mark.check
 def test_graceful_brings_new_processes(daemon):
     httpd = daemon("threads=2")
     before = where(httpd)["pid"]
@@ -133,6 +134,7 @@ def test_restart_replaces_everything(daemon):
     wait_until(lambda: not any(processes.process(p) for p in before), 15, "all old ones end")
 
 
+@pytest.mark.check
 def test_a_restart_with_changed_options_applies_them(daemon):
     httpd = daemon("threads=2 umask=0022")
     text = httpd.conf_file.read_text()
@@ -197,6 +199,7 @@ def test_a_killed_daemon_process_is_replaced_and_only_its_own_requests_fail(daem
 
 
 @pytest.mark.ours("the original words it otherwise")
+@pytest.mark.check
 def test_the_log_tells_the_group_and_the_signal_of_a_lost_process(daemon):
     httpd = daemon("threads=2")
     httpd.log.expect('"app".*SIGKILL')
@@ -218,6 +221,7 @@ def test_under_load_a_killed_process_costs_only_what_it_executed(daemon):
 
 
 @pytest.mark.ours("the original ends the response as if complete")
+@pytest.mark.check
 def test_a_process_killed_while_it_sends_truncates_visibly(daemon):
     httpd = daemon("threads=2")
     httpd.log.allow(GONE)

@@ -10,7 +10,7 @@ import pytest
 import jails
 import processes
 import pythons
-from httpd import IS_ROOT, RUN_USER
+from httpd import IS_ROOT, RUN_GROUP, RUN_USER
 
 needs_root = pytest.mark.skipif(not IS_ROOT, reason="only root can change users")
 
@@ -29,6 +29,7 @@ def limit(httpd, name):
 # -- limits ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.check
 def test_cpu_priority(daemon):
     assert value(daemon("cpu-priority=5"), "os.getpriority(os.PRIO_PROCESS, 0)") == 5
 
@@ -66,6 +67,7 @@ def test_cpu_time_limit_leaves_time_to_end(daemon):
     assert limit(daemon("cpu-time-limit=60 shutdown-timeout=7"), "RLIMIT_CPU") == [60, 68]
 
 
+@pytest.mark.check
 def test_an_application_that_meets_its_memory_limit_lives_on(daemon):
     httpd = daemon("memory-limit=400000000 threads=2")
     httpd.log.expect("MemoryError")
@@ -139,6 +141,7 @@ def test_the_name_in_process_listings(daemon):
 # -- environment -----------------------------------------------------------------------------------
 
 
+@pytest.mark.check
 def test_locale_sets_all_of_it(daemon):
     httpd = daemon("locale=C.UTF-8")
     expression = "__import__('locale').setlocale(__import__('locale').LC_ALL)"
@@ -210,6 +213,7 @@ def test_a_missing_file_is_an_error_of_the_configuration(httpd):
 
 @needs_root
 @pytest.mark.ours("an option of ours")
+@pytest.mark.check
 def test_who_may_write_beside_the_file_can_neither_stop_httpd_nor_borrow_secrets(httpd, env_file):
     pipe, link = httpd.root / "pipe.env", httpd.root / "link.env"
     os.mkfifo(pipe)
@@ -329,7 +333,8 @@ def test_commands_name_places_as_seen_from_outside(httpd, jail):
         closed.rmdir()
 
 
-@pytest.mark.skipif(IS_ROOT, reason="root may")
 def test_chroot_needs_root(httpd):
+    if IS_ROOT:
+        httpd.wrapper = ["setpriv", f"--reuid={RUN_USER}", f"--regid={RUN_GROUP}", "--clear-groups"]
     assert not httpd.configtest("WSGIDaemonProcess app chroot=/")
     assert "root" in httpd.control_output

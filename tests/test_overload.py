@@ -51,6 +51,7 @@ def test_the_next_episode_tells_how_many_were_refused_before(daemon):
 
 
 @pytest.mark.ours("the original gives no hint when to come back")
+@pytest.mark.check
 def test_a_group_that_cannot_be_started_says_when_to_come_back(httpd):
     httpd.start(f"WSGIDaemonProcess app python=/bin/false\nWSGIProcessGroup app\nWSGIScriptAlias / {httpd.app('hello')}")
     httpd.log.expect("cannot start|could not be started|exited")
@@ -153,6 +154,7 @@ def test_without_queue_timeout_a_request_waits_as_long_as_an_answer_may_take(dae
 
 @pytest.mark.ours("the original names no cause")
 @pytest.mark.mpms("event", "prefork")
+@pytest.mark.check
 def test_each_request_of_a_killed_process_says_how_it_ended(daemon):
     httpd = daemon("processes=1 threads=3")
     httpd.get("/hello")
@@ -221,6 +223,7 @@ def test_killed_children_give_back_threads_and_places(daemon):
 
 @pytest.mark.ours("the original has no line of its own")
 @pytest.mark.mpms("prefork")
+@pytest.mark.check
 def test_those_who_wait_in_many_children_are_served_in_turn(daemon):
     httpd = daemon("processes=2 threads=2")
     outcomes = at_once(httpd, ["/sleep?0.05"] * 28)

@@ -30,6 +30,7 @@ def test_the_parent_has_no_python_and_no_thread(httpd):
 
 
 @pytest.mark.ours("the original initialises Python in every child")
+@pytest.mark.check
 def test_a_child_has_no_python_until_an_embedded_request(httpd):
     httpd.start(BOTH.format(httpd.app("hello")))
     assert httpd.get("/daemon").status == 200
@@ -81,6 +82,7 @@ def test_repeated_restarts_leak_no_descriptor(httpd):
     assert len(processes.descriptors(httpd.pid)) <= before
 
 
+@pytest.mark.check
 def test_configtest_leaves_nothing(httpd):
     assert httpd.configtest(BOTH.format(httpd.app("hello"))), httpd.control_output
     assert "Syntax OK" in httpd.control_output
@@ -95,6 +97,7 @@ def test_a_running_server_survives_a_configtest(httpd):
     assert httpd.get("/daemon").status == 200
 
 
+@pytest.mark.check
 def test_a_broken_configuration_leaves_the_running_server_alone(httpd):
     start(httpd)
     valid = httpd.conf_file.read_text()
@@ -111,6 +114,7 @@ def test_start_and_stop_without_any_request(httpd, mode):
     wait_until(lambda: not httpd.processes(), 10, "all processes end")
 
 
+@pytest.mark.check
 def test_a_server_that_uses_nothing_of_ours_starts_nothing_of_ours(httpd):
     httpd.start("")
     assert httpd.get("/index.html").text == "static page\n"

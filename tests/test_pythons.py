@@ -59,6 +59,7 @@ def broken_pythons(root):
 
 
 @pytest.mark.parametrize("kind", ["missing", "not-executable", "crashing", "no-venv"])
+@pytest.mark.check
 def test_an_unusable_python_is_reported_once_and_requests_get_503(httpd, kind):
     option, path = broken_pythons(httpd.root)[kind]
     httpd.log.allow(f"'app'|\"app\"|{path}|broken on purpose")
@@ -72,6 +73,7 @@ def test_an_unusable_python_is_reported_once_and_requests_get_503(httpd, kind):
     assert "app" in reports[0]
 
 
+@pytest.mark.check
 def test_one_unusable_group_does_not_harm_another(httpd):
     httpd.log.allow("'bad'|\"bad\"|no-such-python")
     script = httpd.app("hello")

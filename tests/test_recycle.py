@@ -58,6 +58,7 @@ def test_restart_interval_replaces_first(httpd):
     recycled(httpd, "processes=2 restart-interval=1", "restart_interval")
 
 
+@pytest.mark.check
 def test_maximum_requests_is_exact_for_one_process(httpd):
     start(httpd, "maximum-requests=5 processes=1", SLOW_IMPORT.replace("sleep(2)", "sleep(0)"))
     first = [httpd.get("/").text for _ in range(5)]
@@ -120,6 +121,7 @@ def test_requests_that_crash_make_no_503_for_others(httpd):
     assert set(load.results()) <= {200, 502}, load.results()
 
 
+@pytest.mark.check
 def test_a_lost_process_says_what_it_executed(daemon, httpd):
     daemon("threads=4")
     httpd.log.expect(r"was lost: killed by SIGKILL after .*, 1 request in flight \(GET /marked_sleep for ")

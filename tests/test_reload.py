@@ -27,6 +27,7 @@ def start(httpd, mode, extra="", **options):
     assert httpd.get("/").text == "old"
 
 
+@pytest.mark.check
 def test_a_newer_script_is_served_by_the_next_request(httpd, mode):
     start(httpd, mode)
     edit(httpd, "new", 10)
@@ -35,6 +36,7 @@ def test_a_newer_script_is_served_by_the_next_request(httpd, mode):
     assert httpd.get("/").text == "newer"
 
 
+@pytest.mark.check
 def test_an_older_time_of_change_counts_too(httpd, mode):
     start(httpd, mode)
     edit(httpd, "restored", -1000)
@@ -48,6 +50,7 @@ def test_every_process_of_a_group_serves_the_new_code(httpd):
 
 
 @pytest.mark.mpms("event")  # another child may load the script for the first time
+@pytest.mark.check
 def test_without_script_reloading_the_old_code_stays(httpd, mode):
     start(httpd, mode, "WSGIScriptReloading Off")
     edit(httpd, "new", 10)
@@ -61,6 +64,7 @@ def test_a_graceful_restart_serves_the_new_code(httpd, mode):
     wait_until(lambda: httpd.get("/").text == "new", 15, "new code serves")
 
 
+@pytest.mark.check
 def test_a_broken_edit_is_a_500_until_it_is_repaired(httpd, mode):
     start(httpd, mode)
     path = edit(httpd, "broken", 10)

@@ -25,6 +25,7 @@ def serve(httpd, mode, directives, group="%{GLOBAL}"):
 WSGIScriptAlias / {script}""")
 
 
+@pytest.mark.check
 def test_by_default_streams_can_be_used_and_signals_are_ignored(httpd, mode):
     serve(httpd, mode, "")
     assert httpd.get("/stdin").text == "'<stdin>'"
@@ -45,6 +46,7 @@ def test_streams_can_be_restricted(httpd, mode, group, ours):
     assert httpd.get("/stderr").text == "'<stderr>'"
 
 
+@pytest.mark.check
 def test_an_application_that_prints_where_it_may_not_fails(httpd, mode):
     httpd.log.expect("sys.stdout access restricted by mod_wsgi")
     httpd.log.allow("Exception|Traceback|File|print|OSError|\\^")
@@ -108,6 +110,7 @@ def container(text, mode):
 
 
 @pytest.mark.parametrize("top, containers, group, restricted", CONTAINERS)
+@pytest.mark.check
 def test_the_most_specific_container_decides(httpd, mode, top, containers, group, restricted):
     blocks = "".join(container(text, mode) for text in containers.split(";") if text)
     serve(httpd, mode, f"{top}\n{blocks}", group)
@@ -152,6 +155,7 @@ def test_a_process_whose_stdout_is_restricted_ends_in_order(httpd, mode, ours):
 
 
 @pytest.mark.modes("embedded")
+@pytest.mark.check
 def test_the_streams_of_a_single_process_are_left_alone(httpd, mode):
     """`httpd -X`, as one starts it at a terminal to use a debugger."""
     script = httpd.write("apps/talk.wsgi", """import sys

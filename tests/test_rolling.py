@@ -118,6 +118,7 @@ def test_the_default_lets_requests_wait_for_the_mended_code(httpd):
 
 
 @pytest.mark.parametrize("content", [BROKEN.format(number=1), "import os\nos._exit(3)\n"], ids=["fails", "exits"])
+@pytest.mark.check
 def test_graceful_keeps_the_running_version_and_picks_the_mend_up(httpd, content):
     site = Site(httpd, "processes=2")
     httpd.log.allow(TRACEBACK)

@@ -26,6 +26,7 @@ def path_of(httpd, path):
     return env["SCRIPT_NAME"][1], env["PATH_INFO"][1]
 
 
+@pytest.mark.check
 def test_the_prefix_ends_at_a_slash(serve):
     httpd = serve("WSGIScriptAlias /app {apps}/environ.wsgi")
     assert path_of(httpd, "/app") == ("/app", "")
@@ -42,6 +43,7 @@ def test_the_first_matching_alias_wins(serve):
     assert httpd.get("/a/c").text == "Hello, world!\n"
 
 
+@pytest.mark.check
 def test_an_alias_at_the_root_leaves_room_for_mod_alias(serve):
     httpd = serve("Alias /static/ {apps}/../htdocs/\nWSGIScriptAlias / {apps}/hello.wsgi")
     assert httpd.get("/static/index.html").text == "static page\n"
@@ -117,6 +119,7 @@ def test_application_group_tokens(serve, token, expected):
     assert group(httpd) == expected.format(port=httpd.port)
 
 
+@pytest.mark.check
 def test_named_application_groups_are_interpreters_of_their_own(serve):
     httpd = serve("WSGIScriptAlias /main {apps}/where.wsgi application-group=%{GLOBAL}\n"
                   "WSGIScriptAlias /sub {apps}/where.wsgi application-group=sub")
@@ -167,6 +170,7 @@ def test_the_process_group_by_server_name(httpd):
     assert where(httpd)["process_group"] == f"localhost:{httpd.port}"
 
 
+@pytest.mark.check
 def test_an_unknown_process_group_is_a_500_that_names_it(httpd):
     httpd.log.expect("nobody")
     start(httpd, "WSGIScriptAlias / {apps}/hello.wsgi process-group=%{ENV:G}\nSetEnv G nobody\n"

@@ -20,6 +20,7 @@ def sized(httpd, count, timeout=60):
     wait_until(lambda: size(httpd) == count, timeout, f"{count} processes")
 
 
+@pytest.mark.check
 def test_a_group_grows_under_load_and_shrinks_when_idle(daemon, httpd):
     daemon("processes=1 max-processes=3 threads=1 idle-timeout=1")
     assert size(httpd) == 1
@@ -84,6 +85,7 @@ def test_an_empty_group_survives_gracefuls(daemon, httpd):
         sized(httpd, 0)
 
 
+@pytest.mark.check
 def test_applications_are_told_the_most_processes(daemon, httpd):
     daemon("min-processes=0 max-processes=3 threads=1")
     assert httpd.json("/where")["multiprocess"] is True

@@ -74,6 +74,7 @@ def metrics(request, httpd):
 
 
 @pytest.mark.mpms("event", "prefork")
+@pytest.mark.check
 def test_the_keys_are_those_of_mod_wsgi(metrics):
     found = metrics()()["now"]
     assert types(found) == WHOLE
@@ -85,6 +86,7 @@ def test_the_keys_are_those_of_mod_wsgi(metrics):
 
 
 @pytest.mark.mpms("event", "prefork")
+@pytest.mark.check
 def test_it_is_what_httpd_does_now(metrics, httpd):
     ask = metrics()
     mark, release = httpd.root / "tmp/mark", httpd.root / "tmp/release"
@@ -116,6 +118,7 @@ def test_it_is_what_httpd_does_now(metrics, httpd):
 
 
 @pytest.mark.mpms("event")
+@pytest.mark.check
 def test_it_is_known_while_the_script_is_loaded(metrics):
     found = metrics()()
     assert types(found["import"]) == WHOLE
@@ -212,6 +215,7 @@ WSGIScriptAlias / {httpd.write("apps/many.wsgi", MANY)} process-group=app
 
 
 @pytest.mark.mpms("event")
+@pytest.mark.check
 def test_nothing_is_told_unless_it_is_switched_on(metrics):
     assert metrics("Off")()["now"] is None
 

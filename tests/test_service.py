@@ -39,6 +39,7 @@ def pids(httpd, what):
     return [int(line.split("service ")[1].split()[0]) for line in httpd.log.matching(f"service \\d+ {what}")]
 
 
+@pytest.mark.check
 def test_it_runs_and_is_told_to_stop(httpd):
     start(httpd, FOREVER)
     httpd.log.wait_for("service \\d+ runs")
@@ -47,6 +48,7 @@ def test_it_runs_and_is_told_to_stop(httpd):
     assert pids(httpd, "runs") == pids(httpd, "cleans up")
 
 
+@pytest.mark.check
 def test_it_stands_beside_a_group_that_serves(httpd):
     start(httpd, FOREVER, extra=f"WSGIDaemonProcess app threads=2\nWSGIScriptAlias / {httpd.app('hello')} process-group=app")
     httpd.log.wait_for("service \\d+ runs")
@@ -71,6 +73,7 @@ def test_a_sigterm_from_outside_ends_the_script_and_a_new_one_runs(httpd):
 
 
 @pytest.mark.ours("the original words it otherwise, and exits with status 0")
+@pytest.mark.check
 def test_a_script_that_fails_is_told_of_with_its_traceback(httpd):
     httpd.log.expect("RuntimeError: broken")
     httpd.log.expect('process group "jobs": process \\d+ was lost: exited with status 1')
@@ -90,6 +93,7 @@ def test_graceful_brings_a_new_one(httpd):
 
 
 @pytest.mark.ours("the original's child waits for a connection until it times out")
+@pytest.mark.check
 def test_a_request_for_it_is_refused_with_the_reason(httpd):
     httpd.log.expect('process group "jobs" has threads=0')
     start(httpd, FOREVER, extra=f"WSGIScriptAlias / {httpd.app('hello')}\nWSGIProcessGroup jobs")

@@ -37,6 +37,7 @@ def receive_until(sock, wanted):
 
 
 @pytest.mark.ours("the original queues behind the process")
+@pytest.mark.check
 def test_a_client_that_leaves_keeps_its_request_thread_taken(daemon):
     httpd = daemon("processes=2 threads=1")
     assert quick(httpd) < 5
@@ -62,6 +63,7 @@ def test_stalled_uploads_hold_no_request_thread_that_has_answered(daemon):
 
 
 @pytest.mark.ours("the original reads the whole body first")
+@pytest.mark.check
 def test_an_early_answer_reaches_a_client_that_goes_on_later(httpd, mode):
     httpd.start(f"{mode_directives(mode)}WSGIScriptAlias /hello {httpd.app('hello')}")
     with httpd.connect() as sock:
@@ -70,6 +72,7 @@ def test_an_early_answer_reaches_a_client_that_goes_on_later(httpd, mode):
         receive_until(sock, b"Hello, world!")
 
 
+@pytest.mark.check
 def test_a_body_that_nobody_reads_spoils_no_later_request(daemon):
     httpd = daemon("processes=1 threads=2")
     connection = httpd.connection()
@@ -153,6 +156,7 @@ def test_slow_downloads_hold_no_request_thread(daemon, path, body):
 
 
 @pytest.mark.ours("the original holds a thread for each client")
+@pytest.mark.check
 def test_slow_uploads_hold_no_request_thread(daemon):
     httpd = daemon("processes=1 threads=1")
     head = b"POST /echo HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 100000\r\n\r\n"

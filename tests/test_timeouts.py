@@ -352,6 +352,7 @@ def test_after_the_first_script_loading_may_take_its_time(daemon):
 
 
 @pytest.mark.ours("the original's processes know no such signal")
+@pytest.mark.check
 def test_a_signal_shows_the_stacks_of_all_threads(daemon):
     httpd = daemon("threads=2")
     allow_ours(httpd, True)
@@ -372,6 +373,7 @@ def test_a_signal_shows_the_stacks_of_all_threads(daemon):
     (signal.SIGUSR1, "", "graceful_signal"), (signal.SIGUSR1, "eviction-timeout=5", "eviction_signal"),
     (signal.SIGXCPU, "", "cpu_time_limit"),
 ], ids=["graceful", "eviction", "cpu"])
+@pytest.mark.check
 def test_signals_have_the_process_replaced(daemon, number, options, cause):
     httpd = daemon(f"threads=2 {options}")
     httpd.log.allow("cpu-time-limit")
@@ -417,6 +419,7 @@ def test_stack_size(daemon, ours, bytes_):
 
 
 @pytest.mark.ours("the original takes what the system allows")
+@pytest.mark.check
 def test_a_stack_that_is_too_small_is_made_larger(daemon):
     httpd = daemon("threads=1 stack-size=16384")
     httpd.log.expect("process group \"app\": stack-size=16384 is too small for Python; threads have the smallest, 262144 bytes")
@@ -434,6 +437,7 @@ def test_switch_interval(daemon):
 
 @pytest.mark.parametrize("name", ["", "x"], ids=["main", "named"])
 @pytest.mark.ours("in the original a new interpreter brings the top level's value back")
+@pytest.mark.check
 def test_switch_interval_stands_above_the_directive(httpd, name):
     httpd.all_apps()
     httpd.start(f"""WSGISwitchInterval 0.03

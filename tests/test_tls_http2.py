@@ -128,9 +128,8 @@ def test_ranges_of_files(over, mode, ours, size):
     assert body == file_content(size)[10:20] + b" 206"
 
 
+@pytest.mark.parametrize("over", ["https", "h2"], indirect=True)  # curl does not take up a clear text connection again
 def test_several_requests_on_one_connection(over):
-    if over.protocol == "h2c":
-        pytest.skip("curl does not take up a clear text connection again")
     urls = [over.base + path for path in ("/hello", made(parts=[10, 20]), "/hello")]
     status, body, _ = curl(*over.options, "-w", "%{num_connects}", *urls)
     assert (status, body) == (0, b"Hello, world!\n1" + part_content(10) + part_content(20)
@@ -168,11 +167,10 @@ def test_an_upload_and_a_download_at_once(over, mode, ours):
     told(mark, "closed")
 
 
+@pytest.mark.parametrize("over", ["https"], indirect=True)
 @pytest.mark.parametrize("around", [16_384, 65_536, 1_048_576, 2_097_152])
 def test_uploads_around_the_sizes_of_buffers(over, around):
     """What TLS or HTTP/2 has already taken from the socket must not be waited for there."""
-    if over.protocol != "https":
-        pytest.skip("one protocol shows it")
     connection = http.client.HTTPSConnection(
         "127.0.0.1", over.server.tls, context=ssl._create_unverified_context(), timeout=10)
     for more in (-8193, -8192, -1, 0, 1, 100, 8191, 8192, 8193, 16_383, 16_384, 16_385, 40_000):

@@ -22,12 +22,14 @@ REQUESTS = [
 
 
 @pytest.mark.parametrize("method, path, body, headers", REQUESTS, ids=lambda v: str(v)[:40])
+@pytest.mark.check
 def test_the_validator_has_no_complaint(site, method, path, body, headers):
     response = site.request(method, path, body, headers)
     assert (response.status, response.reason) == (200, "OK"), response.body
     assert b"AssertionError" not in response.body
 
 
+@pytest.mark.check
 def test_the_validator_has_no_complaint_over_http_1_0(site):
     head, body = site.raw_get("/validated", version="1.0")
     assert "200 OK" in head and b"AssertionError" not in body

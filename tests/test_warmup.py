@@ -24,23 +24,27 @@ def start(httpd, path, alias="/", callable="application", extra="", processes=1)
     return script
 
 
+@pytest.mark.check
 def test_a_client_is_never_the_first(httpd):
     start(httpd, "/health?deep=1", processes=2)
     httpd.log.wait_for("warmup=/health\\?deep=1 was answered with 200 after", count=2)
     assert httpd.json("/x")[0] == ["", "/health", "deep=1", "localhost", "app"]
 
 
+@pytest.mark.check
 def test_the_alias_and_the_callable_are_those_of_the_configuration(httpd):
     start(httpd, "/shop/health", "/shop", "app", "WSGICallableObject app")
     assert httpd.json("/shop/x")[0][:2] == ["/shop", "/health"]
 
 
+@pytest.mark.check
 def test_a_failing_warmup_is_an_error_line_and_no_more(httpd):
     httpd.log.expect("process group \"app\": warmup=/broken was answered with 500 .*takes requests all the same")
     start(httpd, "/broken")
     assert httpd.get("/x").status == 200
 
 
+@pytest.mark.check
 def test_several_applications_are_too_many(httpd):
     httpd.log.expect("process group \"app\": warmup=/health needs to know its application")
     start(httpd, "/health", extra=f"WSGIScriptAlias /other {httpd.app('hello')}")

@@ -52,7 +52,7 @@ impl Exchange<'_> {
         if let Some(instead) = self.relay.instead.take() {
             return Ok(Ending::Instead(instead));
         }
-        if upload.has_more() {
+        if upload.is_unread() {
             // httpd reads the rest of the request's body before it writes what is not flushed.
             self.relay.pass(Then::Flush);
         }
@@ -77,7 +77,7 @@ impl Exchange<'_> {
             if !self.relay.output.queue_area(area, part) {
                 return Err(OUTSIDE);
             }
-            if upload.has_more() {
+            if upload.is_unread() {
                 self.relay.pass(Then::Flush);
             }
             self.relay.pass_end();

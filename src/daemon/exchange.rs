@@ -22,10 +22,10 @@ use super::drain::{self, Drained, Offer, Taken};
 use super::line::{Line, Witness};
 use super::outcome::{self, Ending, Lost};
 use super::relay::{Progress, Relay};
-use super::scan::Scan;
 use super::upload::{self, Upload};
 use crate::httpd::log::Level;
 use crate::httpd::output::Then;
+use wsgi_wire::scan::Scan;
 
 /// How often a client without a socket of its own (an HTTP/2 stream) is asked whether it is still there.
 const STREAM_SLICE: Duration = Duration::from_millis(250);
@@ -35,6 +35,9 @@ const LARGE: usize = 64 << 10;
 
 /// Room for what is read at a time, bytes.
 const READ: usize = 256 << 10;
+
+/// A thread keeps no larger buffer for what it sends, bytes: a piece of a body fits.
+const KEPT: usize = 128 << 10;
 
 thread_local! {
     /// Buffers of the thread, taken for the time of an exchange. (A filter may run another request on the
@@ -129,7 +132,8 @@ impl<'j> Exchange<'j> {
     }
 
     /// Frames the head and what is here of the body, unless the process has to be asked first.
-    fn open_request(&mut self, upload: &Upload<'_>) {
+    fn open_request(&mut self, upload: &mut Upload<'_>) {
+        upload.rewind();
         self.asked =
             upload.needs_confirmation(self.job.payload.len(), upload::one_message(self.job.options.send_buffer_size));
         if let Some(connection) = self.line.as_mut().and_then(Line::connection) {
@@ -429,8 +433,11 @@ impl<'j> Exchange<'j> {
 
     /// Keeps what was not taken for the next read.
     pub(super) fn put_back(&mut self, taken: usize) {
-        self.input.copy_within(taken..self.filled, 0);
-        self.filled -= taken;
+        // Of a long frame that is still incomplete nothing is taken, each time that some of it comes.
+        if taken > 0 {
+            self.input.copy_within(taken..self.filled, 0);
+            self.filled -= taken;
+        }
         if self.filled == self.input.len() {
             // A frame other than Data that is larger than the buffer: heads and log lines may be.
             let double = self.input.len() * 2;
@@ -488,7 +495,10 @@ impl Drop for Exchange<'_> {
             // Nobody takes what is left; after the end that changes nothing.
             drained.abandon();
         }
-        let (out, input) = (std::mem::take(&mut self.out), std::mem::take(&mut self.input));
+        let (mut out, input) = (std::mem::take(&mut self.out), std::mem::take(&mut self.input));
+        if out.capacity() > KEPT {
+            out = Vec::new();
+        }
         if input.len() == READ {
             BUFFERS.set(Some(Buffers { out, input }));
         }

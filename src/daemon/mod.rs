@@ -5,6 +5,7 @@
 //! (`exchange`), and what happened is turned into a status or another attempt (`outcome`).
 
 mod admission;
+mod blocks;
 mod connections;
 mod drain;
 mod ending;
@@ -13,7 +14,6 @@ mod group;
 mod line;
 mod outcome;
 mod relay;
-mod scan;
 mod sending;
 mod spool;
 mod upload;

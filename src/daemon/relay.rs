@@ -7,11 +7,11 @@ use wsgi_wire::frame::{self, Header, Tag};
 use wsgi_wire::response::{Failure, FilePart, Head, LogRecord};
 
 use super::Job;
-use super::scan::Scan;
 use crate::httpd::client::Patience;
 use crate::httpd::output::{Output, Then};
 use crate::httpd::request::Request;
 use crate::respond::{self, Instead};
+use wsgi_wire::scan::Scan;
 
 /// Most bytes, and pieces, that are held because more is to be passed with them.
 const MAX_HELD: usize = 256 << 10;

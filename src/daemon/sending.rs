@@ -12,10 +12,10 @@ use super::exchange::Exchange;
 use super::line::Line;
 use super::outcome::Lost;
 use super::relay::Progress;
-use super::scan::Scan;
 use super::spool::Spool;
 use super::upload::Upload;
 use crate::httpd::output::Then;
+use wsgi_wire::scan::Scan;
 
 /// How often an HTTP/2 stream is asked for more of its body.
 const STREAM_SLICE: Duration = Duration::from_millis(10);
@@ -93,7 +93,6 @@ impl Exchange<'_> {
             self.take(read, upload)?;
             // (The start of the response may have come with the answer.)
             if self.withheld && self.relay.progress != Progress::Waiting && !self.relay.ended() {
-                upload.put_ahead(&mut self.out);
                 self.withheld = false;
             }
             if self.relay.begun() && !self.relay.ended() {
@@ -129,7 +128,7 @@ impl Exchange<'_> {
         Ok(scan)
     }
 
-    /// Reads more of the body. False: the client has not sent it yet, or has sent all.
+    /// Frames more of the body. False: the client has not sent it yet, or all was framed.
     fn take_from_client(&mut self, ahead: &Ahead, upload: &mut Upload<'_>) -> bool {
         if !upload.has_more() {
             return false;

@@ -1,8 +1,9 @@
 //! The request's body on its way to a daemon process: read ahead from the client as far as the buffer
-//! goes, framed, and sent without blocking.
+//! goes, framed in pieces, and sent without blocking.
 
 use wsgi_wire::frame::{self, InputFailure, Tag};
 
+use super::blocks::Blocks;
 use crate::httpd::body::{Body, BodyError};
 use crate::httpd::log::Level;
 use crate::httpd::request::Request;
@@ -30,7 +31,9 @@ pub(super) struct Upload<'r> {
     request: Request<'r>,
     body: Option<Body<'r>>,
     /// What was read ahead; kept so that another process can be given the request.
-    ahead: Vec<u8>,
+    ahead: Blocks,
+    /// How many blocks of it were handed out to the process that has the request now.
+    given: usize,
     /// More than `ahead` has been handed out: the request cannot be repeated.
     beyond: bool,
     failed: Option<BodyError>,
@@ -42,16 +45,17 @@ impl<'r> Upload<'r> {
     /// # Errors
     /// The status for the client when its body cannot be read.
     pub(super) fn begin(request: Request<'r>, length: BodyLength, buffer: usize) -> Result<Upload<'r>, i32> {
-        let mut upload = Upload { request, body: None, ahead: Vec::new(), beyond: false, failed: None };
+        let ahead = Blocks::default();
+        let mut upload = Upload { request, body: None, ahead, given: 0, beyond: false, failed: None };
         if length == BodyLength::Empty {
             return Ok(upload);
         }
         let mut body = Body::new(request);
-        while !body.ended() && upload.ahead.len() < buffer {
-            let room = buffer - upload.ahead.len();
-            if let Err(error) = body.read(&mut upload.ahead, room) {
-                return Err(status_of(request, error));
-            }
+        let mut left = buffer;
+        while !body.ended() && left > 0 {
+            let (block, room) = upload.ahead.room();
+            let count = body.read(block, room.min(left)).map_err(|error| status_of(request, error))?;
+            left = left.saturating_sub(count);
         }
         upload.body = (!body.ended()).then_some(body);
         Ok(upload)
@@ -59,7 +63,7 @@ impl<'r> Upload<'r> {
 
     /// The request has no body (left).
     pub(super) fn is_empty(&self) -> bool {
-        self.ahead.is_empty() && self.body.is_none()
+        self.ahead.len() == 0 && self.body.is_none()
     }
 
     /// Whether a process must agree to take the request before it gets the body.
@@ -72,20 +76,39 @@ impl<'r> Upload<'r> {
         !self.beyond
     }
 
-    /// Appends what was read ahead, framed; it ends the body if there is no more.
-    pub(super) fn put_ahead(&self, out: &mut Vec<u8>) {
-        if !self.is_empty() {
-            frame::put(out, Tag::Body, self.body.is_none(), &self.ahead);
-        }
+    /// A process gets the request, from its start.
+    pub(super) fn rewind(&mut self) {
+        self.given = 0;
+    }
+
+    /// Appends all that was read ahead, framed; it ends the body if there is no more.
+    pub(super) fn put_ahead(&mut self, out: &mut Vec<u8>) {
+        while self.put_block(out) {}
+    }
+
+    /// Appends the next block of what was read ahead, framed. False: all of it has been handed out.
+    fn put_block(&mut self, out: &mut Vec<u8>) -> bool {
+        let Some((block, is_last)) = self.ahead.get(self.given) else { return false };
+        frame::put(out, Tag::Body, is_last && self.body.is_none(), block);
+        self.given += 1;
+        true
+    }
+
+    /// There is more to hand out.
+    pub(super) fn has_more(&self) -> bool {
+        self.body.is_some() || self.ahead.get(self.given).is_some()
     }
 
     /// There is more to read from the client.
-    pub(super) fn has_more(&self) -> bool {
+    pub(super) fn is_unread(&self) -> bool {
         self.body.is_some()
     }
 
     /// Appends the next piece of the body, framed. False: the client has not sent it yet.
     pub(super) fn put_next(&mut self, out: &mut Vec<u8>) -> bool {
+        if self.put_block(out) {
+            return true;
+        }
         let Some(body) = &mut self.body else { return true };
         let at = frame::open(out, Tag::Body, false);
         match body.read_now(out, PIECE) {
@@ -114,6 +137,8 @@ impl<'r> Upload<'r> {
     /// The client failed: the process is told so, which ends the body.
     fn abort(&mut self, error: BodyError, out: &mut Vec<u8>) {
         self.body = None;
+        // Nothing may follow.
+        self.given = usize::MAX;
         self.beyond = true;
         self.failed = Some(error);
         frame::put(out, Tag::BodyAborted, true, &[failure_of(error) as u8]);

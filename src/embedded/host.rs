@@ -2,6 +2,7 @@
 
 #![allow(clippy::multiple_unsafe_ops_per_block, reason = "one record of httpd's, one fact that makes it valid")]
 
+use std::cell::UnsafeCell;
 use std::ffi::c_void;
 use std::os::fd::{BorrowedFd, IntoRawFd};
 
@@ -157,11 +158,31 @@ fn code_of(error: BodyError) -> isize {
 /// The table for the engine.
 pub(super) static HOST: Host = Host { protocol: PROTOCOL, read_body, head, data, file, record, server_metrics, log };
 
+/// What the engine passes back to the functions below. Of one request no two of them run at the same time, but for
+/// [`record`], which therefore does not look at the rest.
+pub(super) struct Passed<'r> {
+    record: *mut c_void,
+    serving: UnsafeCell<Serving<'r>>,
+}
+
+impl<'r> Passed<'r> {
+    pub(super) fn new(serving: Serving<'r>) -> Passed<'r> {
+        Passed { record: serving.request.raw().cast(), serving: UnsafeCell::new(serving) }
+    }
+
+    /// The request, which the engine has done with.
+    pub(super) fn into_serving(self) -> Serving<'r> {
+        self.serving.into_inner()
+    }
+}
+
 /// # Safety
-/// `request` is what `Engine::run` passed, during that call and on its thread.
+/// `request` is the [`Passed`] that `Engine::run` was given, during that call; no other function has the reference.
 unsafe fn serving<'a>(request: *mut c_void) -> Option<&'a mut Serving<'a>> {
-    // SAFETY: the contract above; nobody else has a reference while the engine runs.
-    unsafe { request.cast::<Serving<'a>>().as_mut() }
+    // SAFETY: the contract above.
+    let passed = unsafe { request.cast::<Passed<'a>>().as_ref() }?;
+    // SAFETY: the contract above: one function at a time.
+    Some(unsafe { &mut *passed.serving.get() })
 }
 
 /// # Safety
@@ -207,9 +228,8 @@ unsafe extern "C" fn file(request: *mut c_void, fd: i32, offset: u64, length: u6
 /// # Safety
 /// As [`Host::record`] says.
 unsafe extern "C" fn record(request: *mut c_void) -> *mut c_void {
-    // SAFETY: the contract of `Host`.
-    let serving = unsafe { serving(request) };
-    serving.map_or(std::ptr::null_mut(), |serving| serving.request.raw().cast())
+    // SAFETY: the contract of `Host`; others may have a reference to what is in the cell, which is not looked at.
+    unsafe { request.cast::<Passed<'_>>().as_ref() }.map_or(std::ptr::null_mut(), |passed| passed.record)
 }
 
 /// # Safety

@@ -9,7 +9,7 @@ use std::path::Path;
 
 use wsgi_wire::host::{EMBED_SYMBOL, Embed, FINISH_SYMBOL, Finish, RUN_SYMBOL, Run};
 
-use super::host::{HOST, Serving};
+use super::host::{HOST, Passed};
 
 /// The running engine. Its library is never closed: Python cannot be unloaded.
 #[derive(Debug)]
@@ -20,10 +20,10 @@ pub(super) struct Engine {
 
 impl Engine {
     /// Runs one request on this thread. 0, or a failure's number.
-    pub(super) fn run(&self, payload: &[u8], serving: &mut Serving<'_>) -> i32 {
-        // SAFETY: the payload is valid for the call, and the engine passes `serving` back to the functions of
-        // `host` only, on this thread, before it returns.
-        unsafe { (self.run)(payload.as_ptr(), payload.len(), std::ptr::from_mut(serving).cast()) }
+    pub(super) fn run(&self, payload: &[u8], passed: &mut Passed<'_>) -> i32 {
+        // SAFETY: the payload is valid for the call, and the engine passes `passed` back to the functions of
+        // `host` only, one at a time as `Host` says, before it returns.
+        unsafe { (self.run)(payload.as_ptr(), payload.len(), std::ptr::from_mut(passed).cast()) }
     }
 
     /// Ends Python, waiting at most `limit_ms`.

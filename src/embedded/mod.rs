@@ -13,6 +13,7 @@ use std::os::fd::OwnedFd;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 
+use wsgi_sys::forked;
 use wsgi_wire::layers::Layer;
 use wsgi_wire::pool::{EmbedConfig, Preload};
 use wsgi_wire::response::Failure;
@@ -25,7 +26,7 @@ use crate::httpd::request::Request;
 use crate::python;
 use crate::respond::Delivery;
 use crate::route::BodyLength;
-use host::Serving;
+use host::{Passed, Serving};
 use library::Engine;
 
 /// How long Python may take to end with its child, milliseconds.
@@ -77,12 +78,19 @@ impl Embedded {
     }
 
     fn start(&self) -> Result<Engine, String> {
+        forked::install(|| ())
+            .map_err(|error| format!("cannot prepare for processes that applications fork: {error}"))?;
         let engine_file = self.engine_file.as_ref().map_err(Clone::clone)?;
         let python = self.home.as_deref().map_or_else(python::of_system, python::of);
         let library = discover::libpython(&python)?;
         let (threads, processes) = process::mpm_shape();
         let is_venv = |home: &String| std::path::Path::new(home).join("pyvenv.cfg").is_file();
+        let python_from = match &self.home {
+            Some(home) => format!("WSGIPythonHome {home}"),
+            None => "the default; WSGIPythonHome chooses another".to_owned(),
+        };
         let config = EmbedConfig {
+            python_from,
             protocol: wsgi_wire::PROTOCOL,
             python,
             python_home: self.home.clone().filter(|home| !is_venv(home)),
@@ -163,8 +171,9 @@ pub(crate) fn serve(
             return 500;
         }
     };
-    let mut serving = Serving::new(request, body, delivery);
-    let outcome = engine.run(payload, &mut serving);
+    let mut passed = Passed::new(Serving::new(request, body, delivery));
+    let outcome = engine.run(payload, &mut passed);
+    let serving = passed.into_serving();
     match outcome {
         0 => serving.end(),
         failure => {

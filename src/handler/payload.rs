@@ -39,7 +39,8 @@ pub(super) fn with(
     encode(request, live, settings, names, group, &mut payload);
     if payload.len() > wsgi_wire::MAX_PAYLOAD {
         let text = format!(
-            "the request's variables take {} bytes; at most {} are allowed",
+            "the request's variables take {} bytes, and an application gets at most {}; the client gets 500. \
+             LimitRequestFields and LimitRequestFieldSize bound what clients may send",
             payload.len(),
             wsgi_wire::MAX_PAYLOAD
         );

@@ -8,6 +8,7 @@ use crate::httpd::bindings as sys;
 use crate::httpd::bytes;
 use crate::httpd::command::Command;
 use crate::httpd::guard::guard;
+use crate::httpd::module::{OfDirectory, OfServer};
 use crate::httpd::pool::Pool;
 use crate::httpd::server::Server;
 use crate::{live, startup};
@@ -63,13 +64,13 @@ pub(super) unsafe extern "C" fn directive(
 ) -> *const c_char {
     // SAFETY: the contract above.
     let (command, args) = unsafe { (Command::from_raw(cmd), bytes(args)) };
-    // SAFETY: the contract above; while a directive is read nobody else looks at the record.
-    let dir = unsafe { mconfig.cast::<DirConfig>().as_mut() };
+    let dir = mconfig.cast::<DirConfig>();
     let failed = c"internal error while this directive was read".as_ptr();
     guard(
         failed,
         |_| {},
-        || match apply(command, dir, args) {
+        // SAFETY: the contract above; `dir` is such a record, or NULL.
+        || match unsafe { apply(command, dir, args) } {
             Ok(None) => ptr::null(),
             Ok(Some(inner)) => inner.as_ptr(),
             Err(text) => command.error(&text),
@@ -78,9 +79,12 @@ pub(super) unsafe extern "C" fn directive(
 }
 
 /// Stores a directive. An error of a directive inside a container is httpd's own text.
-fn apply<'c>(
+///
+/// # Safety
+/// `dir` is NULL or the directory's record, to which nobody has a reference.
+unsafe fn apply<'c>(
     command: Command<'c>,
-    dir: Option<&mut DirConfig>,
+    dir: *mut DirConfig,
     args: &[u8],
 ) -> Result<Option<&'c std::ffi::CStr>, String> {
     let row = TABLE.get(command.number()).ok_or("the directive has no row in the table")?;
@@ -94,19 +98,25 @@ fn apply<'c>(
         in_htaccess,
     };
     if in_htaccess {
-        let dir = dir.ok_or("the directory has no record")?;
+        // SAFETY: the contract above.
+        let dir = unsafe { dir.as_mut() }.ok_or("the directory has no record")?;
         // httpd names the file in the log, and not the line.
         let failed = |error: directive::DirectiveError| format!("line {line}: {error}");
         return directive::apply_htaccess(row.id, args, &place, dir).map(|()| None).map_err(failed);
     }
-    let reading = live::reading().ok_or("the module's configuration phase has not begun")?;
+    const NOT_BEGUN: &str = "the module's configuration phase has not begun";
+    let mut reading = live::reading().ok_or(NOT_BEGUN)?;
     let server = server_config(command.server()).ok_or("the server has no record")?;
+    // SAFETY: the contract above; the reference ends with the call.
+    let dir = unsafe { dir.as_mut() };
     directive::apply(row.id, args, &place, &mut reading.global, server, dir).map_err(|error| error.to_string())?;
     match row.id {
         Id::ScriptAliasMatch => reading.compile_last(server, command.pool()).map(|()| None),
         Id::InterpreterOptions => {
+            // Each directive inside comes here again, and takes the records itself.
+            drop(reading);
             let error = command.walk_children();
-            reading.global.close_interpreter_options();
+            live::reading().ok_or(NOT_BEGUN)?.global.close_interpreter_options();
             Ok(error)
         }
         Id::DaemonProcess => match reading.global.groups.last() {
@@ -116,6 +126,11 @@ fn apply<'c>(
         _ => Ok(None),
     }
 }
+
+// SAFETY: the functions above give httpd this type for servers.
+unsafe impl OfServer for ServerConfig {}
+// SAFETY: and this one for directories.
+unsafe impl OfDirectory for DirConfig {}
 
 /// The record of a server, to be written while the configuration is read.
 fn server_config<'c>(server: Server<'c>) -> Option<&'c mut ServerConfig> {

@@ -6,6 +6,8 @@
     non_snake_case,
     non_upper_case_globals,
     improper_ctypes,
+    // bindgen names a lint that the oldest supported compiler does not know.
+    unknown_lints,
     unnecessary_transmutes,
     unsafe_op_in_unsafe_fn,
     clippy::all,

@@ -8,6 +8,7 @@ use wsgi_sys::memory::Window;
 use wsgi_sys::{fd, temporary};
 
 use super::bindings as sys;
+use super::file_bucket;
 use super::output::{Output, Then};
 use super::request::Request;
 
@@ -57,10 +58,10 @@ impl FileBody {
         if self.is_there() { FileError::Broken } else { FileError::Shrunk }
     }
 
-    /// The file with a position of its own, because httpd reads from there: the application may hand out one file
-    /// object several times. Where it cannot be opened again, as it is.
-    fn reopened(&self) -> Option<OwnedFd> {
-        std::fs::File::open(format!("/proc/self/fd/{}", self.file.as_raw_fd())).ok().map(OwnedFd::from)
+    /// Whoever sent it could read it, and it is as long as was said. It is used as it is and never opened again: that
+    /// would be done with the rights of httpd's user.
+    fn is_fit(&self) -> bool {
+        fd::is_readable(self.file.as_fd()) && self.is_there()
     }
 
     fn is_there(&self) -> bool {
@@ -76,13 +77,13 @@ impl Output<'_> {
     /// # Errors
     /// [`FileError`]; after `Unfit` and `Refused` nothing was passed, after the others the response is to be cut short.
     pub(crate) fn pass_file(&mut self, body: &FileBody) -> Result<(), FileError> {
-        if !body.is_there() {
+        if !body.is_fit() {
             return Err(FileError::Unfit);
         }
         // Parts (Range) are cut out of what comes in one piece with the end of the response.
         if self.request().headers_in().get(c"Range").is_some() {
-            self.queue_file(body)?;
-        } else if body.sendfile {
+            self.queue_part(body)?;
+        } else if body.sendfile && self.request().is_only_written() {
             self.queue_file(body)?;
             self.pass_on(Then::More).map_err(|_| body.failure())?;
         } else {
@@ -138,13 +139,20 @@ impl Output<'_> {
         }
     }
 
+    /// Queues it as one bucket.
+    fn queue_part(&mut self, body: &FileBody) -> Result<(), FileError> {
+        let file = body.file.try_clone().map_err(|_| FileError::Refused)?;
+        let bucket = file_bucket::create(file, body.offset, body.length, self.allocator()).ok_or(FileError::Unfit)?;
+        self.append(bucket);
+        Ok(())
+    }
+
+    /// Queues it for sendfile, which does not move the file's position.
     fn queue_file(&mut self, body: &FileBody) -> Result<(), FileError> {
         let pool = self.request().pool().raw();
-        let sendfile = if body.sendfile { sys::APR_FOPEN_SENDFILE_ENABLED as i32 } else { 0 };
-        let flags = sys::APR_FOPEN_READ as i32 | sendfile;
+        let flags = (sys::APR_FOPEN_READ | sys::APR_FOPEN_SENDFILE_ENABLED) as i32;
         let (mut lent, mut owned) = (ptr::null_mut(), ptr::null_mut());
-        let own = if body.sendfile { None } else { body.reopened() };
-        let mut fd = own.as_ref().unwrap_or(&body.file).as_raw_fd();
+        let mut fd = body.file.as_raw_fd();
         // SAFETY: the places for the answers are valid; httpd closes only the duplicate, which belongs to the pool
         // and moves with its bucket when the rest is written later.
         let status = unsafe {
@@ -179,7 +187,7 @@ impl Output<'_> {
 
 impl Request<'_> {
     /// Nothing but the system call that writes a body to the client will touch it: no filter of content, no TLS.
-    fn is_only_written(self) -> bool {
+    pub(super) fn is_only_written(self) -> bool {
         // SAFETY: the request is valid.
         let mut filter = unsafe { (*self.raw()).output_filters };
         while !filter.is_null() {

@@ -2,7 +2,9 @@
 //! name its client, as httpd does it, and its script, as mod_wsgi does it.
 
 use std::borrow::Cow;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use wsgi_sys::forked;
 
 use super::bindings as sys;
 use super::module;
@@ -52,7 +54,7 @@ impl Request<'_> {
     /// Writes the lines of a record, any bytes, together: no other thread of this process writes between them.
     pub(crate) fn log_record(self, level: i32, text: &[u8]) {
         let room = LONGEST - self.filename().len().min(LONGEST / 2);
-        let _one = RECORD.lock().unwrap_or_else(PoisonError::into_inner);
+        let _one = one_record();
         for piece in pieces(text, room) {
             // SAFETY: request and text are valid for the call.
             unsafe { sys::wsgi_log_rerror(self.raw(), level, piece.as_ptr().cast(), piece.len() as sys::apr_size_t) };
@@ -68,7 +70,7 @@ impl Server<'_> {
 
     /// As [`Request::log_record`].
     pub(crate) fn log_record(self, level: i32, text: &[u8]) {
-        let _one = RECORD.lock().unwrap_or_else(PoisonError::into_inner);
+        let _one = one_record();
         for piece in pieces(text, LONGEST) {
             // SAFETY: server and text are valid for the call.
             unsafe { sys::wsgi_log_error(self.raw(), level, piece.as_ptr().cast(), piece.len() as sys::apr_size_t) };
@@ -86,6 +88,11 @@ pub(crate) fn say_at_startup(level: Level, text: &str) {
 
 /// Held while the lines of a record are written.
 static RECORD: Mutex<()> = Mutex::new(());
+
+/// Not in a process that an application has forked: a thread that is not there may have held it.
+fn one_record() -> Option<MutexGuard<'static, ()>> {
+    (!forked::is_child()).then(|| RECORD.lock().unwrap_or_else(PoisonError::into_inner))
+}
 
 /// The lines of a record, the long ones in pieces of `room` bytes that httpd does not cut. httpd escapes what is not
 /// printable, but it ends at a null character, which becomes `\0`.

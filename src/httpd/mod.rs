@@ -10,6 +10,7 @@ pub(crate) mod body;
 pub(crate) mod client;
 pub(crate) mod command;
 pub(crate) mod file;
+mod file_bucket;
 pub(crate) mod guard;
 pub(crate) mod log;
 pub(crate) mod module;

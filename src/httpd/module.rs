@@ -21,6 +21,18 @@ pub(crate) unsafe fn set_record(record: *mut sys::module) {
     RECORD.store(record, Ordering::Relaxed);
 }
 
+/// What httpd keeps of the module for a server.
+///
+/// # Safety
+/// `create_server_config` and `merge_server_config` give httpd this type; there is no second implementation.
+pub(crate) unsafe trait OfServer {}
+
+/// What httpd keeps of the module for a directory, and merges for a request.
+///
+/// # Safety
+/// `create_dir_config` and `merge_dir_config` give httpd this type; there is no second implementation.
+pub(crate) unsafe trait OfDirectory {}
+
 /// The record's address, as httpd's functions want it.
 pub(super) fn record() -> *mut sys::module {
     RECORD.load(Ordering::Relaxed)

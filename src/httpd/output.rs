@@ -83,17 +83,37 @@ impl<'r> Output<'r> {
     }
 
     /// Queues a part of an area, which stays until the next pass has returned. False: it is not within the area.
+    ///
+    /// The daemon process can still change the bytes. A filter that looks at them twice (a checksum and a compression, a
+    /// length and what it counts) must find the same, so all filters but those that only pass bytes to the kernel get a copy.
     pub(crate) fn queue_area(&mut self, area: &Area, part: FilePart) -> bool {
         let (Ok(offset), Ok(length)) = (usize::try_from(part.offset), usize::try_from(part.length)) else {
             return false;
         };
         let is_within = offset.checked_add(length).is_some_and(|end| end <= area.room());
+        let start = area.start().wrapping_add(offset);
         if is_within && length > 0 {
-            // SAFETY: within the area, which stays mapped and cannot become smaller; filters are C code that reads bytes,
-            // and bytes that change meanwhile are a wrong response of that daemon process and nothing more.
-            unsafe { self.queue_memory(area.start().wrapping_add(offset), length) };
+            if self.request.is_only_written() {
+                // SAFETY: within the area, which stays mapped and cannot become smaller; nobody but the kernel, or who
+                // copies for it later, reads the bytes, each once.
+                unsafe { self.queue_memory(start, length) };
+            } else {
+                // SAFETY: as above; the bytes are read once.
+                unsafe { self.queue_copy(start, length) };
+            }
         }
         is_within
+    }
+
+    /// Queues a copy of the `len` bytes at `start`.
+    ///
+    /// # Safety
+    /// The bytes can be read; others may write to them meanwhile.
+    unsafe fn queue_copy(&mut self, start: *const u8, len: usize) {
+        let allocator = self.allocator();
+        // SAFETY: APR copies what comes without a function to free it, by memcpy.
+        let bucket = unsafe { sys::apr_bucket_heap_create(start.cast(), len as sys::apr_size_t, None, allocator) };
+        self.append(bucket);
     }
 
     /// Copies what is queued, whose bytes need not stay any longer.

@@ -93,10 +93,3 @@ pub(crate) fn shared<T>(place: &AtomicPtr<T>) -> Option<&'static T> {
     // configuration's pool only when no hook of the module runs.
     unsafe { place.load(Ordering::Acquire).as_ref() }
 }
-
-/// As [`shared`], to be changed.
-pub(crate) fn exclusive<T>(place: &AtomicPtr<T>) -> Option<&'static mut T> {
-    // SAFETY: as above; httpd reads its configuration on one thread, and directives do not keep the
-    // reference.
-    unsafe { place.load(Ordering::Acquire).as_mut() }
-}

@@ -1,10 +1,12 @@
 //! A request.
 
+use std::any::TypeId;
 use std::ffi::CStr;
 use std::marker::PhantomData;
 use std::os::fd::BorrowedFd;
 
 use super::bindings as sys;
+use super::module::OfDirectory;
 use super::pool::Pool;
 use super::server::Server;
 use super::table::Table;
@@ -33,6 +35,13 @@ macro_rules! constant {
     ($name:ident) => {
         sys::$name as i64
     };
+}
+
+/// A value that the module keeps of a request. The kind comes first: whoever looks for a value knows only then what follows.
+#[repr(C)]
+struct Own<T> {
+    kind: TypeId,
+    value: T,
 }
 
 impl<'r> Request<'r> {
@@ -70,8 +79,9 @@ impl<'r> Request<'r> {
     }
 
     /// The module's record of the directory, as merged for this request.
-    pub(crate) fn dir_config<T>(self) -> Option<&'r T> {
-        // SAFETY: the vector is the request's; the module's entry is a `T` of a pool that outlives it, or NULL.
+    pub(crate) fn dir_config<T: OfDirectory>(self) -> Option<&'r T> {
+        // SAFETY: the vector is the request's; the module's entry is a `T` (the contract of `OfDirectory`) of a pool that
+        // outlives it, or NULL.
         unsafe {
             let found = sys::ap_get_module_config(self.record().per_dir_config, module::record());
             found.cast::<T>().as_ref()
@@ -80,18 +90,22 @@ impl<'r> Request<'r> {
 
     /// Gives the request a value of ours, as later hooks of it find it by [`Request::own_config`].
     pub(crate) fn set_own_config<T: 'static>(self, value: T) {
-        let owned = self.pool().own(value);
+        let owned = self.pool().own(Own { kind: TypeId::of::<T>(), value });
         // SAFETY: the vector is the request's and has room for the module.
         unsafe { sys::ap_set_module_config(self.record().request_config, module::record(), owned.cast()) };
     }
 
-    /// What [`Request::set_own_config`] gave.
-    pub(crate) fn own_config<T>(self) -> Option<&'r T> {
-        // SAFETY: only `set_own_config` puts the module's entry there, always with the same type.
-        unsafe {
-            let found = sys::ap_get_module_config(self.record().request_config, module::record());
-            found.cast::<T>().as_ref()
+    /// What [`Request::set_own_config`] gave, if it was a `T`.
+    pub(crate) fn own_config<T: 'static>(self) -> Option<&'r T> {
+        // SAFETY: the vector is the request's.
+        let found = unsafe { sys::ap_get_module_config(self.record().request_config, module::record()) };
+        // SAFETY: only `set_own_config` puts the module's entry there: an `Own`, which begins with its kind, or NULL.
+        let kind = unsafe { found.cast::<TypeId>().as_ref() }?;
+        if *kind != TypeId::of::<T>() {
+            return None;
         }
+        // SAFETY: it is of this kind, and lives in the request's pool.
+        Some(unsafe { &(*found.cast::<Own<T>>()).value })
     }
 
     /// `r->uri`: path, decoded.

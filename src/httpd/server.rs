@@ -3,6 +3,7 @@
 use std::marker::PhantomData;
 
 use super::bindings as sys;
+use super::module::OfServer;
 use super::pool::Pool;
 use super::{bytes, module};
 
@@ -64,13 +65,13 @@ impl<'s> Server<'s> {
     }
 
     /// The module's record of this server, made by its create or merge function.
-    pub(crate) fn config<T>(self) -> Option<&'s T> {
-        // SAFETY: the module's entry is a `T` that lives in the same pool, or NULL.
+    pub(crate) fn config<T: OfServer>(self) -> Option<&'s T> {
+        // SAFETY: the module's entry is a `T` (the contract of `OfServer`) that lives in the same pool, or NULL.
         unsafe { self.config_record::<T>().as_ref() }
     }
 
     /// As [`Server::config`], for whoever may change it.
-    pub(crate) fn config_record<T>(self) -> *mut T {
+    pub(crate) fn config_record<T: OfServer>(self) -> *mut T {
         // SAFETY: the vector is the server's.
         unsafe { sys::ap_get_module_config(self.record().module_config, module::record()).cast() }
     }

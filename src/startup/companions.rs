@@ -81,20 +81,29 @@ impl Companions {
 /// # Errors
 /// A sentence that names the file and what is wrong with it.
 pub(super) fn for_configuration(main: Server<'_>) -> Result<(Companions, Option<String>), String> {
-    let known = process::kept::<Companions>(main, KEY);
+    let known = process::kept::<Option<Companions>>(main, KEY);
     match Companions::open() {
         Ok(found) => {
             let copy = found.again().map_err(|error| error.to_string())?;
             match known {
-                Some(known) => *known = copy,
-                None => drop(process::keep(main, KEY, copy)),
+                Some(known) => *known = Some(copy),
+                None => drop(process::keep(main, KEY, Some(copy))),
             }
             Ok((found, None))
         }
-        Err(why) => match known.filter(|known| known.still_fit()).map(|known| known.again()) {
-            Some(Ok(known)) => Ok((known, Some(why))),
-            _ => Err(why),
-        },
+        Err(why) => {
+            match known.and_then(|known| known.as_ref()).filter(|known| known.still_fit()).map(Companions::again) {
+                Some(Ok(known)) => Ok((known, Some(why))),
+                _ => Err(why),
+            }
+        }
+    }
+}
+
+/// In a child, which has the engine's file for embedded mode and starts nothing else.
+pub(super) fn forget_in_child(main: Server<'_>) {
+    if let Some(known) = process::kept::<Option<Companions>>(main, KEY) {
+        *known = None;
     }
 }
 

@@ -66,14 +66,15 @@ pub(crate) fn examine(main: Server<'_>) {
     if !process::is_test() {
         return;
     }
-    let Some(reading) = live::reading() else { return };
     // Errors have been told by `check`.
     let Ok(pools) = plan(main).and_then(|plan| pools::build(main, &plan)) else { return };
+    let Some(reading) = live::reading() else { return };
     doctor::examine(main, &reading.global, pools);
 }
 
 fn plan(main: Server<'_>) -> Result<Plan, Vec<String>> {
-    let global = &live::reading().ok_or_else(|| vec!["no configuration was read".to_owned()])?.global;
+    let reading = live::reading().ok_or_else(|| vec!["no configuration was read".to_owned()])?;
+    let global = &reading.global;
     let servers: Vec<(ServerKey, &ServerConfig)> =
         main.and_following().filter_map(|server| Some((live::server_key(server), server.config()?))).collect();
     let names: Vec<_> = main.and_following().map(|server| (live::server_key(server), server.name().to_vec())).collect();
@@ -121,7 +122,7 @@ fn begin(pconf: Pool<'_>, main: Server<'_>) -> Result<(), Vec<String>> {
     let one = |error: String| vec![error];
     let plan = plan(main)?;
     let pools = pools::build(main, &plan)?;
-    let reading = std::mem::take(live::reading().ok_or_else(|| one("no configuration was read".into()))?);
+    let reading = std::mem::take(&mut *live::reading().ok_or_else(|| one("no configuration was read".into()))?);
     process::add_banner(pconf, concat!("mod_wsgi/", env!("CARGO_PKG_VERSION")));
     let files = files(main).map_err(one)?;
     first_child::prepare(pconf);
@@ -162,11 +163,12 @@ pub(crate) fn child(pchild: Pool<'_>, main: Server<'_>) {
     // The single process of `httpd -X` is the parent as well, which the supervisor lives as long as.
     if live::get().is_none_or(|live| live.pid.load(Ordering::Relaxed) != std::process::id()) {
         supervisor::forget_in_child(main);
+        companions::forget_in_child(main);
         first_child::is_child();
     }
     if let Some(live) = live::get() {
         live.pid.store(std::process::id(), Ordering::Relaxed);
-        metrics::prepare(pchild, live, daemon::groups().and_then(|groups| groups.dispatch.as_deref()));
+        metrics::prepare(pchild, live, daemon::groups().and_then(|groups| groups.dispatch.as_ref()));
     }
     if let Some(embedded) = embedded::get() {
         embedded.finish_with(pchild);

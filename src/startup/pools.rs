@@ -43,7 +43,8 @@ const TARGETS: usize = 32 << 10;
 /// # Errors
 /// A sentence for each thing that is wrong.
 pub(super) fn build(main: Server<'_>, plan: &Plan) -> Result<Vec<Pool>, Vec<String>> {
-    let global = &live::reading().ok_or_else(|| vec!["no configuration was read".to_owned()])?.global;
+    let reading = live::reading().ok_or_else(|| vec!["no configuration was read".to_owned()])?;
+    let global = &reading.global;
     let (mut pools, mut errors) = (Vec::new(), Vec::new());
     for (at, group) in global.groups.iter().enumerate() {
         let sole = plan.sole.get(at).and_then(Option::as_ref);

@@ -44,6 +44,8 @@ struct KeptBoard {
     id: u64,
     memory: OwnedFd,
     board: Arc<Scoreboard>,
+    /// Its header was not what it should be.
+    written_to: bool,
 }
 
 /// A message with its descriptors, to be said again to a new supervisor.
@@ -59,8 +61,9 @@ struct Kept {
     former: Vec<Former>,
     /// The supervisor was lost, and could not be started again yet.
     wanted: bool,
-    /// The children's end, and the supervisor's, kept for the next supervisor.
-    dispatch: (OwnedFd, OwnedFd),
+    /// The children's end, and the supervisor's, kept for the next supervisor. `None` in children, which have a copy of
+    /// their end in `daemon`.
+    dispatch: Option<(OwnedFd, OwnedFd)>,
     /// What a supervisor keeps for the next one, should it be lost. `None` in children.
     store: Option<(OwnedFd, OwnedFd)>,
     /// The store stands in the [`StoreNote`].
@@ -126,7 +129,8 @@ pub(super) fn apply(
     kept.files = files.map(Companions::again).transpose().map_err(|error| error.to_string())?;
     let patience = |group: &Group| Some(group.config.shutdown_timeout_ms).filter(|limit| *limit > 0);
     kept.patience_ms = groups.iter().map(|group| patience(group).unwrap_or(DEFAULT_PATIENCE)).max().unwrap_or(0);
-    let boards = kept.boards_for(groups).map_err(|error| format!("no shared memory for a scoreboard: {error}"))?;
+    let boards =
+        kept.boards_for(main, groups).map_err(|error| format!("no shared memory for a scoreboard: {error}"))?;
     let (children, presence) = wsgi_sys::fd::pipe().map_err(|error| error.to_string())?;
     kept.said = say(main, kept, groups, children)?;
     if !groups.is_empty() {
@@ -152,7 +156,7 @@ pub(super) fn apply(
 }
 
 fn new() -> io::Result<Kept> {
-    let (dispatch, store) = (socket::pair(Kind::Datagram)?, Some(socket::pair(Kind::SeqPacket)?));
+    let (dispatch, store) = (Some(socket::pair(Kind::Datagram)?), Some(socket::pair(Kind::SeqPacket)?));
     let (boards, said) = (Vec::new(), Vec::new());
     Ok(Kept {
         pid: 0,
@@ -197,7 +201,7 @@ impl Kept {
     /// children of the old configuration until they are done; a restart ends all its processes, begins
     /// anew, and with the files that are installed now.
     fn start_over(&mut self, main: Server<'_>, hard: bool) -> io::Result<()> {
-        self.dispatch = socket::pair(Kind::Datagram)?;
+        self.dispatch = Some(socket::pair(Kind::Datagram)?);
         empty(self.store.replace(socket::pair(Kind::SeqPacket)?));
         self.noted = false;
         self.boards.clear();
@@ -233,7 +237,7 @@ impl Kept {
         if std::mem::take(&mut self.noted) {
             std::mem::forget(self.store.take());
             // The supervisor that was let go may still read this one.
-            self.dispatch = socket::pair(Kind::Datagram)?;
+            self.dispatch = Some(socket::pair(Kind::Datagram)?);
         }
         self.pid = 0;
         self.boards.clear();
@@ -284,9 +288,19 @@ impl Kept {
         }
     }
 
-    /// A scoreboard for each group: the one that its name had, if the group still fits.
-    fn boards_for(&mut self, groups: &[Group]) -> io::Result<Vec<Board>> {
-        let mut old = std::mem::take(&mut self.boards);
+    /// A scoreboard for each group: the one that its name had, if the group still fits. One that something in a child has
+    /// written to is given up with the processes that are in it.
+    fn boards_for(&mut self, main: Server<'_>, groups: &[Group]) -> io::Result<Vec<Board>> {
+        let all = std::mem::take(&mut self.boards).into_iter();
+        let (mut old, broken): (Vec<_>, Vec<_>) = all.partition(|kept| !kept.written_to && kept.board.is_intact());
+        for broken in broken {
+            let text = format!(
+                "process group \"{}\": something has written to its scoreboard (code in a child of httpd can: an application in \
+                 embedded mode); the group gets a new one and new processes",
+                broken.name
+            );
+            main.log(Level::Error, &text);
+        }
         let mut boards = Vec::new();
         for group in groups {
             let (config, backlog) = (&group.config, group.backlog);
@@ -299,7 +313,8 @@ impl Kept {
                     let geometry = Geometry::for_group(config.max_processes, config.threads, backlog);
                     let (memory, board) = Scoreboard::create(geometry)?;
                     self.next_id += 1;
-                    KeptBoard { name: config.name.clone(), id: self.next_id, memory, board: Arc::new(board) }
+                    let (name, board) = (config.name.clone(), Arc::new(board));
+                    KeptBoard { name, id: self.next_id, memory, board, written_to: false }
                 }
             };
             boards.push((kept.id, Arc::clone(&kept.board)));
@@ -319,13 +334,15 @@ impl Kept {
         let _ = socket::set_send_buffer(ours.as_fd(), 4 * MAX_MESSAGE);
         let null = File::open("/dev/null").map_err(failed)?;
         let errors = process::stderr();
-        let store = self.store.as_ref().ok_or("only httpd's parent has a supervisor")?;
+        const CHILD: &str = "only httpd's parent has a supervisor";
+        let store = self.store.as_ref().ok_or(CHILD)?;
+        let dispatch = self.dispatch.as_ref().ok_or(CHILD)?;
         let descriptors = vec![
             (0, null.as_fd()),
             (1, errors),
             (2, errors),
             (3, theirs.as_fd()),
-            (4, self.dispatch.1.as_fd()),
+            (4, dispatch.1.as_fd()),
             (5, files.engine.as_fd()),
             (6, store.0.as_fd()),
             (7, store.1.as_fd()),
@@ -362,8 +379,13 @@ impl Kept {
     }
 
     /// Says the whole configuration.
-    fn tell_all(&self) -> io::Result<()> {
+    fn tell_all(&mut self) -> io::Result<()> {
         let control = self.control.as_ref().ok_or(io::ErrorKind::NotConnected)?;
+        // A supervisor maps no scoreboard whose header code in a child has written to.
+        for kept in &mut self.boards {
+            kept.written_to |= !kept.board.is_intact();
+            kept.board.restore();
+        }
         for said in &self.said {
             let fds: Vec<BorrowedFd<'_>> = said.fds.iter().map(AsFd::as_fd).collect();
             socket::send_with_fds_waiting(control.as_fd(), &said.message, &fds)?;
@@ -469,17 +491,17 @@ fn end(main: Server<'_>) {
 /// # Errors
 /// When descriptors are exhausted.
 pub(super) fn dispatch_end(main: Server<'_>) -> Result<Option<OwnedFd>, String> {
-    kept(main).map(|kept| kept.dispatch.0.try_clone()).transpose().map_err(|error| error.to_string())
+    let dispatch = kept(main).and_then(|kept| kept.dispatch.as_ref());
+    dispatch.map(|ends| ends.0.try_clone()).transpose().map_err(|error| error.to_string())
 }
 
-/// In a child: closes what only the parent may hold, so that the supervisor sees the parent's end, and
-/// no child reads what others send.
+/// In a child: closes what only the parent may hold, so that the supervisor sees the parent's end, no child reads what
+/// others send, and code in a child finds no descriptor of a scoreboard. What the child needs is in
+/// `daemon` and `embedded`: its end of the dispatch socket, the engine's file, the mapped scoreboards.
 pub(super) fn forget_in_child(main: Server<'_>) {
     let Some(kept) = kept(main) else { return };
-    (kept.control, kept.store) = (None, None);
+    (kept.control, kept.store, kept.dispatch, kept.files) = (None, None, None, None);
     kept.former.clear();
     kept.said.clear();
-    if let Ok(own) = kept.dispatch.0.try_clone() {
-        kept.dispatch.1 = own;
-    }
+    kept.boards.clear();
 }

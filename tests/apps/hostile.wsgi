@@ -2,18 +2,24 @@
 written first. What a process of ours holds is found by looking at its descriptors; nothing of the module is imported.
 """
 import array
+import ctypes
 import os
 import signal
 import socket
 import stat
+import struct
+import threading
 import time
 
 LIMIT = 64 << 20
+AREA = 1 << 20
+MARK = ""
 
 
 def application(environ, start_response):
     how = environ["PATH_INFO"].strip("/")
-    mark = environ["QUERY_STRING"]
+    global MARK
+    mark = MARK = environ["QUERY_STRING"]
     if mark:
         with open(mark, "w") as file:
             file.write(str(os.getpid()))
@@ -156,6 +162,95 @@ def stream():
         for _ in range(LIMIT >> 16):
             if not send(sock, noise, 1):
                 break
+
+
+def answer(*frames, file=None):
+    """A response that the engine has not made, on every connection: its head and these frames."""
+    fields = b"".join(len(text).to_bytes(size, "big") + text for size, text in ((2, b"Content-Type"), (4, b"text/plain")))
+    data = whole(HEAD, 0, struct.pack(">HHI", 200, 0, 1) + fields) + b"".join(frames)
+    rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [file]))] if file is not None else []
+    for sock in sockets(socket.SOCK_STREAM):
+        try:
+            sock.sendmsg([data], rights, socket.MSG_NOSIGNAL)
+            # What the engine sends would be taken for the answer to the next request.
+            sock.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass
+
+
+HEAD, FILE, SHARED = 16, 18, 23
+
+
+def whole(tag, flags, payload):
+    return bytes([tag, flags, 0, 0]) + len(payload).to_bytes(4, "big") + payload
+
+
+def folder():
+    return os.path.dirname(MARK)
+
+
+def open_opath():
+    """A file that this user may not read."""
+    return os.open(f"{folder()}/secret", os.O_PATH)
+
+
+def open_writeonly():
+    return os.open(f"{folder()}/file", os.O_WRONLY)
+
+
+def open_directory():
+    return os.open("/", os.O_RDONLY)
+
+
+def open_pipe():
+    """Whose other end says nothing."""
+    return os.pipe()[0]
+
+
+def open_fifo():
+    """That nobody writes to."""
+    os.mkfifo(f"{folder()}/fifo")
+    return os.open(f"{folder()}/fifo", os.O_RDWR)
+
+
+def open_zero():
+    return os.open("/dev/zero", os.O_RDONLY)
+
+
+def open_socket():
+    return socket.socketpair()[0].detach()
+
+
+def open_short():
+    """A file that is shorter than is said."""
+    return os.open(f"{folder()}/file", os.O_RDONLY)
+
+
+def open_memory():
+    """That is cut while it is sent."""
+    memory = os.memfd_create("loose")
+    os.truncate(memory, LIMIT)
+    threading.Thread(target=lambda: (time.sleep(0.02), os.truncate(memory, 4096))).start()
+    return memory
+
+
+def sends(kind):
+    """As a response's file a descriptor of this kind."""
+    length = LIMIT if kind == "memory" else 20
+    answer(whole(FILE, 1, struct.pack(">QQ", 0, length)), file=globals()[f"open_{kind}"]())
+
+
+def flips():
+    """A response in the connection's shared memory, which goes on changing while httpd sends it."""
+    with open("/proc/self/maps") as maps:
+        lines = [line.split()[0] for line in maps if "memfd:wsgi-area" in line]
+    areas = [int(line.partition("-")[0], 16) for line in lines]
+    answer(whole(SHARED, 1, struct.pack(">QQ", 0, AREA)))
+    end = time.monotonic() + 1
+    while time.monotonic() < end:
+        for value in range(256):
+            for area in areas:
+                ctypes.memset(area, value, AREA)
 
 
 # -- everything ------------------------------------------------------------------------------------

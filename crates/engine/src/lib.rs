@@ -9,7 +9,7 @@
 //! * `python`: references, exceptions, interpreters, thread states;
 //! * `log` and `sys`: the log of the process, and libc.
 //!
-//! Only `pyo3-ffi` is used of PyO3, and only the stable ABI of Python 3.10; what is newer is looked up at run time.
+//! Of PyO3 only `pyo3::ffi` is used, and only the stable ABI of Python 3.10; what is newer is looked up at run time.
 //! `unsafe` stands in `py`, `object`, `sys`, `types`, `threads`, and in few places of `interp`, `initialise`,
 //! `exchange`, `adapter`, `embedded`, `stacks` and `server_metrics`.
 

@@ -7,9 +7,21 @@ use std::ptr;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use wsgi_sys::forked::{self, Private};
+
 /// A descriptor number is at least 0, else `errno` tells why.
 fn check(status: isize) -> io::Result<usize> {
     usize::try_from(status).map_err(|_| io::Error::last_os_error())
+}
+
+/// The descriptor that `open` has made just now, or -1; forked processes have no copy of it.
+fn private(open: impl FnOnce() -> RawFd) -> io::Result<Private> {
+    forked::while_none_forks(|| {
+        let fd = open();
+        check(fd as isize)?;
+        // SAFETY: made just now.
+        Ok(Private::new(unsafe { OwnedFd::from_raw_fd(fd) }))
+    })
 }
 
 /// Sets every category of the locale. False: the system does not have it, and nothing has changed. To be called
@@ -91,7 +103,11 @@ pub fn is_readable(fd: RawFd, limit: Duration) -> bool {
 
 /// Receives one message, and the descriptor beside it if there is one. 0 bytes: the other end is closed. Does not wait:
 /// another thread may have taken what was there.
-pub fn recv_message(fd: RawFd, buf: &mut [u8]) -> io::Result<(usize, Option<OwnedFd>)> {
+pub fn recv_message(fd: RawFd, buf: &mut [u8]) -> io::Result<(usize, Option<Private>)> {
+    forked::while_none_forks(|| receive_message(fd, buf))
+}
+
+fn receive_message(fd: RawFd, buf: &mut [u8]) -> io::Result<(usize, Option<Private>)> {
     let mut part = libc::iovec { iov_base: buf.as_mut_ptr().cast(), iov_len: buf.len() };
     let mut control = [0u64; 8];
     // SAFETY: all zero is a valid, empty message header.
@@ -115,21 +131,21 @@ pub fn recv_message(fd: RawFd, buf: &mut [u8]) -> io::Result<(usize, Option<Owne
     // SAFETY: its bytes need no alignment here.
     let passed = unsafe { ptr::read_unaligned(data.cast::<RawFd>()) };
     // SAFETY: the kernel made this descriptor for us just now.
-    Ok((got, Some(unsafe { OwnedFd::from_raw_fd(passed) })))
+    Ok((got, Some(Private::new(unsafe { OwnedFd::from_raw_fd(passed) }))))
 }
 
 /// An epoll descriptor whose entries are numbered by their descriptors.
 #[derive(Debug)]
-pub struct Epoll(OwnedFd);
+pub struct Epoll(Private);
 
 impl Epoll {
     /// A new one, closed on exec.
     pub fn new() -> io::Result<Epoll> {
-        // SAFETY: takes a flag.
-        let fd = unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) };
-        check(fd as isize)?;
-        // SAFETY: made just now.
-        Ok(Epoll(unsafe { OwnedFd::from_raw_fd(fd) }))
+        private(|| {
+            // SAFETY: takes a flag.
+            unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) }
+        })
+        .map(Epoll)
     }
 
     fn control(&self, operation: i32, fd: RawFd, events: i32) -> io::Result<()> {
@@ -173,16 +189,16 @@ impl Epoll {
 
 /// A counter that makes its descriptor readable.
 #[derive(Debug)]
-pub struct Event(OwnedFd);
+pub struct Event(Private);
 
 impl Event {
     /// A new one, closed on exec.
     pub fn new() -> io::Result<Event> {
-        // SAFETY: takes numbers.
-        let fd = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) };
-        check(fd as isize)?;
-        // SAFETY: made just now.
-        Ok(Event(unsafe { OwnedFd::from_raw_fd(fd) }))
+        private(|| {
+            // SAFETY: takes numbers.
+            unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) }
+        })
+        .map(Event)
     }
 
     /// Makes it readable, for good.
@@ -203,11 +219,15 @@ pub fn write(fd: RawFd, bytes: &[u8]) -> io::Result<usize> {
     check(unsafe { libc::write(fd, bytes.as_ptr().cast(), bytes.len()) })
 }
 
-/// Writes the lines of a record to standard error, together if the descriptor allows. Nobody can be told of a failure.
+/// Writes the lines of a record to standard error, which processes that the application has forked write to as well: each
+/// line whole, several together. Nobody can be told of a failure.
 pub fn log_record(level: u8, text: &[u8]) {
     let mut lines = Vec::with_capacity(text.len() + 16);
     wsgi_wire::output::put(&mut lines, level, text);
-    let mut rest = &lines[..];
+    wsgi_wire::output::writes(&lines).for_each(write_all);
+}
+
+fn write_all(mut rest: &[u8]) {
     while !rest.is_empty() {
         match write(2, rest) {
             Ok(count) => rest = &rest[count..],
@@ -379,15 +399,20 @@ pub fn drop_signal(signal: i32) -> bool {
 }
 
 /// Makes the pipe of [`catch`]; the end to read from, non-blocking.
-pub fn signal_pipe() -> io::Result<OwnedFd> {
+pub fn signal_pipe() -> io::Result<Private> {
     let mut ends = [-1; 2];
-    // SAFETY: room for two descriptors.
-    check(unsafe { libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC | libc::O_NONBLOCK) } as isize)?;
+    let read_end = private(|| {
+        // SAFETY: room for two descriptors.
+        let made = unsafe { libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC | libc::O_NONBLOCK) };
+        if made == 0 {
+            forked::keep_private(ends[1]);
+        }
+        ends[0]
+    })?;
     SIGNAL_PIPE.store(ends[1], Ordering::Relaxed);
     // SAFETY: takes nothing.
     OWNER.store(unsafe { libc::getpid() }, Ordering::Relaxed);
-    // SAFETY: made just now.
-    Ok(unsafe { OwnedFd::from_raw_fd(ends[0]) })
+    Ok(read_end)
 }
 
 /// From now on the signal's number arrives as a byte on the pipe. Handlers do not outlive exec, and no
@@ -409,6 +434,21 @@ pub fn block_signals() {
     unsafe { libc::sigfillset(&mut all) };
     // SAFETY: as above.
     unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &all, ptr::null_mut()) };
+}
+
+/// In a worker thread of httpd, which blocks all signals: unblocks what the programs need that an application starts there,
+/// as they inherit the mask. Without SIGCHLD the forkserver of multiprocessing never learns that a process has ended,
+/// and without SIGTERM nothing ends by `terminate()`. This process hardly notices: the system hands SIGTERM to its
+/// main thread, if that does not block it, and SIGCHLD does nothing.
+pub fn unblock_for_programs() {
+    // SAFETY: all zero is a valid set, filled by the next calls.
+    let mut some: libc::sigset_t = unsafe { mem::zeroed() };
+    for signal in [libc::SIGCHLD, libc::SIGTERM] {
+        // SAFETY: a set that is alive.
+        unsafe { libc::sigaddset(&mut some, signal) };
+    }
+    // SAFETY: as above.
+    unsafe { libc::pthread_sigmask(libc::SIG_UNBLOCK, &some, ptr::null_mut()) };
 }
 
 /// Shows `title` in place of the command line. Cut to the room that the command line takes.

@@ -228,7 +228,8 @@ class DaemonTest(unittest.TestCase):
         c = self.start(main_script=self.script).connect()
         found = c.get(self.script, {'PATH_INFO': '/huge_head'})
         self.assertEqual((found.status, found.failed), (None, 1))
-        self.assertEqual(found.logs[-1], f'ValueError: status and headers are longer than {(16 << 20) - 64} bytes')
+        self.assertEqual(found.logs[-1], f'ValueError: status and headers are longer than {(16 << 20) - 64} bytes, the most '
+                         'that mod_wsgi takes')
         found = c.get(self.script, {'PATH_INFO': '/huge_line'})
         self.assertEqual((found.body, found.logs[-1], len(''.join(found.logs[:-1]))), (b'done', 'end', 17 << 20))
         found = c.get(self.script, {'PATH_INFO': '/huge_error'})

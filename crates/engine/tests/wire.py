@@ -16,7 +16,7 @@ import weakref
 faulthandler.dump_traceback_later(900, exit=True)
 
 # PROTOCOL of crates/wire.
-PROTOCOL = 7
+PROTOCOL = 8
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 BOOT = re.search(r'r#"(.*?)"#', open(os.path.join(HERE, '../../wire/src/boot.rs')).read(), re.S).group(1)
@@ -45,6 +45,10 @@ def short(data):
     return struct.pack('>H', len(data)) + data
 
 
+def long(data):
+    return struct.pack('>I', len(data)) + data
+
+
 def request(script, environ=(), flags=0, mtime=0, group='', callable='application', last=True, log_level=7):
     if flags & RELOAD and not mtime:
         mtime = os.stat(script).st_mtime_ns // 1000
@@ -52,14 +56,14 @@ def request(script, environ=(), flags=0, mtime=0, group='', callable='applicatio
                  'SERVER_PORT': '80', 'SERVER_PROTOCOL': 'HTTP/1.1', 'wsgi.url_scheme': 'http'}
     variables.update(environ)
     out = struct.pack('>BBqqq', flags, log_level, mtime, int(time.time() * 1e6), int(time.time() * 1e6))
-    out += short(script.encode()) + short(callable.encode()) + short(group.encode()) + struct.pack('>H', len(variables))
+    out += long(script.encode()) + long(callable.encode()) + long(group.encode()) + struct.pack('>I', len(variables))
     for key, value in variables.items():
         value = value.encode('latin-1')
         if key in KNOWN:
             out += struct.pack('>H', 0x8000 | KNOWN.index(key))
         else:
             out += short(key.encode())
-        out += struct.pack('>I', len(value)) + value
+        out += long(value)
     return frame(REQUEST, out, last)
 
 
@@ -107,14 +111,14 @@ class Connection:
             elif tag == HEAD:
                 found.whole = bool(last & WHOLE)
                 found.status, size = struct.unpack('>HH', payload[:4])
-                found.reason, rest = payload[4:4 + size].decode(), payload[4 + size:]
-                count, rest = struct.unpack('>H', rest[:2])[0], rest[2:]
+                found.reason, at = payload[4:4 + size].decode(), 4 + size
+                (count,), at = struct.unpack_from('>I', payload, at), at + 4
                 for _ in range(count):
-                    size = struct.unpack('>H', rest[:2])[0]
-                    name, rest = rest[2:2 + size], rest[2 + size:]
-                    size = struct.unpack('>I', rest[:4])[0]
-                    found.headers.append((name.decode('latin-1'), rest[4:4 + size].decode('latin-1')))
-                    rest = rest[4 + size:]
+                    (size,), at = struct.unpack_from('>H', payload, at), at + 2
+                    name, at = payload[at:at + size], at + size
+                    (size,), at = struct.unpack_from('>I', payload, at), at + 4
+                    found.headers.append((name.decode('latin-1'), payload[at:at + size].decode('latin-1')))
+                    at += size
             elif tag == DATA:
                 parts.append(payload)
             elif tag == FILE:

@@ -14,7 +14,6 @@ mod doctor;
 #[cfg(test)]
 mod example;
 mod handed;
-mod lines;
 mod log;
 mod shell;
 

@@ -69,6 +69,18 @@ pub fn memfd(name: &CStr) -> io::Result<OwnedFd> {
     Ok(own(fd))
 }
 
+/// Whether this descriptor may be used to read: not one for writing only, and not a mere place (`O_PATH`), which its owner
+/// may have got without the right to read.
+pub fn is_readable(fd: BorrowedFd<'_>) -> bool {
+    // SAFETY: F_GETFL touches no memory of ours.
+    let Ok(flags) = cvt(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GETFL) }) else { return false };
+    #[cfg(target_os = "linux")]
+    if flags & libc::O_PATH != 0 {
+        return false;
+    }
+    matches!(flags & libc::O_ACCMODE, libc::O_RDONLY | libc::O_RDWR)
+}
+
 /// Reads once.
 pub fn read(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
     // SAFETY: the call writes at most `buffer.len()` bytes, into `buffer`.
@@ -165,6 +177,22 @@ mod tests {
         set_nonblocking(reader.as_fd(), true).expect("nonblocking");
         let error = read(reader.as_fd(), &mut buffer).expect_err("empty");
         assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn what_was_not_opened_for_reading_is_not_readable() {
+        use std::os::unix::fs::OpenOptionsExt;
+        let path = std::env::temp_dir().join(format!("wsgi-readable-{}", std::process::id()));
+        std::fs::write(&path, "text").expect("written");
+        let opened = |options: &mut std::fs::OpenOptions| is_readable(options.open(&path).expect("opened").as_fd());
+        let options = std::fs::File::options;
+        assert!(opened(options().read(true)) && opened(options().read(true).write(true)));
+        assert!(!opened(options().write(true)) && !opened(options().append(true)));
+        assert!(!opened(options().read(true).custom_flags(libc::O_PATH)));
+        let (reader, writer) = pipe().expect("pipe");
+        assert!(is_readable(reader.as_fd()) && !is_readable(writer.as_fd()));
+        std::fs::remove_file(&path).expect("removed");
     }
 
     #[test]

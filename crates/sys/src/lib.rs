@@ -8,6 +8,7 @@ pub mod alarm;
 pub mod clock;
 pub mod fd;
 pub mod file;
+pub mod forked;
 mod futex;
 pub mod memory;
 pub mod poll;

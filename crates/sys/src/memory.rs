@@ -3,7 +3,7 @@
 
 use std::ffi::CStr;
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::ptr::{self, NonNull};
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::{Relaxed, Release};
@@ -21,30 +21,17 @@ unsafe impl Send for Mapping {}
 unsafe impl Sync for Mapping {}
 
 impl Mapping {
-    /// New zeroed memory of `words` words, and the descriptor to map it elsewhere.
+    /// New zeroed memory of `words` words, and the descriptor to map it elsewhere. Nobody can change its size.
     pub(crate) fn create(name: &CStr, words: usize) -> io::Result<(OwnedFd, Mapping)> {
-        let size = words * size_of::<AtomicU32>();
-        // SAFETY: `name` is a C string; the call returns a descriptor or -1.
-        let raw = unsafe { libc::memfd_create(name.as_ptr(), libc::MFD_CLOEXEC) };
-        if raw < 0 {
-            return Err(io::Error::last_os_error());
-        }
-        // SAFETY: `raw` was just made, so nobody else owns it.
-        let fd = unsafe { OwnedFd::from_raw_fd(raw) };
-        let length = libc::off_t::try_from(size).map_err(|_| io::ErrorKind::InvalidInput)?;
-        // SAFETY: takes its arguments by value.
-        if unsafe { libc::ftruncate(fd.as_raw_fd(), length) } < 0 {
-            return Err(io::Error::last_os_error());
-        }
+        let size = words.checked_mul(size_of::<AtomicU32>()).ok_or(io::ErrorKind::InvalidInput)?;
+        let fd = fixed(name, size)?;
         let map = Mapping::of(&fd, size)?;
         Ok((fd, map))
     }
 
     /// Maps all whole words of `fd`.
     pub(crate) fn open(fd: BorrowedFd<'_>) -> io::Result<Mapping> {
-        let file = std::fs::File::from(fd.try_clone_to_owned()?);
-        let size = usize::try_from(file.metadata()?.len()).map_err(|_| io::ErrorKind::InvalidData)?;
-        Mapping::of(&file, size)
+        Mapping::of(&fd, fixed_size(fd)?)
     }
 
     fn of(fd: &impl AsRawFd, size: usize) -> io::Result<Mapping> {
@@ -133,6 +120,53 @@ pub fn sealed(_name: &CStr, _bytes: &[u8]) -> io::Result<OwnedFd> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
+/// Memory of `size` bytes, all zero, whose size nobody can change any more: whoever has mapped it cannot be killed by a
+/// process that makes it shorter.
+#[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd"))]
+fn fixed(name: &CStr, size: usize) -> io::Result<OwnedFd> {
+    let size = libc::off_t::try_from(size).map_err(|_| io::ErrorKind::InvalidInput)?;
+    // SAFETY: `name` is a C string that lives during the call.
+    let raw = unsafe { libc::memfd_create(name.as_ptr(), libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING) };
+    let file = crate::fd::own(crate::fd::cvt(raw)?);
+    // SAFETY: takes its arguments by value.
+    crate::fd::cvt(unsafe { libc::ftruncate(file.as_raw_fd(), size) })?;
+    // SAFETY: F_ADD_SEALS takes its argument by value.
+    crate::fd::cvt(unsafe { libc::fcntl(file.as_raw_fd(), libc::F_ADD_SEALS, FIXED) })?;
+    Ok(file)
+}
+
+/// As above, where the system has no such files.
+#[cfg(not(any(target_os = "linux", target_os = "android", target_os = "freebsd")))]
+fn fixed(_name: &CStr, _size: usize) -> io::Result<OwnedFd> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+/// What keeps the size of a file in memory as it is.
+#[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd"))]
+const FIXED: libc::c_int = libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_SEAL;
+
+/// The size of memory that [`fixed`] made.
+///
+/// # Errors
+/// `InvalidData` for anything that somebody can still make shorter; otherwise what fcntl and fstat say.
+#[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd"))]
+fn fixed_size(file: BorrowedFd<'_>) -> io::Result<usize> {
+    let unfit = || io::Error::new(io::ErrorKind::InvalidData, "not shared memory of a fixed size");
+    // SAFETY: F_GET_SEALS touches no memory of ours.
+    let seals = crate::fd::cvt(unsafe { libc::fcntl(file.as_raw_fd(), libc::F_GET_SEALS) }).map_err(|_| unfit())?;
+    if seals & FIXED != FIXED {
+        return Err(unfit());
+    }
+    let size = crate::temporary::regular_size(file).ok_or_else(unfit)?;
+    usize::try_from(size).map_err(|_| unfit())
+}
+
+/// As above, where the system has no such files.
+#[cfg(not(any(target_os = "linux", target_os = "android", target_os = "freebsd")))]
+fn fixed_size(_file: BorrowedFd<'_>) -> io::Result<usize> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
 /// All of a regular file, from its beginning, wherever its owner's position is.
 ///
 /// # Errors
@@ -168,34 +202,23 @@ impl Area {
     ///
     /// # Errors
     /// What memfd_create, ftruncate, fcntl or mmap say.
-    #[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd"))]
     pub fn create(name: &CStr, room: usize) -> io::Result<(OwnedFd, Area)> {
-        let length = room + COUNT;
-        // SAFETY: `name` is a C string that lives during the call.
-        let raw = unsafe { libc::memfd_create(name.as_ptr(), libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING) };
-        let file = crate::fd::own(crate::fd::cvt(raw)?);
-        let size = libc::off_t::try_from(length).map_err(|_| io::ErrorKind::InvalidInput)?;
-        // SAFETY: takes its arguments by value.
-        crate::fd::cvt(unsafe { libc::ftruncate(file.as_raw_fd(), size) })?;
-        let seals = libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_SEAL;
-        // SAFETY: F_ADD_SEALS takes its argument by value.
-        crate::fd::cvt(unsafe { libc::fcntl(file.as_raw_fd(), libc::F_ADD_SEALS, seals) })?;
+        let length = room.checked_add(COUNT).ok_or(io::ErrorKind::InvalidInput)?;
+        let file = fixed(name, length)?;
         let area = Area::map(&file, length, libc::PROT_READ)?;
         Ok((file, area))
     }
 
-    /// As above, where the system has no such files.
-    #[cfg(not(any(target_os = "linux", target_os = "android", target_os = "freebsd")))]
-    pub fn create(_name: &CStr, _room: usize) -> io::Result<(OwnedFd, Area)> {
-        Err(io::ErrorKind::Unsupported.into())
-    }
-
-    /// The memory behind `file`, to write to. `file` has `room` bytes, made by [`Area::create`].
+    /// The memory behind `file`, to write to. [`Area::create`] made it, with as much `room`.
     ///
     /// # Errors
-    /// What mmap says.
+    /// `InvalidData` when it did not, because the memory could be made shorter under us; otherwise what mmap says.
     pub fn open(file: &OwnedFd, room: usize) -> io::Result<Area> {
-        Area::map(file, room + COUNT, libc::PROT_READ | libc::PROT_WRITE)
+        let length = fixed_size(file.as_fd())?;
+        if length.checked_sub(COUNT) != Some(room) {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "shared memory of another size"));
+        }
+        Area::map(file, length, libc::PROT_READ | libc::PROT_WRITE)
     }
 
     fn map(file: &OwnedFd, length: usize, access: libc::c_int) -> io::Result<Area> {
@@ -204,6 +227,8 @@ impl Area {
         if start == libc::MAP_FAILED {
             return Err(io::Error::last_os_error());
         }
+        // SAFETY: mapped just now.
+        unsafe { crate::forked::leave_out(start, length) };
         let start = NonNull::new(start.cast()).ok_or(io::ErrorKind::InvalidData)?;
         Ok(Area { start, length })
     }
@@ -257,6 +282,10 @@ impl Area {
 
 impl Drop for Area {
     fn drop(&mut self) {
+        if crate::forked::is_child() {
+            // It is not there, and something else may be.
+            return;
+        }
         // SAFETY: start and length are those of the mapping.
         unsafe { libc::munmap(self.start.as_ptr().cast(), self.length) };
     }
@@ -294,5 +323,23 @@ mod tests {
         assert_eq!((read.count(), write.count()), (2, 2));
         // SAFETY: takes its arguments by value.
         assert!(unsafe { libc::ftruncate(file.as_raw_fd(), 0) } < 0);
+    }
+
+    #[test]
+    fn memory_that_somebody_can_cut_is_not_mapped() {
+        let kind = |result: io::Result<Area>| result.expect_err("refused").kind();
+        let loose = crate::fd::memfd(c"test").expect("made");
+        crate::fd::write(loose.as_fd(), &[0; 8192 + COUNT]).expect("written");
+        assert_eq!(kind(Area::open(&loose, 8192)), io::ErrorKind::InvalidData);
+        assert!(Mapping::open(loose.as_fd()).is_err());
+        let (short, _) = Area::create(c"test", 4096).expect("made");
+        assert_eq!(kind(Area::open(&short, 8192)), io::ErrorKind::InvalidData);
+        let (pipe, _writer) = crate::fd::pipe().expect("pipe");
+        assert_eq!(kind(Area::open(&pipe, 8192)), io::ErrorKind::InvalidData);
+        let zero: OwnedFd = std::fs::File::open("/dev/zero").expect("there").into();
+        assert!(Mapping::open(zero.as_fd()).is_err());
+        let (board, _) = Mapping::create(c"test", 1024).expect("made");
+        // SAFETY: takes its arguments by value.
+        assert!(unsafe { libc::ftruncate(board.as_raw_fd(), 0) } < 0);
     }
 }

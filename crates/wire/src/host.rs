@@ -21,8 +21,9 @@ pub const READ_TIMED_OUT: isize = -2;
 /// `read_body`: httpd refused the body.
 pub const READ_REFUSED: isize = -3;
 
-/// What the child offers. All functions are called without the GIL, on the thread of the request,
-/// and never unwind.
+/// What the child offers. The functions never unwind. The engine calls those that take a `request` only until [`Run`]
+/// returns, and one at a time for a request, by whatever thread: an application may use its streams in another thread
+/// than the one that runs the request. It calls them without the GIL. `record` is the exception to both.
 #[repr(C)]
 #[derive(Debug, Clone, Copy)]
 pub struct Host {
@@ -39,7 +40,8 @@ pub struct Host {
     /// Takes the rest of the body from a regular file: `length` bytes from `offset`. `fd` stays the
     /// caller's. 0, or -1 when the client is gone or the file ended early.
     pub file: unsafe extern "C" fn(request: *mut c_void, fd: i32, offset: u64, length: u64) -> i32,
-    /// httpd's `request_rec` behind `request`, for `apache.request_rec`. May be called with the GIL: it does not wait.
+    /// httpd's `request_rec` behind `request`, for `apache.request_rec`. May be called with the GIL, because it does not
+    /// wait, and while another function of the table runs for the request.
     pub record: unsafe extern "C" fn(request: *mut c_void) -> *mut c_void,
     /// What httpd's scoreboard says: a new descriptor, the caller's, of a file as [`crate::control::ToDaemon::ServerMetrics`]
     /// describes it; -1 when there is none. On any thread, with or without a request.

@@ -11,7 +11,7 @@
 /// [`PROTOCOL`], for texts that are put together at compile time.
 macro_rules! protocol {
     () => {
-        7
+        8
     };
 }
 pub(crate) use protocol;
@@ -25,11 +25,13 @@ pub mod frame;
 pub mod host;
 pub mod keys;
 pub mod layers;
+pub mod lines;
 pub mod loaded;
 pub mod output;
 pub mod pool;
 pub mod request;
 pub mod response;
+pub mod scan;
 
 /// Version of everything in this crate. A child, supervisor and engine of different versions refuse
 /// each other, naming both.

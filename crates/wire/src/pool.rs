@@ -231,6 +231,8 @@ pub struct EmbedConfig {
     pub protocol: u32,
     /// The interpreter whose libpython was opened; `sys.executable` and the virtual environment follow from it.
     pub python: String,
+    /// As in [`PoolConfig`].
+    pub python_from: String,
     /// `WSGIPythonHome` where it is no virtual environment: Python's home.
     pub python_home: Option<String>,
     /// Directories for `site.addsitedir`, to stand first in `sys.path`.

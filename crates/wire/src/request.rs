@@ -1,10 +1,10 @@
 //! Payload of [`crate::frame::Tag::Request`]: which application, and the packed environ.
 //!
 //! The same bytes serve both modes: in daemon mode they travel in a frame, in embedded mode the child
-//! passes them to the engine in memory. Layout: flags, log level, then fixed numbers, then three short strings,
+//! passes them to the engine in memory. Layout: flags, log level, then fixed numbers, then three strings,
 //! then the number of variables and the variables. A variable's key is two bytes: with the top bit a
-//! number of [`crate::keys`], without it the length of the name that follows. Its value has a
-//! four-byte length.
+//! number of [`crate::keys`], without it the length of the name that follows; all other bits set: a name with a
+//! four-byte length follows. Its value has a four-byte length.
 
 use crate::bytes::{DecodeError, Reader, put_long, put_short};
 use crate::keys;
@@ -12,8 +12,8 @@ use crate::keys;
 /// Key bit that says "the other bits are a number of [`crate::keys`]".
 const NUMBERED: u16 = 0x8000;
 
-/// Longest name of a variable, in bytes; a longer one is left out by the encoder.
-pub const MAX_NAME: usize = 0x7fff;
+/// Key that says "the name's length takes four bytes".
+const LONG_NAME: u16 = 0x7fff;
 
 /// WSGIScriptReloading is on: compare the script's modification time first.
 pub const RELOAD: u8 = 1;
@@ -53,7 +53,7 @@ pub struct Head<'a> {
 pub struct Encoder<'o> {
     out: &'o mut Vec<u8>,
     count_at: usize,
-    count: u16,
+    count: u32,
 }
 
 impl<'o> Encoder<'o> {
@@ -64,22 +64,25 @@ impl<'o> Encoder<'o> {
             out.extend_from_slice(&number.to_be_bytes());
         }
         for text in [head.script, head.callable, head.group] {
-            put_short(out, text);
+            put_long(out, text);
         }
         let count_at = out.len();
-        out.extend_from_slice(&[0, 0]);
+        out.extend_from_slice(&[0; 4]);
         Encoder { out, count_at, count: 0 }
     }
 
-    /// Appends one variable. A name that is empty or over [`MAX_NAME`], and a variable after the
-    /// 65,535th, is left out.
+    /// Appends one variable. One without a name is left out.
     pub fn put(&mut self, name: &[u8], value: &[u8]) {
-        if name.is_empty() || name.len() > MAX_NAME || self.count == u16::MAX {
+        if name.is_empty() {
             return;
         }
         match keys::number(name) {
             Some(number) => self.out.extend_from_slice(&(NUMBERED | number).to_be_bytes()),
-            None => put_short(self.out, name),
+            None if name.len() < usize::from(LONG_NAME) => put_short(self.out, name),
+            None => {
+                self.out.extend_from_slice(&LONG_NAME.to_be_bytes());
+                put_long(self.out, name);
+            }
         }
         put_long(self.out, value);
         self.count += 1;
@@ -87,7 +90,7 @@ impl<'o> Encoder<'o> {
 
     /// Writes the number of variables.
     pub fn finish(self) {
-        self.out[self.count_at..self.count_at + 2].copy_from_slice(&self.count.to_be_bytes());
+        self.out[self.count_at..self.count_at + 4].copy_from_slice(&self.count.to_be_bytes());
     }
 }
 
@@ -114,13 +117,15 @@ impl<'a> Key<'a> {
 #[derive(Debug, Clone)]
 pub struct Variables<'a> {
     reader: Reader<'a>,
-    left: u16,
+    left: u32,
 }
 
 impl<'a> Variables<'a> {
     fn read(&mut self) -> Result<(Key<'a>, &'a [u8]), DecodeError> {
         let key = self.reader.u16()?;
-        let key = if key & NUMBERED == 0 {
+        let key = if key == LONG_NAME {
+            Key::Text(self.reader.long()?)
+        } else if key & NUMBERED == 0 {
             Key::Text(self.reader.take(usize::from(key))?)
         } else {
             let number = key & !NUMBERED;
@@ -156,11 +161,11 @@ pub fn decode(payload: &[u8]) -> Result<(Head<'_>, Variables<'_>), DecodeError> 
         mtime_us: reader.i64()?,
         request_start_us: reader.i64()?,
         queue_start_us: reader.i64()?,
-        script: reader.short()?,
-        callable: reader.short()?,
-        group: reader.short()?,
+        script: reader.long()?,
+        callable: reader.long()?,
+        group: reader.long()?,
     };
-    let left = reader.u16()?;
+    let left = reader.u32()?;
     Ok((head, Variables { reader, left }))
 }
 
@@ -200,6 +205,16 @@ mod tests {
         assert!(matches!(got[0].0, Key::Known(_)));
         assert_eq!((got[0].0.bytes(), got[0].1), (&b"PATH_INFO"[..], &b"/x"[..]));
         assert_eq!(got[1], (Key::Text(b"HTTP_X_OTHER"), &[0xff][..]));
+    }
+
+    #[test]
+    fn no_variable_is_left_out_for_its_name_or_number() {
+        let lengths = [1, 0x7ffe, 0x7fff, 0x8000, 70_000];
+        let mut given: Vec<_> = lengths.map(|length| (vec![b'N'; length], b"v".to_vec())).into();
+        given.extend((0..70_000).map(|number| (format!("HTTP_X_{number}").into_bytes(), Vec::new())));
+        let bytes = encode(&given);
+        let got: Vec<_> = decode(&bytes).expect("head").1.map(|item| item.expect("variable")).collect();
+        assert!(got.iter().map(|(key, value)| (key.bytes(), *value)).eq(given.iter().map(|(n, v)| (&n[..], &v[..]))));
     }
 
     proptest! {

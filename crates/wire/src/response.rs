@@ -8,7 +8,7 @@ use crate::bytes::{DecodeError, Reader, put_long, put_short};
 pub struct HeadEncoder<'o> {
     out: &'o mut Vec<u8>,
     count_at: usize,
-    count: u16,
+    count: u32,
 }
 
 impl<'o> HeadEncoder<'o> {
@@ -17,7 +17,7 @@ impl<'o> HeadEncoder<'o> {
         out.extend_from_slice(&status.to_be_bytes());
         put_short(out, reason);
         let count_at = out.len();
-        out.extend_from_slice(&[0, 0]);
+        out.extend_from_slice(&[0; 4]);
         HeadEncoder { out, count_at, count: 0 }
     }
 
@@ -30,7 +30,7 @@ impl<'o> HeadEncoder<'o> {
 
     /// Writes the number of headers.
     pub fn finish(self) {
-        self.out[self.count_at..self.count_at + 2].copy_from_slice(&self.count.to_be_bytes());
+        self.out[self.count_at..self.count_at + 4].copy_from_slice(&self.count.to_be_bytes());
     }
 }
 
@@ -42,7 +42,7 @@ pub struct Head<'a> {
     /// Reason phrase; empty: httpd's own.
     pub reason: &'a [u8],
     reader: Reader<'a>,
-    left: u16,
+    left: u32,
 }
 
 impl<'a> Head<'a> {
@@ -56,7 +56,7 @@ impl<'a> Head<'a> {
         let mut reader = Reader::new(payload);
         let status = reader.u16()?;
         let reason = reader.short()?;
-        let left = reader.u16()?;
+        let left = reader.u32()?;
         if !(200..=999).contains(&status) {
             return Err(DecodeError::Invalid("status"));
         }
@@ -214,6 +214,12 @@ mod tests {
         assert_eq!((head.status, head.reason), (200, &b"OK"[..]));
         let got: Vec<_> = head.headers().collect();
         assert_eq!(got, [(&b"A"[..], &b"1"[..]), (b"Set-Cookie", b"x"), (b"Set-Cookie", b"y")]);
+    }
+
+    #[test]
+    fn headers_may_be_many() {
+        let bytes = encode(200, b"", &vec![(&b"A"[..], &b"1"[..]); 70_000]);
+        assert_eq!(Head::decode(&bytes).expect("valid").headers().count(), 70_000);
     }
 
     #[test]

@@ -8,9 +8,9 @@ use std::time::Instant;
 use wsgi_sys::stream;
 
 use super::super::line::{Line, MOURNING};
-use super::super::scan::Scan;
 use super::super::spool::Spool;
 use super::{Drained, End, Offer};
+use wsgi_wire::scan::Scan;
 
 /// A line that was taken over.
 #[derive(Debug)]

@@ -22,8 +22,8 @@ use wsgi_sys::{clock, fd, signal};
 use active::Active;
 
 use super::line::Line;
-use super::scan::Scan;
 use super::spool::Spool;
+use wsgi_wire::scan::Scan;
 
 /// How long an offer stands before it is taken.
 const PATIENCE: Duration = Duration::from_millis(5);

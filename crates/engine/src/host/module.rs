@@ -2,7 +2,7 @@
 
 use core::ptr;
 
-use pyo3_ffi as ffi;
+use pyo3::ffi;
 
 use crate::host::daemon;
 use crate::python::native::{Table, guard_object, plain};

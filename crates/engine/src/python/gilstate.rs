@@ -10,7 +10,7 @@
 use std::ptr;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use pyo3_ffi as ffi;
+use pyo3::ffi;
 
 use crate::python::py::version_before;
 

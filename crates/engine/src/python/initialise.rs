@@ -5,7 +5,7 @@ use core::ffi::{CStr, c_char, c_int, c_void};
 use core::{mem, ptr};
 use std::ffi::CString;
 
-use pyo3_ffi as ffi;
+use pyo3::ffi;
 use wsgi_wire::pool::EmbedConfig;
 
 use crate::python::interp::Interp;

@@ -6,7 +6,7 @@ use std::ffi::CString;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{self, ThreadId};
 
-use pyo3_ffi as ffi;
+use pyo3::ffi;
 use wsgi_wire::keys;
 use wsgi_wire::layers::{Layer, resolve};
 
@@ -31,6 +31,8 @@ pub struct Facts {
     pub run_once: bool,
     /// `apache.version`
     pub apache_version: (u32, u32, u32),
+    /// The interpreter's path, and what in the configuration chose it.
+    pub python: (String, String),
     /// Directories for `site.addsitedir`.
     pub python_path: Vec<String>,
     /// Settings of the interpreters, the least specific first.
@@ -89,12 +91,14 @@ pub struct Objects {
     pub file_extent: Stored,
     pub load: Stored,
     pub describe: Stored,
+    pub missing: Stored,
     pub concerned: Stored,
     pub set_group: Stored,
     pub finish: Stored,
     pub service: Stored,
     pub threads: Stored,
     pub stacks: Stored,
+    pub end_fork: Stored,
 }
 
 /// An interpreter that runs.
@@ -162,6 +166,7 @@ impl Interp {
         let find = |name: &str| -> Res<Owned> { prelude.get(&*gil.str(name)?)?.ok_or(Raised) };
         let fixed = fixed_facts(gil, name, facts)?;
         find("setup")?.call(&[&fixed])?;
+        find("prepare_forks")?.call(&[&fixed])?;
         let (file_wrapper, errors) = (find("FileWrapper")?, find("errors")?);
         let template = template(gil, name, facts, &errors, &file_wrapper)?;
         // SAFETY: attached.
@@ -175,12 +180,14 @@ impl Interp {
             file_extent: find("file_extent")?.store(),
             load: find("load")?.store(),
             describe: find("describe")?.store(),
+            missing: find("missing")?.store(),
             concerned: find("concerned")?.store(),
             set_group: find("set_group")?.store(),
             finish: find("finish")?.store(),
             service: find("service")?.store(),
             threads: find("threads")?.store(),
             stacks: find("stacks")?.store(),
+            end_fork: find("end_fork")?.store(),
         };
         Ok(Interp {
             name: name.to_owned(),
@@ -204,8 +211,10 @@ fn prelude(gil: Gil, natives: Natives) -> Res<Owned> {
     namespace.set_named(c"__name__", &*gil.str("_mod_wsgi_prelude")?)?;
     namespace.set_named(c"__file__", &*gil.str("<mod_wsgi>")?)?;
     namespace.set_named(c"__builtins__", &*gil.import(c"builtins")?)?;
-    let source = CString::new(include_str!("prelude.py")).unwrap_or_default();
-    gil.exec(&source, c"<mod_wsgi>", &namespace)?;
+    for source in [include_str!("prelude.py"), include_str!("fork.py")] {
+        let source = CString::new(source).unwrap_or_default();
+        gil.exec(&source, c"<mod_wsgi>", &namespace)?;
+    }
     Ok(namespace)
 }
 

@@ -10,7 +10,8 @@ use std::sync::{Condvar, Mutex, OnceLock, PoisonError};
 use std::thread;
 use std::time::Instant;
 
-use pyo3_ffi as ffi;
+use pyo3::ffi;
+use wsgi_sys::forked;
 
 use crate::log::{ERROR, process_log};
 use crate::python::gilstate::{self, Bound};
@@ -18,6 +19,7 @@ use crate::python::interp::{Facts, Interp, Natives};
 use crate::python::py::{Exception, Gil, version_before};
 use crate::python::threads;
 use crate::python::unmade::{Failed, Unmade, pause_after};
+use crate::sys;
 
 /// All interpreters of the process.
 struct Engine {
@@ -259,9 +261,14 @@ fn end(interp: &'static Interp) -> bool {
 /// that the thread is attached to.
 pub fn run_exit_functions(gil: Gil, interp: &Interp, part: &str) {
     let done = gil.str(part).and_then(|part| interp.objects.finish.get(gil).call(&[&part]));
+    let is_done = done.is_ok();
     if let Err(raised) = done {
         let text = gil.fetch(raised).brief(gil);
         gil.detach(|| process_log(ERROR, text.as_bytes()));
     }
     ENGINE.get().into_iter().for_each(|engine| (engine.natives.flush)(gil));
+    if forked::is_child() {
+        // One of the functions has forked, and here is the forked process.
+        sys::exit_now(i32::from(!is_done));
+    }
 }

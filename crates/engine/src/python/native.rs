@@ -6,7 +6,7 @@ use core::ffi::CStr;
 use core::{mem, ptr, slice};
 use std::panic::{self, AssertUnwindSafe};
 
-use pyo3_ffi as ffi;
+use pyo3::ffi;
 
 use crate::python::py::{Any, Gil, Kind, Owned, Raised, Res};
 

@@ -6,7 +6,7 @@ use core::ffi::CStr;
 use core::ptr::{self, NonNull};
 use core::slice;
 
-use pyo3_ffi as ffi;
+use pyo3::ffi;
 
 use crate::python::py::{Any, Exception, Gil, Owned, Raised, Res, done, signed};
 

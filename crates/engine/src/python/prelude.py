@@ -361,6 +361,13 @@ def describe(kind, value, tb):
     return text.encode('utf-8', 'replace')
 
 
+def missing(error):
+    """Where a module was looked for; empty if that is not why the load failed."""
+    if not any(isinstance(it, ModuleNotFoundError) for it in _chain(error)):
+        return b''
+    return ('sys.path was %r.' % (sys.path,)).encode('utf-8', 'replace')
+
+
 def concerned(path, error):
     """What a failed load of the script `path` depends on: a letter (source, modules, presence) and a path each."""
     sources, others = {path: None}, {}
@@ -408,8 +415,10 @@ def _add_files_of(error, sources, others):
 
 
 def _is_foreign(path):
-    """Not a part of Python itself, nor made up."""
+    """Not a part of Python itself, nor made up, nor a view of the kernel's (the engine is opened below /proc)."""
     library = os.path.dirname(os.__file__)
+    if path.startswith(('/proc/', '/dev/', '/sys/')):
+        return False
     is_own = (path + '/').startswith(library + '/') and '-packages' not in path
     return not is_own and not path.startswith('<')
 

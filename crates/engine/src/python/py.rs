@@ -15,7 +15,7 @@ use core::ops::Deref;
 use core::ptr::{self, NonNull};
 use core::slice;
 
-use pyo3_ffi as ffi;
+use pyo3::ffi;
 
 /// Python's error indicator is set in this thread.
 #[derive(Debug)]

@@ -2,7 +2,9 @@
 //! decided above.
 
 use std::collections::HashMap;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::Duration;
 
 use crate::python::py::{Any, Gil, Owned, Stored};
 
@@ -29,10 +31,14 @@ pub struct Slot {
 
 /// A script that could not be loaded when its process started.
 pub struct Broken {
-    /// What was logged, for the log of each request that fails for it.
-    pub record: String,
+    /// What was logged when it was tried; here its first and last line, for the log of each request that fails for it.
+    pub brief: String,
+    /// When it was tried, on the monotonic clock.
+    pub tried: Duration,
     /// Modification time of the script before it was read, if it was there.
     pub mtime_us: Option<i64>,
+    /// A request has found it changed since.
+    pub changed: AtomicBool,
 }
 
 /// What there is of a script.

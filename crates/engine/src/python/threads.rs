@@ -6,11 +6,13 @@ use std::mem;
 use std::ptr;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use pyo3_ffi as ffi;
+use pyo3::ffi;
+use wsgi_sys::forked;
 
 use crate::python::gilstate::Bound;
 use crate::python::interp::Interp;
 use crate::python::py::Gil;
+use crate::sys;
 
 /// Python is being finalised, or the process ends without that: thread states that are left belong to it.
 static ENDED: AtomicBool = AtomicBool::new(false);
@@ -29,8 +31,9 @@ struct States(Vec<(&'static Interp, *mut ffi::PyThreadState)>);
 
 impl Drop for States {
     fn drop(&mut self) {
-        if is_ended() {
-            // The process ends, perhaps by a signal in the middle of anything: not even memory is given back.
+        if is_ended() || forked::is_child() {
+            // The process ends, perhaps by a signal in the middle of anything: not even memory is given back. In a
+            // forked process Python has other states than these.
             mem::forget(mem::take(&mut self.0));
             return;
         }
@@ -90,7 +93,12 @@ pub fn attach<T: Send>(interp: &'static Interp, body: impl FnOnce(Gil) -> T) -> 
     let _detach = Detach;
     let _bound = Bound::to(state);
     // SAFETY: attached until `_detach` is dropped, after `body`.
-    body(unsafe { Gil::assume() })
+    let result = body(unsafe { Gil::assume() });
+    if forked::is_child() {
+        // Code of the application that nothing had asked about has come back here.
+        sys::exit_now(0);
+    }
+    result
 }
 
 /// This thread's state for `interp`, to which it is not attached.

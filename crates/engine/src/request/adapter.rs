@@ -12,6 +12,7 @@ use crate::log::ERROR;
 use crate::python::interp::Interp;
 use crate::python::py::{Any, Gil, Kind, Owned, Raised, Res};
 use crate::request::exchange::Exchange;
+use crate::request::fork;
 use crate::request::host::Outcome;
 use crate::request::output::{Output, Stop};
 use crate::request::report::{Reporter, interrupted, is_timeout};
@@ -35,34 +36,20 @@ pub struct Request<'r> {
 /// Executes a request in `interp`, to which the thread is attached. The caller then ends the exchange. A panic ends the
 /// request like an exception of the application.
 pub fn run(gil: Gil, interp: &Interp, exchange: &Exchange<'_>, request: Request<'_>) -> Outcome {
-    let _current = streams::enter(exchange);
-    interp.report_group(gil, request.head.group);
-    let served = panic::catch_unwind(AssertUnwindSafe(|| serve(gil, interp, exchange, request)));
-    let outcome = served.map_or_else(
-        |payload| {
-            mem::forget(payload);
-            exchange.log(gil, ERROR, b"internal error of mod_wsgi while the request was executed", false);
-            Outcome::Failed(Failure::Application)
-        },
-        |served| served.unwrap_or_else(|outcome| outcome),
-    );
-    streams::flush_all(gil);
-    outcome
-}
-
-/// Cuts the link of a `wsgi.input` when dropped, also by a panic, and waits until no other thread is in its exchange's
-/// output: the exchange goes soon after.
-struct Linked<'x, 'e> {
-    gil: Gil,
-    input: Owned,
-    exchange: &'x Exchange<'e>,
-}
-
-impl Drop for Linked<'_, '_> {
-    fn drop(&mut self) {
-        types::input_link(&self.input).cut();
-        self.exchange.await_writers(self.gil);
-    }
+    streams::with_exchange(exchange, || {
+        interp.report_group(gil, request.head.group);
+        let served = panic::catch_unwind(AssertUnwindSafe(|| serve(gil, interp, exchange, request)));
+        let outcome = served.map_or_else(
+            |payload| {
+                mem::forget(payload);
+                exchange.log(gil, ERROR, b"internal error of mod_wsgi while the request was executed", false);
+                Outcome::Failed(Failure::Application)
+            },
+            |served| served.unwrap_or_else(|outcome| outcome),
+        );
+        streams::flush_all(gil);
+        outcome
+    })
 }
 
 fn serve(gil: Gil, interp: &Interp, exchange: &Exchange<'_>, request: Request<'_>) -> Result<Outcome, Outcome> {
@@ -76,14 +63,12 @@ fn serve(gil: Gil, interp: &Interp, exchange: &Exchange<'_>, request: Request<'_
             output.sink.confirm();
         }
     }
-    let Ok(input) = types::new_input(interp.objects.input.get(gil), exchange) else {
-        return Err(failed(gil, interp, exchange, &head, Raised));
-    };
-    let linked = Linked { gil, input, exchange };
-    match call(gil, interp, exchange, &request, &linked.input, &application) {
-        Ok(result) => result,
-        Err(raised) => Err(failed(gil, interp, exchange, &head, raised)),
-    }
+    let result = types::with_input(interp.objects.input.get(gil), exchange, |input| {
+        call(gil, interp, exchange, &request, input, &application)
+            .unwrap_or_else(|raised| Err(failed(gil, interp, exchange, &head, raised)))
+    });
+    exchange.await_writers(gil);
+    result.unwrap_or_else(|raised| Err(failed(gil, interp, exchange, &head, raised)))
 }
 
 /// The file that httpd mapped the request to; it is the script itself but for `WSGIHandlerScript`.
@@ -95,7 +80,7 @@ fn resource<'r>(request: &Request<'r>) -> &'r [u8] {
 
 /// Logs the exception that ended the request.
 fn failed(gil: Gil, interp: &Interp, exchange: &Exchange<'_>, head: &Head<'_>, raised: Raised) -> Outcome {
-    let exception = gil.fetch(raised);
+    let exception = gil.fetch(fork::raised(gil, interp, raised));
     let reporter = Reporter(Some(exchange));
     if is_timeout(gil, interp, &exception) {
         interrupted(gil, exchange);
@@ -118,7 +103,7 @@ fn call(
 ) -> Res<Result<Outcome, Outcome>> {
     let environ = environ(gil, interp, exchange, request, input)?;
     let start_response = types::start_response_of(input)?;
-    let result = application.call2(&environ, &start_response)?;
+    let result = fork::returned(gil, interp, application.call2(&environ, &start_response))?;
     drop((environ, start_response));
     let sent = send(gil, interp, exchange, &result);
     // "the iterable's close() must be called upon completion, whether the request was completed
@@ -142,7 +127,7 @@ fn call(
 /// it was for.
 fn close(gil: Gil, interp: &Interp, exchange: &Exchange<'_>, head: &Head<'_>, result: &Any) {
     let closed = match result.find_attr(gil, interp.objects.names.close.get(gil)) {
-        Ok(Some(close)) => close.call0().map(drop),
+        Ok(Some(close)) => fork::returned(gil, interp, close.call0()).map(drop),
         Ok(None) => Ok(()),
         Err(raised) => Err(raised),
     };
@@ -186,7 +171,7 @@ fn send(gil: Gil, interp: &Interp, exchange: &Exchange<'_>, result: &Any) -> Res
         }
     }
     let items = result.iter()?;
-    while let Some(item) = items.next()? {
+    while let Some(item) = fork::returned(gil, interp, items.next())? {
         let Some(bytes) = item.as_bytes() else {
             let text = format!("response iterable must yield bytes, not {}", item.type_name(gil));
             return Err(gil.raise(Kind::Type, &text).into());

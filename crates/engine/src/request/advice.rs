@@ -2,6 +2,8 @@
 
 #![forbid(unsafe_code)]
 
+use crate::python::interp::Facts;
+
 /// Line to add to the record of an exception with this text, which ended a request or a load.
 pub fn cure(text: &str, in_main: bool) -> Option<&'static str> {
     if !in_main && refuses_sub_interpreters(text) {
@@ -33,6 +35,27 @@ pub fn cure(text: &str, in_main: bool) -> Option<&'static str> {
         );
     }
     None
+}
+
+/// What to say where a module was not found: which interpreter looked for it, where (`searched`), and which settings that
+/// would add to it are not used.
+pub fn not_found(facts: &Facts, searched: &str) -> String {
+    let (python, from) = &facts.python;
+    let mut text = format!("{python} looked for the module ({from}); {searched}");
+    let (home, path) =
+        if facts.embedded { ("WSGIPythonHome", "WSGIPythonPath") } else { ("python-home=", "python-path=") };
+    let mut unset = Vec::new();
+    if from.starts_with("the default") {
+        unset.push(format!("{home} (a virtual environment)"));
+    }
+    if facts.python_path.is_empty() && facts.home.is_none() {
+        let or_home = if facts.embedded { "" } else { " or home=" };
+        unset.push(format!("{path}{or_home} (a directory of modules)"));
+    }
+    if !unset.is_empty() {
+        text.extend([" Not set: ", &unset.join(", "), "."]);
+    }
+    text
 }
 
 /// Whether an exception's text is that of an extension module that does not work in sub-interpreters: CPython's

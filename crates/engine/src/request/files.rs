@@ -141,7 +141,7 @@ fn is_between(begin: SystemTime, changed: i128, now: SystemTime) -> bool {
 pub struct Watch {
     all: Vec<Watched>,
     /// A source changed while it may have been read: this is to be told of at that time.
-    unsettled: Option<Instant>,
+    unsettled: Option<(Instant, PathBuf)>,
 }
 
 impl Watch {
@@ -155,25 +155,31 @@ impl Watch {
         }
         let now = SystemTime::now();
         let is_late = |it: &Watched| matches!(it.seen, Seen::File(found) if is_between(begin, found.4, now));
-        let unsettled = all.iter().any(is_late).then(|| Instant::now() + SETTLE);
+        let late = all.iter().find(|it| is_late(it));
+        let unsettled = late.map(|it| (Instant::now() + SETTLE, it.concern.path.clone()));
         Watch { all, unsettled }
     }
 
-    /// Whether something has changed since the last call, as far as it is to be told of `now`.
-    pub fn look(&mut self, now: Instant) -> bool {
+    /// What has changed since the last call, as far as it is to be told of `now`: of several files one.
+    pub fn look(&mut self, now: Instant) -> Option<PathBuf> {
         // All of them: one change of several files is one change.
-        let changed = self.all.iter_mut().filter_map(|it| it.look().then_some(())).count() > 0;
-        let settled = self.unsettled.is_some_and(|at| now >= at);
-        if changed || settled {
+        let changed: Vec<_> = self.all.iter_mut().filter_map(|it| it.look().then(|| it.concern.path.clone())).collect();
+        let settled = self.unsettled.take_if(|(at, _)| now >= *at).map(|(_, path)| path);
+        let changed = changed.into_iter().next();
+        if changed.is_some() {
             self.unsettled = None;
         }
-        changed || settled
+        changed.or(settled)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn changed(watch: &mut Watch, now: Instant) -> bool {
+        watch.look(now).is_some()
+    }
 
     struct Folder(PathBuf);
 
@@ -221,13 +227,13 @@ mod tests {
         let folder = Folder::new("source");
         let path = folder.write("a.py", "one");
         let mut watch = watch(Aspect::Source, &path);
-        assert!(!watch.look(Instant::now()));
+        assert!(!changed(&mut watch, Instant::now()));
         folder.write("a.py", "three");
-        assert!(watch.look(Instant::now()) && !watch.look(Instant::now()));
+        assert!(changed(&mut watch, Instant::now()) && !changed(&mut watch, Instant::now()));
         fs::remove_file(&path).expect("it is there");
-        assert!(watch.look(Instant::now()) && !watch.look(Instant::now()));
+        assert!(changed(&mut watch, Instant::now()) && !changed(&mut watch, Instant::now()));
         folder.write("a.py", "three");
-        assert!(watch.look(Instant::now()) && !watch.look(Instant::now()));
+        assert!(changed(&mut watch, Instant::now()) && !changed(&mut watch, Instant::now()));
     }
 
     #[test]
@@ -237,20 +243,20 @@ mod tests {
         folder.write("data.db-journal", "");
         folder.write(".hidden.py", "");
         fs::create_dir(folder.0.join("__pycache__")).expect("a folder");
-        assert!(!watch.look(Instant::now()));
+        assert!(!changed(&mut watch, Instant::now()));
         folder.write("missing.py", "");
-        assert!(watch.look(Instant::now()) && !watch.look(Instant::now()));
+        assert!(changed(&mut watch, Instant::now()) && !changed(&mut watch, Instant::now()));
         fs::create_dir(folder.0.join("package")).expect("a folder");
-        assert!(watch.look(Instant::now()));
+        assert!(changed(&mut watch, Instant::now()));
     }
 
     #[test]
     fn a_directory_may_come_later() {
         let folder = Folder::new("later");
         let mut watch = watch(Aspect::Modules, &folder.0.join("lib"));
-        assert!(!watch.look(Instant::now()));
+        assert!(!changed(&mut watch, Instant::now()));
         fs::create_dir(folder.0.join("lib")).expect("a folder");
-        assert!(watch.look(Instant::now()));
+        assert!(changed(&mut watch, Instant::now()));
     }
 
     #[test]
@@ -260,9 +266,9 @@ mod tests {
         let mut present = watch(Aspect::Presence, &path);
         let mut absent = watch(Aspect::Presence, &folder.0.join("settings.ini"));
         folder.write("app.log", "one two");
-        assert!(!present.look(Instant::now()) && !absent.look(Instant::now()));
+        assert!(!changed(&mut present, Instant::now()) && !changed(&mut absent, Instant::now()));
         folder.write("settings.ini", "");
-        assert!(absent.look(Instant::now()));
+        assert!(changed(&mut absent, Instant::now()));
     }
 
     #[test]
@@ -272,8 +278,8 @@ mod tests {
         let concerns = vec![Concern { aspect: Aspect::Source, path }];
         let now = Instant::now();
         let mut watch = Watch::new(concerns, SystemTime::now());
-        assert!(!watch.look(now));
-        assert!(watch.look(now + 2 * SETTLE) && !watch.look(now + 3 * SETTLE));
+        assert!(!changed(&mut watch, now));
+        assert!(changed(&mut watch, now + 2 * SETTLE) && !changed(&mut watch, now + 3 * SETTLE));
     }
 
     #[test]

@@ -5,6 +5,7 @@ pub mod advice;
 pub mod exchange;
 pub mod files;
 pub mod first_load;
+pub mod fork;
 pub mod host;
 pub mod input;
 pub mod output;

@@ -34,10 +34,11 @@ impl From<Gone> for Stop {
 
 /// A head as `start_response` was given it.
 #[derive(Debug)]
-struct Head {
+pub struct Head {
     payload: Vec<u8>,
-    /// Where the number of headers stands in `payload`.
+    /// Where the number of headers stands in `payload`, and what it is.
     count_at: usize,
+    count: u32,
     status: u16,
     length: Length,
 }
@@ -99,8 +100,8 @@ impl<'a> Output<'a> {
         put_short(&mut head.payload, b"Content-Length");
         put_long(&mut head.payload, total.to_string().as_bytes());
         let at = head.count_at;
-        let count = u16::from_be_bytes([head.payload[at], head.payload[at + 1]]).saturating_add(1);
-        head.payload[at..at + 2].copy_from_slice(&count.to_be_bytes());
+        head.count += 1;
+        head.payload[at..at + 4].copy_from_slice(&head.count.to_be_bytes());
         head.length = Length::Declared(total);
     }
 
@@ -148,8 +149,12 @@ impl<'a> Output<'a> {
     }
 
     /// Takes status and headers in the place of those that were there.
-    pub fn set_head(&mut self, gil: Gil, status: &Any, headers: &Any) -> Res<()> {
-        self.head = Some(encode(gil, status, headers)?);
+    pub fn set_head(&mut self, gil: Gil, head: Head) -> Res<()> {
+        // Another thread may have written meanwhile.
+        if self.committed {
+            return Err(gil.raise(Kind::Runtime, "start_response() called more than once without exc_info"));
+        }
+        self.head = Some(head);
         Ok(())
     }
 
@@ -196,17 +201,18 @@ fn refuse(gil: Gil, refused: &Refused) -> Raised {
     gil.raise(Kind::Value, &refused.0)
 }
 
-fn encode(gil: Gil, status: &Any, headers: &Any) -> Res<Head> {
+/// Status and headers as `start_response` was given them.
+pub fn encode(gil: Gil, status: &Any, headers: &Any) -> Res<Head> {
     let mut payload = Vec::with_capacity(256);
     let (status, count_at) = native(gil, status, |line| {
         let (status, reason) = rules::split_status(line).map_err(|refused| refuse(gil, &refused))?;
         HeadEncoder::new(&mut payload, status, reason).finish();
         Ok((status, 4 + reason.len()))
     })?;
-    let mut head = Head { payload, count_at, status, length: Length::Unknown };
+    let mut head = Head { payload, count_at, count: 0, status, length: Length::Unknown };
     let Some(list) = headers.as_list() else { return Ok(head) };
-    let mut count = 0u16;
-    while let Some(header) = list.item(usize::from(count)) {
+    for at in 0.. {
+        let Some(header) = list.item(at) else { break };
         let (name, value) = name_and_value(gil, &header)?;
         native(gil, &name, |name| {
             rules::check_name(name).map_err(|refused| refuse(gil, &refused))?;
@@ -216,13 +222,13 @@ fn encode(gil: Gil, status: &Any, headers: &Any) -> Res<Head> {
                 Ok(())
             })
         })?;
-        count = count.checked_add(1).ok_or_else(|| gil.raise(Kind::Value, "too many headers"))?;
+        // Each takes more than a byte, so this limits their number as well.
         if head.payload.len() > MAX_HEAD {
-            let text = format!("status and headers are longer than {MAX_HEAD} bytes");
+            let text = format!("status and headers are longer than {MAX_HEAD} bytes, the most that mod_wsgi takes");
             return Err(gil.raise(Kind::Value, &text));
         }
     }
-    head.payload[count_at..count_at + 2].copy_from_slice(&count.to_be_bytes());
+    head.payload[count_at..count_at + 4].copy_from_slice(&head.count.to_be_bytes());
     Ok(head)
 }
 
@@ -233,6 +239,7 @@ impl Head {
         }
         put_short(&mut self.payload, name);
         put_long(&mut self.payload, value);
+        self.count += 1;
     }
 }
 

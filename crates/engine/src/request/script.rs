@@ -1,18 +1,21 @@
 //! Scripts: loading them as modules, noticing that they changed, finding the callable in them.
 
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use wsgi_sys::clock;
 use wsgi_wire::request::{Head, RELOAD};
 use wsgi_wire::response::Failure;
 
-use crate::log::{ERROR, INFO};
+use crate::log::{ERROR, INFO, process_log};
 use crate::python::interp::Interp;
 use crate::python::interpreters::facts;
 use crate::python::py::{Any, Exception, Gil, Kind, Owned, Res};
 use crate::python::scripts::{Broken, Found, Slot};
+use crate::request::advice;
 use crate::request::files::Concern;
 use crate::request::first_load::FIRST_LOAD;
+use crate::request::fork;
 use crate::request::host::Outcome;
 use crate::request::report::{Reporter, interrupted, is_timeout, record_of};
 use crate::sys;
@@ -103,9 +106,15 @@ fn tell_loaded(interp: &Interp, script: &[u8], why: Occasion) {
 fn refuse(gil: Gil, head: &Head<'_>, broken: &Broken, reporter: Reporter<'_, '_>) -> Outcome {
     let may_differ = head.flags & RELOAD != 0 && broken.mtime_us != Some(head.mtime_us);
     if may_differ && sys::mtime_us(head.script) != broken.mtime_us {
+        if !broken.changed.swap(true, Ordering::Relaxed) {
+            gil.detach(|| process_log(INFO, changed(&String::from_utf8_lossy(head.script)).as_bytes()));
+        }
         return Outcome::Stale;
     }
-    reporter.record(gil, ERROR, &broken.record);
+    let ago = clock::monotonic().saturating_sub(broken.tried).as_secs();
+    let (brief, pid) = (&broken.brief, std::process::id());
+    let text = format!("{brief} (process {pid} tried it {ago} s ago; the log of its process group has the traceback)");
+    reporter.record(gil, ERROR, &text);
     Outcome::Failed(Failure::Load)
 }
 
@@ -127,9 +136,32 @@ fn load(gil: Gil, interp: &Interp, path: &[u8], reporter: Reporter<'_, '_>) -> R
                 interrupted(gil, exchange);
                 return Err(Outcome::Failed(Failure::Timeout));
             }
-            reporter.exception(gil, interp, &cannot_load(path), exception);
+            reporter.record(gil, ERROR, &load_record(gil, interp, path, &exception));
             Err(Outcome::Failed(Failure::Load))
         }
+    }
+}
+
+/// The line that says why another process tries a script that could not be loaded.
+pub fn changed(path: &str) -> String {
+    let group = facts().map_or("", |facts| &facts.process_group);
+    format!("process group \"{group}\": {path} has changed, so the script is to be tried again")
+}
+
+/// The record of a script that could not be loaded. Where a module was missing it says who looked for it, and where.
+fn load_record(gil: Gil, interp: &Interp, path: &[u8], exception: &Exception) -> String {
+    let record = record_of(gil, interp, &cannot_load(path), exception);
+    let found = interp.objects.missing.get(gil).call(&[&exception.value]);
+    let searched = match found {
+        Ok(text) => String::from_utf8_lossy(text.as_bytes().unwrap_or_default()).into_owned(),
+        Err(raised) => {
+            drop(gil.fetch(raised));
+            String::new()
+        }
+    };
+    match facts().filter(|_| !searched.is_empty()) {
+        Some(facts) => format!("{record}\n{}", advice::not_found(facts, &searched)),
+        None => record,
     }
 }
 
@@ -146,7 +178,7 @@ fn keep(interp: &Interp, path: &[u8], module: Owned) -> Owned {
 fn execute(gil: Gil, interp: &Interp, path: &[u8]) -> Res<Owned> {
     let lower = facts().is_some_and(|facts| facts.case_insensitive);
     let (path, lower) = (gil.path(path)?, gil.bool(lower)?);
-    interp.objects.load.get(gil).call(&[&path, &lower])
+    fork::returned(gil, interp, interp.objects.load.get(gil).call(&[&path, &lower]))
 }
 
 /// Whether the file is another than the one that was loaded, or the module asks for it.
@@ -172,7 +204,7 @@ fn has_changed<'r>(
         return true;
     }
     let Ok(Some(asks)) = namespace.get(names.reload_required.get(gil)) else { return false };
-    let answer = gil.path(resource()).and_then(|path| asks.call(&[&path])?.truth());
+    let answer = gil.path(resource()).and_then(|path| fork::returned(gil, interp, asks.call(&[&path]))?.truth());
     answer.unwrap_or_else(|raised| {
         let script = String::from_utf8_lossy(head.script);
         let what = format!("reload_required() of WSGI script '{script}' failed, which is ignored.");
@@ -223,10 +255,12 @@ pub fn load_at_start(gil: Gil, interp: &Interp, path: &str) -> Result<(), Vec<Co
         }
         Err(raised) => {
             let exception = gil.fetch(raised);
-            let record = record_of(gil, interp, &cannot_load(path), &exception);
+            let record = load_record(gil, interp, path, &exception);
             Reporter(None).record(gil, ERROR, &record);
             let concerns = concerned(gil, interp, path, &exception);
-            interp.scripts.put(path, Slot::broken(Broken { record, mtime_us }));
+            let brief = format!("{} {}", cannot_load(path), exception.brief(gil).replace('\n', " "));
+            let (tried, changed) = (clock::monotonic(), AtomicBool::new(false));
+            interp.scripts.put(path, Slot::broken(Broken { brief, tried, mtime_us, changed }));
             Err(concerns)
         }
     };

@@ -13,7 +13,7 @@ use std::mem;
 use std::ptr;
 use std::time::Duration;
 
-use pyo3_ffi as ffi;
+use pyo3::ffi;
 use wsgi_wire::control::DUMP_SIGNAL_BELOW_MAX;
 
 use crate::log::{WARN, process_log};

@@ -119,5 +119,5 @@ fn what_an_earlier_supervisor_knew_to_be_broken_is_no_running_version() {
     assert!(world.has(&Action::MarkDraining { process: left }) && !world.has(&Action::MarkReady { process: left }));
     world.event(Event::Failed { process: new[0], said: "SyntaxError: x".to_owned() });
     assert!(world.has(&Action::MarkReady { process: new[0] }));
-    assert!(world.log.iter().any(|(_, text)| text.contains("requests get 500 with the traceback in the log")));
+    assert!(world.log.iter().any(|(_, text)| text.contains("requests get 500, with a line each")));
 }

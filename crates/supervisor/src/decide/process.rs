@@ -42,8 +42,6 @@ pub(super) struct Process {
     pub(super) adopted: Option<Left>,
     /// Whose place it takes, where that one takes no requests any more: its pid, and why.
     pub(super) replaces: String,
-    /// It was started because a file had changed.
-    pub(super) hopeful: bool,
     /// It was not ready in time.
     pub(super) overdue: Option<Overdue>,
     /// It takes long to start, and that was said.
@@ -69,7 +67,6 @@ impl Process {
             marks,
             adopted: None,
             replaces: String::new(),
-            hopeful: false,
             overdue: None,
             slow: false,
             large: 0,
@@ -91,6 +88,8 @@ pub(super) struct Marks {
     pub(super) quick: u32,
     /// What it was to load of what others had loaded.
     pub(super) handing: Handing,
+    /// It was started because a file had changed.
+    pub(super) hopeful: bool,
 }
 
 /// What follows for a process that is not ready in time.

@@ -224,7 +224,7 @@ impl Pool {
     }
 
     fn next_try(&self, now: Millis) -> String {
-        self.wait_for_start(now).map_or_else(String::new, |wait| format!("; next try in {}", seconds(wait)))
+        self.wait_for_start(now).map_or_else(String::new, |wait| format!("; next try in {}", seconds(wait.max(100))))
     }
 
     /// Its start was an info line, so its end is one.
@@ -273,7 +273,7 @@ impl Pool {
             return self.say_again(now, out);
         }
         let until = match self.serving() {
-            0 => "requests get 500 with the traceback in the log until it is mended".to_owned(),
+            0 => "requests get 500, with a line each, until it is mended".to_owned(),
             _ => self.meanwhile(),
         };
         let next = format!("{}, or when a file changes", self.next_try(now));

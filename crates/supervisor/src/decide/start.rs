@@ -15,6 +15,11 @@ const LONGEST_WAIT: Millis = 60_000;
 const SLOT_WAIT: Millis = 100;
 /// Shortest time between attempts that changed files bring about.
 const CHANGED_WAIT: Millis = 200;
+/// So many of them may follow each other that soon; then the wait doubles: an application may change its own files
+/// whenever it is loaded.
+const CHANGED_FREE: u32 = 4;
+/// A change this long after the last attempt is the administrator's.
+const CHANGED_CALM: Millis = 10_000;
 /// Shortest time between starts when processes die of the requests that they get.
 const CRASH_WAIT: Millis = 1_000;
 /// SIGKILL and SIGTERM, which do not come of what a process does (POSIX numbers them).
@@ -37,6 +42,8 @@ pub(super) struct Attempts {
     last: Option<Millis>,
     /// A file has changed since then, so the next one may succeed.
     hope: bool,
+    /// Attempts in a row that changed files brought about, and that failed.
+    vain: u32,
     /// One has failed that was only to try what others had loaded: the next one does without.
     bare: bool,
     /// One has failed that was to load what others had loaded.
@@ -70,7 +77,8 @@ impl Attempts {
     }
 
     fn soon(&self, now: Millis) -> Millis {
-        self.last.map_or(now, |last| now.max(last + CHANGED_WAIT))
+        let doubled = CHANGED_WAIT.checked_shl(self.vain.saturating_sub(CHANGED_FREE).min(16)).unwrap_or(LONGEST_WAIT);
+        self.last.map_or(now, |last| now.max(last + doubled.min(LONGEST_WAIT)))
     }
 }
 
@@ -84,7 +92,7 @@ impl Pool {
     pub(super) fn cannot_serve(&self) -> bool {
         // Nothing had failed when it began, or what had has changed since.
         let unblemished = |it: &Process| it.marks.failures == 0 && it.marks.quick == 0 && it.overdue.is_none();
-        let hopeful = |it: &Process| it.phase == Phase::Starting && (it.hopeful || unblemished(it));
+        let hopeful = |it: &Process| it.phase == Phase::Starting && (it.marks.hopeful || unblemished(it));
         (self.attempts.failures > 0 || self.attempts.quick >= 3)
             && self.open_ones().next().is_none()
             && !self.attempts.hope
@@ -143,7 +151,10 @@ impl Pool {
 
     pub(super) fn new_process(&self, now: Millis) -> Process {
         let Attempts { failures, quick, .. } = self.attempts;
-        Process::new(now, Marks { generation: self.generation, failures, quick, handing: Handing::Nothing })
+        Process::new(
+            now,
+            Marks { generation: self.generation, failures, quick, handing: Handing::Nothing, hopeful: false },
+        )
     }
 
     pub(super) fn start_missing(&mut self, now: Millis, next: &mut ProcessId, out: &mut Out<'_>) {
@@ -167,7 +178,7 @@ impl Pool {
         for number in 0..due {
             *next += 1;
             let mut it = self.new_process(now);
-            it.hopeful = hopeful;
+            it.marks.hopeful = hopeful;
             let vacancy = if number < urgent { self.vacant.pop_front() } else { None };
             let (replaces, why) = vacancy.unwrap_or_default();
             // The code has changed in all of them at once, and their requests wait.
@@ -237,6 +248,9 @@ impl Pool {
         self.attempts.burdened |= marks.handing != Handing::Nothing;
         if marks.failures != self.attempts.failures || marks.generation != self.generation {
             return;
+        }
+        if marks.hopeful {
+            self.attempts.vain = self.attempts.vain.saturating_add(1);
         }
         let soon = self.attempts.soon(now);
         let attempts = &mut self.attempts;
@@ -348,9 +362,12 @@ impl Pool {
         if !tries || self.over {
             return;
         }
+        if self.attempts.last.is_none_or(|last| now > last + CHANGED_CALM) {
+            self.attempts.vain = 0;
+        }
         let soon = self.attempts.soon(now);
         let attempts = &mut self.attempts;
-        (attempts.hope, attempts.step) = (true, 0);
+        (attempts.hope, attempts.step) = (true, attempts.vain.saturating_sub(CHANGED_FREE));
         attempts.next = attempts.next.min(soon);
     }
 }

@@ -110,6 +110,34 @@ fn a_change_brings_the_next_attempt_at_once() {
 }
 
 #[test]
+fn an_application_that_changes_its_own_files_when_it_is_loaded_is_tried_less_and_less() {
+    let mut world = World::default();
+    let mut failed = world.with(rules(1))[0];
+    let mut begun = vec![];
+    for _ in 0..40 {
+        world.failed(failed);
+        world.event(Event::Changed { process: failed });
+        while world.started().is_empty() {
+            world.at(world.now + 100);
+        }
+        begun.push(world.now);
+        failed = world.spawn()[0];
+    }
+    let waits: Vec<_> = begun.windows(2).map(|two| two[1] - two[0]).collect();
+    assert_eq!(waits[..8], [200, 200, 200, 200, 400, 800, 1_600, 3_200]);
+    assert_eq!(*waits.last().expect("waits"), 60_000);
+    // Somebody mends it: the tries after that come soon again.
+    world.failed(failed);
+    world.now += 20_000;
+    world.event(Event::Changed { process: failed });
+    let again = world.spawn()[0];
+    world.failed(again);
+    world.event(Event::Changed { process: again });
+    world.at(world.now + 200);
+    assert_eq!(world.started().len(), 1);
+}
+
+#[test]
 fn a_failed_process_that_sees_the_mend_by_a_request_lets_requests_wait() {
     let mut world = World::default();
     let first = world.with(rules(1))[0];

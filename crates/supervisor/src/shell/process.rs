@@ -11,7 +11,7 @@ use wsgi_wire::loaded::Loaded;
 
 use crate::decide::{Millis, PoolId, level};
 use crate::handed::Known;
-use crate::lines::Lines;
+use wsgi_wire::lines::Lines;
 
 /// Connections that wait while the process does not read its control socket.
 const MAX_WAITING: usize = 64;

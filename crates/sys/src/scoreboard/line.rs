@@ -172,14 +172,19 @@ impl Scoreboard {
                 None
             };
             if let Some(why) = gave_up {
-                match word.compare_exchange(WAITING, IDLE, SeqCst, SeqCst) {
-                    Ok(_) => return Err(why),
-                    Err(granted) => return Ok(self.take_grant(cell, me, granted)),
-                }
+                return match word.compare_exchange(WAITING, IDLE, SeqCst, SeqCst) {
+                    Ok(_) => Err(why),
+                    Err(granted) => self.take_grant(cell, me, granted).ok_or(why),
+                };
             }
             let now = word.load(SeqCst);
-            if now >= GRANTED {
-                return Ok(self.take_grant(cell, me, now));
+            if now == WAITING {
+                continue;
+            }
+            match self.take_grant(cell, me, now) {
+                Some(lease) => return Ok(lease),
+                // Nobody of ours writes such a value.
+                None => word.store(WAITING, SeqCst),
             }
         }
     }
@@ -187,19 +192,23 @@ impl Scoreboard {
     /// Steps out of the line with `lease`; what was granted at the same moment goes to the next.
     fn keep_one(&self, cell: u32, me: u32, lease: Lease) -> Lease {
         if let Err(granted) = self.cell(cell).compare_exchange(WAITING, IDLE, SeqCst, SeqCst) {
-            let extra = self.take_grant(cell, me, granted);
-            self.release(extra);
+            self.take_grant(cell, me, granted).into_iter().for_each(|extra| self.release(extra));
         }
         lease
     }
 
-    pub(super) fn take_grant(&self, cell: u32, me: u32, granted: u32) -> Lease {
-        let index = granted - GRANTED;
+    /// The lease that the value `granted` of our cell gives us; `None` for a value that means none. The cell is idle then.
+    pub(super) fn take_grant(&self, cell: u32, me: u32, granted: u32) -> Option<Lease> {
+        let leases = self.geometry.slots * self.geometry.leases;
+        let Some(index) = granted.checked_sub(GRANTED).filter(|index| *index < leases) else {
+            self.cell(cell).store(IDLE, SeqCst);
+            return None;
+        };
         // In this order: one of both always says that the lease is held by someone alive.
         self.lease(index).store(me, SeqCst);
         self.cell(cell).store(IDLE, SeqCst);
         let slot = index / self.geometry.leases;
-        Lease { slot, epoch: self.epoch(slot), index }
+        Some(Lease { slot, epoch: self.epoch(slot), index })
     }
 
     /// Gives a lease back: to the oldest waiter if there is one.

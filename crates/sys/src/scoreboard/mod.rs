@@ -2,7 +2,9 @@
 //! and reserve one of its request threads, and in which the supervisor says which processes there are.
 //!
 //! The parent creates it, children inherit the mapping, the supervisor maps the descriptor that it is
-//! sent. Daemon processes do not see it, so nothing in it can be forged by an application.
+//! sent. Nobody can change its size. Daemon processes do not see it. An application in embedded mode runs in a child
+//! and can write anything to it: no word of it is trusted as an index, a length or a number of rounds, and the sizes
+//! are those that each process noted when it made or mapped it.
 //!
 //! There is no lock and no pointer in it. A reservation is a *lease*: a word of the slot that holds the
 //! process id of the child, so that what a killed child held can be found and given back
@@ -81,9 +83,9 @@ impl Geometry {
     /// plenty to spare, so that usual changes of the configuration fit: memory that is not used costs nothing.
     pub fn for_group(processes: u32, threads: u32, backlog: u32) -> Geometry {
         Geometry {
-            slots: processes.saturating_mul(3).saturating_add(16).next_power_of_two(),
-            leases: threads.max(64).next_power_of_two(),
-            waiters: backlog.max(1024).next_power_of_two(),
+            slots: power_of_two(processes.saturating_mul(3).saturating_add(16)),
+            leases: power_of_two(threads.max(64)),
+            waiters: power_of_two(backlog.max(1024)),
         }
     }
 
@@ -92,8 +94,16 @@ impl Geometry {
         processes.saturating_mul(2).saturating_add(2) <= self.slots && threads <= self.leases && backlog <= self.waiters
     }
 
-    fn words(&self) -> usize {
-        self.records_at() + self.slots as usize * self.leases as usize * RECORD_WORDS
+    /// How many words it takes; `None` for more than a process can have. All places of a scoreboard are below this number,
+    /// so that nothing overflows when they are computed.
+    fn words(&self) -> Option<usize> {
+        // The number of a lease goes into a waiter's cell.
+        self.slots.checked_mul(self.leases)?.checked_add(line::GRANTED)?;
+        let [slots, leases, waiters] = [self.slots, self.leases, self.waiters].map(|count| count as usize);
+        let of_slots = slots.checked_mul(SLOT_WORDS.checked_add(leases)?)?;
+        let before = HEADER_WORDS.checked_add(of_slots)?.checked_add(waiters.checked_mul(WAITER_WORDS)?)?;
+        let records = slots.checked_mul(leases)?.checked_mul(RECORD_WORDS)?;
+        before.checked_next_multiple_of(RECORD_WORDS)?.checked_add(records)
     }
 
     /// The records of the leases come last, each in a cache line of its own.
@@ -103,6 +113,10 @@ impl Geometry {
             + self.waiters as usize * WAITER_WORDS;
         before.next_multiple_of(RECORD_WORDS)
     }
+}
+
+fn power_of_two(least: u32) -> u32 {
+    least.checked_next_power_of_two().unwrap_or(1 << 31)
 }
 
 /// What a slot's process is doing.
@@ -167,27 +181,41 @@ impl Scoreboard {
     /// Makes a scoreboard in new shared memory. The descriptor is for [`Scoreboard::map`] elsewhere.
     ///
     /// # Errors
-    /// As memfd_create, ftruncate or mmap give them.
+    /// As memfd_create, ftruncate or mmap give them; `InvalidInput` for sizes that no process can have.
     pub fn create(geometry: Geometry) -> io::Result<(OwnedFd, Scoreboard)> {
-        let (fd, map) = Mapping::create(c"wsgi-scoreboard", geometry.words())?;
+        let words = geometry.words().ok_or(io::ErrorKind::InvalidInput)?;
+        let (fd, map) = Mapping::create(c"wsgi-scoreboard", words)?;
         let board = Scoreboard { map, geometry, closed: AtomicBool::new(false) };
-        for (at, value) in [(SLOTS_AT, geometry.slots), (LEASES_AT, geometry.leases), (WAITERS_AT, geometry.waiters)] {
-            board.word(at).store(value, SeqCst);
-        }
-        board.word(MAGIC_AT).store(MAGIC, SeqCst);
+        board.restore();
         Ok((fd, board))
+    }
+
+    fn header(&self) -> [(usize, u32); 4] {
+        let Geometry { slots, leases, waiters } = self.geometry;
+        [(MAGIC_AT, MAGIC), (SLOTS_AT, slots), (LEASES_AT, leases), (WAITERS_AT, waiters)]
+    }
+
+    /// Whether the header says what it said in the beginning. It does not where something in a child has written to it;
+    /// the rest is not to be trusted then.
+    pub fn is_intact(&self) -> bool {
+        self.header().iter().all(|(at, value)| self.word(*at).load(SeqCst) == *value)
+    }
+
+    /// Writes the header (again), so that [`Scoreboard::map`] finds it.
+    pub fn restore(&self) {
+        self.header().iter().for_each(|(at, value)| self.word(*at).store(*value, SeqCst));
     }
 
     /// Maps what [`Scoreboard::create`] made.
     ///
     /// # Errors
-    /// As mmap gives them, or `InvalidData` when the memory is no scoreboard of this version.
+    /// As mmap gives them, or `InvalidData` when the memory is no scoreboard of this version, or could be made shorter.
     pub fn map(fd: impl AsFd) -> io::Result<Scoreboard> {
         let map = Mapping::open(fd.as_fd())?;
         let words = map.words();
         let read = |at: usize| words.get(at).map_or(0, |word| word.load(SeqCst));
         let geometry = Geometry { slots: read(SLOTS_AT), leases: read(LEASES_AT), waiters: read(WAITERS_AT) };
-        if read(MAGIC_AT) != MAGIC || geometry.words() > words.len() {
+        if read(MAGIC_AT) != MAGIC || geometry.words() != Some(words.len()) {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "not a scoreboard of this version"));
         }
         Ok(Scoreboard { map, geometry, closed: AtomicBool::new(false) })
@@ -219,7 +247,7 @@ impl Scoreboard {
     /// The leases of a slot that its capacity allows, as a range of indexes.
     fn leases(&self, slot: u32) -> std::ops::Range<u32> {
         let first = slot * self.geometry.leases;
-        first..first + self.capacity(slot).min(self.geometry.leases)
+        first..first + self.capacity(slot)
     }
 
     /// The slot's state.
@@ -239,7 +267,7 @@ impl Scoreboard {
 
     /// Request threads of the slot's process.
     pub fn capacity(&self, slot: u32) -> u32 {
-        self.slot(slot, CAPACITY).load(SeqCst)
+        self.slot(slot, CAPACITY).load(SeqCst).min(self.geometry.leases)
     }
 
     /// Leases of the slot that children hold.

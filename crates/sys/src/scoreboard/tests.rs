@@ -160,6 +160,105 @@ fn the_same_memory_can_be_mapped_again() {
 }
 
 #[test]
+fn a_header_that_was_written_to_is_noticed_and_can_be_restored() {
+    let (fd, board) = Scoreboard::create(Geometry::for_group(1, 1, 1)).expect("memfd");
+    assert!(board.is_intact());
+    for (at, value) in [(MAGIC_AT, 0), (SLOTS_AT, u32::MAX), (LEASES_AT, 1 << 31), (WAITERS_AT, 7)] {
+        board.word(at).store(value, SeqCst);
+        assert!(!board.is_intact());
+        assert!(Scoreboard::map(&fd).is_err());
+        board.restore();
+        assert!(board.is_intact());
+        assert!(Scoreboard::map(&fd).is_ok());
+    }
+}
+
+#[test]
+fn no_sizes_overflow() {
+    let all = [0, 1, 2, 16, 1 << 16, 1 << 31, u32::MAX];
+    let sizes = all.iter().flat_map(|slots| all.iter().map(move |leases| (*slots, *leases)));
+    for (slots, leases) in sizes.clone() {
+        for waiters in all {
+            let geometry = Geometry { slots, leases, waiters };
+            let exact = HEADER_WORDS as u128
+                + u128::from(slots) * (SLOT_WORDS as u128 + u128::from(leases))
+                + u128::from(waiters) * WAITER_WORDS as u128;
+            let exact = exact.next_multiple_of(RECORD_WORDS as u128)
+                + u128::from(slots) * u128::from(leases) * RECORD_WORDS as u128;
+            assert!(geometry.words().is_none_or(|words| words as u128 == exact), "{geometry:?}");
+        }
+        let group = Geometry::for_group(slots, leases, u32::MAX);
+        assert!(group.slots.is_power_of_two() && group.leases.is_power_of_two() && group.waiters == 1 << 31);
+    }
+    assert_eq!(Geometry { slots: 1 << 16, leases: 1 << 16, waiters: 1 }.words(), None);
+    assert!(Scoreboard::create(Geometry { slots: u32::MAX, leases: u32::MAX, waiters: 1 }).is_err());
+}
+
+#[test]
+fn a_waiter_whose_cell_is_written_to_gives_up_in_time() {
+    let board = board(1, 1);
+    let _held = board.try_reserve(ME).expect("free");
+    for value in [IDLE, 1, 7, GRANTED + (1 << 20), u32::MAX] {
+        let begun = Instant::now();
+        thread::scope(|scope| {
+            let waiter = scope.spawn(|| board.reserve(ME, 10, soon()));
+            while !waiter.is_finished() {
+                board.cell(0).store(value, SeqCst);
+                thread::sleep(Duration::from_millis(1));
+            }
+            assert_eq!(waiter.join().expect("no panic"), Err(Refused::TimedOut), "{value}");
+        });
+        assert!(begun.elapsed() < Duration::from_secs(5));
+    }
+}
+
+mod whatever_is_written {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn word() -> impl Strategy<Value = u32> {
+        prop_oneof![0u32..20, any::<u32>(), Just(u32::MAX), Just(std::process::id())]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        #[test]
+        fn nothing_panics_or_waits_for_ever(writes in proptest::collection::vec((any::<usize>(), word(), 0usize..14), 1..80)) {
+            let (fd, board) = Scoreboard::create(Geometry { slots: 3, leases: 4, waiters: 5 }).expect("memfd");
+            board.place(0, 4, 100);
+            board.set_state(0, State::Ready);
+            let words = board.map.words();
+            let mut held = Vec::new();
+            for (at, value, what) in writes {
+                words[at % words.len()].store(value, SeqCst);
+                let slot = value % 3;
+                match what {
+                    0 => held.extend(board.try_reserve(ME)),
+                    1 => held.extend(board.reserve(ME, 5, Some(Instant::now() + Duration::from_millis(1)))),
+                    2 => held.pop().into_iter().for_each(|lease| board.release(lease)),
+                    3 => drop(board.reclaim_dead(|pid| pid % 2 == 0)),
+                    4 => drop((board.executing(slot), board.oldest(), board.census(), board.served_by_all())),
+                    5 => drop(board.free_slot().map(|slot| board.place(slot, value, value))),
+                    6 => board.set_state(slot, State::Ready),
+                    7 => board.set_state(slot, State::Gone),
+                    8 => board.set_ended(slot, value, "exited"),
+                    9 => drop((board.refuse(), board.end_stoppage(), board.next_start_in(), board.unavailable())),
+                    10 => held.iter().for_each(|lease| {
+                        board.begin(lease, b"GET", b"/");
+                        board.count_served(lease);
+                        board.mark_draining(lease);
+                        let _ = (board.is_drained(lease), board.await_end(lease, Duration::ZERO));
+                    }),
+                    11 => board.set_fault(Some("none")),
+                    12 => drop((board.waiting(), board.in_flight(slot), board.has_trouble(Trouble::Full))),
+                    _ => drop(Scoreboard::map(&fd)),
+                }
+            }
+        }
+    }
+}
+
+#[test]
 fn many_threads_never_hold_more_than_there_is_and_lose_nothing() {
     let board = Arc::new(board(2, 2));
     let (held, failed) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicBool::new(false)));
@@ -198,7 +297,7 @@ fn who_comes_while_a_lease_is_offered_in_vain_gets_it() {
     // One to whom a lease was granted, and who is still counted.
     let first = board.enqueue(ME, 10).expect("a cell");
     assert!(board.grant(held.index));
-    board.release(board.take_grant(first, ME, GRANTED + held.index));
+    board.release(board.take_grant(first, ME, GRANTED + held.index).expect("granted"));
     let mut late = None;
     board.hand_out_by(1, |index| {
         if late.is_some() {
@@ -224,7 +323,7 @@ fn a_granted_lease_is_its_new_holders_whatever_becomes_of_the_giver() {
     board.release(held);
     assert_eq!(board.reclaim_dead(|pid| pid != giver), 0);
     assert_eq!(board.in_flight(0), 1);
-    let taken = board.take_grant(cell, waiter, GRANTED + held.index);
+    let taken = board.take_grant(cell, waiter, GRANTED + held.index).expect("granted");
     board.leave(cell);
     assert_eq!(board.reclaim_dead(|pid| pid == waiter), 0);
     assert_eq!(board.reclaim_dead(|pid| pid != waiter), 1);

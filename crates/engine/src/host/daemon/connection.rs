@@ -4,8 +4,9 @@
 //! one request thread.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, RawFd};
 
+use wsgi_sys::forked::{self, Private};
 use wsgi_sys::memory::Area;
 use wsgi_wire::frame::{self, HEADER, InputFailure, Tag};
 use wsgi_wire::{AREA, PROTOCOL};
@@ -13,6 +14,13 @@ use wsgi_wire::{AREA, PROTOCOL};
 use crate::request::host::Body;
 use crate::sys;
 use crate::timers::slots::Slot;
+
+/// Received at a time behind what was kept, bytes: so much at least, and at most.
+const PIECE: usize = 64 << 10;
+const LARGE_PIECE: usize = 256 << 10;
+
+/// What a resting connection keeps of its memory, bytes.
+const KEPT: usize = 16 << 10;
 
 /// Body frames that nobody has read yet.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -28,7 +36,7 @@ struct Unread {
 /// A connection.
 #[derive(Debug)]
 pub struct Connection {
-    fd: OwnedFd,
+    fd: Private,
     /// Received, and not yet used.
     early: Vec<u8>,
     greeted: bool,
@@ -50,7 +58,7 @@ pub enum Step {
 
 impl Connection {
     /// A connection on which nothing was received.
-    pub fn new(fd: OwnedFd) -> Self {
+    pub fn new(fd: Private) -> Self {
         Connection { fd, early: Vec::new(), greeted: false, unread: Unread::default(), area: None }
     }
 
@@ -59,10 +67,13 @@ impl Connection {
         if self.greeted || self.area.is_some() {
             return sys::recv(self.fd(), buffer);
         }
-        let got = wsgi_sys::socket::try_recv_with_fds(self.fd.as_fd(), buffer)?;
-        self.area = got.fds.first().and_then(|file| Area::open(file, AREA).ok());
+        let (len, area) = forked::while_none_forks(|| {
+            let got = wsgi_sys::socket::try_recv_with_fds(self.fd.as_fd(), buffer)?;
+            io::Result::Ok((got.len, got.fds.first().and_then(|file| Area::open(file, AREA).ok())))
+        })?;
+        self.area = area;
         self.area.iter().for_each(Area::count_one);
-        Ok(got.len)
+        Ok(len)
     }
 
     /// The area, to be put back after an exchange.
@@ -80,6 +91,11 @@ impl Connection {
         self.unread.open
     }
 
+    /// Nothing was kept.
+    pub fn is_empty(&self) -> bool {
+        self.early.is_empty()
+    }
+
     /// Takes what was kept by [`Connection::keep`].
     pub fn early(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.early)
@@ -90,10 +106,32 @@ impl Connection {
         self.early.extend_from_slice(bytes);
     }
 
-    /// Receives what is there behind what was kept; the number of new bytes.
+    /// The request at the front of what was kept is not here whole.
+    pub fn awaits_more(&self) -> bool {
+        !self.unread.open && self.missing() > 0
+    }
+
+    /// How many bytes the frame at the front of what was kept lacks.
+    fn missing(&self) -> usize {
+        match frame::decode(&self.early) {
+            Ok(Some(header)) => (HEADER + header.len).saturating_sub(self.early.len()),
+            Ok(None) => HEADER - self.early.len(),
+            Err(_) => 0,
+        }
+    }
+
+    /// Before it rests: gives memory back that a large request has taken.
+    pub fn trim(&mut self) {
+        if self.early.is_empty() {
+            self.early.shrink_to(KEPT);
+        }
+    }
+
+    /// Receives what is there behind what was kept; the number of new bytes. Memory grows with what arrives, whatever
+    /// length a frame announces.
     pub fn receive_more(&mut self) -> io::Result<usize> {
         let before = self.early.len();
-        self.early.resize(before + (64 << 10), 0);
+        self.early.resize(before + self.missing().clamp(PIECE, LARGE_PIECE), 0);
         let mut early = std::mem::take(&mut self.early);
         let got = self.receive(&mut early[before..]);
         self.early = early;
@@ -300,6 +338,7 @@ impl Incoming<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
     use std::os::unix::net::UnixStream;
 
     use super::*;
@@ -314,7 +353,7 @@ mod tests {
         frame::put(&mut bytes, Tag::Request, false, b"second");
         frame::put(&mut bytes, Tag::BodyAborted, false, &[1]);
         frame::put(&mut bytes, Tag::Request, true, b"third");
-        (Connection::new(ours.into()), bytes)
+        (Connection::new(Private::new(ours.into())), bytes)
     }
 
     /// The requests that are found when the bytes arrive in pieces of this size.
@@ -341,6 +380,30 @@ mod tests {
         for piece in 1..100 {
             assert_eq!(requests(piece), [&b"first"[..], b"second", b"third"], "in pieces of {piece}");
         }
+    }
+
+    #[test]
+    fn a_long_head_stays_where_it_is_until_it_is_here_whole() {
+        let (ours, theirs) = UnixStream::pair().expect("a pair of sockets");
+        ours.set_nonblocking(true).expect("a socket");
+        let mut connection = Connection::new(Private::new(ours.into()));
+        connection.greeted = true;
+        let mut bytes = Vec::new();
+        frame::put(&mut bytes, Tag::Request, true, &vec![7; 1 << 20]);
+        let mut receptions = 0;
+        for part in bytes.chunks(30_000) {
+            (&theirs).write_all(part).expect("room");
+            connection.receive_more().expect("received");
+            receptions += 1;
+            assert_eq!(connection.awaits_more(), connection.early.len() < bytes.len());
+            // Memory grows with what has arrived, not with what was announced.
+            assert!(connection.early.capacity() <= 2 * (connection.early.len() + LARGE_PIECE));
+        }
+        assert_eq!((connection.early() == bytes, receptions), (true, 35));
+        connection.keep(&bytes);
+        connection.early.clear();
+        connection.trim();
+        assert!(connection.early.capacity() <= KEPT);
     }
 
     #[test]

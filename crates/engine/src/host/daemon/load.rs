@@ -10,7 +10,7 @@ use wsgi_wire::control::FromDaemon;
 use wsgi_wire::pool::{PoolConfig, Preload};
 
 use crate::host::daemon::pool::Pool;
-use crate::log::{WARN, process_log};
+use crate::log::{INFO, WARN, process_log};
 use crate::python::interp::Interp;
 use crate::python::interpreters::inside;
 use crate::python::py::Gil;
@@ -105,7 +105,8 @@ pub fn watch(pool: &'static Pool, name: &str, mut watch: Watch) {
     let started = builder.spawn(move || {
         while !pool.is_stopping() {
             std::thread::sleep(INTERVAL);
-            if watch.look(Instant::now()) {
+            if let Some(path) = watch.look(Instant::now()) {
+                process_log(INFO, script::changed(&path.to_string_lossy()).as_bytes());
                 pool.tell(FromDaemon::Changed);
             }
         }

@@ -13,10 +13,11 @@ pub mod service;
 pub mod warmup;
 
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, RawFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use wsgi_sys::forked::{self, Private};
 use wsgi_wire::PROTOCOL;
 use wsgi_wire::control::{Cause, Exit, FromDaemon, MAX_MESSAGE, ToDaemon};
 use wsgi_wire::pool::{DaemonConfig, PoolConfig, Preload};
@@ -28,7 +29,7 @@ use crate::python::interpreters;
 use crate::python::py::Gil;
 use crate::python::threads;
 use crate::request::server_metrics::{self, Supervisor};
-use crate::request::{script, types};
+use crate::request::{fork, script, types};
 use crate::sys;
 use crate::timers::activity::Next;
 use crate::timers::probe::Probe;
@@ -77,9 +78,9 @@ pub struct Daemon {
     handed: Vec<Preload>,
     parent: i32,
     /// Readable when httpd's parent has ended, where the system has that.
-    parent_watch: Option<OwnedFd>,
+    parent_watch: Option<Private>,
     control: RawFd,
-    signals: OwnedFd,
+    signals: Private,
     /// The main interpreter.
     pub main: &'static Interp,
     probe: &'static Probe,
@@ -134,6 +135,7 @@ fn facts(config: &PoolConfig) -> Facts {
         multiprocess: config.multiprocess,
         run_once: config.threads == 1 && config.maximum_requests == 1,
         apache_version: config.apache_version,
+        python: (config.python.clone(), config.python_from.clone()),
         python_path: config.python_path.clone(),
         layers: config.layers.clone(),
         keep_streams: false,
@@ -181,6 +183,8 @@ fn start(gil: Gil, control: RawFd) -> Result<Daemon, (Exit, String)> {
     stacks::register(gil);
     let DaemonConfig { parent_pid, pool: mut config, handed, .. } = gil.detach(|| configuration(control))?;
     sys::close_on_exec(control);
+    forked::keep_private(control);
+    fork::prepare().map_err(bootstrap("cannot prepare for processes that the application forks"))?;
     log::set_process_level(config.log_level);
     show_title(&config);
     set_locale(&config);
@@ -201,7 +205,7 @@ fn start(gil: Gil, control: RawFd) -> Result<Daemon, (Exit, String)> {
         config,
         handed,
         parent: parent_pid,
-        parent_watch: wsgi_sys::process::pidfd_open(parent_pid).ok(),
+        parent_watch: wsgi_sys::process::pidfd_open(parent_pid).ok().map(Private::new),
         control,
         signals,
         main,
@@ -391,7 +395,7 @@ impl Daemon {
                 (Ok(ToDaemon::Stop), _) => return Some(Ended::Stop),
                 (Ok(ToDaemon::Superseded), _) => serve_old_code(self.pool),
                 (Ok(ToDaemon::TellScripts), _) => self.tell_again(),
-                (Ok(ToDaemon::ServerMetrics), Some(file)) => server_metrics::arrived(file),
+                (Ok(ToDaemon::ServerMetrics), Some(file)) => server_metrics::arrived(file.into_owned()),
                 // No descriptor was left for it; who waits for it asks again.
                 (Ok(ToDaemon::ServerMetrics), None) => {}
                 (Ok(ToDaemon::Connection), None) => self.out_of_descriptors(),

@@ -20,6 +20,8 @@ const MAX_DATA: usize = 1 << 20;
 pub struct Outgoing<'c> {
     fd: RawFd,
     out: &'c mut Vec<u8>,
+    /// How much of `out` went.
+    sent: usize,
     /// Where the last frame that may carry LAST stands in `out`.
     last_at: Option<usize>,
     /// Where the head stands in `out`, until any of it is sent.
@@ -43,6 +45,7 @@ impl<'c> Outgoing<'c> {
         Outgoing {
             fd,
             out,
+            sent: 0,
             last_at: None,
             head_at: None,
             file: None,
@@ -60,29 +63,36 @@ impl<'c> Outgoing<'c> {
         self.last_at = matches!(tag, Tag::Head | Tag::Data).then_some(at);
     }
 
-    /// Sends all of `out` and `bytes`, which no frame header is put before. False when it has to wait; what
-    /// was not sent is then in `out`.
-    fn push(&mut self, bytes: &[u8]) -> Result<bool, Gone> {
+    /// Sends once what is left of `out`, and `bytes` behind it, which no frame header is put before; how many of `bytes`
+    /// went.
+    fn push(&mut self, bytes: &[u8]) -> Result<usize, Gone> {
         if self.gone || !self.slot.begin_send() {
             self.gone = true;
             return Err(Gone);
         }
-        self.head_at = None;
-        let total = self.out.len() + bytes.len();
-        let sent = match sys::send(self.fd, &[IoSlice::new(self.out), IoSlice::new(bytes)]) {
-            Ok(sent) => sent,
+        (self.head_at, self.last_at) = (None, None);
+        let left = &self.out[self.sent..];
+        let count = match sys::send(self.fd, &[IoSlice::new(left), IoSlice::new(bytes)]) {
+            Ok(count) => count,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
             Err(_) => {
                 self.gone = true;
                 return Err(Gone);
             }
         };
-        self.last_at = None;
-        let of_out = sent.min(self.out.len());
-        self.out.drain(..of_out);
-        self.out.extend_from_slice(&bytes[sent - of_out..]);
-        self.slot.end_send(!self.begun && self.out.is_empty());
-        Ok(sent == total)
+        let of_bytes = count.saturating_sub(left.len());
+        self.note_sent(count - of_bytes);
+        self.slot.end_send(!self.begun && self.out.is_empty() && of_bytes == bytes.len());
+        Ok(of_bytes)
+    }
+
+    /// `count` bytes of `out` went. The rest stays where it is: a long head goes in many pieces.
+    fn note_sent(&mut self, count: usize) {
+        self.sent += count;
+        if self.sent == self.out.len() {
+            self.out.clear();
+            self.sent = 0;
+        }
     }
 
     /// Gives the area back.
@@ -96,9 +106,9 @@ impl<'c> Outgoing<'c> {
         while !self.gone && !self.out.is_empty() {
             // SAFETY: the connection keeps its descriptor open for the time of the exchange.
             let socket = unsafe { BorrowedFd::borrow_raw(self.fd) };
-            match wsgi_sys::socket::send_with_fds(socket, self.out, &[file.as_fd()]) {
-                Ok(sent) => {
-                    self.out.drain(..sent);
+            match wsgi_sys::socket::send_with_fds(socket, &self.out[self.sent..], &[file.as_fd()]) {
+                Ok(count) => {
+                    self.note_sent(count);
                     return self.drain();
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => sys::wait_for(self.fd, libc::POLLOUT),
@@ -109,8 +119,17 @@ impl<'c> Outgoing<'c> {
     }
 
     fn drain(&mut self) -> Result<(), Gone> {
-        while !self.out.is_empty() && !self.push(&[])? {
-            sys::wait_for(self.fd, libc::POLLOUT);
+        self.push_all(&[])
+    }
+
+    /// Sends `out` and `bytes`, waiting as long as it takes.
+    fn push_all(&mut self, bytes: &[u8]) -> Result<(), Gone> {
+        let mut left = bytes;
+        while !(self.out.is_empty() && left.is_empty()) {
+            left = &left[self.push(left)?..];
+            if !(self.out.is_empty() && left.is_empty()) {
+                sys::wait_for(self.fd, libc::POLLOUT);
+            }
         }
         Ok(())
     }
@@ -139,10 +158,7 @@ impl Sink for Outgoing<'_> {
     fn send(&mut self, bytes: &[u8]) -> Result<(), Gone> {
         for part in bytes.chunks(MAX_DATA) {
             self.out.extend_from_slice(&frame::header(Tag::Data, false, part.len()));
-            if !self.push(part)? {
-                sys::wait_for(self.fd, libc::POLLOUT);
-                self.drain()?;
-            }
+            self.push_all(part)?;
         }
         self.drain()
     }
@@ -152,7 +168,10 @@ impl Sink for Outgoing<'_> {
             return None;
         }
         self.out.extend_from_slice(&frame::header(Tag::Data, false, bytes.len()));
-        Some(self.push(bytes))
+        Some(self.push(bytes).map(|count| {
+            self.out.extend_from_slice(&bytes[count..]);
+            self.out.is_empty()
+        }))
     }
 
     fn file(&mut self, file: OwnedFd, part: FilePart) -> Result<(), Gone> {

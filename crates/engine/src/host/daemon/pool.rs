@@ -7,13 +7,14 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::os::fd::{OwnedFd, RawFd};
+use std::os::fd::RawFd;
 use std::panic::{self, AssertUnwindSafe};
 use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use wsgi_sys::clock;
+use wsgi_sys::forked::{self, Private};
 use wsgi_wire::control::{Cause, FromDaemon, ToDaemon};
 use wsgi_wire::loaded::Loaded;
 use wsgi_wire::pool::{PoolConfig, stack_bytes};
@@ -145,7 +146,7 @@ impl Pool {
     }
 
     /// Takes a new connection.
-    pub fn adopt(&self, fd: OwnedFd) {
+    pub fn adopt(&self, fd: Private) {
         let connection = Box::new(Connection::new(fd));
         let fd = connection.fd();
         let mut resting = self.resting();
@@ -171,7 +172,8 @@ impl Pool {
     }
 
     /// Lets the connection wait for its next request.
-    fn rest(&self, connection: Box<Connection>) {
+    fn rest(&self, mut connection: Box<Connection>) {
+        connection.trim();
         let fd = connection.fd();
         let mut resting = self.resting();
         if self.stopping.load(Ordering::SeqCst) {
@@ -363,17 +365,17 @@ impl RequestThread {
     /// Receives, and executes each request that is complete. False when the connection is to be closed.
     fn advance(&mut self, connection: &mut Connection) -> bool {
         let mut buffer = std::mem::take(&mut self.buffer);
-        let early = connection.early();
-        let kept = if early.is_empty() {
+        let kept = if connection.is_empty() {
             match connection.receive(&mut buffer) {
                 Ok(0) => false,
                 Ok(count) => self.go_through(connection, &buffer[..count]),
                 Err(error) => error.kind() == io::ErrorKind::WouldBlock,
             }
         } else {
-            connection.keep(&early);
             match connection.receive_more() {
                 Ok(0) => false,
+                // A long head comes in many pieces: what is here stays where it is.
+                Ok(_) if connection.awaits_more() => true,
                 Ok(_) => {
                     let all = connection.early();
                     self.go_through(connection, &all)
@@ -431,11 +433,15 @@ impl RequestThread {
             *connection.area() = area;
             kept
         }));
+        if forked::is_child() {
+            // A panic has brought a forked process here.
+            sys::exit_now(1);
+        }
         if result.is_err() {
             // The request that was cut short may have left a part of its response here.
             self.out.clear();
         }
-        if self.out.capacity() > 8 * BUFFER {
+        if self.out.capacity() > 2 * BUFFER {
             self.out = Vec::with_capacity(BUFFER);
         }
         pool.active.fetch_sub(1, Ordering::SeqCst);
@@ -492,7 +498,7 @@ fn exchange(
         return sink.end(Outcome::Failed(Failure::Interpreter)).is_ok();
     };
     let exchange = Exchange::new(body, sink, number, head.log_level);
-    let (outcome, has_reader) = threads::attach(interp, |gil| {
+    let outcome = threads::attach(interp, |gil| {
         slot.enter(ptr::from_ref(interp).addr());
         exchange.begin();
         let outcome = adapter::run(gil, interp, &exchange, Request { head, variables, taken_us });
@@ -500,19 +506,14 @@ fn exchange(
             // The next request would get what this one has left.
             gil.raise_nothing_in_thread(sys::this_thread().0);
         }
-        (outcome, exchange.has_reader())
+        outcome
     });
     if outcome == Outcome::Stale {
         pool.retire(Cause::ScriptReload);
     }
-    let sent = exchange.end(outcome);
-    if has_reader {
-        // Another thread of the application is still reading: the child ends the body now, which wakes it.
-        while threads::attach(interp, |_| exchange.has_reader()) {
-            std::thread::sleep(std::time::Duration::from_millis(1));
-        }
-    }
-    sent.is_ok()
+    // Another thread of the application may still be reading: the child ends the body now, which wakes it, and the
+    // exchange goes when it is through.
+    exchange.end(outcome).is_ok()
 }
 
 #[cfg(test)]
@@ -532,7 +533,7 @@ mod tests {
         let connect = || {
             let (near, far) = UnixStream::pair().expect("sockets");
             near.set_read_timeout(Some(Duration::from_secs(20))).expect("a limit");
-            pool.adopt(far.into());
+            pool.adopt(Private::new(far.into()));
             near
         };
         let thread = std::thread::spawn(move || {

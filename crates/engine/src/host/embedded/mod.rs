@@ -16,6 +16,7 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
+use wsgi_sys::forked;
 use wsgi_wire::PROTOCOL;
 use wsgi_wire::frame::InputFailure;
 use wsgi_wire::host::{Host, READ_REFUSED, READ_TIMED_OUT};
@@ -30,7 +31,7 @@ use crate::python::{initialise, threads, turn};
 use crate::request::adapter::{self, Request};
 use crate::request::exchange::Exchange;
 use crate::request::host::{Body, Gone, Outcome, Sink};
-use crate::request::{script, server_metrics, types};
+use crate::request::{fork, script, server_metrics, types};
 use crate::sys;
 
 /// What the child offers, and how its functions are called.
@@ -81,6 +82,7 @@ fn embed(config: &[u8], host: Host) -> Result<(), String> {
         ));
     }
     HOST.set(host).map_err(|_| "Python was started in this process before".to_owned())?;
+    fork::prepare().map_err(|error| format!("cannot prepare for processes that applications fork: {error}"))?;
     log::set_process_log(server_log);
     log::set_process_level(config.log_level);
     if config.server_metrics {
@@ -108,6 +110,7 @@ fn facts(config: &EmbedConfig) -> Facts {
         multiprocess: config.multiprocess,
         run_once: false,
         apache_version: config.apache_version,
+        python: (config.python.clone(), config.python_from.clone()),
         python_path: config.python_path.clone(),
         layers: config.layers.clone(),
         keep_streams: config.keep_streams,
@@ -166,6 +169,9 @@ fn end_python() -> bool {
 /// No request is run after this.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wsgi_engine_finish(timeout_ms: u32) -> i32 {
+    if forked::is_child() {
+        return 1;
+    }
     let was_ending = ENDING.swap(true, Ordering::SeqCst);
     if was_ending || IS_RUNNING.get() || ACTIVE.load(Ordering::SeqCst) > 0 {
         threads::mark_ended();
@@ -199,6 +205,10 @@ pub unsafe extern "C" fn wsgi_engine_run(payload: *const u8, len: usize, request
     IS_RUNNING.set(true);
     ACTIVE.fetch_add(1, Ordering::SeqCst);
     let result = panic::catch_unwind(AssertUnwindSafe(|| run(payload, host, request)));
+    if forked::is_child() {
+        // A panic has brought a forked process here: httpd's request is not its own.
+        sys::exit_now(1);
+    }
     ACTIVE.fetch_sub(1, Ordering::SeqCst);
     IS_RUNNING.set(false);
     match result {
@@ -220,13 +230,15 @@ thread_local! {
 
 /// The calling thread's number, from 1; 0 where a child has one thread.
 fn thread_id() -> u32 {
-    if interpreters::facts().is_some_and(|facts| !facts.multithread) {
-        return 0;
-    }
+    let Some(facts) = interpreters::facts().filter(|facts| facts.multithread) else { return 0 };
     static LAST: AtomicU32 = AtomicU32::new(0);
     THREAD_ID.with(|id| {
         if id.get() == 0 {
             id.set(LAST.fetch_add(1, Ordering::Relaxed) + 1);
+            // `httpd -X` waits for SIGTERM in another way, which this would disturb.
+            if !facts.keep_streams {
+                sys::unblock_for_programs();
+            }
         }
         id.get()
     })
@@ -244,15 +256,12 @@ fn run(payload: &[u8], host: &Host, request: *mut c_void) -> Result<(), Failure>
     let (mut body, mut sink) = (Incoming(&calls), Outgoing { calls: &calls, head: None, kept: Vec::new() });
     let exchange = Exchange::new(&mut body, &mut sink, thread_id(), head.log_level);
     let turn = turn::begin();
-    let (outcome, has_reader) = threads::attach(interp, |gil| {
-        let outcome = adapter::run(gil, interp, &exchange, Request { head, variables, taken_us: 0 });
-        (outcome, exchange.has_reader())
-    });
+    let outcome =
+        threads::attach(interp, |gil| adapter::run(gil, interp, &exchange, Request { head, variables, taken_us: 0 }));
     drop(turn);
     let sent = exchange.end(outcome);
-    while has_reader && threads::attach(interp, |_| exchange.has_reader()) {
-        std::thread::sleep(Duration::from_millis(1));
-    }
+    // Waits for another thread of the application that still reads.
+    drop(exchange);
     match (outcome, sent) {
         (Outcome::Complete, Ok(())) => Ok(()),
         (Outcome::Complete, Err(Gone)) => Err(Failure::ClientGone),

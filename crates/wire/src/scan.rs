@@ -1,11 +1,12 @@
-//! Follows the frames of a response without looking into them, to see where it ends.
+//! Follows the frames of a response without looking into them, to see where it ends. The child does so with what it
+//! has not taken yet.
 
-use wsgi_wire::bytes::DecodeError;
-use wsgi_wire::frame::{self, HEADER, Tag};
+use crate::bytes::DecodeError;
+use crate::frame::{self, HEADER, Tag};
 
 /// Where in the frames of an exchange the bytes are that come next.
 #[derive(Debug, Default, Clone)]
-pub(super) struct Scan {
+pub struct Scan {
     /// Of a header, what is here.
     head: [u8; HEADER],
     have: usize,
@@ -18,12 +19,12 @@ pub(super) struct Scan {
 
 impl Scan {
     /// Inside of a payload of which `left` bytes are to come; `last`: they end the exchange.
-    pub(super) fn within(left: usize, last: bool) -> Scan {
+    pub fn within(left: usize, last: bool) -> Scan {
         Scan { left, last, ended: left == 0 && last, ..Scan::default() }
     }
 
     /// The exchange has ended with the bytes seen.
-    pub(super) fn ended(&self) -> bool {
+    pub fn ended(&self) -> bool {
         self.ended
     }
 
@@ -31,7 +32,7 @@ impl Scan {
     ///
     /// # Errors
     /// When they are no frames, or something follows the end.
-    pub(super) fn feed(&mut self, mut bytes: &[u8]) -> Result<(), DecodeError> {
+    pub fn feed(&mut self, mut bytes: &[u8]) -> Result<(), DecodeError> {
         while !bytes.is_empty() {
             if self.ended {
                 return Err(DecodeError::Trailing(bytes.len()));

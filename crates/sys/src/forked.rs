@@ -1,0 +1,242 @@
+//! What a process leaves to the processes that application code forks from it: nothing of ours.
+//!
+//! A fork copies every descriptor. A copy of a connection, of an epoll set or of a wake-up would make the forked
+//! process a part of the server: it would answer other clients, and the other end would not see that we have ended.
+//! So each descriptor of ours is [`Private`] from the moment it exists, and [`install`] has the C library close the
+//! copies in each forked process before anything else runs there. Code that could touch the server asks [`is_child`].
+//!
+//! A program that is executed (also by posix_spawn and vfork, where nothing of this runs) gets none of them either, as
+//! they are close-on-exec. Callers: the engine; the httpd module.
+
+use std::io;
+use std::mem::ManuallyDrop;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+
+/// Descriptors up to this number can be private; the system allows no higher one unless `fs.nr_open` was raised.
+const MOST: usize = 1 << 20;
+const BITS: usize = 64;
+
+/// This process was forked, without exec, from one that had called [`install`].
+static IS_CHILD: AtomicBool = AtomicBool::new(false);
+/// The private descriptors, one bit each.
+static PRIVATE: [AtomicU64; MOST / BITS] = [const { AtomicU64::new(0) }; MOST / BITS];
+/// One above the last word of [`PRIVATE`] that ever was not 0.
+static USED: AtomicUsize = AtomicUsize::new(0);
+/// Held while a descriptor exists that [`PRIVATE`] does not know, or no longer knows, and while the process forks. A
+/// forked process finds it held by itself, so it is a word that can be set free there and no mutex.
+static LOCK: AtomicBool = AtomicBool::new(false);
+/// What else is to be done in a forked process.
+static IN_CHILD: OnceLock<fn()> = OnceLock::new();
+
+/// Whether this process was forked from the one that serves: it has no part in the server. One load, without order: the
+/// only thread that there is at first has stored it.
+#[inline]
+pub fn is_child() -> bool {
+    IS_CHILD.load(Ordering::Relaxed)
+}
+
+/// From now on processes that are forked from this one have no private descriptor. `in_child` is called in each of them,
+/// where only the thread is left that has forked: it may take no lock that another thread might have held. Once.
+///
+/// # Errors
+/// No memory.
+pub fn install(in_child: fn()) -> io::Result<()> {
+    if IN_CHILD.set(in_child).is_err() {
+        return Ok(());
+    }
+    // SAFETY: three functions that live as long as the library, which is never unloaded.
+    match unsafe { libc::pthread_atfork(Some(prepare), Some(parent), Some(child)) } {
+        0 => Ok(()),
+        error => Err(io::Error::from_raw_os_error(error)),
+    }
+}
+
+unsafe extern "C" fn prepare() {
+    lock();
+}
+
+unsafe extern "C" fn parent() {
+    LOCK.store(false, Ordering::Release);
+}
+
+unsafe extern "C" fn child() {
+    IS_CHILD.store(true, Ordering::Relaxed);
+    let used = USED.load(Ordering::Relaxed).min(PRIVATE.len());
+    for (at, word) in PRIVATE[..used].iter().enumerate() {
+        let mut left = word.swap(0, Ordering::Relaxed);
+        while left != 0 {
+            let number = at * BITS + left.trailing_zeros() as usize;
+            left &= left - 1;
+            // SAFETY: takes a number. It was that of a private descriptor, and nothing in this process uses it.
+            unsafe { libc::close(number as RawFd) };
+        }
+    }
+    LOCK.store(false, Ordering::Relaxed);
+    if let Some(more) = IN_CHILD.get() {
+        more();
+    }
+}
+
+fn lock() {
+    // Whoever holds it makes one system call that does not wait.
+    while LOCK.swap(true, Ordering::Acquire) {
+        std::thread::yield_now();
+    }
+}
+
+/// Runs `make`, which opens descriptors without waiting and makes them [`Private`]: no fork happens in between.
+pub fn while_none_forks<T>(make: impl FnOnce() -> T) -> T {
+    struct Unlock;
+    impl Drop for Unlock {
+        fn drop(&mut self) {
+            LOCK.store(false, Ordering::Release);
+        }
+    }
+    lock();
+    let _unlock = Unlock;
+    make()
+}
+
+fn place(fd: RawFd) -> Option<(&'static AtomicU64, usize, u64)> {
+    let number = usize::try_from(fd).ok()?;
+    let at = number / BITS;
+    Some((PRIVATE.get(at)?, at, 1 << (number % BITS)))
+}
+
+/// A descriptor that stays open as long as the process becomes private.
+pub fn keep_private(fd: RawFd) {
+    if let Some((word, at, bit)) = place(fd) {
+        word.fetch_or(bit, Ordering::Relaxed);
+        USED.fetch_max(at + 1, Ordering::Relaxed);
+    }
+}
+
+fn forget(fd: RawFd) {
+    if let Some((word, _, bit)) = place(fd) {
+        word.fetch_and(!bit, Ordering::Relaxed);
+    }
+}
+
+/// A descriptor of which forked processes have no copy.
+#[derive(Debug)]
+pub struct Private(ManuallyDrop<OwnedFd>);
+
+impl Private {
+    /// `fd`, which is close-on-exec. To be called in [`while_none_forks`], together with what opened it, where there may be
+    /// other threads.
+    pub fn new(fd: OwnedFd) -> Private {
+        keep_private(fd.as_raw_fd());
+        Private(ManuallyDrop::new(fd))
+    }
+
+    /// As an ordinary descriptor, of which forked processes have copies.
+    pub fn into_owned(self) -> OwnedFd {
+        let mut this = ManuallyDrop::new(self);
+        forget(this.as_raw_fd());
+        // SAFETY: once, as `this` is not dropped.
+        unsafe { ManuallyDrop::take(&mut this.0) }
+    }
+}
+
+impl AsFd for Private {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+impl AsRawFd for Private {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.as_raw_fd()
+    }
+}
+
+impl Drop for Private {
+    fn drop(&mut self) {
+        if is_child() {
+            // It is closed, and its number may be another's.
+            return;
+        }
+        while_none_forks(|| {
+            forget(self.as_raw_fd());
+            // SAFETY: once, as `self` is gone after this.
+            unsafe { ManuallyDrop::drop(&mut self.0) };
+        });
+    }
+}
+
+/// Has the memory from `start` on be no part of forked processes.
+///
+/// # Safety
+/// A mapping of this length that the caller has made.
+pub(crate) unsafe fn leave_out(start: *mut libc::c_void, length: usize) {
+    // Where the system cannot do it the mapping is copied, and nothing of ours uses it there.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    // SAFETY: by contract; nothing is read or written.
+    let _ = unsafe { libc::madvise(start, length, libc::MADV_DONTFORK) };
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    let _ = (start, length);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fd::pipe;
+
+    /// Forks; what `in_child` tells, as the exit status.
+    fn told(in_child: impl FnOnce() -> u8) -> i32 {
+        // SAFETY: the child calls nothing that another thread of the tests may have locked, and ends by _exit.
+        let pid = unsafe { libc::fork() };
+        if pid == 0 {
+            let status = in_child();
+            // SAFETY: does not return.
+            unsafe { libc::_exit(status.into()) };
+        }
+        let mut status = 0;
+        // SAFETY: a place for the status.
+        assert_eq!(unsafe { libc::waitpid(pid, &mut status, 0) }, pid);
+        assert!(libc::WIFEXITED(status));
+        libc::WEXITSTATUS(status)
+    }
+
+    fn is_open(fd: RawFd) -> bool {
+        // SAFETY: takes numbers.
+        unsafe { libc::fcntl(fd, libc::F_GETFD) != -1 }
+    }
+
+    #[test]
+    fn a_forked_process_has_no_private_descriptor_and_closes_nothing_that_takes_its_number() {
+        install(|| ()).expect("installed");
+        let (reader, writer) =
+            while_none_forks(|| pipe().map(|(read, write)| (Private::new(read), write))).expect("pipe");
+        let (gone, _other) = pipe().expect("pipe");
+        let gone = Private::new(gone);
+        let number = gone.as_raw_fd();
+        drop(gone);
+        assert!(!is_open(number) && !is_child());
+        let private = reader.as_raw_fd();
+        let found = told(|| {
+            let is_right = is_child() && !is_open(private) && is_open(writer.as_raw_fd());
+            // SAFETY: takes numbers.
+            let taken = unsafe { libc::dup2(writer.as_raw_fd(), private) } == private;
+            drop(reader);
+            u8::from(is_right && taken && is_open(private))
+        });
+        assert_eq!(found, 1);
+    }
+
+    #[test]
+    fn an_area_is_not_in_a_forked_process() {
+        let (file, _) = crate::memory::Area::create(c"test", 4096).expect("made");
+        let area = crate::memory::Area::open(&file, 4096).expect("mapped");
+        let start = area.start().addr();
+        let found = told(|| {
+            let mut there = 0;
+            // SAFETY: an address is only asked about, and there is room for a page's answer.
+            let status = unsafe { libc::mincore(std::ptr::with_exposed_provenance_mut(start), 1, &mut there) };
+            u8::from(status == -1)
+        });
+        assert_eq!(found, 1);
+    }
+}
