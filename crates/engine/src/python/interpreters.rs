@@ -195,11 +195,11 @@ fn traceback(gil: Gil, exception: &Exception) -> String {
 
 /// Runs `body` in the interpreter of an application group, which is made now if there is none. Nothing when it
 /// cannot be made; why has been logged. The thread is attached to the main one.
-pub fn inside<T>(
+pub fn inside<T: Send>(
     gil: Gil,
     main: &'static Interp,
     group: &str,
-    body: impl FnOnce(Gil, &'static Interp) -> T,
+    body: impl FnOnce(Gil, &'static Interp) -> T + Send,
 ) -> Option<T> {
     if group.is_empty() {
         return Some(body(gil, main));

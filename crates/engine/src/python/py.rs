@@ -43,6 +43,22 @@ unsafe impl Send for Stored {}
 // SAFETY: as above.
 unsafe impl Sync for Stored {}
 
+/// None of these may go to another thread, nor into the body of [`Gil::detach`]: this does not compile if one is `Send`,
+/// as `check` is then ambiguous.
+const _: () = {
+    struct IsSend;
+    trait NotSend<Which> {
+        fn check() {}
+    }
+    impl<T> NotSend<()> for T {}
+    impl<T: Send> NotSend<IsSend> for T {}
+    let _ = <Gil as NotSend<_>>::check;
+    let _ = <&Gil as NotSend<_>>::check;
+    let _ = <&Any as NotSend<_>>::check;
+    let _ = <Owned as NotSend<_>>::check;
+    let _ = <&Owned as NotSend<_>>::check;
+};
+
 impl Stored {
     /// The object. The caller is attached to the interpreter that it belongs to.
     pub fn get(&self, _gil: Gil) -> &Any {
@@ -110,8 +126,9 @@ impl Gil {
         Gil(PhantomData)
     }
 
-    /// Runs `body` without the GIL. It must not touch Python objects.
-    pub fn detach<T>(self, body: impl FnOnce() -> T) -> T {
+    /// Runs `body` without the GIL. It cannot touch Python objects: neither they nor a `Gil` are [`Send`], so it cannot
+    /// take one with it.
+    pub fn detach<T>(self, body: impl FnOnce() -> T + Send) -> T {
         struct Attach(*mut ffi::PyThreadState);
         impl Drop for Attach {
             fn drop(&mut self) {

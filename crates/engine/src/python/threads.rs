@@ -77,8 +77,9 @@ impl States {
     }
 }
 
-/// Runs `body` attached to `interp`. The thread must not be attached.
-pub fn attach<T>(interp: &'static Interp, body: impl FnOnce(Gil) -> T) -> T {
+/// Runs `body` attached to `interp`. The thread must not be attached. No `Gil` and no Python object leaves `body` with
+/// its result, as they are not [`Send`].
+pub fn attach<T: Send>(interp: &'static Interp, body: impl FnOnce(Gil) -> T) -> T {
     struct Detach;
     impl Drop for Detach {
         fn drop(&mut self) {
@@ -118,7 +119,10 @@ pub fn adopt_attached(_gil: Gil, interp: &'static Interp) {
 }
 
 /// Makes the state with which Python was initialised this thread's, and leaves the interpreter.
-pub fn adopt_current(_gil: Gil, interp: &'static Interp) {
+///
+/// # Safety
+/// The caller uses no `Gil` and no Python object of this thread any more.
+pub unsafe fn adopt_current(_gil: Gil, interp: &'static Interp) {
     // SAFETY: the thread is attached; it is not afterwards, and the caller's `Gil` ends with this.
     adopt(interp, unsafe { ffi::PyEval_SaveThread() });
 }

@@ -258,7 +258,8 @@ fn send_file(gil: Gil, exchange: &Exchange<'_>, file: File) -> Result<(), Stop> 
     if file.length > SMALL as u64 || (output.wants_range && file.length > 0) {
         output.count(file.length);
         let part = FilePart { offset: u64::try_from(file.position).unwrap_or(0), length: file.length };
-        return Ok(gil.detach(|| output.sink.file(file.fd, part))?);
+        let sink = &mut *output.sink;
+        return Ok(gil.detach(|| sink.file(file.fd, part))?);
     }
     let mut block = vec![0; usize::try_from(file.length).unwrap_or(0)];
     let count = gil.detach(|| read_whole(&file, &mut block));

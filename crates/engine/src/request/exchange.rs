@@ -80,8 +80,8 @@ impl<'a> Exchange<'a> {
         }
         // Another thread of the application writes: the record goes with the next one, or with the response.
         let Ok(mut output) = self.output.try_borrow_mut() else { return };
-        let records = self.pending.take();
-        gil.detach(|| records.iter().for_each(|(level, text)| output.sink.log(*level, text, true)));
+        let (sink, records) = (&mut *output.sink, self.pending.take());
+        gil.detach(|| records.iter().for_each(|(level, text)| sink.log(*level, text, true)));
     }
 
     /// The application is about to be called.

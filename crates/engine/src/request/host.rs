@@ -23,13 +23,13 @@ pub enum Outcome {
 }
 
 /// The request's body as the host delivers it.
-pub trait Body {
+pub trait Body: Send {
     /// Fills the start of `buf`, waiting until there is a byte; 0 at the end. Called without the GIL.
     fn read(&mut self, buf: &mut [u8]) -> Result<usize, InputFailure>;
 }
 
 /// What the host does with the response.
-pub trait Sink {
+pub trait Sink: Send {
     /// The application is about to be called: from now on the request may not be given to another process.
     fn begin(&mut self) {}
     /// Keeps the head to be sent with what follows.

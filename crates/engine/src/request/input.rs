@@ -141,7 +141,7 @@ impl<'a> Input<'a> {
     }
 
     /// Runs what may wait, and turns its failure into an exception.
-    fn wait<T>(&mut self, gil: Gil, body: impl FnOnce(&mut Self) -> Result<T, InputFailure>) -> Res<T> {
+    fn wait<T>(&mut self, gil: Gil, body: impl FnOnce(&mut Self) -> Result<T, InputFailure> + Send) -> Res<T> {
         const WHAT: &str = "mod_wsgi request data read error";
         if self.failed {
             return Err(gil.raise(Kind::Os, &format!("{WHAT}: input is already in error state")));

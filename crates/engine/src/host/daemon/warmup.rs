@@ -64,7 +64,7 @@ fn call(
     let (mut body, mut sink) = (Nothing, Swallow { status: None });
     let exchange = Exchange::new(&mut body, &mut sink, 0, config.log_level);
     let outcome = adapter::run(gil, interp, &exchange, Request { head, variables, taken_us: sys::now_us() });
-    gil.detach(|| {
+    gil.detach(move || {
         // Nothing waits for this end, and `Swallow` has no client that could be gone.
         let _ = exchange.end(outcome);
         drop(exchange);

@@ -125,7 +125,8 @@ fn facts(config: &EmbedConfig) -> Facts {
 fn own_python(config: &EmbedConfig, started: &Sender<Result<(), String>>, finishing: &Receiver<Sender<bool>>) {
     let begun = initialise::initialise(config).and_then(|gil| {
         let main = interpreters::start(gil, facts(config), types::NATIVES)?;
-        threads::adopt_current(gil, main);
+        // SAFETY: nothing below uses `gil`, and `main` holds its objects by `Stored`.
+        unsafe { threads::adopt_current(gil, main) };
         import_scripts(main, &config.preload);
         Ok(())
     });
@@ -276,6 +277,11 @@ struct Calls<'h> {
     request: *mut c_void,
     lock: &'h Mutex<()>,
 }
+
+// SAFETY: the child's functions may be called by any thread, one at a time, which `lock` sees to.
+unsafe impl Send for Calls<'_> {}
+// SAFETY: as above.
+unsafe impl Sync for Calls<'_> {}
 
 impl Calls<'_> {
     fn enter(&self) -> MutexGuard<'_, ()> {
