@@ -43,8 +43,7 @@ test-httpd: build $(VENV)/.complete ## the tests on a real httpd
 check-asan: deps $(VENV)/.complete ## the tests of requests with AddressSanitizer (a nightly toolchain), or a checking malloc
 	@PYTEST="$(PYTEST)" CARGO="$(CARGO)" NIGHTLY="$(NIGHTLY)" tests/asan.sh $(ARGS)
 
-check-miri: ## the words of the scoreboard and of the watchdog under Miri (a nightly toolchain with miri)
-	MIRIFLAGS=-Zmiri-disable-isolation $(CARGO) $(NIGHTLY) miri test -p wsgi-sys --lib scoreboard
+check-miri: ## the words between request threads and watchdog under Miri (a nightly toolchain with miri)
 	MIRIFLAGS=-Zmiri-disable-isolation $(CARGO) $(NIGHTLY) miri test -p wsgi-engine --lib slots::
 
 fuzz: ## each fuzz target for SECONDS (a nightly toolchain, cargo install cargo-fuzz)

@@ -29,15 +29,15 @@ done
 if [ -n "$toolchain" ]; then
     echo "AddressSanitizer of ${command[*]}"
     # As a shared library the runtime begins when it is loaded, and not by the table of what comes before main. It is the
-    # only one in a process: none is linked into what is built.
+    # only one in a process: none is linked into what is built. (It ends a process in which it finds a file named as its own.)
     cp "$archive" "$out/runtime.a"
     ar d "$out/runtime.a" asan_preinit.cpp.o
-    cc -shared -o "$out/libasan.so" -Wl,-soname,libasan.so -Wl,--whole-archive "$out/runtime.a" -Wl,--no-whole-archive \
+    cc -shared -o "$out/wsgi-sanitizer.so" -Wl,-soname,wsgi-sanitizer.so -Wl,--whole-archive "$out/runtime.a" -Wl,--no-whole-archive \
         -lpthread -ldl -lrt -lm -lresolv -lstdc++
-    RUSTFLAGS="-Zsanitizer=address -Zexternal-clangrt -Cforce-frame-pointers=yes -Clink-arg=$out/libasan.so" \
+    RUSTFLAGS="-Zsanitizer=address -Zexternal-clangrt -Cforce-frame-pointers=yes -Clink-arg=$out/wsgi-sanitizer.so" \
         "${command[@]}" build --workspace --target "$target" --target-dir "$out"
     module=$out/$target/debug/libmod_wsgi.so
-    export WSGI_TESTS_LD_PRELOAD=$out/libasan.so
+    export WSGI_TESTS_LD_PRELOAD=$out/wsgi-sanitizer.so
     # Python and httpd keep much until they end. A handler that the process had before must go on.
     export WSGI_TESTS_ASAN_OPTIONS=detect_leaks=0:allow_user_segv_handler=1:log_path=$out/report
 else
