@@ -32,11 +32,12 @@ pub struct Request<'r> {
 
 /// Executes a request in `interp`, to which the thread is attached. The caller then ends the exchange.
 pub fn run(gil: Gil, interp: &Interp, exchange: &Exchange<'_>, request: Request<'_>) -> Outcome {
-    let _current = streams::enter(exchange);
-    interp.report_group(gil, request.head.group);
-    let outcome = serve(gil, interp, exchange, request).unwrap_or_else(|outcome| outcome);
-    streams::flush_all(gil);
-    outcome
+    streams::with_exchange(exchange, || {
+        interp.report_group(gil, request.head.group);
+        let outcome = serve(gil, interp, exchange, request).unwrap_or_else(|outcome| outcome);
+        streams::flush_all(gil);
+        outcome
+    })
 }
 
 fn serve(gil: Gil, interp: &Interp, exchange: &Exchange<'_>, request: Request<'_>) -> Result<Outcome, Outcome> {
@@ -50,17 +51,12 @@ fn serve(gil: Gil, interp: &Interp, exchange: &Exchange<'_>, request: Request<'_
             output.sink.confirm();
         }
     }
-    let Ok(input) = types::new_input(interp.objects.input.get(gil), exchange) else {
-        return Err(failed(gil, interp, exchange, &head, Raised));
-    };
-    let result = call(gil, interp, exchange, &request, &input, &application);
-    let result = match result {
-        Ok(result) => result,
-        Err(raised) => Err(failed(gil, interp, exchange, &head, raised)),
-    };
-    types::input_link(&input).cut();
+    let result = types::with_input(interp.objects.input.get(gil), exchange, |input| {
+        call(gil, interp, exchange, &request, input, &application)
+            .unwrap_or_else(|raised| Err(failed(gil, interp, exchange, &head, raised)))
+    });
     exchange.await_writers(gil);
-    result
+    result.unwrap_or_else(|raised| Err(failed(gil, interp, exchange, &head, raised)))
 }
 
 /// The file that httpd mapped the request to; it is the script itself but for `WSGIHandlerScript`.

@@ -1,18 +1,22 @@
 //! One request and its response, as the adapter sees them: the two halves, and the log records of the request.
 //!
-//! An [`Exchange`] stands on its request thread's stack. Python objects reach it through a [`Link`],
-//! which is cut at the end of the request. Its cells are only touched with the GIL held: it is their
-//! lock, and a cell found borrowed means that another thread waits in it without the GIL.
+//! An [`Exchange`] stands on its request thread's stack. Python objects reach it through a [`Link`], which is cut at the
+//! end of the request. Whoever came through a link before that holds a [`Use`], and the exchange goes only after the last
+//! one: whatever Python runs in between (a finaliser, another thread), a method of ours never works on an exchange that is
+//! gone. The cells of an exchange are only touched with the GIL held: it is their lock, and a cell found borrowed means
+//! that another thread waits in it without the GIL.
 
 use std::cell::{Cell, RefCell};
+use std::ops::Deref;
 use std::ptr;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use crate::log::cut_record;
 use crate::python::py::{Any, Gil, Kind, Owned, Raised, Res};
 use crate::request::host::{Body, Gone, Outcome, Sink};
 use crate::request::input::Input;
-use crate::request::output::{Output, Stop, exception_parts};
+use crate::request::output::{Output, Stop, encode, exception_parts};
 
 /// A request that is being executed.
 pub struct Exchange<'a> {
@@ -28,6 +32,9 @@ pub struct Exchange<'a> {
     pub log_level: u8,
     /// The application was told that its client has left, or sends nothing any more.
     client_left: Cell<bool>,
+    /// Those who came through a link, to read the body and for all else. Counted with the GIL held, but for the last look.
+    readers: AtomicU32,
+    writers: AtomicU32,
 }
 
 impl<'a> Exchange<'a> {
@@ -40,6 +47,8 @@ impl<'a> Exchange<'a> {
             thread_id,
             log_level,
             client_left: Cell::new(false),
+            readers: AtomicU32::new(0),
+            writers: AtomicU32::new(0),
         }
     }
 
@@ -78,7 +87,7 @@ impl<'a> Exchange<'a> {
         self.output.borrow_mut().sink.begin();
     }
 
-    /// Ends the exchange. The thread is not attached, and no Python object has a link to this any more.
+    /// Ends the exchange. The thread is not attached, no Python object has a link to this any more, and nobody writes.
     pub fn end(&self, outcome: Outcome) -> Result<(), Gone> {
         let mut output = self.output.borrow_mut();
         for (level, text) in self.pending.borrow_mut().drain(..) {
@@ -87,16 +96,24 @@ impl<'a> Exchange<'a> {
         output.sink.end(outcome)
     }
 
-    /// Waits until no other thread writes to this exchange. The link is cut, so none can begin to.
+    /// Waits until no other thread writes to this exchange. After the link was cut none can begin to.
     pub fn await_writers(&self, gil: Gil) {
-        while self.output.try_borrow_mut().is_err() {
-            gil.detach(|| std::thread::sleep(Duration::from_millis(1)));
+        while self.writers.load(Ordering::Acquire) > 0 {
+            gil.detach(|| std::thread::sleep(LOOK));
         }
     }
+}
 
-    /// Whether another thread of the application is reading the body now.
-    pub fn has_reader(&self) -> bool {
-        self.input.try_borrow_mut().is_err()
+/// How often it is looked whether others are through.
+const LOOK: Duration = Duration::from_millis(1);
+
+impl Drop for Exchange<'_> {
+    /// Another thread of the application may still be reading the body. It goes on when the host has ended the exchange.
+    /// The caller is not attached: that thread needs the GIL to come back.
+    fn drop(&mut self) {
+        while *self.readers.get_mut() + *self.writers.get_mut() > 0 {
+            std::thread::sleep(LOOK);
+        }
     }
 }
 
@@ -133,9 +150,8 @@ impl Exchange<'_> {
         Ok((!is_end).then_some(line))
     }
 
-    /// `readlines(hint)`
-    pub fn readlines(&self, gil: Gil, hint: Option<usize>) -> Res<Owned> {
-        let lines = gil.list()?;
+    /// `readlines(hint)`: appends to `lines`.
+    pub fn readlines(&self, gil: Gil, lines: &Any, hint: Option<usize>) -> Res<()> {
         let mut total = 0usize;
         while let Some(line) = self.next_line(gil)? {
             lines.append(&line)?;
@@ -144,7 +160,7 @@ impl Exchange<'_> {
                 break;
             }
         }
-        Ok(lines)
+        Ok(())
     }
 
     /// Sends a block of the body at once.
@@ -179,20 +195,51 @@ impl Exchange<'_> {
         }
         let exc_info = exc_info.filter(|info| !info.is_none());
         let parts = exc_info.map(|info| exception_parts(gil, info)).transpose()?;
-        let Ok(mut output) = self.output.try_borrow_mut() else {
-            return Err(gil.raise(Kind::Runtime, "another thread is writing to this response"));
-        };
-        match parts {
-            Some([kind, value, traceback]) if output.is_committed() => {
-                drop(output);
-                return Err(gil.raise_again(kind, value, traceback));
-            }
-            None if output.is_committed() => {
-                return Err(gil.raise(Kind::Runtime, "start_response() called more than once without exc_info"));
-            }
-            _ => {}
+        if self.with_output(gil, |output| Ok(output.is_committed()))? {
+            return Err(match parts {
+                Some([kind, value, traceback]) => gil.raise_again(kind, value, traceback),
+                None => gil.raise(Kind::Runtime, "start_response() called more than once without exc_info"),
+            });
         }
-        output.set_head(gil, status, headers)
+        // What the application passed may run code of its own here, so nothing is borrowed.
+        let head = encode(gil, status, headers)?;
+        self.with_output(gil, |output| output.set_head(gil, head))
+    }
+
+    /// The output half, unless another thread writes to it.
+    fn with_output<T>(&self, gil: Gil, body: impl FnOnce(&mut Output<'_>) -> Res<T>) -> Res<T> {
+        match self.output.try_borrow_mut() {
+            Ok(mut output) => body(&mut output),
+            Err(_) => Err(gil.raise(Kind::Runtime, "another thread is writing to this response")),
+        }
+    }
+}
+
+/// An exchange to which a link has led. It does not go before this does.
+pub struct Use<'l> {
+    exchange: &'l Exchange<'static>,
+    /// Where this is counted.
+    count: &'l AtomicU32,
+}
+
+impl<'l> Use<'l> {
+    fn new(exchange: &'l Exchange<'static>, count: &'l AtomicU32) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Use { exchange, count }
+    }
+}
+
+impl Deref for Use<'_> {
+    type Target = Exchange<'static>;
+
+    fn deref(&self) -> &Exchange<'static> {
+        self.exchange
+    }
+}
+
+impl Drop for Use<'_> {
+    fn drop(&mut self) {
+        self.count.fetch_sub(1, Ordering::Release);
     }
 }
 
@@ -207,8 +254,11 @@ impl Link {
         Link(Cell::new(ptr::null()))
     }
 
-    /// Leads to `exchange` until [`Link::cut`] is called, which the caller does before the exchange goes.
-    pub fn set(&self, exchange: &Exchange<'_>) {
+    /// Leads to `exchange` from now on.
+    ///
+    /// # Safety
+    /// The link is cut, with the GIL held, before the exchange goes.
+    pub unsafe fn set(&self, exchange: &Exchange<'_>) {
         self.0.set(ptr::from_ref(exchange).cast());
     }
 
@@ -217,10 +267,19 @@ impl Link {
         self.0.set(ptr::null());
     }
 
-    /// The exchange, while the request runs.
-    pub fn exchange(&self, _gil: Gil) -> Option<&Exchange<'static>> {
-        // SAFETY: `adapter::run` cuts the link before its exchange goes, and the exchange outlives
-        // every borrow of its cells by other threads (`await_writers`, `has_reader`).
+    /// The exchange, to read its body, while the request runs in the process that serves.
+    pub fn reader(&self, gil: Gil) -> Option<Use<'_>> {
+        self.exchange(gil).map(|exchange| Use::new(exchange, &exchange.readers))
+    }
+
+    /// As [`Link::reader`], for everything else.
+    pub fn writer(&self, gil: Gil) -> Option<Use<'_>> {
+        self.exchange(gil).map(|exchange| Use::new(exchange, &exchange.writers))
+    }
+
+    fn exchange(&self, _gil: Gil) -> Option<&Exchange<'static>> {
+        // SAFETY: not cut, so the exchange is there; the GIL, under which it would be cut, is held until the use is counted,
+        // and the exchange waits for that use.
         unsafe { self.0.get().as_ref() }
     }
 }

@@ -34,7 +34,7 @@ impl From<Gone> for Stop {
 
 /// A head as `start_response` was given it.
 #[derive(Debug)]
-struct Head {
+pub struct Head {
     payload: Vec<u8>,
     /// Where the number of headers stands in `payload`, and what it is.
     count_at: usize,
@@ -149,8 +149,12 @@ impl<'a> Output<'a> {
     }
 
     /// Takes status and headers in the place of those that were there.
-    pub fn set_head(&mut self, gil: Gil, status: &Any, headers: &Any) -> Res<()> {
-        self.head = Some(encode(gil, status, headers)?);
+    pub fn set_head(&mut self, gil: Gil, head: Head) -> Res<()> {
+        // Another thread may have written meanwhile.
+        if self.committed {
+            return Err(gil.raise(Kind::Runtime, "start_response() called more than once without exc_info"));
+        }
+        self.head = Some(head);
         Ok(())
     }
 
@@ -197,7 +201,8 @@ fn refuse(gil: Gil, refused: &Refused) -> Raised {
     gil.raise(Kind::Value, &refused.0)
 }
 
-fn encode(gil: Gil, status: &Any, headers: &Any) -> Res<Head> {
+/// Status and headers as `start_response` was given them.
+pub fn encode(gil: Gil, status: &Any, headers: &Any) -> Res<Head> {
     let mut payload = Vec::with_capacity(256);
     let (status, count_at) = native(gil, status, |line| {
         let (status, reason) = rules::split_status(line).map_err(|refused| refuse(gil, &refused))?;

@@ -31,29 +31,28 @@ impl Drop for Partial {
 
 /// Whether a record of this thread would be written.
 pub fn is_logged(gil: Gil, level: u8) -> bool {
-    let limit = CURRENT.with(|link| link.exchange(gil).map(|exchange| exchange.log_level));
+    let limit = CURRENT.with(|link| link.writer(gil).map(|exchange| exchange.log_level));
     level <= limit.unwrap_or_else(process_level)
 }
 
-/// Makes log lines of this thread those of `exchange` until the result is dropped (attached).
-pub fn enter(exchange: &Exchange<'_>) -> Current {
-    CURRENT.with(|link| link.set(exchange));
-    Current
-}
-
-/// See [`enter`].
-#[derive(Debug)]
-pub struct Current;
-
-impl Drop for Current {
-    fn drop(&mut self) {
-        CURRENT.with(Link::cut);
+/// Runs `body`, attached; log lines of this thread are those of `exchange` meanwhile.
+pub fn with_exchange<T>(exchange: &Exchange<'_>, body: impl FnOnce() -> T) -> T {
+    /// Also when `body` panics.
+    struct Cut;
+    impl Drop for Cut {
+        fn drop(&mut self) {
+            CURRENT.with(Link::cut);
+        }
     }
+    let _cut = Cut;
+    // SAFETY: it is cut when this function returns, attached; the exchange is borrowed until then.
+    CURRENT.with(|link| unsafe { link.set(exchange) });
+    body()
 }
 
 /// Logs a record of this thread: its lines belong to the request that the thread executes, if there is one.
 pub fn emit(gil: Gil, level: u8, record: &[u8]) {
-    CURRENT.with(|link| match link.exchange(gil) {
+    CURRENT.with(|link| match link.writer(gil) {
         Some(exchange) => exchange.log(gil, level, record, true),
         None => gil.detach(|| process_log(level, record)),
     });

@@ -12,7 +12,7 @@ use crate::log::ERROR;
 use crate::python::interp::Natives;
 use crate::python::native::{Table, arguments, bound, fast, guard, guard_object, plain};
 use crate::python::py::{Any, Gil, Kind, Owned, Raised, Res};
-use crate::request::exchange::{Exchange, Link};
+use crate::request::exchange::{Exchange, Link, Use};
 use crate::request::streams::{emit, flush_all, flush_text, is_logged, write_text};
 
 /// Layout of `wsgi.input` objects. They are also the `self` of `start_response` and `write`.
@@ -22,14 +22,20 @@ struct InputObject {
     link: Link,
 }
 
-/// The exchange that `slf`, a `wsgi.input`, leads to.
+/// The exchange to which `slf`, a `wsgi.input`, leads by `way`; `call` is what was called. Arguments have been evaluated
+/// before: that may run code of the application, and the request may end meanwhile.
 ///
 /// # Safety
-/// `slf` is an `InputObject`.
-unsafe fn exchange<'a>(gil: Gil, slf: *mut ffi::PyObject, ended: &str) -> Res<&'a Exchange<'static>> {
-    // SAFETY: the layout by contract; the object is alive during the call.
+/// `slf` is an `InputObject` that is alive while the result is used.
+unsafe fn exchange<'a>(
+    gil: Gil,
+    slf: *mut ffi::PyObject,
+    way: fn(&'a Link, Gil) -> Option<Use<'a>>,
+    call: &str,
+) -> Res<Use<'a>> {
+    // SAFETY: the layout by contract; the object is alive.
     let link = unsafe { &(*slf.cast::<InputObject>()).link };
-    link.exchange(gil).ok_or_else(|| gil.raise(Kind::Runtime, ended))
+    way(link, gil).ok_or_else(|| gil.raise(Kind::Runtime, &format!("{call} after request completed")))
 }
 
 /// The optional size argument: nothing, `None` and negative numbers mean "all".
@@ -50,14 +56,15 @@ unsafe fn reader(
     slf: *mut ffi::PyObject,
     args: *mut *mut ffi::PyObject,
     count: ffi::Py_ssize_t,
-    name: &str,
+    (name, call): (&str, &str),
     run: Reader,
 ) -> *mut ffi::PyObject {
     guard_object(|gil| {
-        let ended = format!("{name}() called on wsgi.input after request completed");
         // SAFETY: by this function's contract.
-        let (exchange, args) = unsafe { (exchange(gil, slf, &ended)?, arguments(args, count)) };
-        run(exchange, gil, size(gil, name, args)?)
+        let limit = size(gil, name, unsafe { arguments(args, count) })?;
+        // SAFETY: as above.
+        let exchange = unsafe { exchange(gil, slf, Link::reader, call) }?;
+        run(&exchange, gil, limit)
     })
 }
 
@@ -67,7 +74,7 @@ unsafe extern "C" fn input_read(
     count: ffi::Py_ssize_t,
 ) -> *mut ffi::PyObject {
     // SAFETY: called by Python as declared in INPUT_METHODS.
-    unsafe { reader(slf, args, count, "read", Exchange::read) }
+    unsafe { reader(slf, args, count, ("read", "read() called on wsgi.input"), Exchange::read) }
 }
 
 unsafe extern "C" fn input_readline(
@@ -76,7 +83,7 @@ unsafe extern "C" fn input_readline(
     count: ffi::Py_ssize_t,
 ) -> *mut ffi::PyObject {
     // SAFETY: called by Python as declared in INPUT_METHODS.
-    unsafe { reader(slf, args, count, "readline", Exchange::readline) }
+    unsafe { reader(slf, args, count, ("readline", "readline() called on wsgi.input"), Exchange::readline) }
 }
 
 unsafe extern "C" fn input_readlines(
@@ -84,8 +91,17 @@ unsafe extern "C" fn input_readlines(
     args: *mut *mut ffi::PyObject,
     count: ffi::Py_ssize_t,
 ) -> *mut ffi::PyObject {
-    // SAFETY: called by Python as declared in INPUT_METHODS.
-    unsafe { reader(slf, args, count, "readlines", Exchange::readlines) }
+    guard_object(|gil| {
+        // SAFETY: as Python passes them.
+        let hint = size(gil, "readlines", unsafe { arguments(args, count) })?;
+        // Before Python 3.12 this may collect garbage, and so run code of the application as well.
+        let lines = gil.list()?;
+        // SAFETY: called by Python as declared in INPUT_METHODS.
+        let exchange = unsafe { exchange(gil, slf, Link::reader, "readlines() called on wsgi.input") }?;
+        exchange.readlines(gil, &lines, hint)?;
+        drop(exchange);
+        Ok(lines)
+    })
 }
 
 unsafe extern "C" fn input_close(_slf: *mut ffi::PyObject, _: *mut ffi::PyObject) -> *mut ffi::PyObject {
@@ -101,9 +117,8 @@ unsafe extern "C" fn input_iter(slf: *mut ffi::PyObject) -> *mut ffi::PyObject {
 
 unsafe extern "C" fn input_next(slf: *mut ffi::PyObject) -> *mut ffi::PyObject {
     guard(ptr::null_mut(), |gil| {
-        let ended = "iteration of wsgi.input attempted after request completed";
         // SAFETY: Python calls this for its own type only.
-        let exchange = unsafe { exchange(gil, slf, ended) }?;
+        let exchange = unsafe { exchange(gil, slf, Link::reader, "iteration of wsgi.input attempted") }?;
         Ok(exchange.next_line(gil)?.map_or(ptr::null_mut(), Owned::into_ptr))
     })
 }
@@ -115,7 +130,7 @@ unsafe extern "C" fn start_response(
 ) -> *mut ffi::PyObject {
     guard_object(|gil| {
         // SAFETY: bound to an `InputObject` by `start_response_of`; called as declared.
-        let exchange = unsafe { exchange(gil, slf, "start_response() called after request completed") }?;
+        let exchange = unsafe { exchange(gil, slf, Link::writer, "start_response() called") }?;
         // SAFETY: as Python passes them.
         match unsafe { arguments(args, count) } {
             [status, headers] => exchange.start(gil, status, headers, None)?,
@@ -133,7 +148,7 @@ unsafe extern "C" fn start_response(
 unsafe extern "C" fn write(slf: *mut ffi::PyObject, data: *mut ffi::PyObject) -> *mut ffi::PyObject {
     guard_object(|gil| {
         // SAFETY: bound to an `InputObject` by `start_response`.
-        let exchange = unsafe { exchange(gil, slf, "write() called after request completed") }?;
+        let exchange = unsafe { exchange(gil, slf, Link::writer, "write() called") }?;
         // SAFETY: as Python passes it.
         let data = unsafe { gil.borrow(data) }.ok_or(Raised)?;
         exchange.write(gil, data)?;
@@ -259,18 +274,22 @@ fn input_type() -> Res<Owned> {
     unsafe { Owned::from_new(ffi::PyType_FromSpec(&mut spec)) }
 }
 
-/// Makes a `wsgi.input` that leads to `exchange`. Its link must be cut before the exchange goes.
-pub fn new_input(kind: &Any, exchange: &Exchange<'_>) -> Res<Owned> {
+/// Runs `body`, attached, with a `wsgi.input` that leads to `exchange` meanwhile, and nowhere after.
+pub fn with_input<T>(kind: &Any, exchange: &Exchange<'_>, body: impl FnOnce(&Any) -> T) -> Res<T> {
+    /// Also when `body` panics.
+    struct Cut<'o>(&'o Link);
+    impl Drop for Cut<'_> {
+        fn drop(&mut self) {
+            self.0.cut();
+        }
+    }
     // SAFETY: the type that `input_type` made.
     let object = unsafe { Owned::from_new(ffi::PyType_GenericAlloc(kind.as_ptr().cast(), 0)) }?;
-    input_link(&object).set(exchange);
-    Ok(object)
-}
-
-/// The link of an object that [`new_input`] made.
-pub fn input_link(object: &Any) -> &Link {
-    // SAFETY: only objects of `new_input` are passed, which have this layout.
-    unsafe { &(*object.as_ptr().cast::<InputObject>()).link }
+    // SAFETY: an object of that type, which `object` keeps.
+    let cut = Cut(unsafe { &(*object.as_ptr().cast::<InputObject>()).link });
+    // SAFETY: it is cut when this function returns, attached; the exchange is borrowed until then.
+    unsafe { cut.0.set(exchange) };
+    Ok(body(&object))
 }
 
 /// `start_response` for the request of `input`.

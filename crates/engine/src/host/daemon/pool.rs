@@ -474,7 +474,7 @@ fn exchange(
         return sink.end(Outcome::Failed(Failure::Interpreter)).is_ok();
     };
     let exchange = Exchange::new(body, sink, number, head.log_level);
-    let (outcome, has_reader) = threads::attach(interp, |gil| {
+    let outcome = threads::attach(interp, |gil| {
         slot.enter(ptr::from_ref(interp).addr());
         exchange.begin();
         let outcome = adapter::run(gil, interp, &exchange, Request { head, variables, taken_us });
@@ -482,17 +482,12 @@ fn exchange(
             // The next request would get what this one has left.
             gil.raise_nothing_in_thread(sys::this_thread().0);
         }
-        (outcome, exchange.has_reader())
+        outcome
     });
     if outcome == Outcome::Stale {
         pool.retire(Cause::ScriptReload);
     }
-    let sent = exchange.end(outcome);
-    if has_reader {
-        // Another thread of the application is still reading: the child ends the body now, which wakes it.
-        while threads::attach(interp, |_| exchange.has_reader()) {
-            std::thread::sleep(std::time::Duration::from_millis(1));
-        }
-    }
-    sent.is_ok()
+    // Another thread of the application may still be reading: the child ends the body now, which wakes it, and the
+    // exchange goes when it is through.
+    exchange.end(outcome).is_ok()
 }

@@ -5,7 +5,7 @@
 //! log of the process. Whatever it answers, the process then takes requests: the old ones may already be ending.
 
 use std::os::fd::OwnedFd;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use wsgi_wire::frame::InputFailure;
 use wsgi_wire::pool::{PoolConfig, Warmup, WarmupTarget};
@@ -64,12 +64,11 @@ fn call(
     let (mut body, mut sink) = (Nothing, Swallow { status: None });
     let exchange = Exchange::new(&mut body, &mut sink, 0, config.log_level);
     let outcome = adapter::run(gil, interp, &exchange, Request { head, variables, taken_us: sys::now_us() });
-    while exchange.has_reader() {
-        gil.detach(|| std::thread::sleep(Duration::from_millis(1)));
-    }
-    // Nothing waits for this end, and `Swallow` has no client that could be gone.
-    let _ = gil.detach(|| exchange.end(outcome));
-    drop(exchange);
+    gil.detach(|| {
+        // Nothing waits for this end, and `Swallow` has no client that could be gone.
+        let _ = exchange.end(outcome);
+        drop(exchange);
+    });
     (outcome, sink.status)
 }
 

@@ -242,15 +242,12 @@ fn run(payload: &[u8], host: &Host, request: *mut c_void) -> Result<(), Failure>
     let (mut body, mut sink) = (Incoming(&calls), Outgoing { calls: &calls, head: None, kept: Vec::new() });
     let exchange = Exchange::new(&mut body, &mut sink, thread_id(), head.log_level);
     let turn = turn::begin();
-    let (outcome, has_reader) = threads::attach(interp, |gil| {
-        let outcome = adapter::run(gil, interp, &exchange, Request { head, variables, taken_us: 0 });
-        (outcome, exchange.has_reader())
-    });
+    let outcome =
+        threads::attach(interp, |gil| adapter::run(gil, interp, &exchange, Request { head, variables, taken_us: 0 }));
     drop(turn);
     let sent = exchange.end(outcome);
-    while has_reader && threads::attach(interp, |_| exchange.has_reader()) {
-        std::thread::sleep(Duration::from_millis(1));
-    }
+    // Waits for another thread of the application that still reads.
+    drop(exchange);
     match (outcome, sent) {
         (Outcome::Complete, Ok(())) => Ok(()),
         (Outcome::Complete, Err(Gone)) => Err(Failure::ClientGone),

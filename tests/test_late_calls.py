@@ -1,0 +1,148 @@
+"""wsgi.input, start_response and write() in the hands of another thread, or of code that runs in the middle of a call."""
+
+import pytest
+
+from conftest import mode_directives
+
+LATE = '''\
+import threading
+
+going_on = threading.Event()
+told = []
+threads = []
+
+
+class Slow:
+    """A size that is known only when its request is long over."""
+    def __index__(self):
+        going_on.wait(30)
+        return 1 << 16
+
+
+def call(stream, name):
+    try:
+        told.append(repr(getattr(stream, name)(Slow())))
+    except Exception as error:
+        told.append(f"{type(error).__name__}: {error}")
+
+
+def application(environ, start_response):
+    if environ["PATH_INFO"] == "/begin":
+        for name in "read", "readline", "readlines":
+            threads.append(threading.Thread(target=call, args=(environ["wsgi.input"], name)))
+            threads[-1].start()
+        body = b"begun"
+    else:
+        going_on.set()
+        for thread in threads:
+            thread.join()
+        body = "\\n".join(sorted(told)).encode() + b"\\n" + environ["wsgi.input"].read()
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [body]
+'''
+
+
+def test_a_size_is_known_before_the_request_is_looked_for(httpd, mode):
+    """The next request of the same thread stands where the one before it stood."""
+    script = httpd.write("late.wsgi", LATE)
+    httpd.start(f"{mode_directives(mode, threads=1)}WSGIApplicationGroup %{{GLOBAL}}\nWSGIScriptAlias / {script}")
+    assert httpd.post("/begin", b"x" * 3000).body == b"begun"
+    secret = b"what another client has sent"
+    *told, body = httpd.post("/end", secret).body.split(b"\n")
+    assert body == secret
+    expected = [f"RuntimeError: {name}() called on wsgi.input after request completed" for name in
+                ("read", "readline", "readlines")]
+    assert [line.decode() for line in told] == expected
+
+
+DURING = '''\
+import threading
+
+
+class Answering(type):
+    """Types whose name, which a message wants, can be asked for once the response has been started."""
+    @property
+    def __name__(cls):
+        cls.start_response("200 OK", [("X-Started", "by the name")])
+        return "Status"
+
+
+class Status(metaclass=Answering):
+    pass
+
+
+def application(environ, start_response):
+    Status.start_response = staticmethod(start_response)
+    try:
+        start_response(Status(), [])
+    except TypeError as error:
+        return [str(error).encode()]
+'''
+
+
+@pytest.mark.ours("which code runs during a call is its own")
+def test_code_that_runs_during_start_response_may_call_it(httpd, mode):
+    script = httpd.write("during.wsgi", DURING)
+    httpd.start(f"{mode_directives(mode)}WSGIApplicationGroup %{{GLOBAL}}\nWSGIScriptAlias / {script}")
+    answer = httpd.get("/")
+    assert (answer.header("X-Started"), answer.body) == ("by the name", b"must be str, not Status")
+
+
+COLLECTED = '''\
+import gc
+import threading
+
+collecting, going_on = threading.Event(), threading.Event()
+told, threads = [], []
+
+
+class Circle:
+    def __init__(self):
+        self.itself = self
+
+    def __del__(self):
+        if threading.current_thread() in threads:
+            told.append("collected")
+            collecting.set()
+            going_on.wait(30)
+
+
+def call(stream):
+    gc.disable()
+    # Python makes the next list of new memory.
+    lists = [[] for _ in range(1000)]
+    Circle()
+    gc.set_threshold(1)
+    gc.enable()
+    try:
+        told.append(repr(stream.readlines()))
+    except Exception as error:
+        told.append(type(error).__name__)
+    finally:
+        collecting.set()
+
+
+def application(environ, start_response):
+    if environ["PATH_INFO"] == "/begin":
+        threads.append(threading.Thread(target=call, args=(environ["wsgi.input"],)))
+        threads[-1].start()
+        collecting.wait(30)
+        body = b"begun"
+    else:
+        going_on.set()
+        threads[0].join()
+        body = "+".join(told).encode() + b" " + environ["wsgi.input"].read()
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [body]
+'''
+
+
+def test_a_finaliser_that_runs_during_a_call_may_outlive_the_request(daemon, httpd):
+    """Before 3.12 Python collects garbage when a list is made."""
+    script = httpd.write("collected.wsgi", COLLECTED)
+    daemon("threads=2", f"WSGIScriptAlias /collected {script}")
+    assert httpd.post("/collected/begin", b"x" * 3000).body == b"begun"
+    for number in range(20):
+        assert httpd.post("/echo", b"%d" % number * 1000).status == 200
+    told, _, body = httpd.post("/collected/end", b"another body").body.partition(b" ")
+    assert (told.decode(), body) == ("collected+RuntimeError", b"another body")
