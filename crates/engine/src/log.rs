@@ -3,10 +3,12 @@
 mod pending;
 
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, RawFd};
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
+
+use wsgi_sys::forked::Private;
 
 use crate::sys;
 use pending::Pending;
@@ -58,7 +60,7 @@ pub fn process_log(level: u8, text: &[u8]) {
 
 /// The writing end of the log's pipe that this process shares with nobody: writes to it do not wait.
 struct End {
-    fd: OwnedFd,
+    fd: Private,
     /// An application that closes descriptors which are not its own may close this one, and the number names another
     /// file then.
     identity: (u64, u64),
@@ -69,7 +71,7 @@ static END: OnceLock<End> = OnceLock::new();
 static PENDING: Mutex<Pending> = Mutex::new(Pending::new());
 
 /// Sets the end for [`log_without_waiting`], once. The file behind `fd` is non-blocking.
-pub fn set_end(fd: OwnedFd) {
+pub fn set_end(fd: Private) {
     if let Some(identity) = sys::identity(fd.as_raw_fd()) {
         let _ = END.set(End { fd, identity });
     }
