@@ -7,6 +7,7 @@ import threading
 import pytest
 
 import processes
+import pythons
 from conftest import mode_directives
 from processes import wait_until
 
@@ -24,7 +25,7 @@ def test_an_application_starts_processes(site, way):
 @pytest.mark.ours("in the original a forked process answers the client")
 @pytest.mark.parametrize("how, status", [("return", 0), ("exit", 3), ("text", 1), ("raises", 1), ("signal", -15),
                                          ("iterator", 0)])
-def test_a_forked_process_that_comes_back_ends_with_its_own_status(site, how, status):
+def test_a_forked_process_that_comes_back_ends_with_its_own_status(site, mode, how, status):
     if how == "raises":
         site.log.expect(r"Exception occurred in process \d+, which the application has forked; it ends with status 1")
         site.log.expect("ValueError: of the forked process")
@@ -37,7 +38,9 @@ def test_a_forked_process_that_comes_back_ends_with_its_own_status(site, how, st
     before = site.json(f"{APP}/pid")
     for _ in range(3):
         assert site.json(f"{APP}/back/{how}") == status
-    assert site.json(f"{APP}/pid") == before
+    if mode == "daemon":
+        # One process serves, and it is still the same.
+        assert site.json(f"{APP}/pid") == before
     if how == "raises":
         line = site.log.matching("Exception occurred in process")[0]
         assert int(re.search(r"process (\d+)", line)[1]) != before
@@ -172,5 +175,20 @@ def test_a_fork_in_a_sub_interpreter_is_refused_before(httpd, mode):
     assert terminal.startswith("RuntimeError: os.forkpty() is not possible")
     assert prepared.startswith("RuntimeError: ")
     assert (spawn, shell) == (0, 3)
-    assert httpd.json("/named")[0] == pid
+    assert processes.process(pid)
     assert "Z" not in [it.state for it in processes.descendants(pid)]
+
+
+@pytest.mark.ours("the original is built for one Python")
+@pytest.mark.parametrize("version", pythons.other_versions() or [None])
+def test_an_application_starts_processes_in_every_python(httpd, version):
+    """In the main interpreter; in a sub-interpreter a fork is refused."""
+    httpd.log.allow("asks for the thread")
+    main, named = httpd.app("children"), httpd.write("apps/named.wsgi", NAMED)
+    httpd.start(f"WSGIDaemonProcess app threads=3 python={pythons.other_python(version)}\nWSGIProcessGroup app\n"
+                f"WSGIScriptAlias /children {main} application-group=%{{GLOBAL}}\nWSGIScriptAlias /named {named}")
+    assert {way: httpd.json(f"{APP}/{way}") for way in WAYS} == WAYS
+    pid, fork, terminal, process, spawn, shell, prepared = httpd.json("/named")
+    assert [text.partition(":")[0] for text in (fork, terminal, process, prepared)] == ["RuntimeError"] * 4
+    assert (spawn, shell) == (0, 3)
+    assert httpd.json("/named")[0] == pid
