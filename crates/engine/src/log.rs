@@ -1,7 +1,17 @@
 //! The log of the process: records that belong to no request, and what the records of requests have in common with them.
 
-use std::sync::OnceLock;
+mod pending;
+
+use std::io;
+use std::os::fd::{AsRawFd, RawFd};
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+use wsgi_sys::forked::Private;
+
+use crate::sys;
+use pending::Pending;
 
 /// httpd's level for what applications print, and for their errors.
 pub const ERROR: u8 = 3;
@@ -44,8 +54,63 @@ pub fn process_log(level: u8, text: &[u8]) {
     }
     match PROCESS_LOG.get() {
         Some(log) => log(level, text),
-        None => crate::sys::log_record(level, text),
+        None => sys::log_record(level, text),
     }
+}
+
+/// The writing end of the log's pipe that this process shares with nobody: writes to it do not wait.
+struct End {
+    fd: Private,
+    /// An application that closes descriptors which are not its own may close this one, and the number names another
+    /// file then.
+    identity: (u64, u64),
+}
+
+static END: OnceLock<End> = OnceLock::new();
+/// Lines of threads that may not wait. The lock is never held while something waits.
+static PENDING: Mutex<Pending> = Mutex::new(Pending::new());
+
+/// Sets the end for [`log_without_waiting`], once. The file behind `fd` is non-blocking.
+pub fn set_end(fd: Private) {
+    if let Some(identity) = sys::identity(fd.as_raw_fd()) {
+        let _ = END.set(End { fd, identity });
+    }
+}
+
+/// That end, while it is still what it was.
+pub fn end() -> Option<RawFd> {
+    let End { fd, identity } = END.get()?;
+    (sys::identity(fd.as_raw_fd()) == Some(*identity)).then(|| fd.as_raw_fd())
+}
+
+/// As [`process_log`], for threads that enforce limits: what the pipe does not take now is written by a later
+/// [`flush`], or left out and counted.
+pub fn log_without_waiting(level: u8, text: &[u8]) {
+    if level > PROCESS_LEVEL.load(Ordering::Relaxed) {
+        return;
+    }
+    if let Some(log) = PROCESS_LOG.get() {
+        return log(level, text);
+    }
+    PENDING.lock().unwrap_or_else(PoisonError::into_inner).add(level, text);
+    flush();
+}
+
+/// Writes what [`log_without_waiting`] has left, as far as there is room. False: something is still left.
+pub fn flush() -> bool {
+    PENDING.lock().unwrap_or_else(PoisonError::into_inner).flush(write_now)
+}
+
+/// Writes a piece that a pipe takes as a whole or not at all.
+fn write_now(piece: &[u8]) -> io::Result<usize> {
+    if let Some(end) = end() {
+        return sys::write(end, piece);
+    }
+    // Whoever writes at the same moment may take the room.
+    if sys::poll(&mut [sys::interest(2, libc::POLLOUT)], Some(Duration::ZERO))? == 0 {
+        return Err(io::ErrorKind::WouldBlock.into());
+    }
+    sys::write(2, piece)
 }
 
 /// Records of the process above this level are left out.

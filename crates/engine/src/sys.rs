@@ -213,6 +213,15 @@ impl Event {
     }
 }
 
+/// Which file a descriptor names: device and inode. Nothing when it is closed.
+pub fn identity(fd: RawFd) -> Option<(u64, u64)> {
+    // SAFETY: all zero is a valid record.
+    let mut found: libc::stat = unsafe { mem::zeroed() };
+    // SAFETY: the record is alive.
+    let status = unsafe { libc::fstat(fd, &mut found) };
+    (status == 0).then_some((found.st_dev, found.st_ino))
+}
+
 /// Writes once.
 pub fn write(fd: RawFd, bytes: &[u8]) -> io::Result<usize> {
     // SAFETY: the memory is that of a slice.

@@ -2,12 +2,13 @@
 //! program could hold up.
 
 use std::cell::{Cell, RefCell};
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{ErrorKind, Write};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::FileTypeExt;
 
 use wsgi_sys::clock::{self, LocalTime};
+use wsgi_sys::fd;
 use wsgi_sys::poll::{PollFd, poll};
 
 const DAYS: [&str; 7] = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"];
@@ -47,9 +48,8 @@ impl Log {
         let mut log = Log { file, may_block: !regular, pipe, level, torn, unread, lost };
         if pipe {
             // Opened anew the pipe has flags of its own: httpd's descriptor must stay blocking.
-            let path = format!("/proc/self/fd/{}", log.file.as_raw_fd());
-            if let Ok(file) = OpenOptions::new().write(true).custom_flags(libc::O_NONBLOCK).open(path) {
-                (log.file, log.may_block) = (file, false);
+            if let Ok(end) = fd::reopen_to_write(log.file.as_fd()) {
+                (log.file, log.may_block) = (File::from(end), false);
             }
         }
         log
@@ -166,7 +166,6 @@ fn hex(bytes: &[u8], out: &mut Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use wsgi_sys::fd;
 
     #[test]
     fn the_head_is_as_httpd_writes_it() {

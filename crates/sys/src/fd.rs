@@ -3,8 +3,10 @@
 //! Everything made here is close-on-exec. Callers: the httpd module, the supervisor, the engine.
 
 use std::ffi::CStr;
+use std::fs::OpenOptions;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::fs::OpenOptionsExt;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Turns the result of a libc call into a [`io::Result`]: -1 is `errno`.
@@ -59,6 +61,16 @@ pub fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     #[cfg(not(any(target_os = "linux", target_os = "android", target_os = "freebsd", target_os = "netbsd")))]
     cvt(unsafe { libc::pipe(ends.as_mut_ptr()) })?;
     Ok((own_cloexec(ends[0])?, own_cloexec(ends[1])?))
+}
+
+/// Opens the file behind `fd` anew, to write to it without waiting: O_NONBLOCK belongs to the open file, and others may
+/// share that of `fd`.
+///
+/// # Errors
+/// What open(2) says; there may be no /proc.
+pub fn reopen_to_write(fd: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
+    OpenOptions::new().write(true).custom_flags(libc::O_NONBLOCK).open(path).map(OwnedFd::from)
 }
 
 /// A file in memory without a name in the file system.

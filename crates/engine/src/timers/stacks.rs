@@ -16,7 +16,7 @@ use std::time::Duration;
 use pyo3::ffi;
 use wsgi_wire::control::DUMP_SIGNAL_BELOW_MAX;
 
-use crate::log::{WARN, process_log};
+use crate::log::{self, WARN, process_log};
 use crate::python::interp::Interp;
 use crate::python::py;
 use crate::python::py::Gil;
@@ -58,16 +58,20 @@ fn dump_function() -> Option<Dump> {
     (!found.is_null()).then(|| unsafe { mem::transmute::<*mut libc::c_void, Dump>(found) })
 }
 
-/// Writes the stacks of the main interpreter's threads and of those of `named` to standard error. Each of the latter comes
-/// with the system's number of a thread that executes something in it.
-pub fn write(main: &Interp, named: &[(&Interp, i32)]) {
-    if let Some(dump) = dump_function() {
+/// Writes the stacks of the main interpreter's threads and of those of `named` to the log. Each of the latter comes with
+/// the system's number of a thread that executes something in it. The caller does not wait for room in the log; a thread
+/// that gets the signal may have to. False: there is no room now, and nothing is written.
+pub fn write(main: &Interp, named: &[(&Interp, i32)]) -> bool {
+    if !matches!(sys::poll(&mut [sys::interest(2, libc::POLLOUT)], Some(Duration::ZERO)), Ok(1)) {
+        return false;
+    }
+    if let (Some(dump), Some(end)) = (dump_function(), log::end()) {
         for interp in std::iter::once(main).chain(named.iter().map(|(interp, _)| *interp)) {
             // SAFETY: an interpreter that lives as long as the process, and a thread without a state: as faulthandler's
             // own thread calls it. What it reads holds still, as the head of this file says.
-            unsafe { dump(2, interp.state(), ptr::null_mut()) };
+            unsafe { dump(end, interp.state(), ptr::null_mut()) };
         }
-        return;
+        return true;
     }
     let signal = libc::SIGRTMAX() - DUMP_SIGNAL_BELOW_MAX;
     let main_thread = i32::try_from(std::process::id()).unwrap_or(0);
@@ -77,4 +81,5 @@ pub fn write(main: &Interp, named: &[(&Interp, i32)]) {
         // The handler leaves out what comes while it writes.
         std::thread::sleep(PAUSE);
     }
+    true
 }

@@ -1,5 +1,5 @@
-//! The thread that ends what is stuck. It never takes the GIL, nor any lock that is held while Python code runs, and it
-//! goes by the monotonic clock.
+//! The thread that ends what is stuck. It never takes the GIL, nor any lock that is held while Python code runs, it never
+//! waits for a reader of the log, and it goes by the monotonic clock.
 //!
 //! It looks after `request-timeout` with `interrupt-timeout`, `deadlock-timeout`, `startup-timeout` (of scripts that
 //! requests load) and `shutdown-timeout`; what follows is decided in [`crate::timers::stuck`]. A process that gives up takes no
@@ -17,7 +17,7 @@ use wsgi_wire::frame::{self, Tag};
 use wsgi_wire::pool::PoolConfig;
 use wsgi_wire::response::Failure;
 
-use crate::log::{ERROR, WARN, process_log};
+use crate::log::{self, ERROR, WARN};
 use crate::python::interp::Interp;
 use crate::python::interpreters;
 use crate::request::first_load::FIRST_LOAD;
@@ -132,8 +132,9 @@ impl Watch {
                 drop(deadline);
                 self.end_now();
             }
+            let unwritten = (!log::flush()).then_some(PERIOD);
             // Whoever changes the deadline does it with the lock held, so it is not missed.
-            match [wait, left].into_iter().flatten().min() {
+            match [wait, left, unwritten].into_iter().flatten().min() {
                 Some(limit) => drop(self.shared.changed.wait_timeout(deadline, limit)),
                 None => drop(self.shared.changed.wait(deadline)),
             }
@@ -284,7 +285,7 @@ impl Watch {
     }
 
     fn report(&self, level: u8, text: &str) {
-        process_log(level, format!("process group \"{}\": {text}", self.name).as_bytes());
+        log::log_without_waiting(level, format!("process group \"{}\": {text}", self.name).as_bytes());
     }
 
     /// Writes the Python stacks of all threads to the log, with the GIL if it can be had, then has requests interrupted.
@@ -311,7 +312,9 @@ impl Watch {
                 _ => {}
             }
         }
-        stacks::write(main, &named);
+        if !stacks::write(main, &named) {
+            self.report(ERROR, "they are left out: nobody reads the log of this process now");
+        }
     }
 
     /// The process takes no more requests, and is to be replaced.
@@ -351,9 +354,11 @@ impl Watch {
             _ => cut_off(&running, clock::monotonic()),
         };
         let text = format!("process did not end within {limit}; {left}");
+        self.report(WARN, &text);
         // Nobody may be reading what the process writes.
-        if matches!(sys::poll(&mut [sys::interest(2, libc::POLLOUT)], Some(PERIOD)), Ok(1)) {
-            self.report(WARN, &text);
+        if !log::flush() {
+            let _ = sys::poll(&mut [sys::interest(2, libc::POLLOUT)], Some(PERIOD));
+            log::flush();
         }
         sys::exit_now(Exit::Stopped as i32);
     }

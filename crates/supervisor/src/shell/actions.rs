@@ -89,13 +89,11 @@ impl Shell {
         }
     }
 
-    /// Keeps a process's control socket for the supervisor that comes after this one.
+    /// Keeps a process's control socket, and the pipe of its output, for the supervisor that comes after this one.
     pub(super) fn store(&mut self, id: ProcessId) {
-        let is_root = wsgi_sys::user::effective_uid() == 0;
         let of = |id| {
             let process: &Process = self.processes.get(&id)?;
-            // A user may always open the pipes of its own processes anew, and descriptors under way are counted for it.
-            let output = self.outputs.get(&id).filter(|_| is_root).and_then(|output| output.fd.as_ref());
+            let output = self.outputs.get(&id).and_then(|output| output.fd.as_ref());
             let fds = [process.control.as_ref()?].into_iter().chain(output);
             Some((process.stored(), fds.map(AsFd::as_fd).collect::<Vec<_>>()))
         };

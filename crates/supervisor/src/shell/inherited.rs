@@ -1,9 +1,8 @@
 //! Processes that an earlier supervisor, which was killed, has left on a scoreboard. Those whose control sockets are in
 //! the [`super::store`] serve until new ones are ready; others finish what they execute.
 
-use std::fs::{self, File};
-use std::os::fd::OwnedFd;
-use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::fs;
+use std::os::unix::fs::MetadataExt;
 
 use wsgi_sys::process::pidfd_open;
 use wsgi_sys::scoreboard::State as SlotState;
@@ -59,7 +58,8 @@ impl Shell {
                 process.tell(ToDaemon::TellScripts);
             }
             self.processes.insert(id, process);
-            if let Some(pipe) = output.flatten().or_else(|| output_of(pid)) {
+            // Nothing is opened by way of the process's own descriptors: it decides what they are.
+            if let Some(pipe) = output.flatten() {
                 let mut output = Output::new(pipe, pool, pid, false);
                 output.forget_start();
                 self.outputs.insert(id, output);
@@ -88,14 +88,6 @@ fn left(state: SlotState, is_reachable: bool) -> Left {
         SlotState::Starting => Left::Starting,
         SlotState::Draining | SlotState::Gone => Left::Draining,
     }
-}
-
-/// The pipe into which the process writes its output, opened for reading.
-fn output_of(pid: i32) -> Option<OwnedFd> {
-    let path = format!("/proc/{pid}/fd/1");
-    let is_pipe = fs::metadata(&path).is_ok_and(|found| found.file_type().is_fifo());
-    let file = is_pipe.then(|| File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path));
-    file?.ok().map(OwnedFd::from)
 }
 
 /// Whether the number is that of a living process that a supervisor can have started for this user: the

@@ -3,7 +3,7 @@
 use std::ffi::CString;
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use wsgi_sys::process::{Ids, Limit, Program, Spawned, spawn};
 use wsgi_sys::socket::{self, Kind};
@@ -38,10 +38,9 @@ pub fn start(
     let ids = ids(config)?;
     let (control, theirs) = socket::pair(Kind::SeqPacket).map_err(exhausted)?;
     let (output, writer) = fd::pipe().map_err(exhausted)?;
-    let writer = keep_readable(writer);
     fd::set_nonblocking(output.as_fd(), true).map_err(exhausted)?;
     let _ = socket::set_send_buffer(control.as_fd(), 2 * MAX_MESSAGE);
-    greet(config, handed, id, parent_pid, control.as_fd())?;
+    greet(config, handed, id, parent_pid, control.as_fd(), fd::reopen_to_write(writer.as_fd()).ok().as_ref())?;
     let null = File::open("/dev/null").map_err(|error| format!("/dev/null: {error}"))?;
     let program = Program {
         path: text(&config.python, "the path of Python")?,
@@ -64,13 +63,6 @@ pub fn start(
     };
     let spawned = spawn(&program).map_err(exhausted)?;
     Ok(Started { spawned, control, output })
-}
-
-/// Opens the pipe's writing end anew, for reading too: should this supervisor be killed, what the process
-/// prints waits for the next supervisor ([`super::inherited`]) instead of failing the request that prints.
-fn keep_readable(writer: OwnedFd) -> OwnedFd {
-    let path = format!("/proc/self/fd/{}", writer.as_raw_fd());
-    File::options().read(true).write(true).open(path).map_or(writer, OwnedFd::from)
 }
 
 fn exhausted(error: io::Error) -> String {
@@ -108,20 +100,25 @@ fn ids(config: &PoolConfig) -> Result<Option<Ids>, String> {
     Ok(None)
 }
 
-/// Queues the configuration, before there is anyone who could read it.
+/// Queues the configuration, before there is anyone who could read it. `log`: the writing end of the pipe of its output,
+/// for threads of the process that may not wait until it is read.
 fn greet(
     config: &PoolConfig,
     handed: &[Handed],
     id: ProcessId,
     parent_pid: i32,
     control: BorrowedFd<'_>,
+    log: Option<&OwnedFd>,
 ) -> Result<(), String> {
     let mut pool = config.clone();
     pool.targets.clear();
     pool.maximum_requests = jittered_requests(config.maximum_requests, config.max_processes > 1, id);
     let handed = handed.iter().map(|it| it.script.clone()).collect();
     let bytes = greeting(DaemonConfig { protocol: wsgi_wire::PROTOCOL, parent_pid, pool, handed })?;
-    socket::send_with_fds(control, &bytes, &[])
+    let log: Vec<BorrowedFd<'_>> = log.iter().map(|end| end.as_fd()).collect();
+    socket::send_with_fds(control, &bytes, &log)
+        // Too many descriptors are under way. The process can do without.
+        .or_else(|_| socket::send_with_fds(control, &bytes, &[]))
         .map(drop)
         .map_err(|error| format!("its configuration of {} bytes cannot be handed over: {error}", bytes.len()))
 }

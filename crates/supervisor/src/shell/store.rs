@@ -1,7 +1,9 @@
 //! What outlives a supervisor that is killed: its ends of the processes' control sockets, and of the pipes into which they
-//! print (which the next one may not be allowed to open anew: root without CAP_SYS_PTRACE is not). They lie as messages in a
-//! socket pair of which httpd's parent keeps both ends, so that the processes do not even notice the loss, and the
-//! supervisor that comes next takes them out again ([`super::inherited`]).
+//! print. They lie as messages in a socket pair of which httpd's parent keeps both ends, so that the processes do not even
+//! notice the loss, and the supervisor that comes next takes them out again ([`super::inherited`]).
+//!
+//! No process holds the reading end of its own pipe. When httpd's parent and the supervisor are both gone, nobody holds it:
+//! a thread that waits for room in the pipe is woken by an error then, and the process can end.
 //!
 //! The kernel counts descriptors that are under way for the user who sent them, and refuses more than this process may
 //! open files (unix(7), ETOOMANYREFS). Connections are to have room before the store has.

@@ -40,6 +40,9 @@ use crate::timers::watchdog::Watchdog;
 /// How long a supervisor takes to say that httpd is gone.
 const WORD: Duration = Duration::from_secs(1);
 
+/// How soon lines are written that the log had no room for.
+const UNWRITTEN: Duration = Duration::from_secs(1);
+
 /// Signals that are caught, as long as the process serves.
 const SIGNALS: [i32; 4] = [libc::SIGTERM, libc::SIGINT, libc::SIGUSR1, libc::SIGXCPU];
 
@@ -99,13 +102,16 @@ fn bootstrap(what: &str) -> impl Fn(io::Error) -> (Exit, String) {
     move |error| (Exit::Bootstrap, format!("{what}: {error}"))
 }
 
-/// Receives the configuration.
+/// Receives the configuration, and beside it an end of the log's pipe to which writes do not wait.
 fn configuration(control: RawFd) -> Result<DaemonConfig, (Exit, String)> {
     let mut message = vec![0; MAX_MESSAGE];
     let len = loop {
         sys::wait_for(control, libc::POLLIN);
         match sys::recv_message(control, &mut message) {
-            Ok((len, _)) => break len,
+            Ok((len, end)) => {
+                end.into_iter().for_each(log::set_end);
+                break len;
+            }
             // A signal has ended the wait.
             Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
             Err(error) => return Err(bootstrap("cannot receive the configuration")(error)),
@@ -311,8 +317,10 @@ impl Daemon {
             let parent = self.parent_watch.as_ref().map_or(-1, AsRawFd::as_raw_fd);
             let fds = [self.control, self.signals.as_raw_fd(), self.pool.end_fd(), parent];
             let mut fds = fds.map(|fd| sys::interest(fd, libc::POLLIN));
+            let unwritten = (!log::flush()).then_some(UNWRITTEN);
+            let limit = [self.look_at_activity(), unwritten].into_iter().flatten().min();
             // An interrupted wait is a signal whose byte is there now.
-            let _ = sys::poll(&mut fds, self.look_at_activity());
+            let _ = sys::poll(&mut fds, limit);
             if self.pool.is_to_end() || (fds[1].revents != 0 && self.read_signals()) {
                 return Ended::Stop;
             }
@@ -344,7 +352,7 @@ impl Daemon {
                 let text = format!(
                     "process group \"{name}\": no request for inactivity-timeout={limit}; the process asks to be replaced"
                 );
-                process_log(INFO, text.as_bytes());
+                log::log_without_waiting(INFO, text.as_bytes());
                 self.pool.retire(Cause::InactivityTimeout);
                 None
             }
@@ -378,7 +386,7 @@ impl Daemon {
                         "process group \"{name}\": cpu-time-limit={limit} s of processor time are used up; the process \
                          asks to be replaced"
                     );
-                    process_log(WARN, text.as_bytes());
+                    log::log_without_waiting(WARN, text.as_bytes());
                 }
                 Some(Cause::CpuTimeLimit)
             }
@@ -399,7 +407,7 @@ impl Daemon {
                 // No descriptor was left for it; who waits for it asks again.
                 (Ok(ToDaemon::ServerMetrics), None) => {}
                 (Ok(ToDaemon::Connection), None) => self.out_of_descriptors(),
-                _ => process_log(WARN, b"a message of the supervisor was not understood"),
+                _ => log::log_without_waiting(WARN, b"a message of the supervisor was not understood"),
             },
             Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
             Err(error) if error.raw_os_error() == Some(libc::EMFILE) => self.out_of_descriptors(),
@@ -424,7 +432,7 @@ impl Daemon {
                  close files; the limit of open files is what 'ulimit -n' says); it asks to be replaced",
                 self.config.name
             );
-            process_log(ERROR, text.as_bytes());
+            log::log_without_waiting(ERROR, text.as_bytes());
         }
         self.pool.retire(Cause::NoDescriptor);
     }
