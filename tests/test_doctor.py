@@ -260,6 +260,13 @@ def test_an_alias_to_a_project_instead_of_a_script(httpd):
     assert f"name its script, such as {httpd.root}/project/wsgi.py" in line
 
 
+def test_a_group_that_nothing_defines(httpd):
+    [line] = findings(httpd, extra=f'WSGIScriptAlias /b "{httpd.app("hello")}" process-group=apq\n')
+    number = line_number(httpd, "WSGIScriptAlias /b")
+    assert f'WSGIScriptAlias /b at {httpd.conf_file}:{number}: there is no process group "apq": ' in line
+    assert line.endswith("; did you mean app?")
+
+
 def test_an_alias_to_a_directory_of_scripts_is_right(httpd):
     httpd.app("hello", "scripts/one.wsgi")
     assert findings(httpd, script=httpd.root / "scripts") == []

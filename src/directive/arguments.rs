@@ -64,17 +64,18 @@ pub(super) fn option(row: &Row, argument: Argument) -> Result<(Vec<u8>, Vec<u8>)
 /// The error for an option that does not exist.
 pub(super) fn unknown(row: &Row, given: &[u8], names: &[&str]) -> DirectiveError {
     let given = shown(given);
-    let mut close: Vec<_> = names.iter().map(|name| (distance(&given, name), *name)).collect();
+    let hint = did_you_mean(&given, names).unwrap_or_else(|| format!("the options are {}", names.join(", ")));
+    DirectiveError::UnknownOption { directive: row.name_str(), given, hint }
+}
+
+/// A question after the names that are like what was given, if there are any.
+pub(crate) fn did_you_mean(given: &str, names: &[&str]) -> Option<String> {
+    let mut close: Vec<_> = names.iter().map(|name| (distance(given, name), *name)).collect();
     close.retain(|(distance, name)| *distance <= 1 + name.len() / 5);
     close.sort_unstable();
-    let hint = match close.as_slice() {
-        [] => format!("the options are {}", names.join(", ")),
-        [first, rest @ ..] => {
-            let others: String = rest.iter().take(2).map(|(_, name)| format!(" or {name}")).collect();
-            format!("did you mean {}{others}?", first.1)
-        }
-    };
-    DirectiveError::UnknownOption { directive: row.name_str(), given, hint }
+    let (first, rest) = close.split_first()?;
+    let others: String = rest.iter().take(2).map(|(_, name)| format!(" or {name}")).collect();
+    Some(format!("did you mean {}{others}?", first.1))
 }
 
 /// How many bytes must be put, taken or changed to make `a` into `b`, upper and lower case and `_` and `-` being alike.

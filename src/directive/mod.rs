@@ -46,6 +46,7 @@ pub use place::{Defined, Place, ServerKey};
 pub use subnet::Subnet;
 pub use table::{Id, Kind, Merge, Places, Row, TABLE};
 
+pub(crate) use arguments::did_you_mean;
 pub(crate) use values::shown;
 pub use values::{HashSeed, HeadMapping};
 

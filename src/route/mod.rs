@@ -23,7 +23,7 @@ use std::borrow::Cow;
 pub use alias::{AliasMatch, Captures, MAX_CAPTURES, match_alias, match_prefix, substitute};
 pub use check::{AcceptPathInfo, BodyLength, FileKind, HandlerFacts, check_request};
 pub use expand::{Facts, Lookup, expand_auth_group, expand_callable, expand_group};
-pub use mounts::{Mount, mounts, oddity, outside_roots};
+pub use mounts::{Mount, mounts, oddity, outside_roots, undefined_groups};
 pub use owner::{FileOwner, Ownership, check_owner};
 pub use permit::{Target, admit};
 pub use settings::Settings;

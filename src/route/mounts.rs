@@ -2,7 +2,7 @@
 //! at them before any request does.
 
 use super::sole::Servers;
-use crate::directive::{Alias, AliasTarget, GlobalConfig, ServerConfig, Text};
+use crate::directive::{Alias, AliasTarget, GlobalConfig, ServerConfig, Text, did_you_mean};
 
 /// A script of the configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -96,6 +96,31 @@ pub fn outside_roots(global: &GlobalConfig, mounts: &[Mount]) -> Vec<String> {
     mounts.iter().filter_map(sentence).collect()
 }
 
+/// Process groups that something leads to and nothing defines; a sentence for each.
+pub fn undefined_groups(global: &GlobalConfig, mounts: &[Mount]) -> Vec<String> {
+    let of_mounts = mounts.iter().filter_map(|mount| Some((mount.from.clone(), mount.group.clone()?)));
+    let of_directories = global.process_groups.iter().filter(|place| place.in_directory);
+    let of_directories =
+        of_directories.map(|place| (format!("WSGIProcessGroup {}", shown(&place.value)), place.value.clone()));
+    let mut known: Vec<Text> = Vec::new();
+    let mut sentences = Vec::new();
+    for (from, name) in of_mounts.chain(of_directories).filter(|(_, name)| !name.is_empty() && is_fixed(name)) {
+        // Each name once: what defines it is missing in one place.
+        if global.group(&name).is_some() || known.contains(&name) {
+            continue;
+        }
+        let names: Vec<String> = global.groups.iter().map(|group| shown(&group.name)).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let hint = did_you_mean(&shown(&name), &names).map_or_else(String::new, |hint| format!("; {hint}"));
+        sentences.push(format!(
+            "{from}: there is no process group \"{}\": no WSGIDaemonProcess defines it, and its requests fail{hint}",
+            shown(&name)
+        ));
+        known.push(name);
+    }
+    sentences
+}
+
 /// What is odd about an alias that leads to a directory with these file names, as a clause.
 pub fn oddity(path: &str, names: &[String]) -> Option<String> {
     let path = path.trim_end_matches('/');
@@ -172,6 +197,28 @@ mod tests {
         assert!(of(&[define, "WSGIScriptAlias / /b"]).is_empty());
         let told = of(&[define, "WSGIScriptAlias / /jailed/a process-group=g"]);
         assert!(told[0].starts_with("WSGIScriptAlias / at c:2: the script \"/jailed/a\" lies outside of chroot=/jail"));
+    }
+
+    #[test]
+    fn a_group_that_nothing_defines_is_told_once_with_what_is_like_it() {
+        let of = |lines: &[&str]| {
+            let (global, mounts) = read(lines);
+            undefined_groups(&global, &mounts)
+        };
+        let define = "WSGIDaemonProcess shop";
+        let none = "no WSGIDaemonProcess defines it, and its requests fail";
+        assert!(of(&[define, "WSGIScriptAlias / /a process-group=shop", "WSGIScriptAlias /b /b"]).is_empty());
+        assert_eq!(
+            of(&[define, "WSGIScriptAlias / /a process-group=shopp", "WSGIScriptAlias /b /b process-group=shopp"]),
+            [format!("WSGIScriptAlias / at c:2: there is no process group \"shopp\": {none}; did you mean shop?")]
+        );
+        assert_eq!(
+            of(&[define, "WSGIScriptAlias / /a", "  WSGIProcessGroup other"]),
+            [format!("WSGIProcessGroup other: there is no process group \"other\": {none}")]
+        );
+        assert!(
+            of(&["WSGIScriptAlias / /a", "  WSGIProcessGroup %{ENV:GROUP}", "  WSGIProcessGroup %{GLOBAL}"]).is_empty()
+        );
     }
 
     #[test]

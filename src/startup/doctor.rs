@@ -45,6 +45,7 @@ pub(super) fn examine(main: Server<'_>, global: &GlobalConfig, pools: Vec<Pool>)
         return;
     }
     let mut lines: Vec<String> = mounts.iter().filter_map(directory).collect();
+    lines.extend(route::undefined_groups(global, &mounts));
     lines.extend(pools.iter().zip(&global.groups).flat_map(|(pool, group)| owners(pool, group, &mounts)));
     let patients = patients(pools, &mounts);
     let answered = ask(&patients);
