@@ -150,9 +150,8 @@ impl Exchange<'_> {
         Ok((!is_end).then_some(line))
     }
 
-    /// `readlines(hint)`
-    pub fn readlines(&self, gil: Gil, hint: Option<usize>) -> Res<Owned> {
-        let lines = gil.list()?;
+    /// `readlines(hint)`: appends to `lines`.
+    pub fn readlines(&self, gil: Gil, lines: &Any, hint: Option<usize>) -> Res<()> {
         let mut total = 0usize;
         while let Some(line) = self.next_line(gil)? {
             lines.append(&line)?;
@@ -161,7 +160,7 @@ impl Exchange<'_> {
                 break;
             }
         }
-        Ok(lines)
+        Ok(())
     }
 
     /// Sends a block of the body at once.

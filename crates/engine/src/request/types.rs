@@ -91,8 +91,17 @@ unsafe extern "C" fn input_readlines(
     args: *mut *mut ffi::PyObject,
     count: ffi::Py_ssize_t,
 ) -> *mut ffi::PyObject {
-    // SAFETY: called by Python as declared in INPUT_METHODS.
-    unsafe { reader(slf, args, count, ("readlines", "readlines() called on wsgi.input"), Exchange::readlines) }
+    guard_object(|gil| {
+        // SAFETY: as Python passes them.
+        let hint = size(gil, "readlines", unsafe { arguments(args, count) })?;
+        // Before Python 3.12 this may collect garbage, and so run code of the application as well.
+        let lines = gil.list()?;
+        // SAFETY: called by Python as declared in INPUT_METHODS.
+        let exchange = unsafe { exchange(gil, slf, Link::reader, "readlines() called on wsgi.input") }?;
+        exchange.readlines(gil, &lines, hint)?;
+        drop(exchange);
+        Ok(lines)
+    })
 }
 
 unsafe extern "C" fn input_close(_slf: *mut ffi::PyObject, _: *mut ffi::PyObject) -> *mut ffi::PyObject {
