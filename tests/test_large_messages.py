@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import socket
 
 import pytest
 
@@ -101,6 +102,61 @@ def application(environ, start_response):
     httpd.log.allow("Exception occurred|Traceback|File|start_response")
     assert status_and_body(httpd, "/long?2500", b"")[0] == 500
     assert status_and_body(httpd, "/long?1800", b"") == (200, b"body")
+
+
+# -- a length that was only announced ----------------------------------------------------------------
+
+READING = """\
+import os
+
+def application(environ, start_response):
+    stream, call = environ["wsgi.input"], environ["QUERY_STRING"]
+    if not call:
+        start_response("200 OK", [])
+        return [b"%d" % os.getpid()]
+    return [eval(call)]
+"""
+
+
+def peak_kib(pid):
+    with open(f"/proc/{pid}/status") as file:
+        return next(int(line.split()[1]) for line in file if line.startswith("VmHWM:"))
+
+
+@pytest.mark.parametrize("call", ["stream.read()", "stream.read(1<<30)", "stream.readline()", "stream.readlines()",
+                                  "stream.readline(1<<30)", "list(stream)"])
+def test_memory_grows_with_what_arrives(httpd, mode, call):
+    script = httpd.write("reading.wsgi", READING)
+    httpd.start(f"{mode_directives(mode)}LimitRequestBody 0\nWSGIApplicationGroup %{{GLOBAL}}\nWSGIScriptAlias / {script}")
+    httpd.log.allow("Exception occurred|Traceback|File|return|request data read error|client")
+    pid = int(httpd.get("/").body)
+    before = peak_kib(pid)
+    sent = 2 * MIB
+    with httpd.connect() as sock:
+        sock.sendall(b"POST /?%s HTTP/1.1\r\nHost: x\r\nContent-Length: 1073741824\r\n\r\n" % call.encode() + b"x" * sent)
+        sock.shutdown(socket.SHUT_WR)
+        httpd.log.wait_for("request data read error")
+    assert peak_kib(pid) - before < 64 * 1024
+
+
+@pytest.mark.parametrize("call", ["stream.read()", "stream.read(40<<20)", "stream.read(1<<30)", "b''.join(stream)"])
+@pytest.mark.parametrize("size", [100, MIB, 30 * MIB + 1])
+def test_a_large_body_is_read_in_one_call(httpd, mode, call, size):
+    script = httpd.write("whole.wsgi", """\
+import hashlib
+
+def application(environ, start_response):
+    stream = environ["wsgi.input"]
+    start_response("200 OK", [])
+    data = eval(environ["QUERY_STRING"])
+    return [hashlib.sha256(data).hexdigest().encode(), b" ", repr(stream.read()).encode()]
+""")
+    httpd.start(f"{mode_directives(mode)}WSGIChunkedRequest On\nWSGIApplicationGroup %{{GLOBAL}}\nWSGIScriptAlias / {script}")
+    body = os.urandom(size)
+    expected = hashlib.sha256(body).hexdigest().encode() + b" b''"
+    assert httpd.post(f"/?{call}", body).body == expected
+    parts = (body[at:at + 50_000] for at in range(0, size, 50_000))
+    assert httpd.post(f"/?{call}", parts, chunked=True, headers={"Transfer-Encoding": "chunked"}).body == expected
 
 
 # -- memory that is kept -----------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 //! Python's C API: references and exceptions, interpreters, and the thread states of our threads.
 
 pub mod gilstate;
+pub mod growing;
 pub mod initialise;
 pub mod interp;
 pub mod interpreters;

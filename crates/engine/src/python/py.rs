@@ -13,7 +13,6 @@ use core::ffi::{CStr, c_char, c_long, c_void};
 use core::marker::PhantomData;
 use core::ops::Deref;
 use core::ptr::{self, NonNull};
-use core::slice;
 
 use pyo3::ffi;
 
@@ -169,19 +168,6 @@ impl Gil {
     pub fn bytes(self, bytes: &[u8]) -> Res<Owned> {
         // SAFETY: pointer and length are those of a slice; Python copies it.
         unsafe { Owned::from_new(ffi::PyBytes_FromStringAndSize(bytes.as_ptr().cast(), signed(bytes.len()))) }
-    }
-
-    /// A `bytes` object of `len` bytes, and its memory, which nobody else sees before the object is handed on.
-    pub fn bytes_to_fill(self, len: usize) -> Res<(Owned, &'static mut [u8])> {
-        // SAFETY: with a null pointer Python only allocates.
-        let object = unsafe { Owned::from_new(ffi::PyBytes_FromStringAndSize(ptr::null(), signed(len))) }?;
-        // SAFETY: the object is a `bytes` just made.
-        let memory = unsafe { ffi::PyBytes_AsString(object.as_ptr()) }.cast::<u8>();
-        // SAFETY: `len` bytes of memory that only this function's caller knows of. They are written
-        // before they are read: zeroed here, as a reference to uninitialised memory is not allowed.
-        unsafe { ptr::write_bytes(memory, 0, len) };
-        // SAFETY: as above, and now initialised.
-        Ok((object, unsafe { slice::from_raw_parts_mut(memory, len) }))
     }
 
     /// A `str` of UTF-8 text.

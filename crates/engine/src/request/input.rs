@@ -1,17 +1,20 @@
 //! `wsgi.input`: the request's body as a file-like object.
 //!
-//! Waiting happens without the GIL. Content-Length only says how much memory to reserve: the end is where the
-//! host says it is (`wsgi.input_terminated`); a filter may make the body longer or shorter.
+//! Waiting happens without the GIL. Content-Length only says how much memory may be worth reserving: the end is where the
+//! host says it is (`wsgi.input_terminated`); a filter may make the body longer or shorter. Memory grows with what arrives.
 
 use wsgi_wire::frame::InputFailure;
 
+use crate::python::growing::{Filling, Growing, copy};
 use crate::python::py::{Gil, Kind, Owned, Res};
 use crate::request::host::Body;
 
 /// How much is asked of the host at a time when lines are read.
 const BLOCK: usize = 64 << 10;
-/// How much memory is reserved because a client announced a length.
-const MAX_RESERVED: u64 = 1 << 30;
+/// How much memory is reserved because a client announced a length, or the application asked for so much, bytes.
+const MAX_RESERVED: usize = 1 << 20;
+/// As much is reserved to find that a body has ended.
+const LITTLE: usize = 256;
 
 /// The request's body as far as it was not read by the application.
 pub struct Input<'a> {
@@ -41,18 +44,18 @@ impl<'a> Input<'a> {
         &self.buffered[self.at..]
     }
 
-    /// Fills `buf` unless the body ends before; how much there was.
-    fn fill(&mut self, buf: &mut [u8]) -> Result<usize, InputFailure> {
-        let mut filled = self.waiting().len().min(buf.len());
-        buf[..filled].copy_from_slice(&self.buffered[self.at..self.at + filled]);
-        self.at += filled;
-        while filled < buf.len() && !self.ended {
-            match self.body.read(&mut buf[filled..])? {
-                0 => self.ended = true,
-                count => filled += count,
+    /// Fills `memory` unless the body ends before.
+    fn fill(&mut self, memory: &mut Filling<'_>) -> Result<(), InputFailure> {
+        while !memory.is_full() {
+            if !self.waiting().is_empty() {
+                let waiting = &self.buffered[self.at..];
+                self.at += memory.write(|part| Ok(copy(waiting, part)))?;
+            } else if self.ended || memory.write(|part| self.body.read(part))? == 0 {
+                self.ended = true;
+                break;
             }
         }
-        Ok(filled)
+        Ok(())
     }
 
     /// Whether nothing is left. Waits for a byte, with little memory: mostly this is the end.
@@ -68,25 +71,23 @@ impl<'a> Input<'a> {
         Ok(self.waiting().is_empty())
     }
 
-    /// How much memory to ask Python for before a read of `limit` bytes; `None`: better to gather first.
-    fn goal(&self, limit: Option<usize>) -> Option<usize> {
-        let expected = self.expected.filter(|left| *left > 0 && *left <= MAX_RESERVED);
-        match (limit, expected) {
-            (Some(limit), Some(left)) => Some(limit.min(usize::try_from(left).unwrap_or(limit))),
-            (Some(limit), None) => Some(limit).filter(|limit| *limit <= BLOCK),
-            (None, left) => left.and_then(|left| usize::try_from(left).ok()),
-        }
+    /// As [`Input::fill`]. Whether more memory is needed: `memory` is full, is not to be the last, and there is more.
+    fn fill_on(&mut self, memory: &mut Filling<'_>, is_last: bool) -> Result<bool, InputFailure> {
+        self.fill(memory)?;
+        Ok(memory.is_full() && !is_last && !self.is_at_end()?)
     }
 
-    /// Fills `memory`, which [`Input::goal`] asked for; how much of it, and how much of the buffer comes behind it where
-    /// there is more than was expected.
-    fn fill_and_gather(&mut self, memory: &mut [u8], limit: Option<usize>) -> Result<(usize, usize), InputFailure> {
-        let filled = self.fill(memory)?;
-        let left = limit.unwrap_or(usize::MAX) - filled;
-        if filled < memory.len() || left == 0 || self.is_at_end()? {
-            return Ok((filled, 0));
-        }
-        Ok((filled, self.gather(left)?))
+    /// How much memory to reserve when `len` bytes of at most `most` are there.
+    fn room(&self, len: usize, most: usize) -> usize {
+        let first = match self.expected {
+            Some(0) => LITTLE,
+            Some(_) => MAX_RESERVED,
+            None => BLOCK,
+        };
+        let expected = self.expected.and_then(|left| usize::try_from(left).ok());
+        // A body that goes on behind its announced end is taken as it comes.
+        let enough = expected.filter(|expected| *expected > len).unwrap_or(usize::MAX).min(most);
+        first.max(len.saturating_mul(2)).min(enough)
     }
 
     /// Reads on into the buffer; false at the end.
@@ -104,12 +105,6 @@ impl<'a> Input<'a> {
         self.buffered.truncate(before + *count.as_ref().unwrap_or(&0));
         self.ended = count? == 0;
         Ok(!self.ended)
-    }
-
-    /// Everything up to the end or `limit` bytes into the buffer; how much of the buffer it is.
-    fn gather(&mut self, limit: usize) -> Result<usize, InputFailure> {
-        while self.waiting().len() < limit && self.more()? {}
-        Ok(self.waiting().len().min(limit))
     }
 
     /// A line of at most `limit` bytes into the buffer; how much of the buffer it is.
@@ -160,22 +155,22 @@ impl<'a> Input<'a> {
 
     /// Everything, or at most `limit` bytes.
     pub fn read(&mut self, gil: Gil, limit: Option<usize>) -> Res<Owned> {
-        if limit == Some(0) {
+        let most = limit.unwrap_or(usize::MAX);
+        if most == 0 {
             return gil.bytes(b"");
         }
-        let Some(goal) = self.goal(limit) else {
-            let count = self.wait(gil, |input| input.gather(limit.unwrap_or(usize::MAX)))?;
-            return self.take(gil, count);
-        };
-        let (bytes, memory) = gil.bytes_to_fill(goal)?;
-        let (filled, more) = self.wait(gil, |input| input.fill_and_gather(memory, limit))?;
-        self.count(filled);
-        if more > 0 {
-            let all = [&memory[..filled], &self.waiting()[..more]].concat();
-            self.at += more;
-            return gil.bytes(&all);
+        let mut room = self.room(0, most);
+        let mut bytes = Growing::new(gil, room)?;
+        loop {
+            let mut memory = bytes.memory();
+            if !self.wait(gil, |input| input.fill_on(&mut memory, room >= most))? {
+                break;
+            }
+            room = self.room(bytes.len(), most);
+            bytes = bytes.grow(gil, room)?;
         }
-        if filled == goal { Ok(bytes) } else { gil.bytes(&memory[..filled]) }
+        self.count(bytes.len());
+        bytes.finish(gil)
     }
 
     /// A line, or at most `limit` bytes of it; empty at the end.
@@ -187,6 +182,8 @@ impl<'a> Input<'a> {
 
 #[cfg(test)]
 mod tests {
+    use core::mem::MaybeUninit;
+
     use super::*;
     use proptest::collection::vec;
     use proptest::prelude::*;
@@ -215,22 +212,27 @@ mod tests {
     }
 
     impl Input<'_> {
+        fn read_to_vec(&mut self, most: usize) -> Vec<u8> {
+            let (mut filled, mut ready, mut memory) = (0, 0, Vec::new());
+            loop {
+                let room = self.room(filled, most);
+                assert!(room > filled && room <= most && room <= MAX_RESERVED.max(2 * filled), "{room} after {filled}");
+                memory.resize(room, MaybeUninit::uninit());
+                let mut filling = Filling::on(&mut memory, &mut filled, &mut ready);
+                if !self.fill_on(&mut filling, room >= most).expect("no failure") {
+                    break;
+                }
+            }
+            self.count(filled);
+            // SAFETY: so much was written.
+            memory[..filled].iter().map(|byte| unsafe { byte.assume_init() }).collect()
+        }
+
         /// As `read` and `line`, which make Python's objects of it.
         fn call(&mut self, call: Call) -> Vec<u8> {
             let count = match call {
                 Call::Read(Some(0)) => return Vec::new(),
-                Call::Read(limit) => match self.goal(limit) {
-                    None => self.gather(limit.unwrap_or(usize::MAX)).expect("no failure"),
-                    Some(goal) => {
-                        let mut memory = vec![0; goal];
-                        let (filled, more) = self.fill_and_gather(&mut memory, limit).expect("no failure");
-                        self.count(filled);
-                        memory.truncate(filled);
-                        memory.extend_from_slice(&self.waiting()[..more]);
-                        self.at += more;
-                        return memory;
-                    }
-                },
+                Call::Read(limit) => return self.read_to_vec(limit.unwrap_or(usize::MAX)),
                 Call::Line(limit) => self.find_line(limit.unwrap_or(usize::MAX)).expect("no failure"),
             };
             let taken = self.waiting()[..count].to_vec();
@@ -305,14 +307,43 @@ mod tests {
         assert_eq!(input.find_line(usize::MAX), Ok(0));
     }
 
+    /// A body without an end.
+    struct Endless;
+
+    impl Body for Endless {
+        fn read(&mut self, buf: &mut [u8]) -> Result<usize, InputFailure> {
+            Ok(buf.len())
+        }
+    }
+
+    #[test]
+    fn memory_grows_with_what_has_arrived_whatever_was_announced_or_asked_for() {
+        for (announced, most, sizes) in [
+            ("1073741824", usize::MAX, [1 << 20, 2 << 20, 4 << 20]),
+            ("1073741824", 1 << 30, [1 << 20, 2 << 20, 4 << 20]),
+            ("3000000", usize::MAX, [1 << 20, 2 << 20, 3_000_000]),
+            ("1000", usize::MAX, [1000, 1 << 20, 2 << 20]),
+            ("", 1 << 30, [BLOCK, 2 * BLOCK, 4 * BLOCK]),
+            ("", 100_000, [BLOCK, 100_000, 100_000]),
+        ] {
+            let mut body = Endless;
+            let mut input = Input::new(&mut body);
+            input.expect(announced.as_bytes());
+            let (mut len, mut found) = (0, Vec::new());
+            for _ in sizes {
+                len = input.room(len, most);
+                found.push(len);
+            }
+            assert_eq!(found, sizes, "{announced:?} {most}");
+        }
+    }
+
     #[test]
     fn filling_takes_what_is_buffered_first() {
         let mut body = Pieces(vec![b"a\nbc", b"def"]);
         let mut input = Input::new(&mut body);
         let count = input.find_line(usize::MAX).expect("no failure");
         input.at += count;
-        let mut buf = [0; 10];
-        assert_eq!(input.fill(&mut buf), Ok(5));
-        assert_eq!(&buf[..5], b"bcdef");
+        assert_eq!(input.read_to_vec(10), b"bcdef");
     }
 }
