@@ -10,7 +10,7 @@ use core::mem::{self, MaybeUninit};
 use core::{ptr, slice};
 use std::sync::OnceLock;
 
-use pyo3_ffi as ffi;
+use pyo3::ffi;
 
 use crate::python::py::{Gil, Owned, Raised, Res, signed};
 
