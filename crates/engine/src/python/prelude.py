@@ -375,7 +375,8 @@ def concerned(path, error):
         _add_files_of(it, sources, others)
     folders = [os.path.dirname(file) for file in sources if _is_foreign(file)]
     folders += [entry for entry in sys.path if type(entry) is str]
-    modules = [file for file in map(_file_of, list(sys.modules.values())) if type(file) is str and file not in sources]
+    modules = [module for name, module in list(sys.modules.items()) if name != '_mod_wsgi_engine']
+    modules = [file for file in map(_file_of, modules) if type(file) is str and file not in sources]
     # Packages that were installed change seldom: they stand behind the application's own.
     modules.sort(key=lambda file: '-packages/' in file)
     folders += [os.path.dirname(file) for file in modules if '-packages/' not in file]
