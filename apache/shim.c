@@ -13,7 +13,7 @@
 
 #include "shim.h"
 
-/* Defined in src/hooks/module.rs: rustc exports no C symbol from a cdylib. */
+/* Defined in src/hooks/record.rs: rustc exports no C symbol from a cdylib. */
 extern module AP_MODULE_DECLARE_DATA wsgi_module;
 APLOG_USE_MODULE(wsgi);
 

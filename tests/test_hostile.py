@@ -29,8 +29,9 @@ SILENT = [RESPONSE + "sent nothing of the response to GET /hostile/",
           OF + "process did not end within shutdown-timeout=2; "]
 RETIRED = [PROCESS + "still executes .* when graceful-timeout=2 s is over", PROCESS + r"is gone \(graceful-timeout\)",
            OF + "process did not end within shutdown-timeout=2; ", LOST]
-# Rust's library ends a process whose descriptors somebody else has closed.
-DIED = [PROCESS + "was lost: killed by SIGABRT", "fatal runtime error: IO Safety violation", LOST,
+# Rust's library ends a process whose descriptors somebody else has closed, in a debug build; else the supervisor does.
+DIED = [PROCESS + "was lost: killed by SIGABRT", PROCESS + "lives on without its control socket; it gets SIGKILL",
+        RESPONSE + "closed the connection while it executed the request GET /hostile/",  "fatal runtime error: IO Safety violation", LOST,
         r"request thread \d+ ends: epoll_wait: Bad file descriptor"]
 UNFIT = [OF + "the file of a response (is no regular file, or is shorter|became shorter)"]
 # The memory goes when its connection does.

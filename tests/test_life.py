@@ -299,7 +299,7 @@ def test_code_that_never_loaded_is_no_running_version_after_the_loss_of_the_supe
     httpd.start(f"WSGIDaemonProcess app processes=2 threads=2 {options}\n"
                 f"WSGIScriptAlias / {httpd.root}/apps/a.wsgi process-group=app")
     httpd.log.allow(GONE + "|cannot be loaded|File |def application|SyntaxError|\\^|could not load")
-    httpd.log.wait_for("requests get 500 with the traceback", 20)
+    httpd.log.wait_for("requests get 500, with a line each", 20)
     assert httpd.get("/").status == 500
     os.kill(httpd.supervisor().pid, signal.SIGKILL)
     httpd.log.wait_for("was found, which the lost supervisor had started", 10)

@@ -4,7 +4,7 @@
 //! Everything here is pure: it turns bytes into values and back. Decoders believe no length before it
 //! is checked, and an unknown tag is an error value. Numbers are big-endian.
 //!
-//! Callers: the httpd module (`src/daemon`, `src/embedded`, `src/startup.rs`), `wsgi-supervisor`, and
+//! Callers: the httpd module (`src/daemon`, `src/embedded`, `src/startup/`), `wsgi-supervisor`, and
 //! the engine.
 #![forbid(unsafe_code)]
 
