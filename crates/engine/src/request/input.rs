@@ -78,8 +78,8 @@ impl<'a> Input<'a> {
         }
     }
 
-    /// Fills `memory`, which [`Input::goal`] asked for; how much of it, and how much of the buffer comes behind it where
-    /// there is more than was expected.
+    /// Fills `memory`, for which [`Input::goal`] gave the size. Returns how much of it was filled, and how much of the
+    /// buffer comes behind it if there is more than was expected.
     fn fill_and_gather(&mut self, memory: &mut [u8], limit: Option<usize>) -> Result<(usize, usize), InputFailure> {
         let filled = self.fill(memory)?;
         let left = limit.unwrap_or(usize::MAX) - filled;

@@ -88,8 +88,8 @@ type Loads = Box<dyn Fn(&str, &str, Occasion) + Send + Sync>;
 /// Set where another process may follow this one.
 static LOADS: OnceLock<Loads> = OnceLock::new();
 
-/// From now on scripts that requests ask for are told of, and those that are handed on: each when it is loaded, the
-/// latter once more when the first request asks for it.
+/// From now on `to` hears of scripts that requests ask for, and of those that were handed on: of each when it is
+/// loaded, and of the latter once more when the first request asks for it.
 pub fn announce_loads(to: Loads) {
     let _ = LOADS.set(to);
 }
