@@ -1,5 +1,5 @@
-//! The interpreters of the process: the main one, and one for each application group that asks for its own. They are
-//! made, found and ended here. No lock of ours is held where the GIL is taken.
+//! The interpreters of the process: the main one, and one for each application group that asks for its own. This module
+//! makes, finds and ends them. No thread holds a lock of ours where it takes the GIL.
 
 use std::collections::HashMap;
 use std::mem;
@@ -35,7 +35,7 @@ struct Named {
     all: HashMap<Vec<u8>, &'static Interp>,
     /// Groups whose interpreter could not be made.
     failed: HashMap<Vec<u8>, Failed>,
-    /// One is being made; another has to wait.
+    /// A thread is making an interpreter; another thread that wants to make one has to wait.
     busy: bool,
 }
 
@@ -72,9 +72,9 @@ pub fn at(address: usize) -> Option<&'static Interp> {
     main().into_iter().chain(named()).find(|interp| ptr::from_ref(*interp).addr() == address)
 }
 
-/// The interpreter of an application group, made now if there is none. The thread is not attached.
-/// Nothing when it cannot be made; why has been logged. It is tried again after a pause only, as each attempt takes long
-/// and is most likely to fail like the one before.
+/// The interpreter of an application group. Makes it now if there is none. The thread is not attached. `None` when it
+/// cannot be made; the log says why. Another attempt comes only after a pause, as each attempt takes long and most
+/// likely fails like the one before.
 pub fn of_group(group: &[u8]) -> Option<&'static Interp> {
     let engine = ENGINE.get()?;
     if group.is_empty() {
@@ -158,8 +158,9 @@ fn make(engine: &'static Engine, name: &str) -> Result<&'static Interp, Unmade> 
     })
 }
 
-/// Ends the interpreter to which the thread is attached by `state`, the only one that it has, and goes back to `before`.
-/// While threads run in it Python would abort the process; then it stays, and the result is false.
+/// Ends the interpreter to which the thread is attached by `state`, the only state that the interpreter has, and goes
+/// back to `before`. If threads still run in the interpreter, ending it would make Python abort the process: then it
+/// stays, and the result is false.
 fn discard(gil: Gil, state: *mut ffi::PyThreadState, before: *mut ffi::PyThreadState) -> bool {
     let count = gil.import(c"_thread").and_then(|module| module.getattr(c"_count")?.call0()?.as_i64());
     let is_alone = count.map_err(|raised| drop(gil.fetch(raised))) == Ok(0);
@@ -193,8 +194,8 @@ fn traceback(gil: Gil, exception: &Exception) -> String {
     }
 }
 
-/// Runs `body` in the interpreter of an application group, which is made now if there is none. Nothing when it
-/// cannot be made; why has been logged. The thread is attached to the main one.
+/// Runs `body` in the interpreter of an application group. Makes it now if there is none. `None` when it cannot be
+/// made; the log says why. The thread is attached to the main one.
 pub fn inside<T>(
     gil: Gil,
     main: &'static Interp,
@@ -268,7 +269,7 @@ pub fn run_exit_functions(gil: Gil, interp: &Interp, part: &str) {
     }
     ENGINE.get().into_iter().for_each(|engine| (engine.natives.flush)(gil));
     if forked::is_child() {
-        // One of the functions has forked, and here is the forked process.
+        // One of the functions has forked, and this is the forked process.
         sys::exit_now(i32::from(!is_done));
     }
 }
