@@ -1,5 +1,5 @@
-//! The configuration in force: while it is read ([`Reading`]), and from post_config on ([`Live`]), when
-//! children inherit it and only look. What each mode makes of it stands in `daemon` and `embedded`, above this file.
+//! The configuration in force: [`Reading`] while httpd reads it, [`Live`] from post_config on, when children inherit it
+//! and only look. What each mode makes of it stands in `daemon` and `embedded`, above this file.
 //!
 //! Both belong to the configuration's pool; the statics hold their addresses and are cleared with them,
 //! so that a reload begins with nothing.
@@ -77,8 +77,8 @@ pub(crate) fn begin(pconf: Pool<'_>) {
     pconf.publish(&READING, Mutex::default());
 }
 
-/// The configuration that is being read, for one caller at a time: a directive that has httpd read others gives it back
-/// before.
+/// The configuration that httpd is reading. Only one caller at a time may hold it: a directive that makes httpd read
+/// other directives must give it back before.
 pub(crate) fn reading() -> Option<MutexGuard<'static, Reading>> {
     alone(&READING)
 }

@@ -1,6 +1,6 @@
-//! What `mod_wsgi.server_metrics()` tells: httpd's scoreboard as a JSON object. In embedded mode the engine asks
-//! for it directly ([`snapshot`]); daemon processes ask by way of the supervisor, whom one thread in each child
-//! answers ([`prepare`]), where a group has `server-metrics=On`.
+//! What `mod_wsgi.server_metrics()` tells: httpd's scoreboard as a JSON object. In embedded mode the engine asks for it
+//! directly ([`snapshot`]). Daemon processes ask by way of the supervisor; one thread in each child answers it
+//! ([`prepare`]), where a group has `server-metrics=On`.
 
 use std::ffi::CStr;
 use std::os::fd::{AsFd, OwnedFd};
@@ -134,7 +134,7 @@ impl Drop for AtEnd {
 /// scoreboard (any more), or no memory is left.
 pub(crate) fn snapshot() -> Option<OwnedFd> {
     let reading = READING.lock().unwrap_or_else(PoisonError::into_inner);
-    // Looked at for each child, so that the end has not to wait for long.
+    // Looked at again for each child, so that the end of this child does not have to wait for long.
     let is_there = || !ENDING.load(Ordering::SeqCst);
     let whole = is_there().then(scoreboard::whole)??;
     let child = |number| is_there().then(|| scoreboard::child(number))?;
@@ -155,7 +155,7 @@ pub(crate) fn prepare(pchild: Pool<'_>, live: &Live, dispatch: Option<&Arc<Owned
     let dispatch = Arc::clone(dispatch);
     crate::httpd::module::keep_image();
     let builder = std::thread::Builder::new().name("wsgi-metrics".to_owned()).stack_size(256 << 10);
-    // Without it the supervisor's question goes to another child.
+    // If the thread cannot be started, another child answers the supervisor's question.
     let _ = signal::with_all_blocked(|| builder.spawn(move || while answer(&dispatch).is_some() {}));
 }
 
@@ -172,7 +172,8 @@ fn answer(dispatch: &OwnedFd) -> Option<()> {
     let Some(file) = snapshot() else { return Some(()) };
     let took = u64::try_from((clock::monotonic() - begun).as_micros()).unwrap_or(0);
     let message = Connect { pool: took, slot: Connect::METRICS, epoch: number }.encode();
-    // The supervisor takes what children send at once, or is not there; whoever asks asks again.
+    // A supervisor that runs takes at once what children send. If it does not, the process that wants the answer asks
+    // again.
     let _ = poll(&mut [PollFd::new(dispatch.as_fd(), false, true)], Some(ROOM));
     let _ = socket::send_with_fds(dispatch.as_fd(), &message, &[file.as_fd()]);
     Some(())

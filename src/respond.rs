@@ -24,8 +24,8 @@ pub(crate) struct Delivery {
     pub(crate) sendfile: bool,
 }
 
-/// Sets the status and all headers. If something else takes the place of the response, nothing is sent of it; the
-/// caller gives that to [`finish`] when the exchange with the application is over.
+/// Sets the status and all headers. If the client gets something else instead of the response, nothing of the response
+/// is sent; the caller passes the result to [`finish`] when the exchange with the application is over.
 pub(crate) fn set_head(request: Request<'_>, head: &Head<'_>, error_override: bool) -> Option<Instead> {
     let instead = instead_of(head, error_override, |status| request.has_page_for(status));
     if instead.is_none() {
@@ -100,7 +100,7 @@ pub(crate) fn finish(request: Request<'_>, instead: &Instead) -> i32 {
     }
 }
 
-/// What takes the place of the response. `has_page`: httpd can make a page for the status.
+/// What the client gets instead of the response, if anything. `has_page`: httpd can make a page for the status.
 fn instead_of(head: &Head<'_>, error_override: bool, has_page: impl FnOnce(u16) -> bool) -> Option<Instead> {
     if error_override && head.status >= 400 && has_page(head.status) {
         return Some(Instead::Page(head.status));

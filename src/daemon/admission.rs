@@ -1,5 +1,5 @@
-//! A request's way to a request thread: how long it waits for one, who may wait, and what the client and the log
-//! are told when there is none.
+//! How a request gets a request thread: how long it waits for one, how many may wait, and what the child tells the
+//! client and the log when there is none.
 
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
@@ -14,12 +14,14 @@ use crate::httpd::log::Level;
 
 /// `Retry-After` of a group that is full, seconds: a thread may be free in the next moment.
 const RETRY_FULL: u64 = 1;
-/// `Retry-After` of a group that has no process, seconds, where nobody says when one is tried next.
+/// `Retry-After` of a group that has no process, in seconds, when nobody says when the supervisor next tries to start
+/// one.
 const RETRY_STOPPED: u64 = 5;
 
-/// How long the request may wait for a request thread. To be asked before its body is read ahead: `queue-timeout` counts
-/// from its arrival at httpd, as in mod_wsgi, but for the time in which the client sends its body, which mod_wsgi reads
-/// later. The arrival is a time of day, so what is put forwards or back from now on must not count.
+/// How long the request may wait for a request thread. The caller must ask before it reads the body ahead:
+/// `queue-timeout` counts from the request's arrival at httpd, as in mod_wsgi, but leaves out the time in which the
+/// client sends its body, which mod_wsgi reads later. The arrival is a time of day. A clock that somebody sets forwards
+/// or back from now on must not change the result.
 pub(super) fn patience(job: &Job<'_>) -> Duration {
     match job.options.queue_timeout {
         // As long as a process may take to answer.
@@ -49,12 +51,12 @@ pub(super) fn reserve(job: &Job<'_>, deadline: Instant) -> Result<Lease, Ending>
 fn ask_for_process(job: &Job<'_>) {
     if let Some(dispatch) = job.dispatch {
         let message = Connect { pool: job.group.id, slot: Connect::WANTED, epoch: 0 }.encode();
-        // A socket that is full is asked again in a moment.
+        // If the socket is full, the request asks again in a moment.
         let _ = socket::send_with_fds(dispatch.as_fd(), &message, &[]);
     }
 }
 
-/// No request thread could be had.
+/// Logs why the request gets no request thread, and decides what the client gets.
 fn refuse(job: &Job<'_>, refused: Refused) -> Ending {
     let board = &job.group.board;
     match refused {
@@ -112,7 +114,8 @@ fn retry_after(next: Option<Duration>) -> u64 {
     next.map_or(RETRY_STOPPED, |next| next.as_secs() + 2)
 }
 
-/// The first request that is refused says so for all; the supervisor has a line at the end.
+/// The log line of the first request that is refused, which speaks for all of them. The supervisor logs the end of the
+/// stoppage.
 fn stoppage(defined: &str, fault: &Fault, again: u64) -> String {
     let (lasted, cause) = (seconds(fault.lasted), &fault.cause);
     format!(
@@ -121,7 +124,7 @@ fn stoppage(defined: &str, fault: &Fault, again: u64) -> String {
     )
 }
 
-/// What was not told since the last line of this kind.
+/// How many cases had no line of their own since the last line of this kind.
 fn before(untold: u32) -> String {
     match untold {
         0 => String::new(),
@@ -134,8 +137,8 @@ fn state_of(board: &Scoreboard) -> String {
     describe(board.census(), board.oldest().as_ref(), board.waiting())
 }
 
-/// `ready` processes with `threads`, of which so many are busy; what has been executed for the longest time;
-/// how many requests wait.
+/// Describes `ready` processes with `threads` request threads, `busy` of which execute something; the request that has
+/// been executed for the longest time; and how many requests wait.
 fn describe((ready, threads, busy): (u32, u32, u32), oldest: Option<&Executing>, waiting: u32) -> String {
     let threads = match ready {
         0 => "no process is ready".to_owned(),

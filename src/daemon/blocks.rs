@@ -1,7 +1,8 @@
-//! Memory for what `upload` reads of a body before a request thread is taken.
+//! Memory for the part of a body that `upload` reads before the child takes a request thread.
 //!
-//! It comes in small blocks. The C library keeps large ones that were freed, for each of its arenas, and so for about
-//! each thread of httpd. A few free blocks are kept for the whole child; the system gets the others back.
+//! The memory comes in small blocks. The C library keeps large blocks after they are freed, in each of its arenas, and
+//! so for about each thread of httpd. A child keeps a few free small blocks for all its threads; the system gets the
+//! others back.
 
 use std::sync::{Mutex, PoisonError};
 

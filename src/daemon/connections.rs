@@ -17,13 +17,13 @@ use wsgi_wire::{AREA, PROTOCOL, frame};
 use super::Job;
 use crate::httpd::log::Level;
 
-/// Asked of the system for what each end may have under way, bytes.
+/// The size of the send buffer that the child asks the system for, at each end, in bytes.
 const SOCKET_BUFFER: usize = 1 << 20;
 
 /// How often a thread that waits for a response looks whether this child is to end.
 pub(super) const SLICE: Duration = Duration::from_millis(500);
 
-/// Idle connections to one process that may keep the memory of their areas.
+/// How many idle connections to one process may keep an area that takes memory.
 const AREAS: usize = 4;
 
 /// A connection, and whether its greeting has been sent.
@@ -39,7 +39,7 @@ pub(super) struct Connection {
     pub(super) area_file: Option<OwnedFd>,
     /// The area has been written to, and takes memory.
     pub(super) area_used: bool,
-    /// What the process had counted in the area when the request was sent.
+    /// The process's count in the area when the child sent the last request.
     counted: u32,
     epoch: u32,
 }
@@ -51,12 +51,12 @@ impl Connection {
             frame::put(out, frame::Tag::Hello, false, &frame::hello(PROTOCOL, self.area.is_some()));
             self.greeted = true;
         }
-        // The count is 1 as soon as the process has the area, which may be later than now.
+        // The process sets the count to 1 as soon as it has the area, which may be later than now.
         self.counted = self.area.as_ref().map_or(0, |area| area.count().max(1));
     }
 
-    /// The process has not begun to execute the request that was sent last: it has not counted it, or has not yet
-    /// got the area, without which it executes nothing.
+    /// Whether the process has not begun to execute the request that the child sent last. Either it has not counted
+    /// that request, or it does not have the area yet, and without the area it executes nothing.
     pub(super) fn is_unbegun(&self) -> bool {
         self.area.as_ref().is_some_and(|area| matches!(area.count(), count if count == self.counted || count == 0))
     }
@@ -99,8 +99,8 @@ impl Connections {
     }
 }
 
-/// Makes a connection to the process of the lease. Its end reaches the process by way of the supervisor;
-/// what is written before is read then.
+/// Makes a connection to the process of the lease. The supervisor passes the other end on to the process. The child may
+/// write before that; the process reads it once it has its end.
 ///
 /// # Errors
 /// When the supervisor takes nothing for `connect-timeout`, or descriptors are exhausted.
@@ -157,7 +157,8 @@ fn send(dispatch: &OwnedFd, message: &[u8], fd: OwnedFd, deadline: Instant) -> i
                 let mut fds = [PollFd::new(dispatch.as_fd(), false, true)];
                 poll(&mut fds, Some(left.min(Duration::from_millis(20))))?;
             }
-            // Descriptors under way are limited for each user; they go down as the supervisor reads.
+            // The system limits how many descriptors each user may have under way. Their number falls as the supervisor
+            // reads.
             Err(error) if error.raw_os_error() == Some(libc::ETOOMANYREFS) && Instant::now() < deadline => {
                 std::thread::sleep(Duration::from_millis(5));
             }

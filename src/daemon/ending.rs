@@ -1,4 +1,4 @@
-//! How an exchange ends: the request thread is given back, the client gets the rest of its response.
+//! How an exchange ends: it gives the request thread back, and the client gets the rest of its response.
 
 use std::time::Duration;
 
@@ -14,21 +14,21 @@ use crate::httpd::file::{FileBody, FileError};
 use crate::httpd::output::Then;
 
 impl Exchange<'_> {
-    /// The process says that the response, of which the client has the beginning, has no end.
+    /// Cuts the response short. The client has its beginning, and the process says that no end will come.
     pub(super) fn break_off(&mut self, upload: &Upload<'_>) -> Ending {
         self.keep(upload);
         self.relay.cut_short();
         Ending::Served
     }
 
-    /// What takes the place of the response, if its head has decided that.
+    /// What the client gets instead of the response, if the response's head has decided that.
     pub(super) fn instead(&mut self) -> Option<Ending> {
         self.relay.instead.take().map(Ending::Instead)
     }
 
-    /// The process says that it has no (complete) response.
+    /// Ends an exchange whose process says that it has no (complete) response.
     pub(super) fn failed(&mut self, kind: Failure, upload: &Upload<'_>) -> Result<Ending, Lost> {
-        // The process's watchdog may have said so, and closes the connection then.
+        // Perhaps the process's watchdog sent this; it then closes the connection.
         self.has_excess |= kind == Failure::Timeout;
         self.keep(upload);
         if let Some(instead) = self.instead() {
@@ -63,8 +63,8 @@ impl Exchange<'_> {
         Ok(Ending::Served)
     }
 
-    /// As [`Exchange::complete`], when the body is in the connection's area: the connection cannot be used before the
-    /// client has all of it.
+    /// As [`Exchange::complete`], when the body is in the connection's area: no other exchange may use the connection
+    /// before the client has the whole body.
     fn complete_shared(&mut self, part: FilePart, upload: &mut Upload<'_>) -> Result<Ending, Lost> {
         const OUTSIDE: Lost = Lost::Garbage(DecodeError::Invalid("area"));
         let Some(line) = &mut self.line else { return Err(OUTSIDE) };
@@ -107,15 +107,15 @@ impl Exchange<'_> {
 
     /// Keeps the connection if it is between two exchanges, and gives the request thread back.
     fn keep(&mut self, upload: &Upload<'_>) {
-        // After a large body some of it may lie unread in the socket, or was never sent: then a reset of this
-        // connection would prove nothing about the next request on it.
+        // After a large body, some of it may lie unread in the socket, or the child never sent it. A reset of this
+        // connection would then prove nothing about its next request.
         let clean = self.all_written() && !self.asked && !self.has_excess && upload.is_clean();
         if let Some(line) = self.line.take() {
             line.finish(clean);
         }
     }
 
-    /// After a loss: gives the request thread back, and returns what is to be told of it.
+    /// Gives the request thread back after a loss, and returns the text that tells the loss.
     pub(super) fn give_up(&mut self, lost: &Lost, upload: &Upload<'_>) -> String {
         let line = match lost {
             // The process still executes the request: its thread is not free yet.

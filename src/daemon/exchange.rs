@@ -1,9 +1,9 @@
 //! One request and its response on one connection.
 //!
-//! The request goes out (`sending` when that takes more than one write, both directions at once then); after
-//! it the response is received and passed on. The request thread is given back as soon as the whole response
-//! has been received, before its last part is written to a client that may be slow; while an unfinished one is
-//! written, `drain` may take the connection over.
+//! The exchange writes the request. If that takes more than one write, `sending` moves body and response in both
+//! directions at once. Then the exchange receives the response and passes it on. It gives the request thread back as
+//! soon as it has received the whole response, before it writes the last part to a client that may be slow. While it
+//! writes a part of an unfinished response, `drain` may take the connection over.
 
 use std::cell::Cell;
 use std::io;
@@ -30,13 +30,14 @@ use wsgi_wire::scan::Scan;
 /// How often a client without a socket of its own (an HTTP/2 stream) is asked whether it is still there.
 const STREAM_SLICE: Duration = Duration::from_millis(250);
 
-/// So many bytes are written at once: what filters keep they would have to copy.
+/// From this many bytes on, the exchange flushes: filters would have to copy what they keep.
 const LARGE: usize = 64 << 10;
 
-/// Room for what is read at a time, bytes.
+/// Size of the buffer for one read, in bytes.
 const READ: usize = 256 << 10;
 
-/// A thread keeps no larger buffer for what it sends, bytes: a piece of a body fits.
+/// A thread keeps its send buffer for its next exchange only if it is no larger than this, in bytes. A piece of a body
+/// fits.
 const KEPT: usize = 128 << 10;
 
 thread_local! {
@@ -53,11 +54,12 @@ struct Buffers {
 /// An exchange in progress.
 pub(super) struct Exchange<'j> {
     pub(super) job: &'j Job<'j>,
-    /// Until the request thread is given back or taken over.
+    /// The connection with its request thread. `None` once the exchange has given the thread back, or `drain` has taken
+    /// it over.
     pub(super) line: Option<Line>,
-    /// For what is told of its process.
+    /// Tells the pid and the end of the line's process, also when `line` is gone.
     pub(super) process: Witness,
-    /// What became of the line when it was taken over.
+    /// The response as `drain` receives it, once `drain` has taken the line over.
     pub(super) drained: Option<Arc<Drained>>,
     pub(super) relay: Relay<'j>,
     pub(super) out: Vec<u8>,
@@ -68,15 +70,16 @@ pub(super) struct Exchange<'j> {
     received: bool,
     /// A file that came beside the response.
     pub(super) file: Option<OwnedFd>,
-    /// The process was asked whether it takes the request before it got the body.
+    /// The exchange asked the process whether it takes the request, before it sent the body.
     pub(super) asked: bool,
-    /// Its answer is still to come.
+    /// The process has not answered that question yet, so the exchange holds the body back.
     pub(super) withheld: bool,
-    /// The request is not through: the line is needed here.
+    /// The exchange is still sending the request, so it must not offer the line to `drain`.
     sending: bool,
-    /// Where the process is in the response, when more was received than the relay has seen.
+    /// The position in the response's frames behind all received bytes, while the exchange has received more than the
+    /// relay has seen.
     pub(super) scan_ahead: Option<Scan>,
-    /// Something came behind the end of the response.
+    /// Bytes came behind the end of the response.
     pub(super) has_excess: bool,
 }
 
@@ -162,8 +165,8 @@ impl<'j> Exchange<'j> {
                 Ok(count) => self.written += count,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                // The process has closed its end. What it sent before is still to be read; if there is
-                // nothing, it never had the whole request.
+                // The process has closed its end. Read what it sent before. If it sent nothing, it never had the whole
+                // request.
                 Err(error) if matches!(error.raw_os_error(), Some(libc::EPIPE | libc::ECONNRESET)) => {
                     self.written = self.out.len();
                     if !self.relay.begun() {
@@ -186,7 +189,7 @@ impl<'j> Exchange<'j> {
         Ok(())
     }
 
-    /// Sends what fits; with the greeting goes the area's descriptor.
+    /// Sends what fits. The area's descriptor goes with the greeting.
     fn send_some(&self, socket: BorrowedFd<'_>) -> io::Result<usize> {
         let area = self.line.as_ref().and_then(Line::area_file);
         match area.filter(|_| self.written == 0) {
@@ -195,7 +198,7 @@ impl<'j> Exchange<'j> {
         }
     }
 
-    /// Reads what is there behind what is kept, at most `most` bytes.
+    /// Reads what has arrived, at most `most` bytes, and puts it behind the bytes that `input` already holds.
     pub(super) fn receive_now(&mut self, most: usize) -> io::Result<usize> {
         self.receive_by(most, stream::receive_now)
     }
@@ -232,7 +235,7 @@ impl<'j> Exchange<'j> {
         Ok(())
     }
 
-    /// The start of a response, which may take as long as `socket-timeout` or until this child is to end.
+    /// Receives the start of a response. Waits at most `socket-timeout`, or until this child is told to end.
     fn receive_first(&mut self) -> io::Result<usize> {
         let mut left = self.job.socket_timeout();
         loop {
@@ -250,18 +253,19 @@ impl<'j> Exchange<'j> {
         }
     }
 
-    /// The process has ended, though its connection has not: something that it started still holds the other end.
+    /// Whether the process has ended. Its connection may still be open, because something that the process started
+    /// holds the other end.
     fn has_ended(&self) -> bool {
         self.process.end(&self.job.group.board, Duration::ZERO).is_some()
     }
 
-    /// What such a process has left.
+    /// Receives what a process that has ended left in the connection.
     fn receive_last(&mut self) -> io::Result<usize> {
         self.receive_now(READ)
             .or_else(|error| if error.kind() == io::ErrorKind::WouldBlock { Ok(0) } else { Err(error) })
     }
 
-    /// More of a response that has begun. When it pauses, the client gets what is here of it.
+    /// Receives more of a response that has begun. When the process pauses, the client gets what has arrived so far.
     fn receive_begun(&mut self) -> io::Result<usize> {
         match self.receive_now(READ) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
@@ -288,7 +292,7 @@ impl<'j> Exchange<'j> {
         self.receive_now(READ)
     }
 
-    /// As [`Exchange::receive_begun`], of a response that is emptied by `drain`.
+    /// As [`Exchange::receive_begun`], for a response that `drain` receives.
     fn receive_drained(&mut self, drained: &Drained) -> io::Result<usize> {
         let taken = self.take_drained(drained);
         if let Some(trouble) = drained.trouble() {
@@ -343,7 +347,7 @@ impl<'j> Exchange<'j> {
         Ok(readable && !self.relay.client_gone)
     }
 
-    /// Makes of a read what it means.
+    /// Turns the result of a read into the next step: decode the bytes, go on, or report a loss.
     pub(super) fn take(&mut self, read: io::Result<usize>, upload: &Upload<'_>) -> Result<(), Lost> {
         match read {
             Ok(0) => Err(self.lost(upload, None)),
@@ -386,7 +390,7 @@ impl<'j> Exchange<'j> {
         if self.relay.ended() {
             return Ok(());
         }
-        // The bytes are about to be overwritten; filters may keep what is not worth a packet.
+        // The next read overwrites these bytes, so pass them now. Filters may keep what is not worth a packet.
         if self.relay.queued && !self.relay.hold(taken) {
             let then = if taken >= LARGE || self.relay.is_flush_due(taken) { Then::Flush } else { Then::More };
             self.pass(then, taken);
@@ -395,7 +399,7 @@ impl<'j> Exchange<'j> {
         Ok(())
     }
 
-    /// Hands what was read to the relay; how much of it was taken.
+    /// Hands what was read to the relay. Returns how many bytes the relay took.
     pub(super) fn decode(&mut self) -> Result<usize, Lost> {
         let taken = self.relay.take(&self.input[..self.filled]).map_err(|error| {
             if self.relay.begun() {
@@ -407,8 +411,8 @@ impl<'j> Exchange<'j> {
         Ok(taken)
     }
 
-    /// Passes what is queued to the client. As that may take as long as the client likes, the line is offered
-    /// meanwhile; `taken` bytes of what was read have been decoded.
+    /// Passes what is queued to the client. The client may take as long as it likes, so the exchange offers its line to
+    /// `drain` meanwhile. The relay has decoded `taken` bytes of what was read.
     fn pass(&mut self, then: Then, taken: usize) {
         let Some(line) = self.line.take_if(|_| !self.sending) else { return self.relay.pass(then) };
         let early = self.input[taken..self.filled].to_vec();
@@ -431,9 +435,10 @@ impl<'j> Exchange<'j> {
         }
     }
 
-    /// Keeps what was not taken for the next read.
+    /// Keeps the bytes that the relay did not take for the next read.
     pub(super) fn put_back(&mut self, taken: usize) {
-        // Of a long frame that is still incomplete nothing is taken, each time that some of it comes.
+        // While a long frame is incomplete the relay takes nothing of it, however often more of it arrives. Then there
+        // is nothing to move.
         if taken > 0 {
             self.input.copy_within(taken..self.filled, 0);
             self.filled -= taken;
@@ -445,8 +450,8 @@ impl<'j> Exchange<'j> {
         }
     }
 
-    /// The client is gone: the process gets an error at its next read or write, and its request thread is free
-    /// when it has ended the exchange.
+    /// Gives the exchange up because the client is gone. The process gets an error at its next read or write. Its
+    /// request thread is free when the process has ended the exchange.
     pub(super) fn abandon(&mut self, upload: &Upload<'_>) {
         self.let_go(upload.has_more());
         if self.relay.begun() {
@@ -463,7 +468,7 @@ impl<'j> Exchange<'j> {
         }
         let Some(line) = self.line.take() else { return };
         let mut unsent = self.out.split_off(self.written);
-        // A process that was asked first gets all of the body, or the news that there is none.
+        // The process still waits for the body or the rest of it: tell it that no more comes.
         if aborts_body || self.withheld {
             frame::put(&mut unsent, Tag::BodyAborted, true, &[InputFailure::Gone as u8]);
         }
@@ -492,7 +497,7 @@ impl<'j> Exchange<'j> {
 impl Drop for Exchange<'_> {
     fn drop(&mut self) {
         if let Some(drained) = &self.drained {
-            // Nobody takes what is left; after the end that changes nothing.
+            // Nobody takes what is left of the response. If it has ended already, this changes nothing.
             drained.abandon();
         }
         let (mut out, input) = (std::mem::take(&mut self.out), std::mem::take(&mut self.input));

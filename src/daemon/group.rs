@@ -14,7 +14,7 @@ use crate::httpd::pool::{self, Pool};
 /// A process group as children use it.
 #[derive(Debug)]
 pub(crate) struct Group {
-    /// Its number towards the supervisor.
+    /// The number by which the supervisor knows it.
     pub(crate) id: u64,
     /// Its processes.
     pub(crate) board: Arc<Scoreboard>,
@@ -37,7 +37,7 @@ pub(crate) struct Group {
 pub(crate) struct Groups {
     /// One for each `WSGIDaemonProcess`, in their order.
     pub(crate) all: Vec<Group>,
-    /// Where children send connections for daemon processes; nothing where there is no group.
+    /// The socket on which children send connections for daemon processes. `None` if there is no group.
     pub(crate) dispatch: Option<Arc<OwnedFd>>,
 }
 

@@ -13,23 +13,23 @@ use super::Job;
 use super::connections::{Connection, Connections};
 use super::spool::Limits;
 
-/// A connection on which an exchange runs. The request thread is given back when it is dropped.
+/// A connection on which an exchange runs. Dropping the line gives the request thread back.
 #[derive(Debug)]
 pub(super) struct Line {
     connection: Option<Connection>,
     lease: Lease,
-    /// The request thread has not been given back.
+    /// The line has not given the request thread back yet.
     reserved: bool,
     board: Arc<Scoreboard>,
     connections: Arc<Connections>,
     supervisor: Option<Arc<OwnedFd>>,
-    /// The group's number there.
+    /// The supervisor's number for the group.
     pool: u64,
     /// How much of a response may be kept for a slow client.
     pub(super) limits: Arc<Limits>,
 }
 
-/// How long a lost process's end is waited for.
+/// How long a thread waits for the supervisor to say how a lost process ended.
 pub(super) const MOURNING: Duration = Duration::from_millis(250);
 
 /// The process of a line, also after the line is through.
@@ -40,7 +40,7 @@ pub(super) struct Witness {
 }
 
 impl Witness {
-    /// How the process ended, if it did: the supervisor says so in a moment.
+    /// How the process ended, if it did. Waits at most `limit` for the supervisor to say so.
     pub(super) fn end(&self, board: &Scoreboard, limit: Duration) -> Option<String> {
         board.await_end(&self.lease, limit)
     }
@@ -81,7 +81,7 @@ impl Line {
         self.connection.as_ref().map(|connection| connection.socket.as_fd())
     }
 
-    /// The request thread is through; the connection is needed for a while.
+    /// Gives the request thread back. The line keeps the connection for a while.
     pub(super) fn free(&mut self) {
         if std::mem::take(&mut self.reserved) {
             self.board.release(self.lease);
@@ -91,16 +91,17 @@ impl Line {
         }
     }
 
-    /// The process ends now, and not when the supervisor happens to look.
+    /// Tells the supervisor that the process has nothing left to do, so that the process ends now and not when the
+    /// supervisor next looks.
     fn say_drained(&self) {
         if let Some(supervisor) = &self.supervisor {
             let message = Connect { pool: self.pool, slot: Connect::DRAINED, epoch: 0 }.encode();
-            // Where the socket is full, it wakes up anyway.
+            // If the socket is full, the supervisor wakes up anyway.
             let _ = socket::send_with_fds(supervisor.as_fd(), &message, &[]);
         }
     }
 
-    /// The exchange is through: the connection is kept for the next one, if it is `clean`.
+    /// Ends the exchange. Keeps the connection for the next one if it is `clean`.
     pub(super) fn finish(mut self, clean: bool) {
         self.board.count_served(&self.lease);
         if let Some(connection) = self.connection.take().filter(|_| clean) {
@@ -108,8 +109,9 @@ impl Line {
         }
     }
 
-    /// The connection has broken: the others to that process are of no use either. The request thread stays reserved
-    /// until the line is dropped, so that the supervisor sees what a process that has ended was executing.
+    /// Closes the idle connections to the process: this connection has broken, so the others are of no use either. The
+    /// line keeps the request thread until it is dropped, so that the supervisor sees what a process that has ended was
+    /// executing.
     pub(super) fn forget(&self) {
         self.connections.forget(&self.lease);
     }
@@ -119,8 +121,8 @@ impl Line {
         self.witness().end(&self.board, Duration::ZERO).is_some()
     }
 
-    /// After a loss: the other connections to that process are of no use either. `stale`: it has asked the
-    /// supervisor to be replaced; nobody else need try it.
+    /// Ends the line after a loss, and closes the idle connections to the process, which are of no use either. `stale`:
+    /// the process has asked the supervisor to replace it, so no other request need try it.
     pub(super) fn give_up(self, stale: bool) {
         self.connections.forget(&self.lease);
         if stale {
@@ -131,7 +133,8 @@ impl Line {
 
 impl Drop for Line {
     fn drop(&mut self) {
-        // The process sees the end first: whoever gets the thread next must not find it busy with this.
+        // Close the connection before giving the thread back: whoever gets the thread next must not find it busy with
+        // this exchange.
         self.connection = None;
         self.free();
     }

@@ -1,8 +1,8 @@
 //! Daemon mode in a child: a request goes to a daemon process and its response comes back.
 //!
-//! `handler` calls [`serve`]. A request thread of the group is reserved on the scoreboard, the request
-//! is written to a kept connection, body and response pass in both directions at once
-//! (`exchange`), and what happened is turned into a status or another attempt (`outcome`).
+//! `handler` calls [`serve`]. The child reserves a request thread of the group on the scoreboard, and writes the
+//! request to a kept connection. Body and response pass in both directions at once (`exchange`). `outcome` turns what
+//! happened into a status or another attempt.
 
 mod admission;
 mod blocks;
@@ -42,7 +42,7 @@ pub(crate) struct Job<'r> {
     pub(crate) request: Request<'r>,
     /// This child's process id, which marks what it has reserved.
     pub(crate) pid: u32,
-    /// Where connections are sent.
+    /// The socket on which the child sends new connections to the supervisor.
     pub(crate) dispatch: Option<&'r Arc<OwnedFd>>,
     /// Its process group, as children know it.
     pub(crate) group: &'r Group,
@@ -191,8 +191,8 @@ fn attempt(job: &Job<'_>, upload: &mut Upload<'_>, deadline: Instant) -> Ending 
     ending
 }
 
-/// What follows a loss, with its line in the log. A client that has the head of a response, which now breaks off,
-/// must get nothing after it, no error page either.
+/// Decides what follows a loss, and logs the loss. If the client already has the head of a response that now breaks
+/// off, it must get nothing after that, not even an error page.
 fn after_loss(job: &Job<'_>, lost: &Lost, upload: &Upload<'_>, exchange: &mut Exchange<'_>) -> Ending {
     let told = exchange.give_up(lost, upload);
     if matches!(lost, Lost::Stopping) {

@@ -1,5 +1,5 @@
-//! Decisions after an attempt to have a request served: again elsewhere, or which status. Pure, but for
-//! the log line of [`unconnected`].
+//! Decides what follows an attempt to have a request served: another process tries, or the client gets a status. The
+//! decisions are pure functions; the functions that log are beside them.
 
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,8 +13,8 @@ use crate::httpd::file::FileError;
 use crate::httpd::log::Level;
 use crate::respond::Instead;
 
-/// How many processes are tried. Each attempt that ends with [`Ending::Again`] takes a process out of
-/// the game, so this only bounds a group whose processes all die at once.
+/// How many processes the child tries. Each attempt that ends with [`Ending::Again`] rules one process out, so this
+/// limit only matters for a group whose processes all die at once.
 pub(super) const MAX_ATTEMPTS: u32 = 64;
 
 /// Waits a little before an attempt when several have failed: the supervisor needs a moment to see that a
@@ -43,17 +43,17 @@ pub(super) enum Ending {
 /// Why an exchange ended before a response head came.
 #[derive(Debug)]
 pub(super) enum Lost {
-    /// The connection was closed by the process before the request was written whole, or was reset
-    /// with the request unread (on Linux, ECONNRESET without any byte of response proves that), or the process has not
-    /// counted it as begun.
+    /// The process did not begin the request. It closed the connection before the child had written the whole request;
+    /// or it reset the connection with the request unread (on Linux, ECONNRESET without any byte of response proves
+    /// that); or it has not counted the request as begun.
     Unread,
     /// The process may have begun the request, and closed the connection without an answer.
     Closed,
-    /// The process has changed code to load and refused the request.
+    /// The process refused the request, because the code on disk has changed.
     Stale,
     /// No answer in time.
     TimedOut,
-    /// A line of its head is longer than `header-buffer-size` allows: which one, and how long.
+    /// A line of the response's head is longer than `header-buffer-size` allows: which one, and how long.
     LongHeader(String),
     /// What came is no frame of ours.
     Garbage(DecodeError),
@@ -66,7 +66,7 @@ pub(super) enum Lost {
 }
 
 impl Lost {
-    /// The process may have ended, or is about to: then the supervisor says how.
+    /// Whether the process may have ended or is about to. If so, the supervisor says how.
     pub(super) fn is_end(&self) -> bool {
         matches!(self, Lost::Closed | Lost::Broken(_))
     }
@@ -104,11 +104,11 @@ fn said(failure: Failure) -> &'static str {
     }
 }
 
-/// What follows. `can_repeat`: all that was read of the body is still here.
+/// Decides what follows. `can_repeat`: the child still has all that it read of the body.
 pub(super) fn after(lost: &Lost, can_repeat: bool) -> Ending {
     match lost {
         Lost::Unread | Lost::Stale if can_repeat => Ending::Again,
-        // Its body is gone: only the client can send the request again.
+        // The child does not have the body any more: only the client can send the request again.
         Lost::Unread | Lost::Stale | Lost::Stopping => Ending::Unavailable(1),
         Lost::Closed | Lost::Garbage(_) | Lost::Broken(_) => Ending::Status(502),
         Lost::TimedOut | Lost::Failed(Failure::Timeout) => Ending::Status(504),
@@ -116,12 +116,12 @@ pub(super) fn after(lost: &Lost, can_repeat: bool) -> Ending {
     }
 }
 
-/// The engine has said and logged what went wrong; a second line adds nothing.
+/// Whether the engine has logged what went wrong. A second line would add nothing.
 pub(super) fn is_logged(lost: &Lost) -> bool {
     matches!(lost, Lost::Failed(Failure::Application | Failure::Load | Failure::Interpreter | Failure::Timeout))
 }
 
-/// No connection could be handed to the process.
+/// Logs that the child could hand no connection to a process, and decides what follows.
 pub(super) fn unconnected(job: &Job<'_>, error: &io::Error) -> Ending {
     let text = match error.kind() {
         io::ErrorKind::TimedOut => {
@@ -134,10 +134,10 @@ pub(super) fn unconnected(job: &Job<'_>, error: &io::Error) -> Ending {
     Ending::Unavailable(1)
 }
 
-/// Milliseconds between two warnings of one child that temporary files cannot be used.
+/// A child warns that it cannot use temporary files at most once in this many milliseconds.
 const WARN_EVERY: u64 = 60_000;
 
-/// Temporary files cannot be used: `trouble` says why.
+/// Warns that the child cannot use temporary files; `trouble` says why.
 pub(super) fn warn_of_spool(job: &Job<'_>, trouble: &str) {
     static LAST: AtomicU64 = AtomicU64::new(0);
     let now = u64::try_from(wsgi_sys::clock::monotonic().as_millis()).unwrap_or(0).max(1);

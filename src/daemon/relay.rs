@@ -13,7 +13,7 @@ use crate::httpd::request::Request;
 use crate::respond::{self, Instead};
 use wsgi_wire::scan::Scan;
 
-/// Most bytes, and pieces, that are held because more is to be passed with them.
+/// The relay holds at most this many bytes, and pieces, in order to pass them together with later ones.
 const MAX_HELD: usize = 256 << 10;
 const MAX_PIECES: usize = 1024;
 
@@ -24,15 +24,15 @@ pub(super) enum Progress {
     Waiting,
     /// The process takes the request; it wants the body.
     Wanted,
-    /// The process refused: other code is on disk.
+    /// The process refused the request, because the code on disk has changed.
     Stale,
     /// The head has been set; the body is coming.
     Body,
     /// The whole response is here.
     Complete,
-    /// As above, but for the rest of the body, which is this part of a file.
+    /// The whole response is here, except that the rest of the body is this part of a file.
     File(FilePart),
-    /// As above, but the rest of the body is this part of the connection's area.
+    /// The whole response is here, except that the rest of the body is this part of the connection's area.
     Shared(FilePart),
     /// The process says that there is no (complete) response.
     Failed(Failure),
@@ -52,7 +52,7 @@ pub(super) struct Relay<'r> {
     pub(super) queued: bool,
     /// The response is to be passed in one piece with its end.
     pub(super) whole: bool,
-    /// Bytes that were held for that.
+    /// Bytes that the relay has held so far, so that it can pass the response in one piece.
     held: usize,
     /// Pieces of the body that were queued.
     pieces: usize,
@@ -62,7 +62,8 @@ pub(super) struct Relay<'r> {
     /// Longest line of a head (`header-buffer-size`), and the line that was longer.
     longest: usize,
     pub(super) too_long: Option<String>,
-    /// How long the client may take for some of the response, until that is in force.
+    /// How long the client may take to accept some of the response. `begin_passing` takes this value and puts it in
+    /// force.
     patience: Option<Duration>,
     in_force: Option<Patience<'r>>,
     /// The process has broken off a response that was begun.
@@ -75,7 +76,7 @@ pub(super) struct Relay<'r> {
     pub(super) client_gone: bool,
     /// `WSGIErrorOverride`.
     error_override: bool,
-    /// What takes the place of this response: its body is dropped.
+    /// What the client gets instead of this response. The relay then drops the response's body.
     pub(super) instead: Option<Instead>,
 }
 
@@ -120,7 +121,7 @@ impl<'r> Relay<'r> {
         !matches!(self.progress, Progress::Waiting | Progress::Wanted | Progress::Body)
     }
 
-    /// Where in the frames the bytes are that were not taken yet.
+    /// The position in the frames of the first byte that the relay has not taken yet.
     pub(super) fn scan(&self) -> Scan {
         Scan::within(self.data_left, self.data_last)
     }
@@ -218,8 +219,9 @@ impl<'r> Relay<'r> {
         self.progress = Progress::Failed(kind);
     }
 
-    /// Keeps what is queued, whose bytes (of `taken`) are about to be overwritten, if the response is to be passed in one
-    /// piece. False: it is not, or is longer than an engine of ours says it of.
+    /// Whether the relay still passes the response in one piece. If so, it sets the queued bytes aside: they lie in the
+    /// `taken` bytes, which the caller is about to overwrite. An engine of ours marks no response as whole that is
+    /// longer than `MAX_HELD` bytes or `MAX_PIECES` pieces, so the relay passes a longer one in pieces.
     pub(super) fn hold(&mut self, taken: usize) -> bool {
         self.held += taken;
         self.whole &= self.held <= MAX_HELD && self.pieces <= MAX_PIECES;
@@ -229,8 +231,8 @@ impl<'r> Relay<'r> {
         self.whole
     }
 
-    /// Passes the end of the response. One that came in pieces is not shown to filters as a whole, whether or not
-    /// the last piece was received together with the first.
+    /// Passes the end of the response. Filters must not see a response that came in pieces as a whole, even if the
+    /// child received the last piece together with the first. So the relay passes the pieces before it passes the end.
     pub(super) fn pass_end(&mut self) {
         if !self.whole && !self.passed {
             self.pass(Then::More);
@@ -238,20 +240,21 @@ impl<'r> Relay<'r> {
         self.pass(Then::End);
     }
 
-    /// The client gets something now, for which it may take its time.
+    /// Starts the client's time limit. The relay calls this before it passes something to the client.
     pub(super) fn begin_passing(&mut self) {
         if let Some(limit) = self.patience.take() {
             self.in_force = self.request.set_client_patience(limit);
         }
     }
 
-    /// Counts `taken` bytes that are to be passed: whether the client must have them now.
+    /// Counts `taken` bytes that the caller is about to pass. True: the client must have them now, because
+    /// `response-buffer-size` bytes have gathered since the last flush.
     pub(super) fn is_flush_due(&mut self, taken: usize) -> bool {
         self.since_flush += taken;
         self.since_flush >= self.flush_after
     }
 
-    /// Passes what is queued to the client; a client that is gone is remembered.
+    /// Passes what is queued to the client. If the client is gone, the relay notes that.
     pub(super) fn pass(&mut self, then: Then) {
         if self.client_gone {
             return;
@@ -267,7 +270,7 @@ impl<'r> Relay<'r> {
 
     /// The response breaks off here: the client must see that.
     pub(super) fn cut_short(&mut self) {
-        // What is here goes out first: httpd would make an error page of a response that it has not begun.
+        // Pass what is here first: httpd would make an error page of a response that it has not begun.
         self.pass(Then::Flush);
         if !self.client_gone {
             self.output.cut_short();

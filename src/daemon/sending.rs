@@ -1,6 +1,6 @@
-//! A request that takes more than one write: body and response in both directions at once, whichever of
-//! client and process can take or give something. Neither is waited for alone, so none of the three can block
-//! the others; what the process sends and the client does not take yet is kept in a spool.
+//! Sends a request that takes more than one write. Body and response pass in both directions at once: the child serves
+//! whichever of client and process can take or give something. It never waits for one of them alone, so none of the
+//! three can block the others. A spool keeps what the process has sent and the client does not take yet.
 
 use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
@@ -21,13 +21,13 @@ use wsgi_wire::scan::Scan;
 const STREAM_SLICE: Duration = Duration::from_millis(10);
 /// Bytes received at a time.
 const PIECE: usize = 16 << 10;
-/// Bytes passed to a client whose socket has room: little enough not to wait for it.
+/// How many bytes the child passes at a time to a client whose socket has room: so few that it does not have to wait.
 const MORSEL: usize = 8 << 10;
 
-/// What came of the response before the request was through.
+/// The part of the response that came before the child had sent the whole request.
 struct Ahead {
     spool: Spool,
-    /// From the moment when the response's head was decoded.
+    /// The position in the response's frames. `None` until the relay has decoded the response's head.
     scan: Option<Scan>,
 }
 
@@ -38,7 +38,7 @@ impl Ahead {
     }
 }
 
-/// What one look at client and process brought.
+/// What the child saw when it looked at client and process.
 #[derive(Default)]
 struct Readiness {
     client_writable: bool,
@@ -48,7 +48,7 @@ struct Readiness {
 }
 
 impl Exchange<'_> {
-    /// Sends what is left of the request, until it is through or the exchange has ended.
+    /// Sends the rest of the request, until all of it is sent or the exchange has ended.
     pub(super) fn send_body(&mut self, upload: &mut Upload<'_>) -> Result<(), Lost> {
         let Some(line) = &self.line else { return Ok(()) };
         let mut ahead = Ahead { spool: Spool::new(&line.limits), scan: None };
@@ -83,7 +83,8 @@ impl Exchange<'_> {
         self.go_on(ahead, upload)
     }
 
-    /// Receives what the process has sent: decoded until the response has begun, kept after.
+    /// Receives what the process has sent. The relay decodes it until the response has begun; after that the spool
+    /// keeps it.
     fn receive_ahead(&mut self, ahead: &mut Ahead, upload: &mut Upload<'_>) -> Result<(), Lost> {
         if ahead.ended() || !ahead.spool.has_room() {
             return Ok(());
@@ -101,7 +102,7 @@ impl Exchange<'_> {
             }
             return Ok(());
         };
-        // Behind what is not decoded yet, which stays where it is.
+        // Receive behind the bytes that the relay has not decoded yet. Those stay where they are.
         let (at, read) = (self.filled, self.receive_now(PIECE));
         let bytes = &self.input[at..self.filled];
         match read {
@@ -121,7 +122,7 @@ impl Exchange<'_> {
         }
     }
 
-    /// Where in the response's frames its next byte is.
+    /// The position of the next byte in the response's frames.
     fn scan_of_rest(&mut self) -> Result<Scan, Lost> {
         let mut scan = self.relay.scan();
         scan.feed(&self.input[..self.filled]).map_err(Lost::Garbage)?;
@@ -164,7 +165,7 @@ impl Exchange<'_> {
         fds.extend(client.map(|socket| PollFd::new(socket, wants_body, has_more)));
         let limit = match client {
             Some(_) => self.limit(upload),
-            // Passing to a stream waits by itself.
+            // Passing bytes to an HTTP/2 stream waits by itself.
             None if has_more => Duration::ZERO,
             None => STREAM_SLICE,
         };
@@ -177,7 +178,7 @@ impl Exchange<'_> {
         })
     }
 
-    /// How long nothing may happen.
+    /// How long it may take until something happens.
     fn limit(&self, upload: &Upload<'_>) -> Duration {
         if self.withheld || !self.all_written() || !upload.has_more() {
             self.job.socket_timeout()
@@ -197,7 +198,7 @@ impl Exchange<'_> {
         Ok(())
     }
 
-    /// The request is through; the response goes on with what was kept of it.
+    /// Goes on with the response when the child has sent the request: first with the part that the spool keeps.
     fn go_on(&mut self, mut ahead: Ahead, upload: &Upload<'_>) -> Result<(), Lost> {
         if ahead.ended() {
             while !self.relay.ended() && !self.relay.client_gone && !ahead.spool.is_empty() {

@@ -1,5 +1,5 @@
-//! A queue of bytes for a client that is slower than the application: in memory first, then in a temporary
-//! file that is used as a ring. Its size is bounded; who fills it stops when it is full.
+//! A queue of bytes for a client that is slower than the application. It keeps them in memory first, then in a
+//! temporary file that it uses as a ring. Its size is bounded: whoever fills it must stop when it is full.
 
 use std::collections::VecDeque;
 use std::io::{self, Read};
@@ -32,10 +32,10 @@ struct Ring {
 pub(super) struct Spool {
     memory: VecDeque<u8>,
     ring: Option<Ring>,
-    /// Came last, when neither had room.
+    /// Bytes that came last, when neither memory nor file had room.
     excess: Vec<u8>,
     limits: Limits,
-    /// The file can take no more. What is in it can still be read.
+    /// Why the file can take no more. What is in it can still be read.
     trouble: Option<io::Error>,
 }
 
@@ -50,7 +50,7 @@ impl Spool {
         self.memory.is_empty() && self.in_file() == 0 && self.excess.is_empty()
     }
 
-    /// Why the file can take no more, told once.
+    /// Why the file can take no more. Only the first call returns it, so that the log tells it once.
     pub(super) fn take_trouble(&mut self) -> Option<String> {
         self.trouble.as_mut().filter(|error| error.kind() != TOLD).map(|error| {
             let text = error.to_string();
@@ -63,20 +63,20 @@ impl Spool {
         self.ring.as_ref().map_or(0, |ring| ring.len)
     }
 
-    /// There is room for more, as far as can be known.
+    /// Whether there is room for more. (A write to the file may still fail.)
     pub(super) fn has_room(&self) -> bool {
         let in_memory = self.in_file() == 0 && self.memory.len() < self.limits.memory;
         let in_file = self.trouble.is_none() && self.in_file() < self.limits.file;
         self.excess.is_empty() && (in_memory || in_file)
     }
 
-    /// Takes all of `bytes` in, beyond the limits if need be: to be called while there is room, with a piece.
+    /// Takes all of `bytes` in, even beyond the limits. Callers hand in one received piece while there is room.
     pub(super) fn keep(&mut self, bytes: &[u8]) {
         let taken = self.push(bytes);
         self.excess.extend_from_slice(&bytes[taken..]);
     }
 
-    /// Takes bytes in; how many there was room for.
+    /// Takes in as many bytes as there is room for, and returns how many.
     fn push(&mut self, bytes: &[u8]) -> usize {
         if !self.excess.is_empty() {
             return 0;
@@ -113,7 +113,8 @@ impl Spool {
         }
     }
 
-    /// Moves the oldest bytes to the front of `buffer`; how many. 0: it is empty, or `buffer` is.
+    /// Moves the oldest bytes to the front of `buffer`, and returns how many. 0: the queue is empty, or `buffer` has no
+    /// room.
     ///
     /// # Errors
     /// When the file cannot be read: the rest of the response is lost.
@@ -135,7 +136,7 @@ impl Spool {
         ring.len -= count as u64;
         if ring.len == 0 {
             ring.head = 0;
-            // A full disk gets its space back now; if that fails, when the file is closed.
+            // A full disk gets its space back now. If that fails, it gets it when the file is closed.
             let _ = temporary::empty(ring.file.as_fd());
         }
         Ok(count)
@@ -148,7 +149,7 @@ impl Spool {
     }
 }
 
-/// Stands for an error that was told.
+/// Marks an error that the log has already.
 const TOLD: io::ErrorKind = io::ErrorKind::Other;
 
 #[cfg(test)]

@@ -12,12 +12,12 @@ use crate::route::BodyLength;
 /// Bytes asked of httpd at a time once the buffer is used up.
 const PIECE: usize = 64 << 10;
 
-/// Up to here head and body of a request travel in one message that a process reads whole or not at
-/// all; above, it is asked whether it takes the request first (`CONFIRM`).
+/// Up to this many bytes, head and body of a request travel in one message, which a process reads whole or not at all.
+/// For a larger request the child first asks the process whether it takes it (`CONFIRM`).
 const ONE_MESSAGE: usize = 16 << 10;
 
-/// As [`ONE_MESSAGE`] with a send buffer of so many bytes (0: the usual one): Linux splits what is longer than half of
-/// what it makes of that, which is double, less a little.
+/// As [`ONE_MESSAGE`], for a socket whose send buffer was set to `send_buffer` bytes (0: the usual size). Linux doubles
+/// the size that it is given, and splits a message that is longer than half of the doubled size, less a little.
 pub(super) fn one_message(send_buffer: u32) -> usize {
     match send_buffer as usize {
         0 => ONE_MESSAGE,
@@ -30,9 +30,9 @@ pub(super) fn one_message(send_buffer: u32) -> usize {
 pub(super) struct Upload<'r> {
     request: Request<'r>,
     body: Option<Body<'r>>,
-    /// What was read ahead; kept so that another process can be given the request.
+    /// What the child read ahead. The upload keeps it, so that it can give the request to another process.
     ahead: Blocks,
-    /// How many blocks of it were handed out to the process that has the request now.
+    /// How many blocks of `ahead` the process that has the request now was given.
     given: usize,
     /// More than `ahead` has been handed out: the request cannot be repeated.
     beyond: bool,
@@ -76,7 +76,7 @@ impl<'r> Upload<'r> {
         !self.beyond
     }
 
-    /// A process gets the request, from its start.
+    /// Goes back to the start of the body, because another process gets the request.
     pub(super) fn rewind(&mut self) {
         self.given = 0;
     }
@@ -134,7 +134,7 @@ impl<'r> Upload<'r> {
         }
     }
 
-    /// The client failed: the process is told so, which ends the body.
+    /// Ends the body because the client failed, and tells the process so.
     fn abort(&mut self, error: BodyError, out: &mut Vec<u8>) {
         self.body = None;
         // Nothing may follow.
@@ -149,17 +149,17 @@ impl<'r> Upload<'r> {
         self.abort(BodyError::TimedOut, out);
     }
 
-    /// Before an HTTP/2 request ends: mod_http2 resets a stream whose body was not read, and clients then drop the
-    /// response.
+    /// Reads and drops the rest of the body, before an HTTP/2 request ends. mod_http2 resets a stream whose body nobody
+    /// has read, and clients then drop the response.
     pub(super) fn end_stream(&mut self) {
         if let Some(body) = self.body.as_mut().filter(|_| self.request.is_stream()) {
-            // A client that fails now has its response.
+            // A failure of the client does not matter any more: its response is decided.
             let _ = body.discard();
             self.body = None;
         }
     }
 
-    /// The client failed while it sent the body: the status for it.
+    /// The status for a client that failed while it sent the body.
     pub(super) fn failed_status(&self) -> Option<i32> {
         self.failed.map(|error| status_of(self.request, error))
     }
@@ -178,7 +178,7 @@ fn failure_of(error: BodyError) -> InputFailure {
     }
 }
 
-/// What the client gets, if it is still there.
+/// Logs why the body failed. Returns the status that the client gets, if it is still there.
 fn status_of(request: Request<'_>, error: BodyError) -> i32 {
     let (status, text) = match error {
         BodyError::Gone => (400, "the client closed the connection while it sent the request's body"),

@@ -42,7 +42,7 @@ pub(super) fn absent(id: Id) -> Option<Absent> {
 }
 
 /// Refuses the directive of `row`, which has just been stored in `global`, if this version lacks it and its value asks
-/// for something. What stands in a directory or a `.htaccess` file always does, and has no `global`.
+/// for something. In a directory section or a `.htaccess` file the value always does, and there is no `global`.
 pub(super) fn check(row: &Row, global: Option<&mut GlobalConfig>) -> Outcome {
     let Some(absent) = absent(row.id) else { return Ok(()) };
     if global.is_some_and(|global| asks_for_nothing(row.id, global)) {

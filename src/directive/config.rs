@@ -107,7 +107,7 @@ pub struct RequestConfig {
 }
 
 impl RequestConfig {
-    /// `base` with what `add`, the inner one, gives in its place.
+    /// Merges two records: each value that `add`, the inner one, gives replaces the value of `base`.
     pub fn merge(base: &Self, add: &Self) -> Self {
         macro_rules! inner {
             ($($field:ident),* $(,)?) => {

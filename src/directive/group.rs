@@ -150,7 +150,7 @@ pub struct ProcessGroup {
 struct Options<'a>(&'a BTreeMap<OptionId, OptionValue>);
 
 impl Options<'_> {
-    /// A number, which the table's range made fit for `T`.
+    /// A number. The range in the table makes sure that it fits `T`.
     fn number<T: TryFrom<i64>>(&self, id: OptionId) -> Option<T> {
         match self.0.get(&id) {
             Some(OptionValue::Integer(value)) => T::try_from(*value).ok(),
@@ -177,7 +177,8 @@ impl Options<'_> {
         }
     }
 
-    /// Fewest, first and most processes. What is not given follows from what is; none of them exceeds the next.
+    /// The smallest, the first and the largest number of processes. An option that is not given follows from those that
+    /// are. None of the three numbers exceeds the next.
     fn processes(&self) -> (u32, u32, u32) {
         let (least, most) = (self.number(OptionId::MinProcesses), self.number(OptionId::MaxProcesses));
         let first = self.number(OptionId::Processes).or(least).unwrap_or(1);
@@ -273,7 +274,7 @@ impl ProcessGroup {
     }
 }
 
-/// `display-name`, whose value `%{GROUP}` stands for a name made of the group's.
+/// `display-name`. The value `%{GROUP}` stands for a name that is made from the group's name.
 fn display_name(text: Text, name: &Text) -> Text {
     if &*text == b"%{GROUP}" { [b"(wsgi:", &name[..], b")"].concat().into() } else { text }
 }

@@ -31,7 +31,7 @@ pub(super) struct Serving<'r> {
     begun: bool,
     ended: bool,
     gone: bool,
-    /// What takes the place of this response: its body is dropped.
+    /// What the client gets instead of this response. The child then drops the response's body.
     instead: Option<Instead>,
 }
 
@@ -116,10 +116,11 @@ impl<'r> Serving<'r> {
         0
     }
 
-    /// mod_http2 resets a stream whose body was not read, and clients then drop the response.
+    /// Reads and drops the rest of an HTTP/2 request's body: mod_http2 resets a stream whose body nobody has read, and
+    /// clients then drop the response.
     fn end_stream(&mut self) {
         if let Some(body) = self.body.as_mut().filter(|_| self.request.is_stream()) {
-            // A client that fails now has its response.
+            // A failure of the client does not matter any more: its response is decided.
             let _ = body.discard();
         }
     }
@@ -127,7 +128,7 @@ impl<'r> Serving<'r> {
     /// The engine has no (complete) response.
     pub(super) fn fail(mut self, failure: Failure) -> i32 {
         if let Some(instead) = &self.instead {
-            // What came before has decided it.
+            // The head that came before has decided what the client gets.
             return respond::finish(self.request, instead);
         }
         if self.begun {
@@ -158,8 +159,8 @@ fn code_of(error: BodyError) -> isize {
 /// The table for the engine.
 pub(super) static HOST: Host = Host { protocol: PROTOCOL, read_body, head, data, file, record, server_metrics, log };
 
-/// What the engine passes back to the functions below. Of one request no two of them run at the same time, but for
-/// [`record`], which therefore does not look at the rest.
+/// What the engine passes back to the functions below. For one request the engine never runs two of them at the same
+/// time, except [`record`], which therefore reads nothing but the field of that name.
 pub(super) struct Passed<'r> {
     record: *mut c_void,
     serving: UnsafeCell<Serving<'r>>,
@@ -228,7 +229,8 @@ unsafe extern "C" fn file(request: *mut c_void, fd: i32, offset: u64, length: u6
 /// # Safety
 /// As [`Host::record`] says.
 unsafe extern "C" fn record(request: *mut c_void) -> *mut c_void {
-    // SAFETY: the contract of `Host`; others may have a reference to what is in the cell, which is not looked at.
+    // SAFETY: the contract of `Host`; other functions may have a reference to what is in the cell, but this one does
+    // not look there.
     unsafe { request.cast::<Passed<'_>>().as_ref() }.map_or(std::ptr::null_mut(), |passed| passed.record)
 }
 

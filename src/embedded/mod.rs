@@ -1,9 +1,9 @@
 //! Embedded mode: Python in the child itself.
 //!
-//! Nothing of Python is in a child until a request needs it. Then the interpreter that the configuration
-//! names is asked where its libpython is (`discover`), the library and the engine are opened (`library`),
-//! and the engine starts Python on a thread of its own. From then on requests run on httpd's threads, and
-//! the engine calls back through the functions of `host`.
+//! Nothing of Python is in a child until a request, or a script to load at the start, needs it. Then the child asks the
+//! interpreter that the configuration names where its libpython is (`discover`), and opens that library and the engine
+//! (`library`). The engine starts Python on a thread of its own. From then on requests run on httpd's threads, and the
+//! engine calls back through the functions of `host`.
 
 mod discover;
 mod host;
@@ -35,7 +35,7 @@ const FINISH_MS: u32 = 3000;
 /// Python in this child, or what is needed to start it.
 #[derive(Debug)]
 pub(crate) struct Embedded {
-    /// What is wrong with it, where it could not be opened.
+    /// The engine's file, or why it could not be opened.
     engine_file: Result<OwnedFd, String>,
     home: Option<String>,
     path: Vec<String>,

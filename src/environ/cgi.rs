@@ -91,8 +91,8 @@ fn request_uri(line: &[u8]) -> &[u8] {
 /// Longest header name that needs no allocation.
 const NAME: usize = 64;
 
-/// `Accept-Encoding` becomes `HTTP_ACCEPT_ENCODING`; what tells of the client's secrets or could pose as
-/// configuration is left out, as httpd does.
+/// Puts a header as a variable: `Accept-Encoding` becomes `HTTP_ACCEPT_ENCODING`. Like httpd, it leaves out headers
+/// that tell of the client's secrets or could pose as configuration.
 fn put_header(name: &[u8], value: &[u8], put: &mut impl FnMut(&[u8], &[u8])) {
     match name.len() {
         12 if name.eq_ignore_ascii_case(b"Content-Type") => return put(b"CONTENT_TYPE", value),

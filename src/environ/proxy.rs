@@ -1,8 +1,8 @@
 //! What proxies tell about their client: `WSGITrustedProxyHeaders` and `WSGITrustedProxies`.
 //!
 //! The handler makes a [`Told`] only where headers are listed, filters every variable of the request through
-//! [`Told::passes`], and adds those of [`Told::put`]. A category of headers that the list does not touch is left
-//! alone; of one that it touches the application sees at most the header that was believed.
+//! [`Told::passes`], and adds those of [`Told::put`]. If the list names no header of a category, that category's
+//! headers stay as they are. If it names one, the application sees at most the header that the handler believed.
 
 use std::borrow::Cow;
 use std::ffi::CStr;
@@ -99,8 +99,8 @@ pub struct Told<'a> {
 }
 
 impl<'a> Told<'a> {
-    /// Believes those of the headers `listed` that `peer` may tell: anyone where there is no list of `proxies`, else
-    /// who is in it. `lookup` finds the value of a header of the request.
+    /// Believes those of the headers `listed` that `peer` may tell. Without a list of `proxies` anyone may tell them,
+    /// else only an address in that list. `lookup` finds the value of a header of the request.
     pub fn new(
         listed: &[Text],
         proxies: Option<&[Subnet]>,
@@ -193,8 +193,9 @@ fn elements(list: &[u8]) -> impl Iterator<Item = &[u8]> {
     list.split(|byte| *byte == b',').map(<[u8]>::trim_ascii).filter(|element| !element.is_empty())
 }
 
-/// Where the client stands among `elements`: left of the proxies that each other one told of, read from the right,
-/// where the nearest one stands. The first that is not trusted could have made up all that is left of it.
+/// The client's place among `elements`. The nearest proxy stands at the right, and each trusted one tells truly of its
+/// left neighbour. So the client is the first element, read from the right, that is not a trusted proxy: it could have
+/// made up everything to its left. If all are trusted, the client is the first of the list.
 fn client_at(elements: &[&[u8]], proxies: &[Subnet]) -> usize {
     elements.iter().rposition(|element| !is_trusted(element, proxies)).unwrap_or(0)
 }

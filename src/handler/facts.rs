@@ -19,7 +19,7 @@ pub(super) fn script_of<'a>(request: Request<'a>, settings: &Settings<'a>) -> &'
     settings.handler_script.map_or_else(|| request.filename(), |script| &script.path)
 }
 
-/// When that file was changed, microseconds since the epoch; 0 where only the daemon process can tell.
+/// When the script's file was changed, in microseconds since the epoch; 0 where only the daemon process can tell.
 pub(super) fn mtime_us(request: Request<'_>, settings: &Settings<'_>) -> i64 {
     let Some(script) = settings.handler_script else { return request.mtime_us() };
     let found = Path::new(OsStr::from_bytes(&script.path)).metadata().ok();

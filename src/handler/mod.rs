@@ -60,7 +60,7 @@ fn alias_of<'s>(request: Request<'s>, live: &Live, server: &'s ServerConfig) -> 
     }
 }
 
-/// Notes that httpd has let the request pass: who refuses it from here on is not its access control.
+/// Notes that httpd has let the request pass: if something refuses it from here on, it is not httpd's access control.
 pub(crate) fn admit(request: Request<'_>) {
     if let Some(mapped) = request.own_config::<Mapped>() {
         mapped.admitted.set(true);

@@ -63,7 +63,7 @@ fn encode(
 ) {
     let root = group.and_then(|group| group.root.as_deref());
     let script = script_of(request, settings);
-    // One that lies outside has been refused.
+    // The handler has refused a script that lies outside of the root directory.
     let script = environ::below_root(root, script).unwrap_or(script);
     let alone = group.is_some_and(|group| group.main_script.as_deref() == Some(script));
     let flag = |is_set: bool, flag: u8| if is_set { flag } else { 0 };
@@ -122,7 +122,7 @@ fn encode(
 /// What the proxy before httpd tells of its client.
 fn told<'r>(request: Request<'r>, listed: &[Text], proxies: Option<&[Subnet]>) -> Told<'r> {
     Told::new(listed, proxies, request.remote_addr(), |header| {
-        // SetEnv and mod_rewrite may make one up; the header itself goes first.
+        // SetEnv and mod_rewrite may make up such a variable, so look for the header itself first.
         request.headers_in().get(header.name).or_else(|| request.subprocess_env().get(header.variable))
     })
 }

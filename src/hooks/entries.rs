@@ -50,11 +50,11 @@ struct Order<const N: usize>([*const c_char; N]);
 // SAFETY: the pointers lead to constants and are never written.
 unsafe impl<const N: usize> Sync for Order<N> {}
 
-/// Whose opening of logs comes after ours: from then on errors go there.
+/// Modules that open logs after our hook: from then on errors go to those logs.
 static BEFORE_LOGS: Order<2> = Order([c"core.c".as_ptr(), ptr::null()]);
-/// Whose translations go before ours.
+/// Modules that translate URLs before ours.
 static AFTER: Order<2> = Order([c"mod_alias.c".as_ptr(), ptr::null()]);
-/// Whose translations come after ours.
+/// Modules that translate URLs after ours.
 static BEFORE: Order<3> = Order([c"mod_userdir.c".as_ptr(), c"mod_vhost_alias.c".as_ptr(), ptr::null()]);
 
 /// # Safety

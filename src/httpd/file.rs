@@ -58,8 +58,8 @@ impl FileBody {
         if self.is_there() { FileError::Broken } else { FileError::Shrunk }
     }
 
-    /// Whoever sent it could read it, and it is as long as was said. It is used as it is and never opened again: that
-    /// would be done with the rights of httpd's user.
+    /// Whether it is a regular file that its sender could read, as long as was said. The child uses the descriptor as
+    /// it is and never opens the file again, because it would do that with the rights of httpd's user.
     fn is_fit(&self) -> bool {
         fd::is_readable(self.file.as_fd()) && self.is_there()
     }
@@ -95,10 +95,10 @@ impl Output<'_> {
         self.pass_on(Then::End).map_err(|_| body.failure())
     }
 
-    /// Passes the part on, block by block: faster than file buckets, of which httpd reads 8 KB at a time where it may
-    /// neither map the file nor use sendfile.
+    /// Passes the part on, block by block. That is faster than file buckets: httpd reads 8 KB of these at a time where
+    /// it may neither map the file nor use sendfile.
     fn pass_blocks(&mut self, body: &FileBody) -> Result<(), FileError> {
-        // Where only the kernel touches the bytes they need not be read.
+        // If only the kernel touches the bytes, the child need not read them.
         let maps = self.request().is_only_written();
         let mut memory = Vec::new();
         let (mut at, mut left) = (body.offset, body.length);
@@ -131,7 +131,7 @@ impl Output<'_> {
         match fd::read_at(body.file.as_fd(), &mut memory[..want], at) {
             Ok(count) if count > 0 => {
                 self.queue(&memory[..count]);
-                // What filters kept of a block they would have to copy.
+                // Filters would have to copy what they keep of a block.
                 self.pass_on(Then::Flush).map_err(|_| FileError::Broken)?;
                 Ok(count)
             }

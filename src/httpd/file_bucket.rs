@@ -1,6 +1,6 @@
-//! A bucket for a part of a file, read at its own offset. httpd's file buckets move the position of the open file, which
-//! belongs to whoever else has it: the application may hand out one file object several times. To open the file again
-//! would be to read it with our rights and not with those of the daemon process that sent it. Caller: `file`.
+//! A bucket for a part of a file, which it reads at an offset of its own. httpd's file buckets move the position of the
+//! open file, and others share that position: the application may hand out one file object several times. Opening the
+//! file again would read it with our rights, and not with those of the daemon process that sent it. Caller: `file`.
 
 #![allow(clippy::multiple_unsafe_ops_per_block, reason = "one record of APR's, one fact that makes it valid")]
 
@@ -91,8 +91,8 @@ unsafe extern "C" fn destroy(data: *mut c_void) {
     );
 }
 
-/// Makes of the bucket one with bytes in memory, and another one behind it for the rest of the file. A file that has
-/// become shorter is an error: the response is cut short.
+/// Turns the bucket into one with bytes in memory, and puts another one behind it for the rest of the file. If the file
+/// has become shorter, that is an error, and the response is cut short.
 ///
 /// # Safety
 /// APR passes a bucket of this type, and valid places for the answers.

@@ -9,7 +9,7 @@ thread_local! {
     static LOCATION: Cell<Option<(&'static str, u32)>> = const { Cell::new(None) };
 }
 
-/// Runs `body`; a panic is told to `report` in one line and answered with `on_panic`.
+/// Runs `body`. If it panics, calls `report` with one line and returns `on_panic`.
 pub(crate) fn guard<T>(on_panic: T, report: impl FnOnce(&str), body: impl FnOnce() -> T) -> T {
     panic::catch_unwind(AssertUnwindSafe(body)).unwrap_or_else(|payload| {
         let place = LOCATION.take().map_or(String::new(), |(file, line)| format!(" at {file}:{line}"));

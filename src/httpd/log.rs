@@ -89,7 +89,7 @@ pub(crate) fn say_at_startup(level: Level, text: &str) {
 /// Held while the lines of a record are written.
 static RECORD: Mutex<()> = Mutex::new(());
 
-/// Not in a process that an application has forked: a thread that is not there may have held it.
+/// `None` in a process that an application has forked: a thread that is not there may have held the lock.
 fn one_record() -> Option<MutexGuard<'static, ()>> {
     (!forked::is_child()).then(|| RECORD.lock().unwrap_or_else(PoisonError::into_inner))
 }

@@ -94,8 +94,8 @@ impl<'r> Output<'r> {
         let start = area.start().wrapping_add(offset);
         if is_within && length > 0 {
             if self.request.is_only_written() {
-                // SAFETY: within the area, which stays mapped and cannot become smaller; nobody but the kernel, or who
-                // copies for it later, reads the bytes, each once.
+                // SAFETY: within the area, which stays mapped and cannot become smaller. Only the kernel, or code that
+                // copies the bytes for it later, reads them, each byte once.
                 unsafe { self.queue_memory(start, length) };
             } else {
                 // SAFETY: as above; the bytes are read once.
@@ -116,7 +116,7 @@ impl<'r> Output<'r> {
         self.append(bucket);
     }
 
-    /// Copies what is queued, whose bytes need not stay any longer.
+    /// Copies what is queued, so that its bytes need not stay any longer.
     pub(crate) fn set_aside(&mut self) {
         let brigade = self.brigade();
         // SAFETY: brigade and pool are the request's.
@@ -185,8 +185,8 @@ impl<'r> Output<'r> {
         self.reset_if_unmarked();
     }
 
-    /// The first filter that works on the protocol. Those before it, which work on content, are not to complete
-    /// what has no end (the trailer of a gzip stream).
+    /// The first filter that works on the protocol. The filters before it work on content; they must not complete a
+    /// response that has no end (with the trailer of a gzip stream).
     fn protocol_filter(&self) -> *mut sys::ap_filter_t {
         // SAFETY: the request is valid.
         let mut filter = unsafe { (*self.request.raw()).output_filters };
@@ -220,8 +220,8 @@ impl<'r> Output<'r> {
 }
 
 impl Request<'_> {
-    /// Has httpd leave Range alone: what an application makes is sent as the application made it, however much of
-    /// it is there at once. (`ap_byterange_filter` cuts what comes in one piece.)
+    /// Makes httpd leave Range alone: the client gets the response as the application made it, however much of it is
+    /// there at once. (`ap_byterange_filter` cuts what comes in one piece.)
     fn forgo_ranges(self) {
         if self.headers_in().get(c"Range").is_some() {
             // SAFETY: the request is valid; the name is a constant, and a filter that is not there is no harm.
@@ -246,7 +246,7 @@ impl Request<'_> {
         }
     }
 
-    /// Whether httpd has a page for the status; it takes one that it does not know for 500.
+    /// Whether httpd has a page for the status. It takes a status that it does not know for 500.
     pub(crate) fn has_page_for(self, status: u16) -> bool {
         // SAFETY: takes the number by value and gives a constant text such as "404 Not Found".
         let line = unsafe { super::bytes(sys::ap_get_status_line(i32::from(status))) };
@@ -257,8 +257,7 @@ impl Request<'_> {
     pub(crate) fn redirect_internally(self, url: &[u8]) -> i32 {
         let raw = self.raw();
         let url = self.pool().string(url);
-        // What is unread of the body would pass for the client's next request, because the new one has none.
-        // SAFETY: the request is ours in its handler.
+        // Unread bytes of the body would pass for the client's next request, because the new request has no body.
         let status = unsafe { sys::ap_discard_request_body(raw) };
         if status != 0 {
             return status;

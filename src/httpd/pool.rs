@@ -42,7 +42,7 @@ impl<'p> Pool<'p> {
         raw
     }
 
-    /// As [`Pool::own`], with the value's address in `place` for as long as it lives; [`shared`] and [`exclusive`] look
+    /// As [`Pool::own`], and puts the value's address into `place` for as long as the value lives; [`shared`] looks
     /// there.
     pub(crate) fn publish<T: 'static>(self, place: &'static AtomicPtr<T>, value: T) {
         struct Forget<T: 'static>(&'static AtomicPtr<T>);

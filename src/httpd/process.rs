@@ -112,8 +112,8 @@ pub(crate) fn keep<T: 'static>(main: Server<'_>, key: &str, value: T) -> &'stati
     value
 }
 
-/// What is called when a watched process is gone: main server, configuration's pool, its id, exit status in
-/// words.
+/// The function that httpd's parent calls when a watched process is gone. Its arguments: main server, configuration's
+/// pool, process id, exit status in words.
 pub(crate) type Gone = fn(Server<'_>, Pool<'_>, i32, &str);
 
 struct Watched {

@@ -37,7 +37,8 @@ macro_rules! constant {
     };
 }
 
-/// A value that the module keeps of a request. The kind comes first: whoever looks for a value knows only then what follows.
+/// A value that the module keeps of a request. The kind comes first, because a reader learns only from it what type
+/// follows.
 #[repr(C)]
 struct Own<T> {
     kind: TypeId,

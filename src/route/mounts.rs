@@ -65,12 +65,12 @@ pub(super) fn process_group(global: &GlobalConfig, server: &ServerConfig, alias:
     group.filter(is_fixed)
 }
 
-/// The path has parts of the URL in it.
+/// Whether the path takes parts of the URL into it.
 pub(super) fn is_completed(alias: &Alias) -> bool {
     alias.target == AliasTarget::Regex && alias.path.contains(&b'$')
 }
 
-/// No token that only a request expands.
+/// Whether the name is no token that only a request can expand.
 fn is_fixed(name: &Text) -> bool {
     !name.starts_with(b"%{")
 }

@@ -27,7 +27,8 @@ pub fn alone(global: &GlobalConfig, servers: &Servers<'_>, is_directory: &dyn Fn
     let mut routes = routes(global, servers, is_directory);
     routes.extend(imported(global));
     let of_group = |group: &ProcessGroup| {
-        // Who has options for an interpreter by its name wants that interpreter, and not the main one in its place.
+        // A configuration that has options for an interpreter by its name wants that interpreter, and not the main one
+        // in its place.
         let may_be_main = !global.tells_interpreters_apart(&group.name);
         may_be_main.then(|| sole(routes.iter().filter(|route| route.reaches(&group.name)))).flatten()
     };
@@ -43,7 +44,7 @@ struct Route {
     /// URL and application group, where an alias gives them: two mounts of one script are two applications, but
     /// the same mount in several virtual hosts (http and https, with and without `www`) is one.
     mount: Option<(Text, Option<Text>)>,
-    /// The URL prefix of the alias, if that is none of a regular expression.
+    /// The URL prefix of the alias, unless that is a regular expression.
     prefix: Option<Text>,
     /// The callable; `None` when a request decides, or when the script is only imported.
     callable: Option<Text>,
@@ -109,7 +110,7 @@ fn imported(global: &GlobalConfig) -> impl Iterator<Item = Route> {
     })
 }
 
-/// Whether what stands in `owner` holds in `server`.
+/// Whether the directives of the server `owner` hold in `server`, too.
 fn inherits(server: ServerKey, owner: ServerKey) -> bool {
     owner == server || owner == ServerKey::MAIN
 }

@@ -1,5 +1,6 @@
-//! Which files the configuration makes scripts of which process group, and in which application group: what a process had
-//! loaded is handed on over a `graceful` when the new configuration says the same of it as the old one.
+//! Which files the configuration makes scripts, of which process group, and in which application group. Over a
+//! `graceful`, new processes take on what the old ones had loaded if the new configuration says the same of it as the
+//! old one.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -74,7 +75,7 @@ fn fixed_part(alias: &Alias) -> Text {
     Text::from(&fixed[..end])
 }
 
-/// What directories of a server, and those of the main server, which hold for all, say.
+/// What the directory sections of a server say, together with those of the main server, which hold for all servers.
 fn of_directories(all: &[Recorded], key: ServerKey) -> impl Iterator<Item = &[u8]> {
     let mine = move |place: &&Recorded| place.in_directory && [key, ServerKey::MAIN].contains(&place.server);
     all.iter().filter(mine).map(|place| &*place.value)
@@ -104,7 +105,7 @@ fn of_application(
     [of_server].into_iter().chain(place.iter().copied()).chain(of_directories).collect::<Vec<_>>().join(&b'\n')
 }
 
-/// What a request finds the process group by, where it is not `fixed`.
+/// What decides the process group of a request, where it is not `fixed`.
 fn of_process(global: &GlobalConfig, key: ServerKey, given: Option<&Text>, fixed: Option<&Text>) -> Vec<u8> {
     if fixed.is_some() {
         return Vec::new();

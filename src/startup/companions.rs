@@ -23,7 +23,7 @@ const ENGINE: [&str; 2] = ["libwsgi_engine.so", "wsgi_engine.abi3.so"];
 const DIRECTORIES: [&str; 4] = ["", "mod_wsgi", "/usr/lib/mod_wsgi", "/usr/libexec/mod_wsgi"];
 /// Key of the files in the process pool: as for the record of the supervisor, a digest of what decides its layout.
 const KEY: &str = concat!("mod_wsgi-companions-", env!("CARGO_PKG_VERSION"), "-", env!("WSGI_LAYOUT"));
-/// Descriptors below it are what children of the parent expect elsewhere.
+/// The lowest number for these descriptors: processes that the parent starts expect other things at the numbers below.
 const LOWEST: i32 = 10;
 
 /// Whether the path of a script is a directory, so that many scripts can stand behind it.
@@ -59,7 +59,7 @@ impl Companions {
         Ok(Companions { supervisor: open("the supervisor", &supervisor)?, engine: open("the engine", &engine)? })
     }
 
-    /// The same files.
+    /// Duplicates the descriptors of both files.
     ///
     /// # Errors
     /// When descriptors are exhausted.
@@ -76,7 +76,7 @@ impl Companions {
 }
 
 /// The files for a configuration: those that are installed now, or else, in a running httpd, those that it has opened
-/// before. The text says why it is the latter.
+/// before. In the second case the text says why httpd cannot use the installed ones.
 ///
 /// # Errors
 /// A sentence that names the file and what is wrong with it.
@@ -100,7 +100,7 @@ pub(super) fn for_configuration(main: Server<'_>) -> Result<(Companions, Option<
     }
 }
 
-/// In a child, which has the engine's file for embedded mode and starts nothing else.
+/// In a child: closes both files. A child has the engine's file for embedded mode already, and starts nothing else.
 pub(super) fn forget_in_child(main: Server<'_>) {
     if let Some(known) = process::kept::<Option<Companions>>(main, KEY) {
         *known = None;

@@ -28,10 +28,10 @@ use crate::httpd::server::Server;
 use crate::live;
 use crate::route::{self, FileOwner, Mount, Ownership};
 
-/// What an interpreter has to answer, and everything together, in milliseconds.
+/// Time limits in milliseconds: for the answer of one interpreter, and for the whole examination.
 const INTERPRETER_MS: u64 = 5_000;
 const LIMIT_MS: u64 = 20_000;
-/// Most that is read of the doctor's answer, in bytes.
+/// How many bytes of the doctor's answer the module reads at most.
 const MAX_ANSWER: usize = 4 << 20;
 /// Shows what is well, too: `httpd -t -D WSGI_DOCTOR`.
 const SHOW_ALL: &std::ffi::CStr = c"WSGI_DOCTOR";
@@ -141,7 +141,7 @@ fn ask(patients: &[Patient]) -> Result<Vec<Finding>, String> {
     };
     let pid = spawn(&program).and_then(wsgi_sys::process::Spawned::wait_executed).map_err(failed)?;
     drop(writer);
-    // It keeps to the limit itself; this is for one that is stopped.
+    // The doctor keeps to its limit itself. This longer limit is for a doctor that is stopped.
     let answer = read(output, Instant::now() + Duration::from_millis(LIMIT_MS + 5_000));
     end(pid);
     let text = answer?;

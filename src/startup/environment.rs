@@ -31,12 +31,12 @@ const MAX_FILE: u64 = 1 << 20;
 pub(super) struct Environment {
     /// All variables.
     pub(super) variables: Vec<(String, String)>,
-    /// Python's UTF-8 mode: the configuration says nothing of encodings itself.
+    /// Whether Python runs in UTF-8 mode: yes, if the group's own settings set no variable of [`ENCODING`].
     pub(super) utf8_mode: bool,
 }
 
-/// The environment; of several values for one name the one that is named last here holds: httpd's own, `env-file`,
-/// `lang`, `locale` and `python-eggs`, `env`.
+/// The environment. If several sources set one name, the source that stands last in this list wins: httpd's own
+/// environment; `env-file`; `lang`, `locale` and `python-eggs`; `env`.
 ///
 /// # Errors
 /// A sentence; it never shows a value.

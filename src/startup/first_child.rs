@@ -1,6 +1,7 @@
-//! The first children after `graceful`. httpd's parent makes a new child for each old one that ends; while none does it
-//! sleeps for a second, and then makes the rest (event, worker and prefork alike). As long as every old child has a
-//! request, nobody would accept a connection for that second. A signal ends the sleep. Callers: the hooks.
+//! The first children after `graceful`. httpd's parent makes a new child for each old one that ends. While no old child
+//! ends, the parent sleeps for a second, and only then makes the rest (event, worker and prefork alike). As long as
+//! every old child has a request, nobody would accept a connection during that second. A signal ends the sleep.
+//! Callers: the hooks.
 
 use std::time::Duration;
 
@@ -9,10 +10,10 @@ use wsgi_sys::alarm;
 use crate::httpd::pool::Pool;
 use crate::httpd::{process, scoreboard};
 
-/// From the end of the configuration to the signal: by then the MPM sleeps.
+/// The time from the end of the configuration to the signal: by then the MPM sleeps.
 const SOON: Duration = Duration::from_millis(20);
 
-/// The signal must be gone when the module is unloaded.
+/// Makes sure that no signal is due when httpd unloads the module.
 pub(super) fn prepare(pconf: Pool<'_>) {
     process::at_cleanup(pconf, |_| drop(alarm::forget()));
 }
@@ -20,7 +21,7 @@ pub(super) fn prepare(pconf: Pool<'_>) {
 /// httpd's parent is about to hand over to its MPM.
 pub(crate) fn mpm_is_next() {
     if process::restart_is_graceful() && is_room() {
-        // Without it everything is as httpd does it by itself.
+        // If this fails, everything is as httpd does it by itself.
         let _ = alarm::interrupt_after(SOON);
     }
 }
@@ -37,8 +38,8 @@ fn is_room() -> bool {
     is_enough(places as usize, taken)
 }
 
-/// Whether there are places for as many new children as there are old ones. Those that it finds no place for httpd
-/// counts as made, so where places are short it does better to wait for the end of old ones.
+/// Whether there are places for as many new children as there are old ones. httpd counts a child as made even if it
+/// finds no place for it. So where places are short, httpd does better to wait until old children end.
 fn is_enough(places: usize, taken: usize) -> bool {
     taken * 2 <= places
 }

@@ -1,5 +1,6 @@
-//! Whether a file that lies beside the module belongs to it: made for the same machine, and of the same build. It is
-//! only read, because running what does not fit may do anything. Caller: `companions`.
+//! Checks whether a file that lies beside the module belongs to it: whether it is made for the same machine, and of the
+//! same build. The check only reads the file, because running a file that does not fit may do anything. Caller:
+//! `companions`.
 
 #![forbid(unsafe_code)]
 

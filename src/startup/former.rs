@@ -14,7 +14,7 @@ use crate::httpd::server::Server;
 pub(super) const NOTE_KEY: &str = "mod_wsgi-supervisor-note";
 /// Key of [`StoreNote`] in the process pool, the same for all versions.
 pub(super) const STORE_KEY: &str = "mod_wsgi-supervisor-store";
-/// How long a supervisor takes to end whose groups set no limit (`shutdown-timeout=0`), milliseconds.
+/// How long a supervisor may take to end if its groups set no limit (`shutdown-timeout=0`), in milliseconds.
 pub(super) const DEFAULT_PATIENCE: u64 = 5000;
 
 /// What another version of this module needs to know of the supervisor. Its layout must not change.
@@ -26,8 +26,8 @@ pub(super) struct Note {
     pub(super) pid: i32,
 }
 
-/// Numbers of the store's descriptors, -1 where there is none. Another version of this module closes them when it lets
-/// the supervisor go: should that one be lost, its processes are to see it. Its layout must not change.
+/// Numbers of the store's descriptors, -1 where there is none. When another version of this module lets the supervisor
+/// go, it closes them, so that the supervisor's processes notice if the supervisor is lost. Its layout must not change.
 #[repr(C)]
 pub(super) struct StoreNote {
     pub(super) ends: [i32; 2],
@@ -39,8 +39,8 @@ pub(super) struct StoreNote {
 pub(super) struct Former {
     pub(super) pid: i32,
     pub(super) control: Option<OwnedFd>,
-    /// When one whose control socket is closed must be gone. One that is not (because it is stopped) gets SIGKILL;
-    /// its processes see that, and end.
+    /// When a supervisor whose control socket is closed must be gone. If it still exists then (because it is stopped),
+    /// it gets SIGKILL; its processes see that, and end.
     pub(super) until: Option<Instant>,
 }
 
@@ -48,7 +48,8 @@ impl Former {
     /// Has it end all its processes and itself.
     pub(super) fn dismiss(&mut self, patience: Duration) {
         if let Some(control) = self.control.take() {
-            // Tells it from an httpd that was killed. If there is no room, the end of the file says enough.
+            // The message tells this from the end of an httpd that was killed. If the socket has no room for it, the
+            // end of the file says enough.
             let _ = encode(&ParentMessage::Stop).map(|stop| socket::send_with_fds(control.as_fd(), &stop, &[]));
         }
         self.until.get_or_insert(Instant::now() + patience);
@@ -57,13 +58,14 @@ impl Former {
     /// Kills it if it should be gone.
     pub(super) fn kill_if_overdue(&self) {
         if self.until.is_some_and(|until| Instant::now() >= until) {
-            // What has ended since is only an error; nobody else waits for it, so the number is still its own.
+            // If the supervisor has ended meanwhile, `kill` fails and that is all. Nobody else waits for it, so the
+            // number is still its own.
             let _ = kill(self.pid, libc::SIGKILL);
         }
     }
 
-    /// Says that there is nothing more to do than to finish: for children of the old configuration. One that
-    /// cannot be told, or does not understand, ends at once.
+    /// Tells the supervisor to finish: it goes on only for children of the old configuration. A supervisor that cannot
+    /// be told, or does not understand, ends at once.
     pub(super) fn let_go(&mut self, main: Server<'_>) {
         let told = self.control.as_ref().map(|control| {
             let (log, begin) = begin(main)?;
@@ -83,7 +85,8 @@ impl Former {
 pub(super) fn left_by_another_version(main: Server<'_>) -> Option<Former> {
     let note = process::kept::<Note>(main, NOTE_KEY)?;
     let (number, pid) = (std::mem::replace(&mut note.control, -1), std::mem::replace(&mut note.pid, 0));
-    // SAFETY: what the code that opened it keeps is not looked at any more, or has forgotten it.
+    // SAFETY: nobody else uses the descriptor: the code that opened it has forgotten it, or nobody looks any more at
+    // what that code keeps.
     let control = unsafe { process::take_over(number) };
     if let Some(store) = process::kept::<StoreNote>(main, STORE_KEY) {
         // SAFETY: as above.
@@ -99,8 +102,8 @@ pub(super) fn left_by_another_version(main: Server<'_>) -> Option<Former> {
     Some(former)
 }
 
-/// Closes a store. Processes whose supervisor is lost find that out now. To close it is not enough: what other modules
-/// have forked may hold copies of its ends.
+/// Empties and closes a store. Processes whose supervisor is lost find that out now. Closing it would not be enough:
+/// processes that other modules have forked may hold copies of its ends.
 pub(super) fn empty(store: Option<(OwnedFd, OwnedFd)>) {
     let Some((_, from)) = store else { return };
     let mut buffer = [0; 32];

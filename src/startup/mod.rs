@@ -95,8 +95,8 @@ pub(crate) fn start(pconf: Pool<'_>, main: Server<'_>) -> bool {
     report(main, begin(pconf, main))
 }
 
-/// The files of this configuration. A running httpd goes on where a starting one would end: with the files that it has
-/// opened before, or without any and with what runs already.
+/// The files of this configuration. Where they are unusable, a starting httpd would end, but a running one goes on:
+/// with the files that it has opened before, or without any and with what runs already.
 fn files(main: Server<'_>) -> Result<Result<Companions, String>, String> {
     match companions::for_configuration(main) {
         Ok((files, None)) => Ok(Ok(files)),
@@ -160,7 +160,8 @@ pub(crate) fn look_after(pconf: Pool<'_>, main: Server<'_>) {
 
 /// Prepares a child: it keeps what it needs to reach the supervisor and closes the rest.
 pub(crate) fn child(pchild: Pool<'_>, main: Server<'_>) {
-    // The single process of `httpd -X` is the parent as well, which the supervisor lives as long as.
+    // With `httpd -X` the only process is the parent as well. The supervisor lives as long as the parent, so that
+    // process must not let go of it.
     if live::get().is_none_or(|live| live.pid.load(Ordering::Relaxed) != std::process::id()) {
         supervisor::forget_in_child(main);
         companions::forget_in_child(main);
@@ -176,8 +177,8 @@ pub(crate) fn child(pchild: Pool<'_>, main: Server<'_>) {
     }
 }
 
-/// This child is told to end at once (`stop`, `restart`): its requests are given up, because httpd would wait for
-/// them, and kill the child after 10 s. Safe in a signal handler: it only reads pointers and stores flags.
+/// httpd tells this child to end at once (`stop`, `restart`). The child gives its requests up, because httpd would wait
+/// for them, and kill the child after 10 s. Safe in a signal handler: it only reads pointers and stores flags.
 pub(crate) fn child_stops() {
     if let Some(groups) = daemon::groups() {
         groups.all.iter().for_each(|group| group.board.close());

@@ -1,5 +1,5 @@
-//! From `WSGIDaemonProcess` definitions to what the supervisor is told: names of users become numbers,
-//! and an interpreter is chosen.
+//! Turns `WSGIDaemonProcess` definitions into what the parent tells the supervisor: names of users become numbers, and
+//! each group gets an interpreter.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -31,11 +31,11 @@ pub(super) struct Pool {
     pub(super) script_user: Option<u32>,
     /// `script-group` as a number.
     pub(super) script_group: Option<u32>,
-    /// What may be kept of a response for a slow client.
+    /// How much of a response a child may keep for a slow client, and where.
     pub(super) limits: Limits,
 }
 
-/// Most that the targets of a group may take of its message, in bytes.
+/// The targets of a group may take this many bytes of its message at most.
 const TARGETS: usize = 32 << 10;
 
 /// All groups of the configuration.
@@ -158,7 +158,7 @@ fn root(group: &ProcessGroup) -> Result<Option<String>, String> {
     }
 }
 
-/// What a script of the host is called in the root directory of the group's processes.
+/// The path of a script as the group's processes see it from their root directory.
 fn inside<'p>(root: Option<&str>, path: &'p [u8]) -> Result<&'p [u8], String> {
     let Some(root) = root else { return Ok(path) };
     wsgi_wire::pool::inside(root.as_bytes(), path).ok_or_else(|| {
@@ -237,8 +237,8 @@ fn interpreter(group: &ProcessGroup, global: &GlobalConfig, root: &str) -> Resul
     Ok((python::of_system_in(root), "the default; python= or python-home= chooses another".into()))
 }
 
-/// Whether the users and groups that a definition names exist; asked while the line is read, so that httpd
-/// names it.
+/// Checks that the users and groups that a definition names exist. httpd calls it while it reads the line, so that its
+/// error names the line.
 ///
 /// # Errors
 /// The sentence for the administrator.

@@ -1,9 +1,11 @@
-//! The parent's side of the supervisor: starting it, telling it each configuration, starting it again.
+//! The parent's side of the supervisor. httpd's parent starts the supervisor, tells it each configuration, and starts
+//! another one when it is lost.
 //!
-//! What must outlive a reload of the module (the process, its sockets, the scoreboards) is kept in
-//! httpd's process pool as [`Kept`], found by a key that names the very build of this code, because its
-//! layout belongs to it: after a package upgrade a `graceful` loads another module, which does not look at
-//! it. What that needs of it, the way to the old supervisor, stands in a [`Note`] that never changes.
+//! [`Kept`] holds what must outlive a reload of the module: the process, its sockets, the scoreboards. It lives in
+//! httpd's process pool under a key that names the very build of this code, because the layout of [`Kept`] belongs to
+//! that build. After a package upgrade a `graceful` loads a module of another build, which does not look at this
+//! [`Kept`]. That module only needs the way to the old supervisor. It finds the way in a [`Note`], whose layout never
+//! changes.
 
 use std::fs::File;
 use std::io;
@@ -30,8 +32,8 @@ use crate::httpd::server::Server;
 
 /// Key of [`Kept`] in the process pool: version, and a digest of the sources that decide its layout.
 const KEY: &str = concat!("mod_wsgi-supervisor-", env!("CARGO_PKG_VERSION"), "-", env!("WSGI_LAYOUT"));
-/// Attempts to start a supervisor before waiting for httpd's next look, and the pause between them: what
-/// a system lacks for a moment may be there in the next one.
+/// How often the parent tries to start a supervisor before it waits for httpd's next look, and the pause between two
+/// attempts. What the system lacks in one moment may be there in the next.
 const ATTEMPTS: u32 = 5;
 const PAUSE: Duration = Duration::from_millis(40);
 
@@ -44,11 +46,11 @@ struct KeptBoard {
     id: u64,
     memory: OwnedFd,
     board: Arc<Scoreboard>,
-    /// Its header was not what it should be.
+    /// Something has written to its header.
     written_to: bool,
 }
 
-/// A message with its descriptors, to be said again to a new supervisor.
+/// A message with its descriptors. The parent keeps it, so that it can send it again to a new supervisor.
 struct Said {
     message: Vec<u8>,
     fds: Vec<OwnedFd>,
@@ -64,9 +66,10 @@ struct Kept {
     /// The children's end, and the supervisor's, kept for the next supervisor. `None` in children, which have a copy of
     /// their end in `daemon`.
     dispatch: Option<(OwnedFd, OwnedFd)>,
-    /// What a supervisor keeps for the next one, should it be lost. `None` in children.
+    /// Both ends of the store, in which a supervisor leaves what the next one needs if this one is lost. `None` in
+    /// children.
     store: Option<(OwnedFd, OwnedFd)>,
-    /// The store stands in the [`StoreNote`].
+    /// The [`StoreNote`] names the ends of `store`.
     noted: bool,
     boards: Vec<KeptBoard>,
     next_id: u64,
@@ -83,11 +86,11 @@ fn kept(main: Server<'_>) -> Option<&'static mut Kept> {
     process::kept::<Kept>(main, KEY)
 }
 
-/// Tells the supervisor the configuration, starting it from `files` if there is none. Returns each group's scoreboard,
-/// and what children hold as long as they live: the supervisor sees from it when the last one of them is gone.
+/// Tells the supervisor the configuration. If none runs, starts one from `files`. Returns each group's scoreboard, and
+/// a descriptor that children hold as long as they live: from it the supervisor sees when the last child is gone.
 ///
-/// Without files the supervisor that runs goes on, after `restart` too. Where none runs, and none can be started, a
-/// running httpd goes on all the same: it tries again every few seconds, and requests for the groups get 503.
+/// Without files a running supervisor goes on, even after `restart`. If none runs and none can be started, a running
+/// httpd goes on all the same: it tries again every few seconds, and requests for the groups get 503.
 ///
 /// # Errors
 /// A sentence; httpd must not start then.
@@ -116,7 +119,8 @@ pub(super) fn apply(
     }
     let ids = least_ids(groups);
     let hard = process::restart_is_hard() && files.is_some();
-    // One that has given root up cannot start processes of other users; without groups none is needed.
+    // A supervisor that has given root up cannot start processes of other users. Without groups httpd needs no
+    // supervisor.
     if hard || groups.is_empty() || (kept.pid != 0 && kept.ids.is_some() && kept.ids != ids) {
         kept.start_over(main, hard).map_err(|error| format!("cannot prepare the supervisor: {error}"))?;
     }
@@ -175,7 +179,8 @@ fn new() -> io::Result<Kept> {
     })
 }
 
-/// The identity that is enough for all groups; `None` when they need several, or what only root may do, and so root.
+/// The identity that is enough for all groups. `None`: the supervisor must keep httpd's own, because a group names
+/// none, or the groups name several, or one needs what only root may do.
 fn least_ids(groups: &[Group]) -> Option<Ids> {
     let needs_root = |group: &Group| {
         let config = &group.config;
@@ -197,9 +202,9 @@ fn least_ids(groups: &[Group]) -> Option<Ids> {
 }
 
 impl Kept {
-    /// Lets the supervisor go and shares nothing with the next one. After `graceful` it goes on for the
-    /// children of the old configuration until they are done; a restart ends all its processes, begins
-    /// anew, and with the files that are installed now.
+    /// Lets the supervisor go, and shares nothing with the next one. After `graceful` the old supervisor goes on for
+    /// the children of the old configuration until they are done. A restart (`hard`) ends all its processes, and the
+    /// next supervisor starts from the files that are installed now.
     fn start_over(&mut self, main: Server<'_>, hard: bool) -> io::Result<()> {
         self.dispatch = Some(socket::pair(Kind::Datagram)?);
         empty(self.store.replace(socket::pair(Kind::SeqPacket)?));
@@ -215,7 +220,7 @@ impl Kept {
         Ok(())
     }
 
-    /// The supervisor, if there is one, is a former one now.
+    /// Makes the supervisor, if there is one, a former one.
     fn put_aside(&mut self) {
         let (pid, control) = (std::mem::take(&mut self.pid), self.control.take());
         if pid != 0 {
@@ -223,20 +228,20 @@ impl Kept {
         }
     }
 
-    /// How long a supervisor takes to end at most: it kills what has not ended a moment after `shutdown-timeout`, and a busy
-    /// machine lets it do so late.
+    /// How long a supervisor may take to end. It kills what has not ended a moment after `shutdown-timeout`, and on a
+    /// busy machine it does so late.
     fn patience(&self) -> Duration {
         Duration::from_millis(self.patience_ms + 3000)
     }
 
-    /// The supervisor in the [`Note`] is not the one that we know: another version of the module started it,
-    /// and let ours go if there was one.
+    /// Follows another version of the module. The [`Note`] names a supervisor that we do not know: the other version
+    /// has started it, and has let ours go if there was one.
     fn follow_another_version(&mut self, main: Server<'_>) -> io::Result<()> {
-        // The other one has closed these descriptors, and the numbers may be somebody else's.
+        // The other version has closed these descriptors, and their numbers may belong to somebody else now.
         std::mem::forget(self.control.take());
         if std::mem::take(&mut self.noted) {
             std::mem::forget(self.store.take());
-            // The supervisor that was let go may still read this one.
+            // The supervisor that the other version has let go may still read the old socket.
             self.dispatch = Some(socket::pair(Kind::Datagram)?);
         }
         self.pid = 0;
@@ -246,7 +251,7 @@ impl Kept {
         Ok(())
     }
 
-    /// Has httpd tell when one of ours has ended; nobody else would wait for it.
+    /// Asks httpd to tell us when one of our supervisors has ended; nobody else would wait for it.
     fn watch_all(&mut self, pconf: Pool<'_>) {
         self.former.retain(|former| exists(former.pid));
         let former = self.former.iter().map(|former| former.pid);
@@ -276,7 +281,7 @@ impl Kept {
     fn start_patiently(&mut self, main: Server<'_>) -> Result<(), String> {
         let mut tried = 0;
         loop {
-            // Closing the socket ends one that did not get the configuration.
+            // Closing the socket ends a supervisor that did not get the configuration.
             self.control = None;
             self.put_aside();
             let told = self.start(main).and_then(|()| self.tell_all().map_err(|error| error.to_string()));
@@ -288,8 +293,8 @@ impl Kept {
         }
     }
 
-    /// A scoreboard for each group: the one that its name had, if the group still fits. One that something in a child has
-    /// written to is given up with the processes that are in it.
+    /// Returns a scoreboard for each group: the one that the group's name had before, if the group still fits. If
+    /// something in a child has written to a scoreboard, the parent gives it up, together with the processes in it.
     fn boards_for(&mut self, main: Server<'_>, groups: &[Group]) -> io::Result<Vec<Board>> {
         let all = std::mem::take(&mut self.boards).into_iter();
         let (mut old, broken): (Vec<_>, Vec<_>) = all.partition(|kept| !kept.written_to && kept.board.is_intact());
@@ -364,7 +369,8 @@ impl Kept {
         Ok(())
     }
 
-    /// The supervisor could not take the configuration over, for want of descriptors.
+    /// Whether the supervisor asks for the configuration again, because it could not take it over for want of
+    /// descriptors.
     fn is_asked_again(&self) -> bool {
         let Some(control) = &self.control else { return false };
         let mut buffer = [0; 16];
@@ -407,7 +413,7 @@ fn say(main: Server<'_>, kept: &Kept, groups: &[Group], children: OwnedFd) -> Re
     Ok(all)
 }
 
-/// The message about a group. What is only there to be compared is left out if there is no room for it.
+/// The message about a group. If it is too long, it leaves out the targets, which are only there for comparison.
 fn of_pool(config: PoolConfig) -> Result<Vec<u8>, String> {
     let short = PoolConfig { targets: Vec::new(), ..config.clone() };
     encode(&ParentMessage::Pool(Box::new(config))).or_else(|_| encode(&ParentMessage::Pool(Box::new(short))))
@@ -439,7 +445,7 @@ pub(super) fn look_after(main: Server<'_>, pconf: Pool<'_>) {
 }
 
 impl Kept {
-    /// Starts a supervisor in place of one that was lost; what fails is tried again later.
+    /// Starts a supervisor in place of one that was lost. If that fails, the parent tries again later.
     fn bring_back(&mut self, main: Server<'_>, pconf: Pool<'_>) {
         let before = self.former.len();
         match self.start_patiently(main) {
@@ -456,7 +462,8 @@ impl Kept {
 }
 
 impl Kept {
-    /// No supervisor can be started for now. Processes that serve go on; requests for groups without any need not wait.
+    /// Goes on without a supervisor, because none can be started for now. Processes that serve go on. The scoreboards
+    /// get the fault, so that requests for groups without processes need not wait.
     fn do_without(&mut self, main: Server<'_>, error: &str) {
         self.control = None;
         self.put_aside();
@@ -469,13 +476,14 @@ impl Kept {
     }
 }
 
-/// The configuration goes. When httpd ends with it, so do the supervisors, and we wait for them.
+/// httpd calls this when it drops the configuration. If httpd ends with it, the supervisors must end too, and we wait
+/// for them.
 fn end(main: Server<'_>) {
     if !process::is_exiting() {
         return;
     }
     let Some(kept) = kept(main) else { return };
-    // What a lost supervisor has left learns of the end now.
+    // Processes that a lost supervisor has left learn of the end now.
     kept.store = None;
     kept.put_aside();
     let patience = kept.patience();

@@ -21,8 +21,8 @@ pub(super) struct Active {
     clean: bool,
     /// The process was told that nobody receives any more.
     pub(super) told: bool,
-    /// Since when the process is lost. The request thread stays reserved for a moment, so that the supervisor sees
-    /// what was being executed.
+    /// When the drain thread lost the process. The request thread stays reserved for a moment, so that the supervisor
+    /// sees what the process was executing.
     lost: Option<Instant>,
     drained: Arc<Drained>,
 }
@@ -45,7 +45,8 @@ impl Active {
         self.line.as_ref().and_then(Line::socket)
     }
 
-    /// What is to be waited for: bytes from the process, room for bytes to it. Nothing: not even its end.
+    /// What the drain thread waits for on this line: bytes from the process, and room for bytes to it. `None`: it waits
+    /// for nothing, not even for the process's end.
     pub(super) fn wants(&self) -> Option<(bool, bool)> {
         if self.is_lost() {
             return None;
@@ -123,7 +124,7 @@ impl Active {
         }
     }
 
-    /// Once nobody wants the rest, the process gets an error at its next write.
+    /// Once nobody wants the rest, stops receiving, so that the process gets an error at its next write.
     pub(super) fn tell_if_abandoned(&mut self, buffer: &mut [u8]) {
         if self.told || self.is_lost() || !self.drained.lock().abandoned {
             return;
@@ -131,13 +132,13 @@ impl Active {
         self.told = true;
         let Some(socket) = self.line.as_ref().and_then(Line::socket) else { return };
         let _ = stream::stop_receiving(socket);
-        // What it had sent before is still here; perhaps it is through.
+        // What the process sent before is still in the socket. Perhaps the response ends there.
         while let Ok(got) = stream::receive_now(socket, buffer) {
             if got.len == 0 {
                 break;
             }
             if self.scan.feed(&buffer[..got.len]).is_err() {
-                // Its end would not be seen.
+                // The bytes break the protocol, so the end of the response cannot be found.
                 return self.leave();
             }
         }

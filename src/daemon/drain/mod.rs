@@ -1,11 +1,11 @@
 //! Takes responses from their processes ahead of slow clients, so that a request thread is free long before
 //! its client has all of the response.
 //!
-//! A thread of httpd that passes bytes to its client while more are to come may have to wait for it. Before,
-//! it offers its [`Line`] here; after, it withdraws the offer. One thread in each child (started when first
-//! needed) takes over the lines whose offer has stood for a moment, empties them into a [`Spool`], and ends
-//! them; httpd's thread then finds the rest of its response there. Lines whose client is gone come here as well:
-//! the request thread stays reserved until its process has noticed.
+//! A thread of httpd that passes a part of a response may have to wait for its client. Before it passes the part, it
+//! offers its [`Line`] here; afterwards it withdraws the offer. Each child has one drain thread, which starts when it
+//! is first needed. It takes over the lines whose offer has stood for a moment, empties them into a [`Spool`], and ends
+//! them. httpd's thread then finds the rest of its response in the spool. Exchanges also hand over lines whose client
+//! is gone: the request thread stays reserved until its process has noticed that.
 
 mod active;
 
@@ -25,9 +25,10 @@ use super::line::Line;
 use super::spool::Spool;
 use wsgi_wire::scan::Scan;
 
-/// How long an offer stands before it is taken.
+/// How long an offer stands before the drain thread takes it.
 const PATIENCE: Duration = Duration::from_millis(5);
-/// How long the thread goes on looking for offers when it has seen none: it need not be woken for each.
+/// How many rounds (of `PATIENCE` each) the drain thread goes on looking for offers when it has seen none. It lingers
+/// so that nobody has to wake it for each offer.
 const LINGER: u32 = 20;
 /// Bytes received at a time.
 const PIECE: usize = 64 << 10;
@@ -36,11 +37,11 @@ const PIECE: usize = 64 << 10;
 #[derive(Debug)]
 pub(super) struct Offer {
     pub(super) line: Line,
-    /// Where in the response's frames it is, behind `early`.
+    /// The position in the response's frames of the first byte of `early`.
     pub(super) scan: Scan,
-    /// Received already, not yet decoded.
+    /// Bytes that the exchange has received but not decoded yet.
     pub(super) early: Vec<u8>,
-    /// What has to be sent to the process.
+    /// Bytes that the process must still get.
     pub(super) unsent: Vec<u8>,
     /// The connection may serve another exchange.
     pub(super) clean: bool,
@@ -77,7 +78,7 @@ pub(super) enum Taken {
     Lost,
 }
 
-/// A response that was taken over, between the thread that fills it and httpd's.
+/// A response that the drain thread has taken over. The drain thread fills it, and a thread of httpd empties it.
 #[derive(Debug)]
 pub(super) struct Drained {
     state: Mutex<State>,
@@ -102,7 +103,7 @@ impl Drained {
         let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
         let taken = match (state.spool.take(buffer), state.end) {
             (Ok(0), None) => Taken::Nothing,
-            // A complete response has been decoded to its end before.
+            // If the response were complete, httpd's thread would have decoded its end and not asked again.
             (Ok(0), Some(_)) | (Err(_), _) => Taken::Lost,
             (Ok(count), _) => Taken::Bytes(count),
         };
@@ -119,7 +120,7 @@ impl Drained {
         self.lock().file.take()
     }
 
-    /// Why no (more) temporary file can be used, told once.
+    /// Why the spool can use no (more) temporary file. Only the first call returns it, so that the log tells it once.
     pub(super) fn trouble(&self) -> Option<String> {
         self.lock().spool.take_trouble()
     }
@@ -151,7 +152,7 @@ enum Offered {
 /// The place of one thread of httpd.
 #[derive(Debug, Default)]
 struct Place {
-    /// Milliseconds of the monotonic clock, 0 when nothing is offered.
+    /// When the thread made its offer, in milliseconds of the monotonic clock; 0 when it offers nothing.
     since: AtomicU64,
     offered: Mutex<Offered>,
 }
@@ -162,18 +163,18 @@ impl Place {
     }
 }
 
-/// The thread, as others see it.
+/// What other threads know of the drain thread.
 #[derive(Debug)]
 struct Drainer {
     places: Mutex<Vec<Weak<Place>>>,
-    /// Lines that are to be taken at once.
+    /// Lines that the drain thread must take at once.
     given: Mutex<Vec<Active>>,
-    /// It looks for offers by itself.
+    /// The drain thread looks for offers by itself, so nobody needs to wake it.
     awake: AtomicBool,
     bell: OwnedFd,
 }
 
-/// Nothing when the thread could not be started.
+/// `None` when the thread could not be started.
 static DRAINER: OnceLock<Option<Arc<Drainer>>> = OnceLock::new();
 
 thread_local! {
@@ -199,7 +200,7 @@ fn start() -> io::Result<Arc<Drainer>> {
 
 fn wake() {
     if let Some(Some(drainer)) = DRAINER.get() {
-        // Full: it will wake anyway.
+        // If the pipe is full, the thread wakes up anyway.
         let _ = fd::write(drainer.bell.as_fd(), b"x");
     }
 }
@@ -219,7 +220,7 @@ pub(super) fn offer(offer: Offer) -> Result<(), Box<Offer>> {
             place
         });
         let mut offered = place.lock();
-        // A filter of the request that is offered runs another one on this thread.
+        // A filter of the request whose line is on offer runs another request on this thread.
         if !matches!(*offered, Offered::Nothing) {
             return Some(offer);
         }
@@ -236,7 +237,8 @@ pub(super) fn offer(offer: Offer) -> Result<(), Box<Offer>> {
     Ok(())
 }
 
-/// Ends the offer: the line itself, or what became of it. Nothing when nothing was offered.
+/// Ends this thread's offer. Returns the line, or the response if the drain thread has taken the line over. `None` when
+/// this thread has offered nothing.
 pub(super) fn withdraw() -> Option<Result<Box<Offer>, Arc<Drained>>> {
     let offered = PLACE.with(|place| {
         let place = place.get()?;
@@ -261,7 +263,8 @@ impl Drop for Standing {
     }
 }
 
-/// Hands a line over at once; `spool` is what was received of it before. Gives it back when there is no thread.
+/// Hands a line over at once. `spool` holds what was received on it before. Gives both back when there is no drain
+/// thread.
 pub(super) fn hand_over(offer: Offer, spool: Spool) -> Result<Arc<Drained>, Box<(Offer, Spool)>> {
     let Some(drainer) = drainer() else { return Err(Box::new((offer, spool))) };
     let (active, drained) = Active::new(offer, spool);
@@ -297,7 +300,8 @@ impl Loop {
         }
     }
 
-    /// `None`: nothing is offered, and the next offer will ring.
+    /// How long the thread may sleep. `None`: until the next offer, which rings the bell, because nothing is on offer
+    /// now.
     fn sleep_unless_offered(&self) -> Option<Duration> {
         self.drainer.awake.store(false, Ordering::SeqCst);
         let places = self.drainer.places.lock().unwrap_or_else(PoisonError::into_inner);
@@ -308,7 +312,7 @@ impl Loop {
         Some(PATIENCE)
     }
 
-    /// Takes the lines whose offers are due; whether any are offered.
+    /// Takes the lines whose offers are due. Returns whether there is any offer.
     fn take_offers(&mut self) -> bool {
         self.active.append(&mut self.drainer.given.lock().unwrap_or_else(PoisonError::into_inner));
         let now = now_ms();
@@ -325,14 +329,15 @@ impl Loop {
             let mut offered = place.lock();
             *offered = match std::mem::take(&mut *offered) {
                 Offered::Waiting(offer) => {
-                    // Under the lock, under which the next offer is made.
+                    // This happens under the lock, because a thread of httpd makes its next offer under the same lock.
                     place.since.store(0, Ordering::SeqCst);
                     let spool = Spool::new(&offer.line.limits);
                     let (active, drained) = Active::new(*offer, spool);
                     self.active.push(active);
                     Offered::Taken(drained)
                 }
-                // Until the thread comes back from its client.
+                // There is nothing to take. A line that was taken stays so until httpd's thread comes back from its
+                // client.
                 other => other,
             };
         }
@@ -366,7 +371,8 @@ impl Loop {
                 active.send();
             }
             if readable && active.told {
-                // The process has closed its end, as it was told: its request thread is through.
+                // The process was told that nobody receives any more, and has closed its end: its request thread is
+                // free.
                 active.leave();
             } else if readable {
                 active.receive(&mut self.buffer);

@@ -1,11 +1,12 @@
 //! Which thread state `PyGILState_Ensure` finds on a thread that has states for several interpreters.
 //!
-//! C code that calls back into Python (ctypes, Cython's `with gil`) asks for the thread's one state. From 3.12 on that
-//! is the state to which the thread was attached last. 3.10 and 3.11 keep the first state that the thread ever had: a
-//! callback in another interpreter then runs in the wrong one, or waits for ever for the GIL that its own thread
-//! holds. These versions keep the state under a key of pthread, and the C API cannot change it. [`learn`] finds the key by
-//! trial, once in a process that makes a second interpreter; [`Bound`] then sets the
-//! state whenever a thread changes interpreter. Where there is only the main interpreter no key is known, and nothing is done.
+//! C code that calls back into Python (ctypes, Cython's `with gil`) asks for the thread's one state. From 3.12 on
+//! Python answers with the state to which the thread was attached last. 3.10 and 3.11 keep the first state that the
+//! thread ever had: a callback in another interpreter then runs in the wrong one, or waits for ever for the GIL that
+//! its own thread holds. These versions keep the state under a key of pthread, and the C API cannot change it.
+//! [`learn`] finds the key by trial, once in a process that makes a second interpreter. [`Bound`] then sets the state
+//! whenever a thread changes interpreter. Where there is only the main interpreter, the key stays unknown, and this
+//! module does nothing.
 
 use std::ptr;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -33,8 +34,8 @@ fn value(key: u32) -> State {
     unsafe { libc::pthread_getspecific(key) }.cast()
 }
 
-/// Gives this thread another value of `key`, whose present value is the state that Python finds. False, and nothing has
-/// changed, when it is not the key that Python looks at.
+/// Gives this thread another value of `key`, whose present value is the state that Python finds. False if Python does
+/// not look at this key: then nothing has changed.
 fn try_key(key: u32, state: State) -> bool {
     let before = value(key);
     // SAFETY: takes a number and a pointer that nobody follows before it is known whose it is.
@@ -65,8 +66,8 @@ pub fn learn(other: State) {
     }
 }
 
-/// From now on `PyGILState_Ensure` finds `state` in this thread, to which it belongs. The result is what it found before:
-/// null, if that was nothing or the same.
+/// Makes `PyGILState_Ensure` find `state`, a state of this thread, from now on. Returns what it found before; null, if
+/// that was nothing or the same.
 fn bind(state: State) -> State {
     let key = KEY.load(Ordering::Relaxed);
     if key == UNKNOWN {
@@ -87,7 +88,7 @@ pub struct Bound {
 }
 
 impl Bound {
-    /// Has it find `state`, a state of this thread.
+    /// Makes `PyGILState_Ensure` find `state`, a state of this thread.
     pub fn to(state: State) -> Bound {
         Bound { before: bind(state) }
     }

@@ -116,7 +116,7 @@ pub struct Interp {
     pub scripts: Scripts,
     /// Thread states that request threads have for it.
     pub states: AtomicUsize,
-    /// The group that it stands for was told to `mod_wsgi.application_group`.
+    /// `mod_wsgi.application_group` has been set to the group that it stands for.
     group_is_told: AtomicBool,
 }
 
@@ -136,8 +136,8 @@ impl Interp {
         self.name.is_empty()
     }
 
-    /// The main interpreter runs an application that is alone in it: `mod_wsgi.application_group` is then
-    /// the name of that one's group.
+    /// Sets `mod_wsgi.application_group` to the name of an application's group, when that application is alone in the
+    /// main interpreter.
     pub fn report_group(&self, gil: Gil, group: &[u8]) {
         if group != self.name.as_bytes() && !self.group_is_told.swap(true, Ordering::SeqCst) {
             let told = gil.latin1(group).and_then(|group| self.objects.set_group.get(gil).call(&[&group]));

@@ -135,7 +135,7 @@ impl Gil {
                 unsafe { ffi::PyEval_RestoreThread(self.0) }
             }
         }
-        // Whoever detaches may wait for long: the next one may have its turn.
+        // A thread that detaches may wait for long, so let the next one have its turn.
         crate::python::turn::end();
         // SAFETY: the thread is attached, as `self` says.
         let _attach = Attach(unsafe { ffi::PyEval_SaveThread() });
@@ -257,8 +257,8 @@ impl Gil {
         Raised
     }
 
-    /// Has `exception`, a type, raised in the thread of this Python number, when it next runs Python code in the
-    /// interpreter that the calling thread is attached to.
+    /// Makes Python raise `exception`, a type, in the thread of this Python number, when that thread next runs Python
+    /// code in the interpreter that the calling thread is attached to.
     pub fn raise_in_thread(self, ident: u64, exception: &Any) {
         // The bindings have the parameter, an unsigned long, as a signed one.
         // SAFETY: attached; Python takes a reference of its own.

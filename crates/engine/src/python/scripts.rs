@@ -1,5 +1,5 @@
-//! The scripts that an interpreter has loaded as modules, and those that could not be loaded. What is loaded when is
-//! decided above.
+//! The scripts that an interpreter has loaded as modules, and those that could not be loaded. The floor above decides
+//! what is loaded when.
 
 use std::collections::HashMap;
 use std::sync::atomic::AtomicBool;
@@ -31,7 +31,8 @@ pub struct Slot {
 
 /// A script that could not be loaded when its process started.
 pub struct Broken {
-    /// What was logged when it was tried; here its first and last line, for the log of each request that fails for it.
+    /// The first and last line of what was logged when the process tried it, for the log of each request that fails for
+    /// it.
     pub brief: String,
     /// When it was tried, on the monotonic clock.
     pub tried: Duration,
@@ -43,10 +44,10 @@ pub struct Broken {
 
 /// What there is of a script.
 pub enum Found {
-    /// The module, and whether this is the first that is heard of a script that was handed on.
+    /// The module, and whether the script was handed on and this is its first request.
     Loaded(Owned, bool),
     Broken(Arc<Broken>),
-    /// Nothing: the calling thread is to load it, and then to call `put`.
+    /// Nothing: the calling thread must load the script, and then call `put`.
     Claimed,
 }
 

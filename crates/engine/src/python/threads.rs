@@ -14,7 +14,8 @@ use crate::python::interp::Interp;
 use crate::python::py::Gil;
 use crate::sys;
 
-/// Python is being finalised, or the process ends without that: thread states that are left belong to it.
+/// Set when Python is being finalised, or the process ends without that: the thread states that are left then belong to
+/// Python.
 static ENDED: AtomicBool = AtomicBool::new(false);
 
 /// From now on no thread gives its states back, nor writes anything when it ends.
@@ -22,7 +23,7 @@ pub fn mark_ended() {
     ENDED.store(true, Ordering::SeqCst);
 }
 
-/// Whether that is so.
+/// Whether [`mark_ended`] was called.
 pub fn is_ended() -> bool {
     ENDED.load(Ordering::SeqCst)
 }
@@ -32,8 +33,8 @@ struct States(Vec<(&'static Interp, *mut ffi::PyThreadState)>);
 impl Drop for States {
     fn drop(&mut self) {
         if is_ended() || forked::is_child() {
-            // The process ends, perhaps by a signal in the middle of anything: not even memory is given back. In a
-            // forked process Python has other states than these.
+            // The process ends, perhaps by a signal in the middle of anything, so give nothing back, not even memory.
+            // In a forked process Python has other states than these.
             mem::forget(mem::take(&mut self.0));
             return;
         }
@@ -95,7 +96,7 @@ pub fn attach<T: Send>(interp: &'static Interp, body: impl FnOnce(Gil) -> T) -> 
     // SAFETY: attached until `_detach` is dropped, after `body`.
     let result = body(unsafe { Gil::assume() });
     if forked::is_child() {
-        // Code of the application that nothing had asked about has come back here.
+        // A forked process has come back here from code of the application, and nothing had looked for that before.
         sys::exit_now(0);
     }
     result
@@ -127,7 +128,7 @@ pub unsafe fn adopt_current(_gil: Gil, interp: &'static Interp) {
     adopt(interp, unsafe { ffi::PyEval_SaveThread() });
 }
 
-/// Takes this thread's state for `interp` out of the record.
+/// Takes this thread's state for `interp` out of the thread's record.
 pub fn disown(interp: &'static Interp) -> Option<*mut ffi::PyThreadState> {
     STATES.with_borrow_mut(|states| {
         let at = states.0.iter().position(|(other, _)| ptr::eq(*other, interp))?;

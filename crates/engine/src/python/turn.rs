@@ -5,10 +5,11 @@
 //! a request without turns, 51 with them). A thread therefore waits here, where one switch is enough, until the
 //! one before it is through.
 //!
-//! The order is only a courtesy. Who lets go of the GIL in order to wait ends its turn ([`end`]) where we know of
-//! it; an application may also wait by itself (a database, a sleep). So nobody waits longer than [`PATIENCE`]; who
-//! had to goes on without a turn, and for the next [`PAUSE`] requests nobody takes any. Daemon processes, whose
-//! request threads are counted out by the scoreboard, gain nothing from it.
+//! The order is only a courtesy. A thread that lets go of the GIL in order to wait ends its turn ([`end`]) where we
+//! know of it; an application may also wait by itself (a database, a sleep). So no thread waits longer than
+//! [`PATIENCE`] for its turn. If one had to wait that long, it goes on without a turn, and for the next [`PAUSE`]
+//! requests no thread takes any. Daemon processes gain nothing from turns, because the scoreboard counts out their
+//! request threads.
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -55,7 +56,7 @@ pub fn end() {
     drop(MINE.take());
 }
 
-/// In a forked process: the lock is left as it is, as whoever waits for it is not there.
+/// In a forked process: leaves the lock as it is, because the threads that wait for it are not there.
 pub fn forget() {
     let _ = MINE.try_with(|mine| std::mem::forget(mine.take()));
 }

@@ -1,4 +1,5 @@
-//! Application groups whose interpreter could not be made: when it is tried again, and what the log says meanwhile.
+//! Application groups whose interpreter could not be made: when the process tries again, and what the log says
+//! meanwhile.
 
 use std::time::{Duration, Instant};
 
@@ -8,7 +9,7 @@ pub struct Failed {
     pub attempts: u32,
     /// The last one's exception, as one line.
     pub cause: String,
-    /// When it is tried again; nothing: not in this process.
+    /// When the process tries again; `None`: never.
     pub again: Option<Instant>,
 }
 

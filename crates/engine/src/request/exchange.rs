@@ -1,10 +1,10 @@
 //! One request and its response, as the adapter sees them: the two halves, and the log records of the request.
 //!
-//! An [`Exchange`] stands on its request thread's stack. Python objects reach it through a [`Link`], which is cut at the
-//! end of the request. Whoever came through a link before that holds a [`Use`], and the exchange goes only after the last
-//! one: whatever Python runs in between (a finaliser, another thread), a method of ours never works on an exchange that is
-//! gone. The cells of an exchange are only touched with the GIL held: it is their lock, and a cell found borrowed means
-//! that another thread waits in it without the GIL.
+//! An [`Exchange`] stands on its request thread's stack. Python objects reach it through a [`Link`], which the request
+//! thread cuts at the end of the request. A caller that came through the link before that holds a [`Use`], and the
+//! exchange goes only after the last [`Use`]. So whatever Python runs in between (a finaliser, another thread), a
+//! method of ours never works on an exchange that is gone. A thread touches the cells of an exchange only with the GIL
+//! held: the GIL is their lock, and a cell found borrowed means that another thread waits in it without the GIL.
 
 use std::cell::{Cell, RefCell};
 use std::ops::Deref;
@@ -34,7 +34,8 @@ pub struct Exchange<'a> {
     pub log_level: u8,
     /// The application was told that its client has left, or sends nothing any more.
     client_left: Cell<bool>,
-    /// Those who came through a link, to read the body and for all else. Counted with the GIL held, but for the last look.
+    /// Callers that came through a link, to read the body and for all else. Counted with the GIL held, but for the last
+    /// look.
     readers: AtomicU32,
     writers: AtomicU32,
 }
@@ -100,14 +101,14 @@ impl<'a> Exchange<'a> {
 
     /// Waits until no other thread writes to this exchange. After the link was cut none can begin to.
     pub fn await_writers(&self, gil: Gil) {
-        // Of the other threads none is left in a forked process.
+        // A forked process has none of the other threads.
         while self.writers.load(Ordering::Acquire) > 0 && !forked::is_child() {
             gil.detach(|| std::thread::sleep(LOOK));
         }
     }
 }
 
-/// How often it is looked whether others are through.
+/// How often the thread looks whether the others are through.
 const LOOK: Duration = Duration::from_millis(1);
 
 impl Drop for Exchange<'_> {
@@ -123,7 +124,7 @@ impl Drop for Exchange<'_> {
 
 /// What applications call.
 impl Exchange<'_> {
-    /// The input half, unless another thread reads from it.
+    /// Runs `body` with the input half, unless another thread reads from it.
     fn with_input<T>(&self, gil: Gil, body: impl FnOnce(&mut Input<'_>) -> Res<T>) -> Res<T> {
         match self.input.try_borrow_mut() {
             Ok(mut input) => {
@@ -210,7 +211,7 @@ impl Exchange<'_> {
         self.with_output(gil, |output| output.set_head(gil, head))
     }
 
-    /// The output half, unless another thread writes to it.
+    /// Runs `body` with the output half, unless another thread writes to it.
     fn with_output<T>(&self, gil: Gil, body: impl FnOnce(&mut Output<'_>) -> Res<T>) -> Res<T> {
         match self.output.try_borrow_mut() {
             Ok(mut output) => body(&mut output),
@@ -219,7 +220,7 @@ impl Exchange<'_> {
     }
 }
 
-/// An exchange to which a link has led. It does not go before this does.
+/// An exchange to which a link has led. The exchange does not go before this value is dropped.
 pub struct Use<'l> {
     exchange: &'l Exchange<'static>,
     /// Where this is counted.

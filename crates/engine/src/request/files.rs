@@ -26,7 +26,7 @@ pub enum Aspect {
     /// A directory in which modules are looked for: what could be imported from it. (Its time of change alone would
     /// also tell of log files, databases and `__pycache__`.)
     Modules,
-    /// Something that the application opened, or could not: whether it is there, and who may use it.
+    /// Something that the application opened, or could not open: whether it is there, and who may use it.
     Presence,
 }
 
@@ -140,7 +140,7 @@ fn is_between(begin: SystemTime, changed: i128, now: SystemTime) -> bool {
 #[derive(Debug)]
 pub struct Watch {
     all: Vec<Watched>,
-    /// A source changed while it may have been read: this is to be told of at that time.
+    /// A source changed while Python may have read it: [`Watch::look`] tells of it at this time.
     unsettled: Option<(Instant, PathBuf)>,
 }
 
@@ -160,7 +160,7 @@ impl Watch {
         Watch { all, unsettled }
     }
 
-    /// What has changed since the last call, as far as it is to be told of `now`: of several files one.
+    /// What has changed since the last call, and must be told of `now`; of several files, one.
     pub fn look(&mut self, now: Instant) -> Option<PathBuf> {
         // All of them: one change of several files is one change.
         let changed: Vec<_> = self.all.iter_mut().filter_map(|it| it.look().then(|| it.concern.path.clone())).collect();

@@ -1,4 +1,4 @@
-//! For `startup-timeout`: since when requests have a script loaded, while none was ever loaded.
+//! For `startup-timeout`: since when requests load a script, while no script was ever loaded.
 //!
 //! Scripts that are loaded before the process is ready are the supervisor's business, which enforces the same option. A
 //! load that fails ends the time as well: the process is not stuck, and what follows is decided elsewhere.
@@ -25,14 +25,14 @@ impl FirstLoad {
         FirstLoad { loaded: AtomicBool::new(false), active: AtomicUsize::new(0), since_us: AtomicU64::new(0) }
     }
 
-    /// A request has a script loaded.
+    /// A request begins to load a script.
     pub fn begin(&self, now: Duration) {
         if self.active.fetch_add(1, Ordering::SeqCst) == 0 {
             self.since_us.store(u64::try_from(now.as_micros()).unwrap_or(u64::MAX), Ordering::SeqCst);
         }
     }
 
-    /// It could not be loaded, or it was: the time never runs again then.
+    /// The script could not be loaded, or it was loaded: then the time never runs again.
     pub fn end(&self, is_loaded: bool) {
         self.loaded.fetch_or(is_loaded, Ordering::SeqCst);
         if self.active.fetch_sub(1, Ordering::SeqCst) == 1 {

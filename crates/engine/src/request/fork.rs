@@ -31,8 +31,8 @@ pub fn prepare() -> io::Result<()> {
     })
 }
 
-/// What code of the application came back with, in the process that serves. In one that the application has forked in the
-/// meantime this does not return: the process ends with its own status.
+/// Passes on what code of the application came back with, in the process that serves. In a process that the application
+/// has forked meanwhile this does not return: that process ends with its own status.
 pub fn returned<T>(gil: Gil, interp: &Interp, result: Res<T>) -> Res<T> {
     match result {
         Ok(_) if forked::is_child() => end(gil, interp, None),

@@ -158,8 +158,8 @@ impl<'a> Output<'a> {
         Ok(())
     }
 
-    /// What of `bytes` is to be sent: what is within the declared length, and nothing where a response has
-    /// no body. It counts as sent.
+    /// The part of `bytes` that may be sent: what is within the declared length, and nothing if the response has no
+    /// body. Counts it as sent.
     pub fn cut<'b>(&mut self, bytes: &'b [u8]) -> &'b [u8] {
         if !self.may_have_body() {
             return &[];
@@ -170,7 +170,7 @@ impl<'a> Output<'a> {
         part
     }
 
-    /// `length` bytes of the body are sent by another way.
+    /// Counts `length` bytes of the body that are sent in another way.
     pub fn count(&mut self, length: u64) {
         self.sent += length;
     }

@@ -60,13 +60,13 @@ pub fn module<'r>(
     }
 }
 
-/// Told of a script and its modification time, when a request finds that it changed.
+/// A function that hears of a script and its modification time, when a request finds that the script has changed.
 type Announce = Box<dyn Fn(&[u8], Option<i64>) + Send + Sync>;
 
-/// Set where old code goes on serving until another process has the new one.
+/// Set in processes in which old code goes on serving until another process has the new one.
 static ANNOUNCE: OnceLock<Announce> = OnceLock::new();
 
-/// From now on a script that changed is announced, and served as it is (`reload=rolling`).
+/// From now on the process announces a script that has changed, and serves it as it is (`reload=rolling`).
 pub fn announce_changes(to: Announce) {
     let _ = ANNOUNCE.set(to);
 }
@@ -82,14 +82,14 @@ pub enum Occasion {
     Configured,
 }
 
-/// Told of an application group, a script that is loaded in it, and why.
+/// A function that hears of an application group, a script that is loaded in it, and why.
 type Loads = Box<dyn Fn(&str, &str, Occasion) + Send + Sync>;
 
-/// Set where another process may follow this one.
+/// Set in processes that another process may follow.
 static LOADS: OnceLock<Loads> = OnceLock::new();
 
-/// From now on scripts that requests ask for are told of, and those that are handed on: each when it is loaded, the
-/// latter once more when the first request asks for it.
+/// From now on `to` hears of scripts that requests ask for, and of those that were handed on: of each when it is
+/// loaded, and of the latter once more when the first request asks for it.
 pub fn announce_loads(to: Loads) {
     let _ = LOADS.set(to);
 }
@@ -181,7 +181,7 @@ fn execute(gil: Gil, interp: &Interp, path: &[u8]) -> Res<Owned> {
     fork::returned(gil, interp, interp.objects.load.get(gil).call(&[&path, &lower]))
 }
 
-/// Whether the file is another than the one that was loaded, or the module asks for it.
+/// Whether the file has changed since it was loaded, or the module asks to be loaded again.
 fn has_changed<'r>(
     gil: Gil,
     interp: &Interp,
@@ -231,7 +231,8 @@ pub fn callable(gil: Gil, module: &Any, head: &Head<'_>, reporter: Reporter<'_, 
     }
 }
 
-/// A script is loaded before a request has asked for it. `handed`: another process had it, so the first request is told.
+/// Notes that a script was loaded before a request has asked for it. `handed`: another process had it, so the first
+/// request is told.
 pub fn was_loaded_at_start(interp: &Interp, path: &str, handed: bool) {
     if interp.scripts.note_origin(path.as_bytes(), handed) {
         let why = if handed { Occasion::Handed } else { Occasion::Configured };
@@ -282,8 +283,8 @@ fn concerned(gil: Gil, interp: &Interp, path: &[u8], exception: &Exception) -> V
     concerns
 }
 
-/// Executes a script on the main thread of a process that serves nothing. SystemExit is an end like any other; another
-/// exception is logged, and gives false.
+/// Executes a script on the main thread of a process that serves nothing. SystemExit ends it like any other end.
+/// Another exception is logged, and the result is false.
 pub fn run_service(gil: Gil, interp: &Interp, path: &str) -> bool {
     let path = path.as_bytes();
     let Found::Claimed = interp.scripts.take_or_claim(gil, path) else { return true };

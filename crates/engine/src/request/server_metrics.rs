@@ -1,5 +1,6 @@
-//! What httpd's scoreboard says, for `mod_wsgi.server_metrics()`. A daemon process asks the supervisor, who asks
-//! one of httpd's children; in embedded mode the child is this process, and is asked through its table.
+//! What httpd's scoreboard says, for `mod_wsgi.server_metrics()`. A daemon process asks the supervisor, and the
+//! supervisor asks one of httpd's children. In embedded mode this process is the child, and the engine asks it through
+//! its table.
 
 use std::os::fd::{FromRawFd, OwnedFd};
 use std::process;
@@ -13,9 +14,9 @@ use wsgi_sys::memory;
 const LIMIT: Duration = Duration::from_secs(1);
 /// When it asks again: the child that was asked may have ended.
 const AGAIN: Duration = Duration::from_millis(500);
-/// How long it waits for a message at a time, while no other thread does that.
+/// How long it waits for a message at a time, while no other thread takes messages.
 const SLICE: Duration = Duration::from_millis(50);
-/// More is no answer, bytes.
+/// The longest answer that it accepts, in bytes.
 const MOST: u64 = 256 << 20;
 
 /// A daemon process's way to its supervisor.
@@ -37,7 +38,8 @@ enum Source {
     Child(unsafe extern "C" fn() -> i32),
 }
 
-/// With the process that may ask: one that the application forks shares its sockets and its locks.
+/// The source, and the id of the process that may ask it. A process that the application forks may not: it shares this
+/// process's sockets and locks.
 static SOURCE: OnceLock<(u32, Source)> = OnceLock::new();
 
 /// The answers that came, and the last of them until it is taken.
@@ -68,7 +70,7 @@ pub fn arrived(file: OwnedFd) {
     CAME.notify_all();
 }
 
-/// The metrics of now as JSON. Nothing where they are not enabled, when no answer comes, and in a process that the
+/// The metrics of now as JSON. `None` where they are not enabled, when no answer comes, and in a process that the
 /// application has forked. Without the GIL.
 pub fn current() -> Option<Vec<u8>> {
     let (owner, source) = *SOURCE.get()?;
@@ -91,7 +93,7 @@ pub fn current() -> Option<Vec<u8>> {
 
 fn ask(supervisor: &dyn Supervisor) -> Option<Vec<u8>> {
     let end = Instant::now() + LIMIT;
-    // Who asks after another must not get the other's answer, which may be older.
+    // A thread that asks after another must not get the other's answer, which may be older.
     static ONE: Mutex<()> = Mutex::new(());
     let _one = ONE.try_lock_until(end)?;
     let known = ANSWERS.lock().count;
@@ -103,7 +105,8 @@ fn ask(supervisor: &dyn Supervisor) -> Option<Vec<u8>> {
             next = now + AGAIN;
         }
         let pause = next.min(end);
-        // As long as scripts are loaded nobody else takes the supervisor's messages, and they may want to know then.
+        // While the process still loads scripts, no other thread takes the supervisor's messages, and a script may want
+        // to know the metrics then.
         if !supervisor.is_heard() && !supervisor.take_message(SLICE.min(pause.saturating_duration_since(now))) {
             return None;
         }

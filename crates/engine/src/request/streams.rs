@@ -21,7 +21,7 @@ struct Partial([Vec<u8>; 3]);
 impl Drop for Partial {
     fn drop(&mut self) {
         if threads::is_ended() {
-            // Not even memory is given back.
+            // The thread gives nothing back, not even memory.
             std::mem::forget(std::mem::take(&mut self.0));
             return;
         }
@@ -29,7 +29,7 @@ impl Drop for Partial {
     }
 }
 
-/// In a forked process: the lines that the process before it has begun are not its own.
+/// In a forked process: forgets unfinished lines, which belong to the process before it.
 pub fn forget_unfinished() {
     let _ = PARTIAL.try_with(|all| all.try_borrow_mut().map(|mut all| all.0.iter_mut().for_each(Vec::clear)));
 }

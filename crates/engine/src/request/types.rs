@@ -23,12 +23,12 @@ struct InputObject {
     link: Link,
 }
 
-/// What a forked process is told that reads the request's body or answers it.
+/// The error text in a forked process that reads the request's body or answers the request.
 const FORKED: &str = "this process was forked by the application: it has no part in the request, which the process \
     that it was forked from answers";
 
-/// The exchange to which `slf`, a `wsgi.input`, leads by `way`; `call` is what was called. Arguments have been evaluated
-/// before: that may run code of the application, and the request may end meanwhile.
+/// The exchange to which `slf`, a `wsgi.input`, leads by `way`. `call` names the call for the error text. The caller
+/// has evaluated the arguments before: that may run code of the application, and the request may end meanwhile.
 ///
 /// # Safety
 /// `slf` is an `InputObject` that is alive while the result is used.
@@ -252,7 +252,7 @@ static INPUT_METHODS: Table<[ffi::PyMethodDef; 5]> = Table([
     ffi::PyMethodDef::zeroed(),
 ]);
 
-/// What each interpreter gets.
+/// What the engine puts into each interpreter.
 pub const NATIVES: Natives = Natives { functions, input_type, flush: flush_all };
 
 /// What the part of the engine that is written in Python calls, with its names: the functions below the log streams and

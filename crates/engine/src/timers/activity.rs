@@ -42,7 +42,8 @@ impl Activity {
 
     /// Looks at the time.
     pub fn next(&self) -> Next {
-        // In the order opposite to that in which `Engaged` writes: who is not seen engaged has left its time.
+        // Read in the order opposite to that in which `Engaged` writes: a request that is not seen engaged any more has
+        // written its time.
         let engaged = self.engaged.load(Ordering::Acquire);
         let last = Some(self.last_ms.load(Ordering::Relaxed)).filter(|last| *last > 0).map(Duration::from_millis);
         next(self.limit, last, engaged, self.begin.elapsed())

@@ -1,7 +1,8 @@
-//! The threads of the timers that take the GIL, as the watchdog never does: one shows that it can be had, the other one has
-//! requests interrupted and stacks shown. There are two because the first one waits in the main interpreter, where it may
-//! wait for ever: before Python 3.13 a thread that computes in one interpreter lets no thread of another one have the
-//! GIL. That is no deadlock, as threads of its own interpreter can have it: before one is found, a third thread asks there.
+//! The threads of the timers that take the GIL, which the watchdog never does. One thread shows that the GIL can be
+//! had. The other one interrupts requests and shows stacks. There are two because the first one waits in the main
+//! interpreter, where it may wait for ever: before Python 3.13 a thread that computes in one interpreter lets no thread
+//! of another one have the GIL. That is no deadlock, because threads of its own interpreter can have the GIL. So before
+//! the watchdog finds a deadlock, a third thread asks for the GIL there.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -19,25 +20,25 @@ use crate::timers::slots::{Running, Slots};
 
 /// How often it takes the GIL, at least.
 const BEAT: Duration = Duration::from_secs(1);
-/// How long the GIL may take to come before stacks are shown without it.
+/// How long the GIL may take to come. After that the watchdog shows stacks without it.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// How long further stacks may then take, which may not come at all: files are read for them.
+/// How long further stacks may then take. They may not come at all, because Python reads files for them.
 const WRITING: Duration = Duration::from_secs(2);
 
 /// Stack of a thread that takes the GIL in a named interpreter, bytes.
 const ASKING_STACK: usize = 512 << 10;
 
-/// What it is asked for.
+/// What the watchdog asks of the second thread.
 #[derive(Debug)]
 struct Job {
-    /// RequestTimeout is to be raised in these, after their stacks were shown.
+    /// The thread raises RequestTimeout in these, after it has shown their stacks.
     interrupt: Vec<Running>,
-    /// The stacks are wanted, and this is what is executed.
+    /// The watchdog wants the stacks, and this is what is executed.
     stacks: Option<Vec<Running>>,
 }
 
 impl Job {
-    /// The interpreters that it is about: first those that matter most.
+    /// The interpreters that the job is about: first those that matter most.
     fn interps(&self) -> Vec<&'static Interp> {
         let named = self.interrupt.iter().chain(self.stacks.iter().flatten()).map(|running| running.interp);
         let main = interpreters::main().filter(|_| self.stacks.is_some());
@@ -67,7 +68,7 @@ struct State {
 struct Asked {
     /// Address of the interpreter's record.
     interp: usize,
-    /// It is to do so once more.
+    /// The thread must take the GIL once more.
     is_due: bool,
 }
 
@@ -77,7 +78,8 @@ pub struct Probe {
     slots: &'static Slots,
     state: Mutex<State>,
     changed: Condvar,
-    /// When it had the GIL last, microseconds of the monotonic clock; the greatest number when it takes it no more.
+    /// When the first thread last had the GIL, in microseconds of the monotonic clock; the greatest number when it does
+    /// not take it any more.
     had_us: AtomicU64,
     /// How often it takes the GIL by itself.
     beat: Option<Duration>,
@@ -86,7 +88,8 @@ pub struct Probe {
 }
 
 impl Probe {
-    /// Starts them. `deadlock`: how soon it has to be known that the GIL cannot be had, if that is to be known.
+    /// Starts the threads. `deadlock`: how soon the watchdog must know that the GIL cannot be had, if it must know
+    /// that.
     pub fn start(slots: &'static Slots, deadlock: Option<Duration>, stack_size: usize) -> io::Result<&'static Probe> {
         let probe = Box::leak(Box::new(Probe {
             slots,
@@ -124,8 +127,8 @@ impl Probe {
         spawned.map(drop)
     }
 
-    /// Takes the GIL in each of the named interpreters in which these requests are executed, as soon as it can be had
-    /// there. Does not wait for that.
+    /// Takes the GIL in each named interpreter that executes one of these requests, as soon as it can be had there.
+    /// Does not wait for that.
     pub fn ask_in_named(&'static self, running: &[Running]) {
         for interp in
             running.iter().filter_map(|request| interpreters::at(request.interp)).filter(|found| !found.is_main())
@@ -145,8 +148,8 @@ impl Probe {
         self.changed.notify_all();
     }
 
-    /// Each time that it is asked to. The state of the thread stays until the end, since to give it back takes the GIL in
-    /// the main interpreter.
+    /// Takes the GIL in this interpreter each time that somebody asks for it. The thread keeps its Python thread state
+    /// until the end, since giving it back takes the GIL in the main interpreter.
     fn take_gil_in(&self, interp: &'static Interp) {
         let address = ptr::from_ref(interp).addr();
         let is_asked = |state: &mut State| {
@@ -173,7 +176,8 @@ impl Probe {
         self.had_us.fetch_max(now, Ordering::SeqCst);
     }
 
-    /// When it had the GIL last, by the monotonic clock; a time that never comes when it takes it no more.
+    /// When the first thread last had the GIL, by the monotonic clock; a time that never comes when it does not take it
+    /// any more.
     pub fn had_gil(&self) -> Duration {
         Duration::from_micros(self.had_us.load(Ordering::SeqCst))
     }
@@ -189,14 +193,15 @@ impl Probe {
         self.threads.load(Ordering::SeqCst) == 0
     }
 
-    /// Has RequestTimeout raised in these requests.
+    /// Makes the second thread raise RequestTimeout in these requests.
     pub fn interrupt(&self, requests: Vec<Running>) {
         self.lock().jobs.push_back(Job { interrupt: requests, stacks: None });
         self.changed.notify_all();
     }
 
-    /// The Python stacks of the main interpreter's threads and of those in which these requests are executed; then has
-    /// RequestTimeout raised in some. Nothing when the GIL cannot be had in time; empty when no thread executes Python code.
+    /// Returns the Python stacks of the main interpreter's threads and of those that execute these requests; then
+    /// RequestTimeout is raised in the requests of `interrupt`. `None` when the GIL cannot be had in time; empty when
+    /// no thread executes Python code.
     pub fn stacks(&self, running: &[Running], interrupt: Vec<Running>) -> Option<String> {
         let mut state = self.lock();
         (state.stacks, state.complete) = (String::new(), false);
@@ -225,7 +230,7 @@ impl Probe {
             let waited = self.changed.wait_timeout_while(self.lock(), beat, |state| !state.stopping);
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
-        // Nothing follows from its silence.
+        // From now on the thread's silence must not mean a deadlock.
         self.had_us.store(u64::MAX, Ordering::SeqCst);
     }
 
@@ -253,7 +258,7 @@ impl Probe {
                 let here = job.interrupt.iter().filter(|request| request.interp == ptr::from_ref(interp).addr());
                 here.for_each(|request| self.raise_in(gil, interp, request));
             });
-            // No interpreter may be kept from ending by a state of this thread.
+            // A state of this thread must keep no interpreter from ending.
             threads::release_named();
         }
         if job.stacks.is_some() {

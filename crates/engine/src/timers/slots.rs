@@ -1,9 +1,9 @@
-//! What each request thread executes, for the timers of the process: written by the request thread, read by the
-//! watchdog, without a lock that one of them could keep from the other.
+//! What each request thread executes, for the timers of the process. The request thread writes it, and the watchdog
+//! reads it, without a lock that one of them could keep from the other.
 //!
-//! A [`Slot`] also decides who may write to the connection: the watchdog may end an exchange in the request thread's
-//! place, as long as that one has sent nothing of a response and is not about to. From then on the request thread
-//! finds that nobody listens any more.
+//! A [`Slot`] also decides who may write to the connection. The watchdog may end an exchange in the request thread's
+//! place, as long as the request thread has sent nothing of a response and is not about to. From then on the request
+//! thread finds that nobody listens any more.
 
 #![forbid(unsafe_code)]
 
@@ -23,7 +23,7 @@ const QUIET: u64 = 1;
 const BUSY: u64 = 2;
 /// The watchdog is ending the exchange; the descriptor may not be closed meanwhile.
 const TAKING: u64 = 3;
-/// The watchdog has ended it.
+/// The watchdog has ended the exchange; nobody listens any more.
 const TAKEN: u64 = 4;
 const STATE: u64 = 7;
 const SHIFT: u32 = 3;
@@ -43,9 +43,10 @@ pub struct Slot {
     tid: AtomicI32,
     /// The thread waits for more of the request's body.
     reading: AtomicBool,
-    /// An exception that is raised in the thread now reaches this request. Changed with the GIL held only.
+    /// If an exception is raised in the thread now, it reaches this request. Only a thread that holds the GIL changes
+    /// this.
     interruptible: AtomicBool,
-    /// One was. As above.
+    /// Such an exception was raised. Only a thread that holds the GIL changes this.
     interrupted: AtomicBool,
 }
 
@@ -134,7 +135,7 @@ fn unpacked(pieces: &[u64]) -> String {
 }
 
 impl Slot {
-    /// The calling thread is the one that the slot stands for.
+    /// Notes the numbers of the request thread that the slot stands for.
     pub fn adopt(&self, ident: u64, tid: i32) {
         self.ident.store(ident, Ordering::Relaxed);
         self.tid.store(tid, Ordering::Relaxed);
@@ -143,7 +144,7 @@ impl Slot {
     /// A request begins.
     pub fn open(&self, fd: RawFd, begun: Duration, method: &[u8], path: &[u8]) -> Open<'_> {
         let word = self.word.load(Ordering::Relaxed);
-        // Who read the word before must see it changed if it reads anything of what follows.
+        // A reader that has read the word before must see it changed if it reads anything of what follows.
         fence(Ordering::Release);
         self.begun_us.store(u64::try_from(begun.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
         self.fd.store(fd, Ordering::Relaxed);
@@ -188,7 +189,7 @@ impl Slot {
         }
     }
 
-    /// It has sent. `is_quiet`: nothing of a response, and whole frames only.
+    /// The request thread has sent. `is_quiet`: it has sent nothing of a response, and whole frames only.
     pub fn end_send(&self, is_quiet: bool) {
         let word = self.word.load(Ordering::Relaxed);
         if is_quiet && word & STATE == BUSY {
@@ -201,7 +202,7 @@ impl Slot {
         matches!(self.word.load(Ordering::Acquire) & STATE, TAKING | TAKEN)
     }
 
-    /// Ends exchange `serial` in its thread's place. Nothing when it is over, or a response was begun.
+    /// Ends exchange `serial` in its thread's place. `None` when the exchange is over, or has begun a response.
     pub fn take(&self, serial: u64) -> Option<Taken<'_>> {
         let (quiet, taking) = (serial << SHIFT | QUIET, serial << SHIFT | TAKING);
         let taken = self.word.compare_exchange(quiet, taking, Ordering::AcqRel, Ordering::Relaxed);
@@ -237,13 +238,15 @@ impl Slot {
         self.interruptible.store(true, Ordering::Relaxed);
     }
 
-    /// It has ended (attached). True when an exception was raised in the thread meanwhile, which may not have arrived.
+    /// The application's code has ended (attached). True when an exception was raised in the thread meanwhile; it may
+    /// not have arrived yet.
     pub fn leave(&self) -> bool {
         self.interruptible.store(false, Ordering::Relaxed);
         self.interrupted.swap(false, Ordering::Relaxed)
     }
 
-    /// An exception is about to be raised in the thread (attached). False when exchange `serial` could not get it.
+    /// Notes that an exception is about to be raised in the thread (attached). False when exchange `serial` cannot get
+    /// it.
     pub fn interrupt(&self, serial: u64) -> bool {
         let is_it = self.word.load(Ordering::Relaxed) >> SHIFT == serial;
         let interrupted = is_it && self.interruptible.load(Ordering::Relaxed);
@@ -257,7 +260,7 @@ impl Slot {
 pub struct Slots(Vec<Slot>);
 
 impl Slots {
-    /// So many, in which nothing is executed.
+    /// `count` slots, in which nothing is executed.
     pub fn new(count: u32) -> Slots {
         Slots((0..count).map(|_| Slot::default()).collect())
     }

@@ -5,8 +5,8 @@
 //! below it, which takes an interpreter and needs no signal, so that no system call is interrupted. What is left is
 //! Python 3.10, where stacks in named interpreters are not shown in this case.
 //!
-//! Both read what running threads may change, which is why this is only done when the GIL cannot be had: then one thread
-//! has it, in C code, and all others wait for it.
+//! Both read what running threads may change. So the watchdog only uses them when the GIL cannot be had: then one
+//! thread has it, in C code, and all others wait for it.
 
 use core::ffi::{c_char, c_int};
 use std::mem;
@@ -25,8 +25,8 @@ use crate::sys;
 /// Time for a signal handler to write.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Has `faulthandler` write the stacks when the process gets the signal for it. To be called before any code of an
-/// application runs.
+/// Makes `faulthandler` write the stacks when the process gets the signal for it. The caller must call it before any
+/// code of an application runs.
 pub fn register(gil: Gil) {
     let signal = libc::SIGRTMAX() - DUMP_SIGNAL_BELOW_MAX;
     let source = format!("import faulthandler\nfaulthandler.register({signal}, file=2, all_threads=True)\n");
@@ -78,7 +78,7 @@ pub fn write(main: &Interp, named: &[(&Interp, i32)]) -> bool {
     let others = named.iter().map(|(_, tid)| *tid).filter(|_| !py::version_before(3, 12));
     for thread in std::iter::once(main_thread).chain(others) {
         sys::signal_thread(thread, signal);
-        // The handler leaves out what comes while it writes.
+        // The handler ignores a signal that comes while it writes.
         std::thread::sleep(PAUSE);
     }
     true

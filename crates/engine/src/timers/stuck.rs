@@ -1,5 +1,5 @@
-//! Decisions of the watchdog: which request has overrun its time, what follows, when a process that gives up has
-//! nothing left to wait for, and whether the GIL is still let go of. Pure; times are of the monotonic clock.
+//! The watchdog's decisions: which request has overrun its time, and what follows; when a process that gives up has
+//! nothing left to wait for; and whether threads still get the GIL. Pure; times are of the monotonic clock.
 
 #![forbid(unsafe_code)]
 
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use wsgi_wire::pool::PoolConfig;
 
-/// A look that comes so much later than the one before shows that the whole process was stopped.
+/// If a look comes so much later than the look before, the whole process was stopped meanwhile.
 const STOPPED: Duration = Duration::from_secs(5);
 
 /// Milliseconds of an option, where 0 is "off".
@@ -20,7 +20,7 @@ fn limit(ms: u64) -> Option<Duration> {
 pub struct Limits {
     /// `request-timeout`.
     pub request: Option<Duration>,
-    /// The same, as it applies: mod_wsgi's time grows with the number of threads, times 1 + ln(threads).
+    /// `request-timeout` as it applies: as in mod_wsgi it grows with the number of threads, times 1 + ln(threads).
     pub scaled: Option<Duration>,
     /// `interrupt-timeout`.
     pub interrupt: Option<Duration>,
@@ -55,13 +55,15 @@ impl Limits {
         self.request.is_some() || self.deadlock.is_some() || self.startup.is_some()
     }
 
-    /// Whether a process that is to end waits for a request of this age: not for one that is older than
-    /// `request-timeout` and `interrupt-timeout`, which do not grow with the threads here.
+    /// Whether a process that is about to end waits for a request of this age. It does not wait for a request that is
+    /// older than `request-timeout` plus `interrupt-timeout`. Here `request-timeout` does not grow with the number of
+    /// threads.
     pub fn counts(&self, age: Duration) -> bool {
         self.request.is_none_or(|request| age <= request + self.interrupt.unwrap_or_default())
     }
 
-    /// Whether a process that takes no more requests since `since` need not wait any longer for those of these ages.
+    /// Whether a process that has taken no requests for the time `since` may stop waiting for its running requests,
+    /// which have these ages.
     pub fn is_drained(&self, ages: &[Duration], since: Duration) -> bool {
         let is_late = self.graceful.is_none_or(|graceful| since >= graceful);
         is_late || !ages.iter().any(|age| self.counts(*age))
@@ -85,17 +87,17 @@ pub struct Seen {
 /// What a look at the requests calls for.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Found {
-    /// These have overrun and are to be interrupted now.
+    /// These have overrun, and the watchdog must interrupt them now.
     pub interrupt: Vec<Id>,
-    /// These have overrun because their clients are slow: they are to be ended alone.
+    /// These have overrun because their clients are slow. The watchdog must end them alone, and not their process.
     pub cut: Vec<Id>,
-    /// These have overrun, and nothing is left to be tried.
+    /// These have overrun, and nothing is left to try.
     pub lost: Vec<Id>,
-    /// No request was interrupted before: the stacks are to be shown.
+    /// No running request was interrupted or lost before, so the watchdog must show the stacks.
     pub begins: bool,
 }
 
-/// How long a request that was ended alone may take to notice.
+/// How long a request thread may take to notice that the watchdog has ended its request alone.
 const NOTICE: Duration = Duration::from_secs(1);
 
 /// What was done about a request that has overrun.
@@ -151,8 +153,8 @@ impl Overruns {
         found
     }
 
-    /// How long there is nothing to look for: until the next request of these can overrun, or has used up the time
-    /// that it was given. A request that has yet to come has longer than `most`.
+    /// How long the watchdog has nothing to look for: until the next of these requests can overrun, or has used up the
+    /// time that it was given. A request that has yet to come has longer than `most`.
     pub fn wait(&self, limits: &Limits, running: &[Seen], most: Duration) -> Duration {
         let Some(limit) = limits.scaled else { return most };
         let left = running.iter().filter_map(|seen| {
@@ -162,7 +164,7 @@ impl Overruns {
                 Some(Done::Cut(then)) => then + NOTICE,
                 Some(Done::Lost) => return None,
             };
-            // A moment later it is over the limit, and not just at it.
+            // A moment more, so that the request is then over the limit, and not just at it.
             Some(end.saturating_sub(seen.age) + Duration::from_millis(1))
         });
         left.fold(most, Duration::min)
@@ -178,8 +180,8 @@ pub struct Pulse {
 }
 
 impl Pulse {
-    /// How long the GIL has not been had, when that is longer than `limit`. `had`: when it was had last. Time in which
-    /// the process was stopped (SIGSTOP, a debugger) does not count.
+    /// How long no thread has got the GIL, when that is longer than `limit`. `had`: when a thread last got it. Time in
+    /// which the process was stopped (SIGSTOP, a debugger) does not count.
     pub fn look(&mut self, limit: Option<Duration>, now: Duration, had: Duration) -> Option<Duration> {
         if now.saturating_sub(self.looked) > STOPPED {
             self.from = now;

@@ -2,9 +2,9 @@
 //! waits for a reader of the log, and it goes by the monotonic clock.
 //!
 //! It looks after `request-timeout` with `interrupt-timeout`, `deadlock-timeout`, `startup-timeout` (of scripts that
-//! requests load) and `shutdown-timeout`; what follows is decided in [`crate::timers::stuck`]. A process that gives up takes no
-//! more requests: its connections are closed, so that children turn to another one. It waits for the requests that are
-//! not stuck, then ends as if it had been told to, within `shutdown-timeout`.
+//! requests load) and `shutdown-timeout`; [`crate::timers::stuck`] decides what follows. A process that gives up takes
+//! no more requests: it closes its connections, so that children turn to another process. It waits for the requests
+//! that are not stuck, then ends as if it had been told to, within `shutdown-timeout`.
 
 use std::fmt::Write as _;
 use std::io;
@@ -29,8 +29,8 @@ use crate::timers::stuck::{Id, Limits, Overruns, Pulse, Seen};
 
 /// Longest time between two looks.
 const PERIOD: Duration = Duration::from_secs(1);
-/// How long a process that gives up may take to end where `shutdown-timeout` sets no limit: what is stuck does not end by
-/// being waited for.
+/// How long a process that gives up may take to end where `shutdown-timeout` sets no limit: waiting does not end what
+/// is stuck.
 const END: Duration = Duration::from_secs(5);
 /// Requests that are named in one line.
 const NAMED: usize = 8;
@@ -43,16 +43,16 @@ pub trait Process: Sync {
     fn slots(&self) -> &Slots;
     /// Asks the supervisor to replace it.
     fn retire(&self, cause: Cause);
-    /// Has it take no more requests.
+    /// Makes it take no more requests.
     fn stop(&self);
-    /// Has it end as if it had been told to.
+    /// Makes it end as if it had been told to.
     fn ask_to_end(&self);
 }
 
-/// The thread, as others see it.
+/// What other threads know of the watchdog.
 #[derive(Debug)]
 pub struct Watchdog {
-    /// When the process is to be gone.
+    /// When the process must be gone.
     deadline: Mutex<Option<Duration>>,
     changed: Condvar,
 }
@@ -78,7 +78,7 @@ struct Watch {
     threads: u32,
     overruns: Overruns,
     pulse: Pulse,
-    /// The GIL has not been had for long, and was asked for in all interpreters.
+    /// No thread has got the GIL for long, and the probe was asked to take it in all named interpreters.
     has_asked: bool,
     phase: Phase,
 }
@@ -141,7 +141,7 @@ impl Watch {
         }
     }
 
-    /// Looks at everything; how long there is nothing to look at.
+    /// Looks at everything. Returns how long there is nothing to look at.
     fn look(&mut self) -> Option<Duration> {
         let now = clock::monotonic();
         match self.phase {
@@ -288,7 +288,8 @@ impl Watch {
         log::log_without_waiting(level, format!("process group \"{}\": {text}", self.name).as_bytes());
     }
 
-    /// Writes the Python stacks of all threads to the log, with the GIL if it can be had, then has requests interrupted.
+    /// Writes the Python stacks of all threads to the log, with the GIL if it comes in time. Then makes the probe
+    /// interrupt requests.
     fn show_stacks(&self, level: u8, running: &[Running], interrupt: Vec<Running>) {
         match self.probe.stacks(running, interrupt) {
             Some(text) if text.is_empty() => {
@@ -324,18 +325,19 @@ impl Watch {
         self.phase = Phase::Draining { since: clock::monotonic() };
     }
 
-    /// Tells the child that the request has failed, in the place of its thread, unless that one has begun to respond.
+    /// Tells the child, in the place of the request's thread, that the request has failed, unless that thread has begun
+    /// to respond.
     fn answer(&self, request: &Running) {
         let slot = self.process.slots().of(request.thread);
         let Some(taken) = slot.and_then(|slot| slot.take(request.serial)) else { return };
         let mut bytes = Vec::new();
         frame::put(&mut bytes, Tag::Failed, false, &[Failure::Timeout as u8]);
-        // Where it cannot be sent, the child sees the connection end, with the process.
+        // If this cannot be sent, the child sees the connection end together with the process.
         let _ = sys::send(taken.fd(), &[io::IoSlice::new(&bytes)]);
         sys::shutdown(taken.fd());
     }
 
-    /// Has the process end as if it were told to.
+    /// Makes the process end as if it were told to.
     fn end(&mut self) {
         self.phase = Phase::Ending;
         self.shared.end_within(self.limits.shutdown.unwrap_or(END));

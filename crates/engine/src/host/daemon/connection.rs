@@ -15,7 +15,7 @@ use crate::request::host::Body;
 use crate::sys;
 use crate::timers::slots::Slot;
 
-/// Received at a time behind what was kept, bytes: so much at least, and at most.
+/// How many bytes the connection receives at a time behind what it keeps: at least, and at most.
 const PIECE: usize = 64 << 10;
 const LARGE_PIECE: usize = 256 << 10;
 
@@ -37,11 +37,11 @@ struct Unread {
 #[derive(Debug)]
 pub struct Connection {
     fd: Private,
-    /// Received, and not yet used.
+    /// Bytes that were received, and not used yet.
     early: Vec<u8>,
     greeted: bool,
     unread: Unread,
-    /// What both ends can reach.
+    /// Memory that both ends can reach.
     area: Option<Area>,
 }
 
@@ -106,12 +106,12 @@ impl Connection {
         self.early.extend_from_slice(bytes);
     }
 
-    /// The request at the front of what was kept is not here whole.
+    /// Whether the request at the front of what the connection keeps is not here whole.
     pub fn awaits_more(&self) -> bool {
         !self.unread.open && self.missing() > 0
     }
 
-    /// How many bytes the frame at the front of what was kept lacks.
+    /// How many bytes are missing from the frame at the front of what the connection keeps.
     fn missing(&self) -> usize {
         match frame::decode(&self.early) {
             Ok(Some(header)) => (HEADER + header.len).saturating_sub(self.early.len()),
@@ -120,15 +120,15 @@ impl Connection {
         }
     }
 
-    /// Before it rests: gives memory back that a large request has taken.
+    /// Gives memory back that a large request has taken. To be called before the connection rests.
     pub fn trim(&mut self) {
         if self.early.is_empty() {
             self.early.shrink_to(KEPT);
         }
     }
 
-    /// Receives what is there behind what was kept; the number of new bytes. Memory grows with what arrives, whatever
-    /// length a frame announces.
+    /// Receives what is there, behind what the connection keeps, and returns the number of new bytes. Memory grows with
+    /// what arrives, whatever length a frame announces.
     pub fn receive_more(&mut self) -> io::Result<usize> {
         let before = self.early.len();
         self.early.resize(before + self.missing().clamp(PIECE, LARGE_PIECE), 0);
@@ -139,8 +139,8 @@ impl Connection {
         got
     }
 
-    /// Goes through `bytes` from `at` on, up to and with the next request. Body frames of the exchange
-    /// before, which its application did not read, are left out.
+    /// Goes through `bytes` from `at` on, up to and with the next request. Leaves out body frames of the exchange
+    /// before, which its application did not read.
     pub fn advance(&mut self, bytes: &[u8], at: &mut usize) -> Step {
         loop {
             if self.unread.open {
@@ -177,12 +177,13 @@ impl Connection {
         }
     }
 
-    /// Whether the greeting is of this version. Where the child relies on an area, no request is executed without it.
+    /// Whether the greeting is of this version. If the child relies on an area, the process executes no request without
+    /// it.
     fn is_understood(&self, greeting: &[u8]) -> bool {
         *greeting == frame::hello(PROTOCOL, self.area.is_some()) || *greeting == frame::hello(PROTOCOL, false)
     }
 
-    /// Leaves out the rest of a body frame; how much of `bytes` it was.
+    /// Leaves out the rest of a body frame. Returns how many bytes of `bytes` that was.
     fn skip(&mut self, bytes: &[u8]) -> usize {
         let part = self.unread.left.min(bytes.len());
         self.unread.use_up(part);
@@ -216,7 +217,7 @@ pub struct Incoming<'c> {
     connection: &'c mut Connection,
     at: usize,
     failed: Option<InputFailure>,
-    /// Told when it waits.
+    /// The slot, which the body tells when it waits.
     slot: &'c Slot,
 }
 

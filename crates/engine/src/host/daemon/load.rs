@@ -1,8 +1,8 @@
 //! What is loaded when a daemon process starts, and what follows when that fails.
 //!
-//! A script to which the configuration sends requests is tried once in a process. If it fails the process says so
-//! in place of "ready", answers what it gets with the first traceback, and watches the files that the failure
-//! depends on: a fresh process, and not a half imported application, may try again.
+//! A process tries a script to which the configuration sends requests only once. If the script fails, the process says
+//! so in place of "ready", answers requests with the first traceback, and watches the files that the failure depends
+//! on: a fresh process, and not a half imported application, may try again.
 
 use std::time::{Instant, SystemTime};
 
@@ -48,16 +48,16 @@ fn step(entry: &Preload, handed: bool) -> Step<'_> {
     Step { script: &entry.script, group: &entry.group, told: None, serves: entry.serves, handed }
 }
 
-/// What to load after that, because a process had it that this one follows. What the configuration asks to load, in
-/// whichever interpreter, it knows better.
+/// What to load after that, because the process before this one had it loaded. Leaves out what the configuration asks
+/// to load itself, in whichever interpreter: the configuration knows better.
 fn handed_steps<'c>(main: Option<&str>, preload: &[Preload], handed: &'c [Preload]) -> Vec<Step<'c>> {
     let same = |one: &Preload, other: &Preload| (&one.script, &one.group) == (&other.script, &other.group);
     let is_asked_for = |entry: &Preload| main == Some(&entry.script) || preload.iter().any(|it| same(it, entry));
     handed.iter().filter(|entry| !is_asked_for(entry)).map(|entry| step(entry, true)).collect()
 }
 
-/// Loads everything. Where a script failed that requests may be for: the files that this depends on. A script that was
-/// handed on and has been removed since is left out. What is left when the process is to stop is not loaded any more.
+/// Loads everything. If a script fails that requests may be for, returns the files that this depends on. Leaves out a
+/// script that was handed on and has been removed since. Stops loading when the process must stop.
 pub fn at_start(
     gil: Gil,
     main: &'static Interp,
@@ -99,7 +99,7 @@ fn take(gil: Gil, interp: &Interp, step: &Step<'_>) -> Result<(), Vec<Concern>> 
     result
 }
 
-/// From now on the supervisor is told when one of the watched files changes.
+/// Tells the supervisor, from now on, when one of the watched files changes.
 pub fn watch(pool: &'static Pool, name: &str, mut watch: Watch) {
     let builder = std::thread::Builder::new().name("wsgi-files".to_owned());
     let started = builder.spawn(move || {

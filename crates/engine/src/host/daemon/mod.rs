@@ -37,7 +37,7 @@ use crate::timers::stacks;
 use crate::timers::stuck::Limits;
 use crate::timers::watchdog::Watchdog;
 
-/// How long a supervisor takes to say that httpd is gone.
+/// How long a supervisor may take to say that httpd is gone.
 const WORD: Duration = Duration::from_secs(1);
 
 /// How soon lines are written that the log had no room for.
@@ -66,7 +66,7 @@ pub fn serve(gil: Gil, control: RawFd) -> i32 {
     });
     served.unwrap_or_else(|(exit, text)| {
         process_log(ERROR, text.as_bytes());
-        // What Python would do at its end may wait for what could not be started.
+        // At its end Python might wait for what could not be started.
         sys::exit_now(exit as i32)
     })
 }
@@ -164,7 +164,7 @@ fn show_title(config: &PoolConfig) {
     }
 }
 
-/// From now on what gets stuck is ended.
+/// Starts the timers, which from now on end what gets stuck.
 fn start_timers(pool: &'static Pool, config: &PoolConfig) -> io::Result<(&'static Probe, &'static Watchdog)> {
     let (stack_size, problem) = pool::stack_size(config.stack_size);
     problem.iter().for_each(|text| process_log(WARN, format!("process group \"{}\": {text}", config.name).as_bytes()));
@@ -222,12 +222,13 @@ fn start(gil: Gil, control: RawFd) -> Result<Daemon, (Exit, String)> {
     })
 }
 
-/// From now on a request whose script has changed is served by what is loaded, and the supervisor is told.
+/// From now on the process serves a request whose script has changed with the code that is loaded, and tells the
+/// supervisor.
 fn serve_old_code(pool: &'static Pool) {
     script::announce_changes(Box::new(|script, mtime_us| pool.note_outdated(script, mtime_us)));
 }
 
-/// From now on the supervisor knows what the process that follows this one is to load.
+/// From now on tells the supervisor what the process that follows this one must load.
 fn tell_of_scripts(pool: &'static Pool) {
     script::announce_loads(Box::new(|group, script, why| pool.tell_loaded(group, script, why)));
 }
@@ -262,7 +263,7 @@ impl Daemon {
         // An application may have set handlers of its own while it was loaded.
         SIGNALS.into_iter().for_each(sys::catch);
         gil.detach(|| pool.start()).map_err(bootstrap("cannot start the request threads"))?;
-        // Before it is told: another supervisor may ask.
+        // Store this before telling the supervisor: another supervisor may ask.
         self.failed.store(failed.is_some(), Ordering::SeqCst);
         pool.tell(if failed.is_some() { FromDaemon::Failed } else { FromDaemon::Ready });
         if let Some(watch) = failed {
@@ -271,7 +272,7 @@ impl Daemon {
         Ok(())
     }
 
-    /// Until the process is to stop. Without the GIL.
+    /// Serves until the process must stop. Without the GIL.
     fn run(&self) {
         let is_orphan = self.serve_messages() == Ended::Orphaned;
         if is_orphan {
@@ -304,7 +305,7 @@ impl Daemon {
         }
     }
 
-    /// Until the supervisor, or a signal, ends the wait.
+    /// Hears messages until the supervisor, or a signal, ends the wait.
     pub fn serve_messages(&self) -> Ended {
         self.heard.store(true, Ordering::SeqCst);
         let ended = self.wait_for_end();
@@ -334,7 +335,8 @@ impl Daemon {
         }
     }
 
-    /// httpd is gone. A supervisor that is not gone or stopped as well says at once what to do.
+    /// Whether the supervisor says something, when httpd is gone. A supervisor that is not gone or stopped as well says
+    /// at once what to do.
     fn is_spoken_to(&self) -> bool {
         sys::is_readable(self.control, WORD)
     }
@@ -416,7 +418,8 @@ impl Daemon {
         None
     }
 
-    /// Another supervisor knows neither whether the script could be loaded nor what it may hand on.
+    /// Tells everything again to another supervisor, which knows neither whether the script could be loaded nor what it
+    /// may hand on.
     fn tell_again(&self) {
         if self.failed.load(Ordering::SeqCst) {
             self.pool.tell(FromDaemon::Failed);

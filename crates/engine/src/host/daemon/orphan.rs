@@ -12,7 +12,8 @@ const TICK: Duration = Duration::from_millis(100);
 const GRACE: Duration = Duration::from_secs(3);
 /// How long it serves at most, where graceful-timeout sets no limit.
 const LIMIT: Duration = Duration::from_secs(15);
-/// How long it takes to end when httpd has ended, where shutdown-timeout sets no limit; the supervisor has the same.
+/// How long the process may take to end when httpd has ended, where shutdown-timeout sets no limit; the supervisor has
+/// the same limit.
 const FINAL_WAIT: Duration = Duration::from_secs(3);
 
 /// Timeouts of the group.
@@ -22,7 +23,7 @@ struct Limits {
     shutdown: Duration,
 }
 
-/// When it ends. All durations are since the supervisor's end.
+/// Whether the process may end now. All durations are since the supervisor's end.
 fn is_done(now: Duration, parent_gone: Option<Duration>, active: usize, connections: usize, limits: Limits) -> bool {
     let is_idle = active == 0 && (connections == 0 || now >= GRACE);
     is_idle || now >= limits.graceful || parent_gone.is_some_and(|since| now >= since + limits.shutdown)

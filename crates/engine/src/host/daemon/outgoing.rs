@@ -20,7 +20,7 @@ const MAX_DATA: usize = 1 << 20;
 pub struct Outgoing<'c> {
     fd: RawFd,
     out: &'c mut Vec<u8>,
-    /// How much of `out` went.
+    /// How many bytes of `out` were sent.
     sent: usize,
     /// Where the last frame that may carry LAST stands in `out`.
     last_at: Option<usize>,
@@ -28,18 +28,18 @@ pub struct Outgoing<'c> {
     head_at: Option<usize>,
     /// The rest of the body; it goes out with the end, because no line for the log may follow it.
     file: Option<(OwnedFd, FilePart)>,
-    /// Where the rest of the body may be put, and how much of it was.
+    /// Where the rest of the body may be put. `shared` is how much of it was put there.
     area: Option<Area>,
     shared: Option<usize>,
     gone: bool,
     /// The request's response is on its way, or over.
     begun: bool,
-    /// Who may send: the request thread, as long as the watchdog has not ended the exchange.
+    /// Says who may send: the request thread, as long as the watchdog has not ended the exchange.
     slot: &'c Slot,
 }
 
 impl<'c> Outgoing<'c> {
-    /// A response for which nothing was sent. `out` is memory to be used.
+    /// A response of which nothing was sent. It gathers frames in the memory of `out`.
     pub fn new(fd: RawFd, out: &'c mut Vec<u8>, area: Option<Area>, slot: &'c Slot) -> Self {
         out.clear();
         Outgoing {
@@ -63,8 +63,8 @@ impl<'c> Outgoing<'c> {
         self.last_at = matches!(tag, Tag::Head | Tag::Data).then_some(at);
     }
 
-    /// Sends once what is left of `out`, and `bytes` behind it, which no frame header is put before; how many of `bytes`
-    /// went.
+    /// Sends once: what is left of `out`, and `bytes` behind it, without a frame header of their own. Returns how many
+    /// of `bytes` went.
     fn push(&mut self, bytes: &[u8]) -> Result<usize, Gone> {
         if self.gone || !self.slot.begin_send() {
             self.gone = true;

@@ -1,9 +1,8 @@
 //! A daemon process's connections and request threads.
 //!
-//! All idle threads wait in one epoll, in which each resting connection is armed for one event, so the
-//! thread that gets the event takes the connection: no dispatcher, no hand-over. It receives what is
-//! there, executes a request with one hold of the GIL, sends the response with one call, and lets the
-//! connection rest again.
+//! All idle threads wait in one epoll, in which each resting connection is armed for one event. The thread that gets
+//! the event takes the connection, so there is no dispatcher and no hand-over. It receives what is there, executes a
+//! request with one hold of the GIL, sends the response with one call, and lets the connection rest again.
 
 use std::collections::HashMap;
 use std::io;
@@ -67,11 +66,11 @@ pub struct Pool {
     main_script: Option<Vec<u8>>,
     control: RawFd,
     retired: AtomicBool,
-    /// Scripts of which old code is served, and their times of change of which the supervisor knows.
+    /// Scripts of which the process serves old code, with the time of change that the supervisor knows of.
     outdated: Mutex<HashMap<Vec<u8>, Option<i64>>>,
     /// Messages about scripts that may be handed on, in the order in which they were loaded; as many as there are scripts.
     loaded: Mutex<Vec<Vec<u8>>>,
-    /// It has said why it cannot go on.
+    /// The process has said why it cannot go on.
     gave_up: AtomicBool,
     /// What each request thread executes.
     pub slots: Slots,
@@ -209,8 +208,9 @@ impl Pool {
         }
     }
 
-    /// Old code of `script` is served, whose file changed at `mtime_us`. The supervisor is told of each change once:
-    /// the process that it starts for one may be broken, and gone when the next one comes.
+    /// Notes that the process serves old code of `script`, whose file changed at `mtime_us`. Tells the supervisor of
+    /// each change once: the process that the supervisor starts for one change may be broken, and gone when the next
+    /// change comes.
     pub fn note_outdated(&self, script: &[u8], mtime_us: Option<i64>) {
         let mut outdated = self.outdated.lock().unwrap_or_else(PoisonError::into_inner);
         if outdated.get(script) != Some(&mtime_us) {
@@ -220,7 +220,7 @@ impl Pool {
         }
     }
 
-    /// Has the main thread end the process as if it had been told to stop.
+    /// Makes the main thread end the process as if it had been told to stop.
     pub fn ask_to_end(&self) {
         self.ending.store(true, Ordering::SeqCst);
         self.end.set();
@@ -231,12 +231,12 @@ impl Pool {
         self.end.fd()
     }
 
-    /// Whether it is to.
+    /// Whether the process must end by itself.
     pub fn is_to_end(&self) -> bool {
         self.ending.load(Ordering::SeqCst)
     }
 
-    /// Whether it was asked.
+    /// Whether the process has asked the supervisor to replace it.
     pub fn is_retired(&self) -> bool {
         self.retired.load(Ordering::SeqCst)
     }
@@ -246,7 +246,8 @@ impl Pool {
         let _ = sys::send(self.control, &[io::IoSlice::new(&message.encode())]);
     }
 
-    /// While nobody reads the control socket yet: whether the supervisor wants the process to stop, or is gone.
+    /// Whether the supervisor wants the process to stop, or is gone. For the time when nobody reads the control socket
+    /// yet.
     pub fn is_unwanted(&self) -> bool {
         if self.is_to_end() {
             return true;
@@ -260,9 +261,9 @@ impl Pool {
     pub fn tell_loaded(&self, group: &str, script: &str, why: Occasion) {
         let told = Loaded { asked: why == Occasion::Asked, group, script };
         let Some(message) = told.encode() else { return };
-        // What is not told is not loaded in advance.
+        // If this cannot be sent, the next process does not load the script in advance.
         let _ = sys::send(self.control, &[io::IoSlice::new(&message)]);
-        // The next supervisor does not know what was handed on; some request has asked for that.
+        // The next supervisor does not know what was handed on, so tell it that some request has asked for this script.
         let again = Loaded { asked: true, ..told }.encode().filter(|_| why != Occasion::Configured);
         let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(message) = again.filter(|message| !loaded.contains(message)) {
@@ -348,7 +349,7 @@ impl RequestThread {
             match advanced {
                 Ok(true) => self.pool.rest(connection),
                 Ok(false) => self.pool.close(Some(connection)),
-                // Only the connection is lost: its child sees it end. The thread goes on with memory of its own.
+                // Only the connection is lost, and its child sees it end. The thread goes on with memory of its own.
                 Err(payload) => {
                     std::mem::forget(payload);
                     self.buffer = vec![0; BUFFER];
@@ -511,8 +512,8 @@ fn exchange(
     if outcome == Outcome::Stale {
         pool.retire(Cause::ScriptReload);
     }
-    // Another thread of the application may still be reading: the child ends the body now, which wakes it, and the
-    // exchange goes when it is through.
+    // Another thread of the application may still be reading. The child ends the body now, which wakes that thread, and
+    // the exchange goes when the thread is through.
     exchange.end(outcome).is_ok()
 }
 

@@ -22,7 +22,7 @@ use crate::sys;
 /// Exit status when an exception ended a script, as Python itself has it.
 const SCRIPT_FAILED: i32 = 1;
 
-/// How often a script that is to end is woken. What it does at its end is then left in peace.
+/// How often the process wakes a script that must end. After that it leaves the script's last steps in peace.
 const NUDGES: u32 = 20;
 /// The time between.
 const NUDGE: Duration = Duration::from_millis(50);

@@ -36,7 +36,7 @@ use crate::sys;
 
 /// What the child offers, and how its functions are called.
 static HOST: OnceLock<Host> = OnceLock::new();
-/// The thread that owns Python waits for this to be told where to answer.
+/// The thread that owns Python waits for a message here that says where to answer.
 static FINISH: Mutex<Option<Sender<Sender<bool>>>> = Mutex::new(None);
 static ENDING: AtomicBool = AtomicBool::new(false);
 static ACTIVE: AtomicUsize = AtomicUsize::new(0);
@@ -161,9 +161,9 @@ fn end_python() -> bool {
 
 /// Ends Python: [`wsgi_wire::host::Finish`].
 ///
-/// A prefork child that gets SIGTERM calls this in its signal handler, and exit() after it: then it is in the
-/// middle of a request, or of this function, on the same thread, and no lock may be taken and no memory
-/// allocated. Whenever Python is not finalised, the destructors of the thread leave it alone.
+/// A prefork child that gets SIGTERM calls this in its signal handler, and exit() after it. The same thread is then in
+/// the middle of a request, or of this function, so the function may take no lock and allocate no memory. Whenever
+/// Python is not finalised, the destructors of the thread leave it alone.
 ///
 /// # Safety
 /// No request is run after this.
@@ -206,7 +206,7 @@ pub unsafe extern "C" fn wsgi_engine_run(payload: *const u8, len: usize, request
     ACTIVE.fetch_add(1, Ordering::SeqCst);
     let result = panic::catch_unwind(AssertUnwindSafe(|| run(payload, host, request)));
     if forked::is_child() {
-        // A panic has brought a forked process here: httpd's request is not its own.
+        // A panic has brought a forked process here. The request belongs to httpd's child and not to this process.
         sys::exit_now(1);
     }
     ACTIVE.fetch_sub(1, Ordering::SeqCst);
@@ -270,8 +270,8 @@ fn run(payload: &[u8], host: &Host, request: *mut c_void) -> Result<(), Failure>
     }
 }
 
-/// The child's functions for one request. httpd's request is for one thread at a time, and an application
-/// may read and write in two: the lock is held during each call, never where the GIL is taken.
+/// The child's functions for one request. Only one thread at a time may use httpd's request, but an application may
+/// read and write in two. So a thread holds the lock during each call, and never where it takes the GIL.
 struct Calls<'h> {
     host: &'h Host,
     request: *mut c_void,
