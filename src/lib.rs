@@ -5,7 +5,7 @@
 //! configuration in force, `advice` what a child tells once, `python` where an interpreter is; `route`, `directive` and
 //! `environ` decide, and know no httpd; `httpd` are borrowed views of httpd's records. No floor imports one above it.
 //!
-//! Only `hooks`, `httpd` and `embedded` hold unsafe code.
+//! Only `hooks`, `httpd`, `embedded` and `startup/former.rs` hold unsafe code.
 
 pub mod directive;
 pub mod environ;
