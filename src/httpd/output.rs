@@ -258,6 +258,7 @@ impl Request<'_> {
         let raw = self.raw();
         let url = self.pool().string(url);
         // Unread bytes of the body would pass for the client's next request, because the new request has no body.
+        // SAFETY: the request is ours in its handler.
         let status = unsafe { sys::ap_discard_request_body(raw) };
         if status != 0 {
             return status;
