@@ -14,10 +14,12 @@ use crate::fd::{self, cvt};
 mod fork;
 mod limit;
 mod spawn;
+mod step;
 
 pub use fork::{Forked, fork_as};
 pub use limit::{Limit, Resource};
-pub use spawn::{Ids, Outcome, Program, Spawned, Step, spawn};
+pub use spawn::{Ids, Outcome, Program, Spawned, spawn};
+pub use step::Step;
 
 /// Waits for a child to end.
 ///

@@ -7,7 +7,8 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::panic::{self, AssertUnwindSafe};
 
-use super::spawn::{Ids, Step, become_other};
+use super::spawn::{Ids, become_other};
+use super::step::Step;
 use crate::fd::{self, cvt};
 
 /// A fork.

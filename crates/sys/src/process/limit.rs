@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::spawn::Step;
+use super::step::Step;
 use crate::fd::cvt;
 
 /// What a process may use up.
