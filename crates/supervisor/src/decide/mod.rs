@@ -21,6 +21,7 @@ mod histories;
 mod jitter;
 mod pool;
 mod process;
+mod records;
 mod replace;
 mod say;
 mod scale;

@@ -7,9 +7,7 @@ use std::collections::{BTreeMap, VecDeque};
 use wsgi_wire::control::Cause;
 
 use super::process::{Phase, Process};
-use super::replace::MemoryHistory;
-use super::scale::Scale;
-use super::start::Attempts;
+use super::records::{Attempts, MemoryHistory, Scale};
 use super::{Action, Busy, Ended, Event, Exit, Found, Left, Millis, Out, ProcessId, Rules};
 
 /// How long a pool that is in no configuration any more goes on taking requests once what follows it has

@@ -4,7 +4,7 @@ use wsgi_wire::control::Cause;
 
 use super::pool::{LOST_SUPERVISOR, Pool};
 use super::process::{Overdue, Phase, Process};
-use super::start::back_off;
+use super::records::{MemoryHistory, back_off};
 use super::{Action, Left, Millis, Out, ProcessId};
 
 /// Where `shutdown-timeout=0` names no limit, httpd's own patience at its end holds.
@@ -17,15 +17,6 @@ const STOP_END: Millis = 300;
 const LOOKS: u32 = 2;
 /// A process that is too large this soon after it became ready makes the next one wait.
 const SOON_LARGE: Millis = 30_000;
-
-/// Replacements for `maximum-memory`.
-#[derive(Debug, Default)]
-pub(super) struct MemoryHistory {
-    /// Those in a row that came soon after the process was ready.
-    soon: u32,
-    /// The next one not before this moment.
-    next: Millis,
-}
 
 /// How a process makes room for its replacement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -13,21 +13,6 @@ const PACE: Millis = 1_000;
 /// Most that the pool grows by at a time.
 const MAX_STEP: u32 = 32;
 
-/// What is known of a pool's size.
-#[derive(Debug, Default)]
-pub(super) struct Scale {
-    target: u32,
-    /// Looks in a row at which there was too little.
-    pressed: u32,
-    /// How many processes come next.
-    step: u32,
-    grew_at: Option<Millis>,
-    /// When the first, second ... process was needed last.
-    needed_at: Vec<Millis>,
-    /// At the last look there was less to do than all processes are for.
-    spare: bool,
-}
-
 impl Pool {
     /// How many processes there are to be now.
     pub(super) fn target(&self) -> usize {

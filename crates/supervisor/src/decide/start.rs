@@ -5,82 +5,17 @@ use wsgi_wire::control::Cause;
 
 use super::pool::Pool;
 use super::process::{Marks, Phase, Process};
+use super::records::{Attempts, CHANGED_CALM, CHANGED_FREE, back_off};
 use super::{Action, Ended, Handing, Left, Millis, Out, ProcessId};
 
 /// A process that is lost this soon after it became ready counts as one that cannot live.
 const SHORT_LIFE: Millis = 1_500;
-/// Longest wait between attempts to start.
-const LONGEST_WAIT: Millis = 60_000;
 /// When every slot is taken by old processes: how soon to look again.
 const SLOT_WAIT: Millis = 100;
-/// Shortest time between attempts that changed files bring about.
-const CHANGED_WAIT: Millis = 200;
-/// So many of them may follow each other that soon; then the wait doubles: an application may change its own files
-/// whenever it is loaded.
-const CHANGED_FREE: u32 = 4;
-/// A change this long after the last attempt is the administrator's.
-const CHANGED_CALM: Millis = 10_000;
 /// Shortest time between starts when processes die of the requests that they get.
 const CRASH_WAIT: Millis = 1_000;
 /// SIGKILL and SIGTERM, which do not come of what a process does (POSIX numbers them).
 const KILLERS: [i32; 2] = [9, 15];
-
-/// What is known of attempts to start.
-#[derive(Debug, Default)]
-pub(super) struct Attempts {
-    /// Those that failed since the last success.
-    pub(super) failures: u32,
-    /// When the first of them failed.
-    since: Option<Millis>,
-    /// How often the wait has been doubled.
-    step: u32,
-    /// Processes in a row that were lost right after they had become ready.
-    quick: u32,
-    /// Not before this moment.
-    pub(super) next: Millis,
-    /// When the last one began.
-    last: Option<Millis>,
-    /// A file has changed since then, so the next one may succeed.
-    hope: bool,
-    /// Attempts in a row that changed files brought about, and that failed.
-    vain: u32,
-    /// One has failed that was only to try what others had loaded: the next one does without.
-    bare: bool,
-    /// One has failed that was to load what others had loaded.
-    burdened: bool,
-    pub(super) slots_full: bool,
-    /// What was said last about a failure.
-    reported: Option<String>,
-}
-
-/// 1 s, 2 s, 4 s ... 60 s.
-pub(super) fn back_off(attempt: u32) -> Millis {
-    1_000u64.checked_shl(attempt.min(16)).unwrap_or(LONGEST_WAIT).min(LONGEST_WAIT)
-}
-
-impl Attempts {
-    /// None so far; the first one may come at once.
-    pub(super) fn from(now: Millis) -> Attempts {
-        Attempts { next: now, ..Attempts::default() }
-    }
-
-    /// Whether this failure is not the one that was said last; from now on it is.
-    pub(super) fn is_news(&mut self, failure: String) -> bool {
-        let is_news = self.reported.as_ref() != Some(&failure);
-        self.reported = Some(failure);
-        is_news
-    }
-
-    /// How long it has been failing.
-    pub(super) fn lasted(&self, now: Millis) -> Millis {
-        now.saturating_sub(self.since.unwrap_or(now))
-    }
-
-    fn soon(&self, now: Millis) -> Millis {
-        let doubled = CHANGED_WAIT.checked_shl(self.vain.saturating_sub(CHANGED_FREE).min(16)).unwrap_or(LONGEST_WAIT);
-        self.last.map_or(now, |last| now.max(last + doubled.min(LONGEST_WAIT)))
-    }
-}
 
 impl Pool {
     /// Starts go badly: one at a time then.
