@@ -16,7 +16,7 @@ use crate::decide::Ended;
 pub use venv::{base_is_gone, version_differs};
 pub use walk::{Right, Walker, quoted};
 
-/// What is wrong, as a clause, and what ends it.
+/// What is wrong, as a clause, and the command that mends it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
     /// What is wrong.
@@ -57,7 +57,7 @@ pub fn identity(config: &PoolConfig) -> (Ids, String) {
     }
 }
 
-/// Who walks, seen from outside of the pool's root directory.
+/// The pool's user, as the one who walks, seen from outside of the pool's root directory.
 pub fn walker(config: &PoolConfig) -> Walker {
     let (ids, user) = identity(config);
     let root = config.chroot.as_ref().map_or_else(|| PathBuf::from("/"), PathBuf::from);
@@ -92,15 +92,15 @@ pub fn step(config: &PoolConfig, step: Step, error: &std::io::Error) -> String {
     }
 }
 
-/// That `python-home` names an interpreter, and not the directory of one. `root` is where the pool's root directory is for
-/// who asks.
+/// The problem that `python-home` names an interpreter, and not the directory of one. `root`: where the caller finds
+/// the pool's root directory.
 pub fn home_is_a_file(config: &PoolConfig, root: &Path) -> Option<Problem> {
     let home = config.python.strip_suffix("/bin/python3").or_else(|| config.python.strip_suffix("/bin/python"))?;
     let given = config.python_from.strip_suffix(home)?;
     if !root.join(home.trim_start_matches('/')).is_file() {
         return None;
     }
-    // Only groups can name an interpreter.
+    // Only groups have an option that names an interpreter.
     let interpreter =
         if given == "python-home=" { format!("python={home} (for this interpreter) or ") } else { String::new() };
     let above = Path::new(home).parent().filter(|bin| bin.ends_with("bin")).and_then(Path::parent);
@@ -111,7 +111,7 @@ pub fn home_is_a_file(config: &PoolConfig, root: &Path) -> Option<Problem> {
     )))
 }
 
-/// That the process `pid` starts without what an option asks for.
+/// The line that says that process `pid` starts without what an option asks for.
 pub fn went_without(config: &PoolConfig, pid: i32, step: Step, error: &std::io::Error) -> String {
     let option = match step {
         Step::Priority => format!("cpu-priority={}", config.cpu_priority.unwrap_or(0)),
@@ -137,7 +137,7 @@ pub fn went_without(config: &PoolConfig, pid: i32, step: Step, error: &std::io::
     )
 }
 
-/// Why a program that may be executed cannot be.
+/// Why the system cannot execute a program that the user may execute.
 pub fn no_exec(config: &PoolConfig, error: &std::io::Error) -> String {
     let python = Path::new(&config.python);
     match error.raw_os_error() {
@@ -155,7 +155,7 @@ pub fn no_exec(config: &PoolConfig, error: &std::io::Error) -> String {
     }
 }
 
-/// Where a pool's processes start, and what says so.
+/// The directory in which a pool's processes start, and the option that says so.
 pub fn working_directory(config: &PoolConfig) -> (String, &'static str) {
     match (&config.home, &config.identity) {
         (Some(home), _) => (home.clone(), "home="),
@@ -166,7 +166,7 @@ pub fn working_directory(config: &PoolConfig) -> (String, &'static str) {
     }
 }
 
-/// Last words that have a known cause.
+/// Last words of a process that have a known cause.
 const KNOWN: [(&str, &str); 6] = [
     (
         "No module named 'encodings'",
@@ -220,7 +220,7 @@ fn perhaps(limit: Option<String>) -> String {
     limit.map_or_else(String::new, |limit| format!(" ({limit})"))
 }
 
-/// A signal rather comes from what a script imports than from Python.
+/// A signal is more likely to come from what a script imports than from Python.
 fn while_loading(config: &PoolConfig, ended: Ended) -> String {
     let first = config.main_script.as_ref().or_else(|| config.preload.first().map(|entry| &entry.script));
     match (first, ended) {
@@ -229,14 +229,14 @@ fn while_loading(config: &PoolConfig, ended: Ended) -> String {
     }
 }
 
-/// The limit of memory that may have been met.
+/// The limit of memory that the process may have met.
 fn memory_limit(config: &PoolConfig) -> Option<String> {
     let limits = [("memory-limit", config.memory_limit), ("virtual-memory-limit", config.virtual_memory_limit)];
     let (option, limit) = limits.into_iter().filter(|(_, limit)| *limit > 0).min_by_key(|(_, limit)| *limit)?;
     Some(format!("{option}={limit} bytes may be too little for Python and the application"))
 }
 
-/// Whether an end looks like one for lack of memory.
+/// Whether the process seems to have ended for lack of memory.
 fn is_short_of_memory(ended: Ended, said: &[String]) -> bool {
     const WORDS: [&str; 4] = ["MemoryError", "memory allocation", "Cannot allocate memory", "failed to map segment"];
     matches!(ended, Ended::Signal(libc::SIGSEGV | libc::SIGABRT | libc::SIGKILL | libc::SIGBUS))

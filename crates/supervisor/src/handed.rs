@@ -1,9 +1,10 @@
-//! Which scripts daemon processes have loaded because requests asked for them, and which of these a process that follows
-//! is to load before it is ready. Pure.
+//! Which scripts the daemon processes have loaded because requests asked for them, and which of these scripts a new
+//! process loads before it is ready. Pure.
 //!
-//! What a process says of itself is believed as far as this: it is handed to processes of the same group and user, within
-//! the limits here. Over a change of configuration only that is handed on of which the new one says what the old one
-//! said, so that a script that was taken out of the configuration cannot hold it up.
+//! The supervisor believes what a process says about itself only so far: it hands these scripts to processes of the
+//! same group and user, within the limits below. After a change of configuration it hands on a script only if the new
+//! configuration says the same about it as the old one. So a script that the administrator took out of the
+//! configuration cannot hold up a start.
 
 #![forbid(unsafe_code)]
 
@@ -12,20 +13,20 @@ use wsgi_wire::pool::{Preload, Target};
 
 use crate::decide::Millis;
 
-/// Most scripts that are kept of a process, and that are handed on.
+/// How many scripts the supervisor keeps of a process, and hands on, at most.
 pub const MOST: usize = 64;
-/// Most bytes that their names may take.
+/// How many bytes the names of these scripts may take.
 pub const MOST_BYTES: usize = 32 << 10;
-/// What requests have asked only earlier processes for, and this long ago, is not handed on any more: an interpreter takes memory, and its script may be
-/// one that nothing leads to.
+/// The supervisor hands on a script for this long after the last request for it, if only earlier processes got such
+/// requests. An interpreter takes memory, and perhaps no address leads to its script any more.
 pub const KEPT: Millis = 24 * 60 * 60 * 1000;
 
 /// A script that a process is to load.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Handed {
-    /// File and application group. `serves`: the process has failed if this cannot be loaded.
+    /// File and application group. `serves`: if the process cannot load it, the process has failed.
     pub script: Preload,
-    /// When a process was last known to be asked for it.
+    /// When a request for it last came to a process, as far as is known.
     pub asked_at: Millis,
 }
 
@@ -35,27 +36,27 @@ impl Handed {
     }
 }
 
-/// What is known of a process's scripts.
+/// What the supervisor knows about the scripts of a process.
 #[derive(Debug, Default)]
 pub struct Known {
-    /// The targets of the configuration that it was started with.
+    /// The targets of the configuration with which the process was started.
     targets: Vec<Target>,
     since: Since,
     scripts: Vec<Script>,
     bytes: usize,
-    /// How many it has loaded that the configuration names.
+    /// How many scripts the process has loaded that the configuration names.
     configured: usize,
 }
 
-/// What has become of that configuration.
+/// What has happened to that configuration since.
 #[derive(Debug, Default)]
 enum Since {
-    /// It is in force.
+    /// It is still in force.
     #[default]
     Same,
-    /// There were others; these targets stand in all of them.
+    /// Other configurations followed; all of them hold these targets.
     Later(Vec<Target>),
-    /// The group's processes run as somebody else now.
+    /// The group's processes now run as another user, or in another root directory.
     Foreign,
 }
 
@@ -63,9 +64,9 @@ enum Since {
 struct Script {
     script: String,
     group: String,
-    /// It was handed on, and a request for it came to an earlier process then.
+    /// When a request for it last came to an earlier process, which handed it on.
     asked_at: Millis,
-    /// A request for it came to this process.
+    /// A request for it has come to this process.
     asked: bool,
     loaded: bool,
 }
@@ -77,7 +78,7 @@ impl Script {
 }
 
 impl Known {
-    /// A process that is started with these targets and gets these scripts.
+    /// What is known of a process that starts with these targets and gets these scripts.
     pub fn new(targets: &[Target], handed: &[Handed]) -> Known {
         let mut known = Known { targets: targets.to_vec(), ..Known::default() };
         for Handed { script: Preload { script, group, .. }, asked_at } in handed {
@@ -96,8 +97,8 @@ impl Known {
         fits
     }
 
-    /// The process has a script loaded; what does not fit, or was not handed to it and not asked for, is left out.
-    /// Whether its start has got on by that.
+    /// The process says that it has loaded a script. The supervisor keeps the script if it fits, and if it was handed
+    /// to the process or a request asked for it. Returns whether the start of the process has made progress.
     pub fn note(&mut self, loaded: &Loaded<'_>) -> bool {
         let same = |it: &&mut Script| it.script == loaded.script && it.group == loaded.group;
         if let Some(found) = self.scripts.iter_mut().find(same) {
@@ -105,7 +106,7 @@ impl Known {
             return !std::mem::replace(&mut found.loaded, true);
         }
         if !loaded.asked {
-            // One of those that the configuration names.
+            // The configuration names this script.
             self.configured += 1;
             return self.configured <= MOST;
         }
@@ -113,7 +114,8 @@ impl Known {
         self.add(Script { script, group, asked_at: 0, asked: true, loaded: true })
     }
 
-    /// The group has a new configuration, with these targets; `None` when its processes run as somebody else in it.
+    /// The group has a new configuration, with these targets. `None`: its processes now run as another user or in
+    /// another root directory.
     pub fn reconfigured(&mut self, targets: Option<&[Target]>) {
         let before = match &self.since {
             Since::Same => &self.targets,
@@ -124,19 +126,19 @@ impl Known {
         self.since = targets.map_or(Since::Foreign, |targets| Since::Later(stays(targets)));
     }
 
-    /// Whether a process of the configuration that is in force is to load the script.
+    /// Whether a process of the current configuration is to load the script.
     fn stays(&self, script: &str) -> bool {
         let covered = |targets: &[Target]| targets.iter().any(|target| target.covers(script));
         match &self.since {
             Since::Same => true,
-            // Otherwise it was taken out of the configuration, or stands there in another way; or a handler leads to it, and
-            // whether that still makes it a script is known to httpd alone.
+            // Otherwise the script was taken out of the configuration, or the configuration now says something else
+            // about it. Or a handler leads to it, and only httpd knows whether that still makes it a script.
             Since::Later(left) => covered(left),
             Since::Foreign => false,
         }
     }
 
-    /// The script that a process that starts is about to load, of those that it was handed.
+    /// The script that a starting process loads next, of the scripts that it was handed.
     pub fn loading(&self) -> Option<&str> {
         self.scripts.iter().find(|it| !it.loaded).map(|it| &*it.script)
     }
@@ -151,8 +153,8 @@ impl Known {
     }
 }
 
-/// What the next process is to load: what one of these has loaded, the oldest process's scripts first. Unless
-/// `is_required`, it is ready even if it cannot.
+/// The scripts that the next process is to load: what these processes have loaded, the oldest process's scripts first.
+/// Unless `is_required`, the next process becomes ready even if it cannot load one of them.
 pub fn hand_on<'k>(known: impl Iterator<Item = &'k Known>, is_required: bool, now: Millis) -> Vec<Handed> {
     let (mut all, mut bytes): (Vec<Handed>, usize) = (Vec::new(), 0);
     for mut one in known.flat_map(|known| known.scripts(now)) {
@@ -186,7 +188,7 @@ mod tests {
         Target { path: path.to_owned(), said }
     }
 
-    /// What one process hands on: a script, and `!` behind one that must load.
+    /// What one process hands on: scripts, with `!` behind a script that must load.
     fn of(known: &Known, is_required: bool, now: Millis) -> Vec<String> {
         let text = |it: &Handed| format!("{}{}", it.script.script, if it.script.serves { "!" } else { "" });
         hand_on([known].into_iter(), is_required, now).iter().map(text).collect()
@@ -232,7 +234,7 @@ mod tests {
         // An old process still gets requests of old children.
         known.note(&asked("/srv/b"));
         assert_eq!(of(&known, false, NOW), ["/srv/a", "/srv/dir/c"]);
-        // In another application group it would be another interpreter's.
+        // In another application group the script would run in another interpreter.
         known.reconfigured(Some(&[target("/srv/a", 2), target("/srv/dir", 1), target("/srv/b", 1)]));
         assert_eq!(of(&known, true, NOW), ["/srv/dir/c!"]);
     }
@@ -277,7 +279,7 @@ mod tests {
                 let handed = hand_on(all.iter(), true, NOW);
                 prop_assert!(handed.len() <= MOST);
                 prop_assert!(handed.iter().map(|it| it.script.script.len()).sum::<usize>() <= MOST_BYTES);
-                // The successor can keep all of it, and each once.
+                // The next process can keep all of it, and each script once.
                 prop_assert_eq!(Known::new(&[], &handed).scripts.len(), handed.len());
                 prop_assert!((0..handed.len()).all(|at| !handed[..at].iter().any(|it| it.is(&handed[at]))));
             }

@@ -1,5 +1,5 @@
-//! Error logs: httpd's line format, whole lines by one write, nothing that a full disk or a stuck log
-//! program could hold up.
+//! Error logs: httpd's line format, each line in one write. Neither a full disk nor a stuck log program can hold up the
+//! supervisor.
 
 use std::cell::{Cell, RefCell};
 use std::fs::File;
@@ -15,10 +15,10 @@ const DAYS: [&str; 7] = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"];
 const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 const LEVELS: [&str; 8] = ["emerg", "alert", "crit", "error", "warn", "notice", "info", "debug"];
 
-/// The level of what is said about the log itself.
+/// The level of lines about the log itself.
 const WARNING: u8 = 4;
 
-/// A pipe takes a write up to PIPE_BUF as a whole or not at all; some of it is for the line's head.
+/// A pipe takes a write of up to PIPE_BUF bytes as a whole or not at all. Some of these bytes are for the line's head.
 const PIPE_TEXT: usize = libc::PIPE_BUF - 160;
 
 /// An error log.
@@ -29,16 +29,16 @@ pub struct Log {
     may_block: bool,
     pipe: bool,
     level: u8,
-    /// A line could not be written to its end (full disk): the next one begins with a newline.
+    /// The last line was cut short (full disk), so the next one begins with a newline.
     torn: Cell<bool>,
     /// The program behind the pipe has ended.
     unread: Cell<bool>,
-    /// Lines that could not be written, and why the last one could not.
+    /// How many lines could not be written, and why the last one could not.
     lost: RefCell<Option<(u64, String)>>,
 }
 
 impl Log {
-    /// The log behind a descriptor; lines above `level` (APLOG) are left out.
+    /// The log behind a descriptor. It leaves out lines above `level` (APLOG).
     pub fn new(fd: OwnedFd, level: u8) -> Log {
         let file = File::from(fd);
         let kind = file.metadata().map(|found| found.file_type());
@@ -55,7 +55,7 @@ impl Log {
         log
     }
 
-    /// This log in place of `former`: what could not be written there is told here.
+    /// Puts this log in place of `former`: this log tells how many lines could not be written there.
     pub fn in_place_of(self, former: &Log) -> Log {
         self.lost.replace(former.lost.take());
         self
@@ -71,8 +71,8 @@ impl Log {
         level <= self.level
     }
 
-    /// Writes a line for the process `pid`. What cannot be written is lost, and counted: the next line that can be
-    /// written comes after one that says so.
+    /// Writes a line for the process `pid`. A line that cannot be written is lost, and counted: before the next line
+    /// that can be written comes one that says so.
     pub fn line(&self, level: u8, pid: i32, text: &[u8]) {
         if !self.takes(level) {
             return;
@@ -83,7 +83,7 @@ impl Log {
             let own = i32::try_from(std::process::id()).unwrap_or(0);
             self.write(WARNING, own, text.as_bytes());
             if let Some((count, _)) = self.lost.borrow_mut().as_mut() {
-                // This one did not count.
+                // The line about the lost ones does not count.
                 *count = *lines;
             }
         }
@@ -112,7 +112,7 @@ impl Log {
                 self.unread.set(false);
                 self.torn.set(written < line.len() && (written > 0 || self.torn.get()));
             }
-            // Nothing of it is there.
+            // Nothing of the line was written.
             Err(error) => {
                 self.unread.set(error.kind() == ErrorKind::BrokenPipe);
                 self.lose(error.to_string());
@@ -137,7 +137,8 @@ fn head(time: LocalTime, micros: i64, level: u8, pid: i32) -> Vec<u8> {
     .into_bytes()
 }
 
-/// Copies text; what a terminal could take for a command, and what is no UTF-8, becomes `\x1b`.
+/// Copies text. Characters that a terminal could take for a command, and bytes that are no UTF-8, become `\x1b` and the
+/// like.
 fn escape(text: &[u8], out: &mut Vec<u8>) {
     for chunk in text.utf8_chunks() {
         for character in chunk.valid().chars() {

@@ -5,7 +5,8 @@
 //! which httpd's children send connections; 5 the engine's file; 6 and 7 the store for the supervisor that comes after
 //! this one. It ends when the parent says so, closes the socket or dies, and leaves no process behind.
 //!
-//! With the argument `--doctor` it is something else: it looks at process groups before they are started ([`doctor`]).
+//! With the argument `--doctor` the program does something else: it looks at process groups before they are started
+//! ([`doctor`]).
 #![forbid(unsafe_code)]
 
 mod decide;
@@ -33,7 +34,7 @@ fn prepare() -> io::Result<shell::Given> {
     let _ = process::new_session();
     process::set_title(c"wsgi-supervisor");
     if has_given_up_root() {
-        // As the kernel does with httpd's children, which change their user without executing anything.
+        // The kernel does the same to httpd's children, which change their user without executing anything.
         process::deny_inspection();
     }
     for ignored in [libc::SIGHUP, libc::SIGPIPE, libc::SIGUSR1, libc::SIGUSR2, libc::SIGQUIT, libc::SIGWINCH] {
@@ -44,11 +45,11 @@ fn prepare() -> io::Result<shell::Given> {
     Ok(shell::Given { parent, children, engine, store, errors, signals })
 }
 
-/// Whether httpd's parent is root and this is another user: daemon processes may be this user as well then.
+/// Whether httpd's parent is root and this process is another user. Daemon processes may then run as this user as well.
 fn has_given_up_root() -> bool {
     let parent = std::fs::metadata(format!("/proc/{}", std::os::unix::process::parent_id()));
     let own = wsgi_sys::user::effective_uid();
-    // Where /proc hides processes of other users (ProtectProc=), it is another user.
+    // If /proc hides the parent, it belongs to another user (ProtectProc=).
     own != 0 && parent.map_or(true, |found| std::os::unix::fs::MetadataExt::uid(&found) != own)
 }
 

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use crate::fd::cvt;
 
-/// Whether the effective user may use `path` in all these ways: of directories, `execute` is entering.
+/// Whether the effective user may use `path` in all these ways. For a directory, `execute` means to enter it.
 ///
 /// # Errors
 /// What faccessat(2) says; `InvalidInput` for a path with a NUL byte.

@@ -1,4 +1,5 @@
-//! A signal to oneself that does nothing but end a wait. Caller: httpd's parent, which has one thread.
+//! A signal that a process sends to itself, and that does nothing but end a wait. Caller: httpd's parent, which has one
+//! thread.
 
 use std::io;
 use std::mem;
@@ -13,8 +14,8 @@ fn own_action() -> libc::sighandler_t {
     nothing as *const () as libc::sighandler_t
 }
 
-/// Interrupts what this process waits for (poll, select or sleep, once), when `time` is over. False, and without effect,
-/// where SIGALRM or its timer is in use.
+/// Interrupts what this process waits for (poll, select or sleep, once) when `time` is over. Returns false, and does
+/// nothing, if SIGALRM or its timer is in use.
 ///
 /// # Errors
 /// None in practice.
@@ -31,8 +32,8 @@ pub fn interrupt_after(time: Duration) -> io::Result<bool> {
     Ok(true)
 }
 
-/// Nothing of [`interrupt_after`] is left from now on, nor called: for the moment before this code is unloaded, and for
-/// processes that were forked.
+/// Takes back all that [`interrupt_after`] has set up, so that nothing calls this code any more. For the moment before
+/// this code is unloaded, and for processes that were forked.
 ///
 /// # Errors
 /// None in practice.
@@ -41,7 +42,7 @@ pub fn forget() -> io::Result<()> {
         return Ok(());
     }
     set_timer(Duration::ZERO)?;
-    // One that is pending is dropped by this.
+    // This drops a signal that is pending.
     set_action(libc::SIG_IGN)?;
     set_action(libc::SIG_DFL)
 }
@@ -72,7 +73,7 @@ fn set_action(action: libc::sighandler_t) -> io::Result<()> {
     // SAFETY: as above.
     let mut new: libc::sigaction = unsafe { mem::zeroed() };
     new.sa_sigaction = action;
-    // select(2) and poll(2) end all the same.
+    // select(2) and poll(2) end in spite of this flag.
     new.sa_flags = libc::SA_RESTART;
     // SAFETY: `new` lives during the call; the action is one of the system's, or a function that does nothing.
     cvt(unsafe { libc::sigaction(libc::SIGALRM, &raw const new, ptr::null_mut()) }).map(drop)

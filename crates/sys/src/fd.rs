@@ -81,8 +81,8 @@ pub fn memfd(name: &CStr) -> io::Result<OwnedFd> {
     Ok(own(fd))
 }
 
-/// Whether this descriptor may be used to read: not one for writing only, and not a mere place (`O_PATH`), which its owner
-/// may have got without the right to read.
+/// Whether this descriptor may be used to read. It may not if it was opened for writing only, or as a mere place
+/// (`O_PATH`): its owner may have got a place without the right to read.
 pub fn is_readable(fd: BorrowedFd<'_>) -> bool {
     // SAFETY: F_GETFL touches no memory of ours.
     let Ok(flags) = cvt(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GETFL) }) else { return false };
@@ -119,7 +119,7 @@ pub fn write_at(fd: BorrowedFd<'_>, bytes: &[u8], offset: u64) -> io::Result<usi
     cvt_size(unsafe { libc::pwrite(fd.as_raw_fd(), bytes.as_ptr().cast(), bytes.len(), offset) })
 }
 
-/// Closes every descriptor from `first` on. For the start of a program, before it owns any there.
+/// Closes every descriptor from `first` on. For the start of a program, before it owns any of these.
 pub fn close_from(first: RawFd) {
     let first = first.max(3);
     #[cfg(target_os = "linux")]
@@ -146,8 +146,8 @@ pub(crate) fn highest() -> RawFd {
 /// Which numbers [`inherited`] has given away.
 static TAKEN: AtomicU64 = AtomicU64::new(0);
 
-/// Takes a descriptor (0..=63) that this process was started with; each one only once. For the start of
-/// a program, before anything else could have opened that number. It becomes close-on-exec.
+/// Takes a descriptor (0..=63) that this process was started with; each one only once. Call it at the start of a
+/// program, before anything else could have opened that number. The descriptor becomes close-on-exec.
 ///
 /// # Errors
 /// When it is not open, was taken before, or its number is out of range.

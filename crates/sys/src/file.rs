@@ -1,5 +1,5 @@
-//! Files that somebody else may have put in place, read with rights that he lacks: without waiting, without touching a
-//! device, up to a size. Callers: httpd's parent (`env-file`), the supervisor (`pyvenv.cfg`).
+//! Reads files that somebody else may have put in place, with rights that this person lacks. Reading never waits,
+//! touches no device, and stops at a size. Callers: httpd's parent (`env-file`), the supervisor (`pyvenv.cfg`).
 
 use std::ffi::OsString;
 use std::fs::{self, File, Metadata};
@@ -13,7 +13,7 @@ use crate::user;
 /// Most links that are followed, as in the kernel.
 const MAX_LINKS: u32 = 40;
 
-/// All of a regular file of at most `most` bytes.
+/// Reads all of a regular file of at most `most` bytes.
 ///
 /// # Errors
 /// What open and read say; `InvalidInput` for what is no regular file, `FileTooLarge` for a larger one.
@@ -21,8 +21,9 @@ pub fn read(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     all(&open(path)?, most)
 }
 
-/// As [`read`]; root follows only symbolic links that belong to root or to the owner of the file, as httpd does by
-/// `SymLinksIfOwnerMatch`: whoever may write on the way could lead root to somebody else's secrets otherwise.
+/// As [`read`]. Root follows a symbolic link only if it belongs to root or to the owner of the file, as httpd does by
+/// `SymLinksIfOwnerMatch`. Otherwise anybody who may write to a directory on the way could lead root to somebody else's
+/// secrets.
 ///
 /// # Errors
 /// As [`read`]; `PermissionDenied` for a link of somebody else.
@@ -37,11 +38,11 @@ pub fn read_owned(path: &Path, most: u64) -> io::Result<Vec<u8>> {
 fn open(path: &Path) -> io::Result<File> {
     #[cfg(target_os = "linux")]
     {
-        // As a mere place first: a pipe would keep us waiting, and a device would notice.
+        // Open it as a mere place first: opening a pipe would wait, and a device would notice.
         let place = File::options().read(true).custom_flags(libc::O_PATH).open(path)?;
         check_regular(&place)?;
         match File::open(format!("/proc/self/fd/{}", place.as_raw_fd())) {
-            // No /proc in this root directory, or none for who has changed his user.
+            // This root directory has no /proc, or this process has changed its user and may not use it.
             Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied) => {}
             other => return other,
         }
@@ -66,7 +67,7 @@ fn all(file: &File, most: u64) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Whether every link on the way to the opened file `found` belongs to root or to its owner.
+/// Checks that every link on the way to the opened file `found` belongs to root or to the owner of that file.
 fn check_links(path: &Path, found: &Metadata) -> io::Result<()> {
     let mut at = PathBuf::from("/");
     let mut left = parts(path);
@@ -100,7 +101,7 @@ fn check_links(path: &Path, found: &Metadata) -> io::Result<()> {
         }
         left.extend(parts(&target));
     }
-    // The way may have been another one when the file was opened.
+    // The path may have led to another file when the file was opened.
     let here = fs::symlink_metadata(&at)?;
     let same = (here.dev(), here.ino()) == (found.dev(), found.ino());
     same.then_some(()).ok_or_else(|| io::Error::other("it was replaced while it was read"))

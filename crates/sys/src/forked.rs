@@ -1,12 +1,12 @@
-//! What a process leaves to the processes that application code forks from it: nothing of ours.
+//! Keeps everything of ours out of the processes that application code forks from this one.
 //!
 //! A fork copies every descriptor. A copy of a connection, of an epoll set or of a wake-up would make the forked
 //! process a part of the server: it would answer other clients, and the other end would not see that we have ended.
 //! So each descriptor of ours is [`Private`] from the moment it exists, and [`install`] has the C library close the
 //! copies in each forked process before anything else runs there. Code that could touch the server asks [`is_child`].
 //!
-//! A program that is executed (also by posix_spawn and vfork, where nothing of this runs) gets none of them either, as
-//! they are close-on-exec. Callers: the engine; the httpd module.
+//! A program that is executed gets none of them either, because they are close-on-exec. That covers posix_spawn and
+//! vfork, too, where nothing of this runs. Callers: the engine; the httpd module.
 
 use std::io;
 use std::mem::ManuallyDrop;
@@ -24,21 +24,23 @@ static IS_CHILD: AtomicBool = AtomicBool::new(false);
 static PRIVATE: [AtomicU64; MOST / BITS] = [const { AtomicU64::new(0) }; MOST / BITS];
 /// One above the last word of [`PRIVATE`] that ever was not 0.
 static USED: AtomicUsize = AtomicUsize::new(0);
-/// Held while a descriptor exists that [`PRIVATE`] does not know, or no longer knows, and while the process forks. A
-/// forked process finds it held by itself, so it is a word that can be set free there and no mutex.
+/// Held while a descriptor exists that [`PRIVATE`] does not know yet or does not know any more, and while the process
+/// forks. In a forked process it is held by the fork itself. So it is a word that the forked process can set free, and
+/// no mutex.
 static LOCK: AtomicBool = AtomicBool::new(false);
-/// What else is to be done in a forked process.
+/// What else to do in a forked process.
 static IN_CHILD: OnceLock<fn()> = OnceLock::new();
 
-/// Whether this process was forked from the one that serves: it has no part in the server. One load, without order: the
-/// only thread that there is at first has stored it.
+/// Whether this process was forked from the one that serves, so that it has no part in the server. One load, without
+/// order: the thread that stored the value is at first the only thread of a forked process.
 #[inline]
 pub fn is_child() -> bool {
     IS_CHILD.load(Ordering::Relaxed)
 }
 
-/// From now on processes that are forked from this one have no private descriptor. `in_child` is called in each of them,
-/// where only the thread is left that has forked: it may take no lock that another thread might have held. Once.
+/// From now on, processes that are forked from this one have no private descriptor. Each of them calls `in_child` while
+/// it has only one thread, the one that forked. So `in_child` may take no lock that another thread might have held.
+/// Only the first call has an effect.
 ///
 /// # Errors
 /// No memory.
@@ -80,7 +82,7 @@ unsafe extern "C" fn child() {
 }
 
 fn lock() {
-    // Whoever holds it makes one system call that does not wait.
+    // The holder of the lock makes one system call that does not wait.
     while LOCK.swap(true, Ordering::Acquire) {
         std::thread::yield_now();
     }
@@ -105,7 +107,7 @@ fn place(fd: RawFd) -> Option<(&'static AtomicU64, usize, u64)> {
     Some((PRIVATE.get(at)?, at, 1 << (number % BITS)))
 }
 
-/// A descriptor that stays open as long as the process becomes private.
+/// Makes a descriptor private that stays open as long as the process.
 pub fn keep_private(fd: RawFd) {
     if let Some((word, at, bit)) = place(fd) {
         word.fetch_or(bit, Ordering::Relaxed);
@@ -124,14 +126,14 @@ fn forget(fd: RawFd) {
 pub struct Private(ManuallyDrop<OwnedFd>);
 
 impl Private {
-    /// `fd`, which is close-on-exec. To be called in [`while_none_forks`], together with what opened it, where there may be
-    /// other threads.
+    /// Makes `fd` private, which is close-on-exec. If there may be other threads, call it inside [`while_none_forks`],
+    /// together with the call that opened `fd`.
     pub fn new(fd: OwnedFd) -> Private {
         keep_private(fd.as_raw_fd());
         Private(ManuallyDrop::new(fd))
     }
 
-    /// As an ordinary descriptor, of which forked processes have copies.
+    /// Makes it an ordinary descriptor, of which forked processes have copies.
     pub fn into_owned(self) -> OwnedFd {
         let mut this = ManuallyDrop::new(self);
         forget(this.as_raw_fd());
@@ -155,7 +157,7 @@ impl AsRawFd for Private {
 impl Drop for Private {
     fn drop(&mut self) {
         if is_child() {
-            // It is closed, and its number may be another's.
+            // The forked process has closed it already, and its number may belong to another descriptor.
             return;
         }
         while_none_forks(|| {
@@ -166,12 +168,12 @@ impl Drop for Private {
     }
 }
 
-/// Has the memory from `start` on be no part of forked processes.
+/// Keeps the memory from `start` on out of forked processes.
 ///
 /// # Safety
 /// A mapping of this length that the caller has made.
 pub(crate) unsafe fn leave_out(start: *mut libc::c_void, length: usize) {
-    // Where the system cannot do it the mapping is copied, and nothing of ours uses it there.
+    // If the system cannot do that, a forked process gets a copy of the mapping, and nothing of ours uses it there.
     #[cfg(any(target_os = "linux", target_os = "android"))]
     // SAFETY: by contract; nothing is read or written.
     let _ = unsafe { libc::madvise(start, length, libc::MADV_DONTFORK) };
@@ -184,7 +186,7 @@ mod tests {
     use super::*;
     use crate::fd::pipe;
 
-    /// Forks; what `in_child` tells, as the exit status.
+    /// Forks. Returns what `in_child` tells, which comes as the exit status.
     fn told(in_child: impl FnOnce() -> u8) -> i32 {
         // SAFETY: the child calls nothing that another thread of the tests may have locked, and ends by _exit.
         let pid = unsafe { libc::fork() };

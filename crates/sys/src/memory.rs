@@ -59,8 +59,8 @@ impl Drop for Mapping {
     }
 }
 
-/// Some of a file, mapped for reading. The file may become shorter at any time: reading the memory behind its end
-/// kills the process, but a system call that is given it fails. So the address is for system calls only.
+/// A part of a file, mapped for reading. The file may become shorter at any time. Reading the memory behind its end
+/// then kills the process, but a system call that gets the address only fails. So the address is for system calls only.
 #[derive(Debug)]
 pub struct Window {
     start: NonNull<u8>,
@@ -97,7 +97,7 @@ impl Drop for Window {
     }
 }
 
-/// A file in memory with these bytes, which nobody can change any more, for other processes to read.
+/// A file in memory with these bytes, for other processes to read. Nobody can change it any more.
 ///
 /// # Errors
 /// What memfd_create, write or fcntl say; `Unsupported` where the system has no such files.
@@ -120,8 +120,8 @@ pub fn sealed(_name: &CStr, _bytes: &[u8]) -> io::Result<OwnedFd> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
-/// Memory of `size` bytes, all zero, whose size nobody can change any more: whoever has mapped it cannot be killed by a
-/// process that makes it shorter.
+/// Memory of `size` bytes, all zero. Nobody can change its size any more, so no process can kill those that have mapped
+/// it by making it shorter.
 #[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd"))]
 fn fixed(name: &CStr, size: usize) -> io::Result<OwnedFd> {
     let size = libc::off_t::try_from(size).map_err(|_| io::ErrorKind::InvalidInput)?;
@@ -141,7 +141,7 @@ fn fixed(_name: &CStr, _size: usize) -> io::Result<OwnedFd> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
-/// What keeps the size of a file in memory as it is.
+/// The seals that keep the size of a file in memory as it is.
 #[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd"))]
 const FIXED: libc::c_int = libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_SEAL;
 
@@ -167,7 +167,7 @@ fn fixed_size(_file: BorrowedFd<'_>) -> io::Result<usize> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
-/// All of a regular file, from its beginning, wherever its owner's position is.
+/// Reads all of a regular file from its beginning, wherever its owner's position is.
 ///
 /// # Errors
 /// `InvalidData` when it is no regular file or longer than `most` bytes; otherwise what fstat or pread say.
@@ -184,7 +184,7 @@ pub fn read_whole(file: OwnedFd, most: u64) -> io::Result<Vec<u8>> {
 }
 
 /// Memory of a fixed size that two processes share: one makes it and only reads, the other writes. Neither can make it
-/// smaller. What is read may change at any time, so it is reached by address and length, and not as a slice.
+/// smaller. Its content may change at any time, so callers reach it by address and length, and not as a slice.
 #[derive(Debug)]
 pub struct Area {
     start: NonNull<u8>,
@@ -194,7 +194,7 @@ pub struct Area {
 // SAFETY: the mapping stays where it is until drop; it is reached through raw addresses and `write` only.
 unsafe impl Send for Area {}
 
-/// Bytes behind an area's content that are for the writer's count.
+/// Bytes behind an area's content, for the writer's count.
 const COUNT: usize = 4096;
 
 impl Area {
@@ -209,10 +209,10 @@ impl Area {
         Ok((file, area))
     }
 
-    /// The memory behind `file`, to write to. [`Area::create`] made it, with as much `room`.
+    /// Maps the memory behind `file` for writing. [`Area::create`] made it, with the same `room`.
     ///
     /// # Errors
-    /// `InvalidData` when it did not, because the memory could be made shorter under us; otherwise what mmap says.
+    /// `InvalidData` if it did not: somebody could then make the memory shorter under us. Otherwise what mmap says.
     pub fn open(file: &OwnedFd, room: usize) -> io::Result<Area> {
         let length = fixed_size(file.as_fd())?;
         if length.checked_sub(COUNT) != Some(room) {
@@ -233,7 +233,7 @@ impl Area {
         Ok(Area { start, length })
     }
 
-    /// Where it begins; it is this long as long as `self` is there.
+    /// Where the area begins. It is there, in its full length, as long as `self` exists.
     pub fn start(&self) -> *const u8 {
         self.start.as_ptr()
     }
@@ -248,24 +248,25 @@ impl Area {
         let at = self.room().next_multiple_of(4);
         // SAFETY: `COUNT` bytes follow the room in the mapping.
         let start = unsafe { self.start.as_ptr().add(at) };
-        // SAFETY: there as long as `self` is; nothing else is done with it, and the other process changes no more
-        // than the number.
+        // SAFETY: the place is there as long as `self` is. This process does nothing else with it, and the other
+        // process changes no more than the number.
         unsafe { AtomicU32::from_ptr(start.cast()) }
     }
 
-    /// The writer's count of what it has begun; 0 when it cannot count.
+    /// How many things the writer has begun, by its own count; 0 when it cannot count.
     pub fn count(&self) -> u32 {
-        // Only a relaxed load may be done where the mapping is read-only.
+        // If the mapping is read-only, only a relaxed load is allowed.
         self.counter().load(Relaxed)
     }
 
-    /// Counts one more, for the reader; never to 0. For an area of [`Area::open`].
+    /// Counts one more, for the reader; the count never goes back to 0. For an area of [`Area::open`].
     pub fn count_one(&self) {
         let count = self.counter();
         count.store(count.load(Relaxed).wrapping_add(1).max(1), Release);
     }
 
-    /// Writes `parts` one behind the other, as far as there is room; how many bytes. For an area of [`Area::open`].
+    /// Writes `parts` one behind the other, as far as there is room. Returns how many bytes it wrote. For an area of
+    /// [`Area::open`].
     pub fn write<'p>(&mut self, parts: impl Iterator<Item = &'p [u8]>) -> usize {
         let mut at = 0;
         for part in parts {
@@ -283,7 +284,7 @@ impl Area {
 impl Drop for Area {
     fn drop(&mut self) {
         if crate::forked::is_child() {
-            // It is not there, and something else may be.
+            // A forked process does not have the mapping, and something else may be in its place.
             return;
         }
         // SAFETY: start and length are those of the mapping.

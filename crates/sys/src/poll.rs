@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::time::Duration;
 
-/// A descriptor and what is waited for.
+/// A descriptor and what to wait for.
 #[derive(Debug, Clone, Copy)]
 #[repr(transparent)]
 pub struct PollFd<'fd> {
@@ -48,7 +48,7 @@ impl<'fd> PollFd<'fd> {
 /// # Errors
 /// What poll says.
 pub fn poll(fds: &mut [PollFd<'_>], timeout: Option<Duration>) -> io::Result<usize> {
-    // Rounded up: a wait that ends just before its time would spin.
+    // Rounded up, because callers would spin if a wait ended just before its time.
     let timeout = timeout
         .map_or(-1, |time| libc::c_int::try_from(time.as_nanos().div_ceil(1_000_000)).unwrap_or(libc::c_int::MAX));
     // SAFETY: PollFd is a transparent pollfd; pointer and length describe the slice.

@@ -43,7 +43,7 @@ pub fn try_wait(pid: i32) -> io::Result<Option<ExitStatus>> {
     Ok((found != 0).then_some(status))
 }
 
-/// Any child that has ended; `None` when there is none now. For processes whose children are all their own.
+/// Any child that has ended; `None` when there is none now. Only for a process in which nobody else starts children.
 pub fn reap() -> Option<(i32, ExitStatus)> {
     loop {
         match wait_with(-1, libc::WNOHANG) {
@@ -141,8 +141,8 @@ pub fn new_session() -> io::Result<()> {
     cvt(unsafe { libc::setsid() }).map(drop)
 }
 
-/// Keeps other processes of the same user from this one's memory and descriptors (ptrace, /proc/PID/mem, /proc/PID/fd).
-/// It leaves no core file then.
+/// Keeps other processes of the same user away from this process's memory and descriptors (ptrace, /proc/PID/mem,
+/// /proc/PID/fd). The process then leaves no core file either.
 pub fn deny_inspection() {
     #[cfg(target_os = "linux")]
     // SAFETY: PR_SET_DUMPABLE takes its argument by value.

@@ -30,7 +30,7 @@ fn set_errno(errno: libc::c_int) {
     unsafe { place.write(errno) };
 }
 
-/// Elsewhere the loop that is interrupted tolerates a changed errno.
+/// On other systems the handler may change errno; the loop that it interrupts tolerates that.
 #[cfg(not(target_os = "linux"))]
 fn set_errno(_errno: libc::c_int) {}
 
@@ -51,11 +51,11 @@ pub fn ignore(signal: i32) -> io::Result<()> {
     install(signal, libc::SIG_IGN)
 }
 
-/// Receives `signals` from now on: each arrival is one byte, the signal's number, in the pipe whose
-/// reading end (non-blocking) is returned. To be called once in a process.
+/// Receives `signals` from now on: each arrival puts one byte, the signal's number, into a pipe. Returns the pipe's
+/// reading end (non-blocking). Call it once in a process.
 ///
 /// # Errors
-/// When the pipe cannot be made, a signal cannot be caught, or it was called before.
+/// When the pipe cannot be made, a signal cannot be caught, or this function was called before.
 pub fn receive(signals: &[i32]) -> io::Result<OwnedFd> {
     let (reader, writer) = fd::pipe()?;
     fd::set_nonblocking(reader.as_fd(), true)?;
@@ -63,7 +63,7 @@ pub fn receive(signals: &[i32]) -> io::Result<OwnedFd> {
     if PIPE.compare_exchange(-1, writer.as_raw_fd(), Ordering::Relaxed, Ordering::Relaxed).is_err() {
         return Err(io::ErrorKind::AlreadyExists.into());
     }
-    // The handler needs it for the rest of the process's life.
+    // The handler needs the writing end for the rest of the process's life.
     let _ = writer.into_raw_fd();
     for signal in signals {
         install(*signal, handler as *const () as libc::sighandler_t)?;
@@ -81,7 +81,7 @@ pub fn unblock_all() -> io::Result<()> {
     cvt(unsafe { libc::sigprocmask(libc::SIG_SETMASK, &raw const empty, std::ptr::null_mut()) }).map(drop)
 }
 
-/// Runs `body` with every signal kept from this thread; for a thread that `body` starts this stays so from its first
+/// Runs `body` while this thread receives no signal. A thread that `body` starts receives none either, from its first
 /// moment on.
 pub fn with_all_blocked<T>(body: impl FnOnce() -> T) -> T {
     let (full, mut before) = (set(true), set(false));

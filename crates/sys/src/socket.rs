@@ -52,8 +52,8 @@ pub fn set_send_buffer(fd: BorrowedFd<'_>, bytes: usize) -> io::Result<()> {
     set_buffer(fd, libc::SO_SNDBUF, bytes)
 }
 
-/// As [`set_send_buffer`], for what is received. (Linux counts what is under way between Unix sockets at the
-/// sender only.)
+/// As [`set_send_buffer`], for the receive buffer. (Linux counts what is under way between Unix sockets at the sender
+/// only.)
 ///
 /// # Errors
 /// What setsockopt says.
@@ -69,7 +69,7 @@ fn set_buffer(fd: BorrowedFd<'_>, option: libc::c_int, bytes: usize) -> io::Resu
     cvt(unsafe { libc::setsockopt(fd.as_raw_fd(), libc::SOL_SOCKET, option, at, size) }).map(drop)
 }
 
-/// Bytes that were sent and that the other end has not read, each message with what the kernel needs for it.
+/// Bytes that were sent and that the other end has not read. For each message the kernel adds what it needs itself.
 ///
 /// # Errors
 /// What ioctl says.

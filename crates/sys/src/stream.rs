@@ -1,5 +1,5 @@
-//! Reading and writing a connected stream socket, with the choice to wait made at each call. Callers:
-//! the httpd module's exchange with a daemon process.
+//! Reads and writes a connected stream socket; each call chooses whether to wait. Callers: the httpd module's exchange
+//! with a daemon process.
 //!
 //! The socket itself stays in blocking mode: a plain request then costs one call to send and one to
 //! receive, without polling in between.
@@ -21,7 +21,7 @@ pub fn send_now(socket: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
     cvt_size(unsafe { libc::send(socket.as_raw_fd(), bytes.as_ptr().cast(), bytes.len(), flags) })
 }
 
-/// Receives what is there, and what descriptors came with it. 0 is the end of file.
+/// Receives what is there, and the descriptors that came with it. 0 is the end of file.
 ///
 /// # Errors
 /// What recvmsg says; nothing there is `WouldBlock`.
@@ -60,8 +60,8 @@ pub fn set_patience(socket: BorrowedFd<'_>, limit: Duration) -> io::Result<()> {
     cvt(unsafe { libc::setsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, libc::SO_RCVTIMEO, at, size) }).map(drop)
 }
 
-/// Receives no more than what is here already: the other end gets an error at its next write. (Not both
-/// directions: a socket that is shut down both ways polls as hung up although the other end is open.)
+/// Receives no more than what is here already; the other end gets an error at its next write. (This does not shut down
+/// the other direction: a socket that is shut down both ways polls as hung up although the other end is open.)
 ///
 /// # Errors
 /// What shutdown says.

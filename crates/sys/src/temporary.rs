@@ -1,4 +1,5 @@
-//! Files without a name, for what is too much for memory. Callers: children that keep a response for a slow client.
+//! Files without a name, for data that is too large for memory. Callers: children that keep a response for a slow
+//! client.
 
 use std::fs::{self, OpenOptions};
 use std::io;
@@ -12,7 +13,7 @@ use crate::fd::cvt;
 /// An empty file in `directory` that nobody else can open and that is gone when it is closed.
 ///
 /// # Errors
-/// What open says, of the directory: it does not exist, may not be written, is full.
+/// What open says about the directory: it does not exist, may not be written to, or is full.
 pub fn file_in(directory: &Path) -> io::Result<OwnedFd> {
     #[cfg(target_os = "linux")]
     {
@@ -20,7 +21,7 @@ pub fn file_in(directory: &Path) -> io::Result<OwnedFd> {
             OpenOptions::new().read(true).write(true).mode(0o600).custom_flags(libc::O_TMPFILE).open(directory);
         match opened {
             Ok(file) => return Ok(file.into()),
-            // A file system (or kernel) that has no such files.
+            // The file system (or the kernel) has no such files.
             Err(error) if matches!(error.raw_os_error(), Some(libc::EOPNOTSUPP | libc::EISDIR | libc::EINVAL)) => {}
             Err(error) => return Err(error),
         }
@@ -53,7 +54,7 @@ pub fn empty(file: BorrowedFd<'_>) -> io::Result<()> {
     cvt(unsafe { libc::ftruncate(file.as_raw_fd(), 0) }).map(drop)
 }
 
-/// Size of a regular file in bytes; `None` for what is none, or cannot be asked.
+/// Size of a regular file in bytes; `None` if the file is not regular or the system does not tell.
 pub fn regular_size(file: BorrowedFd<'_>) -> Option<u64> {
     // SAFETY: a stat record of zeroes is valid.
     let mut found: libc::stat = unsafe { std::mem::zeroed() };

@@ -132,7 +132,7 @@ fn look_up<T>(
             0 => return Ok(!found.is_null()),
             libc::EINTR => {}
             libc::ERANGE if buffer.len() < MAX_ENTRY => buffer.resize(buffer.len() * 2, 0),
-            // What getpwnam(3) lists as "not found" of various systems.
+            // Various systems say "not found" with these, as getpwnam(3) lists them.
             libc::ENOENT | libc::ESRCH => return Ok(false),
             errno => return Err(io::Error::from_raw_os_error(errno)),
         }

@@ -4,7 +4,8 @@ use wsgi_wire::control::Cause;
 
 use super::{Millis, PoolId, ProcessId};
 
-/// What of a pool's configuration decisions and their messages need. Times of 0 set no limit unless it says otherwise.
+/// The part of a pool's configuration that decisions and their messages need. A time of 0 sets no limit unless its
+/// comment says otherwise.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Rules {
     /// The group's name.
@@ -13,21 +14,21 @@ pub struct Rules {
     pub defined_at: String,
     /// The interpreter.
     pub python: String,
-    /// What chose it.
+    /// The option that chose the interpreter.
     pub python_from: String,
-    /// The scripts that are loaded before a process is ready, for messages; may be empty.
+    /// The scripts that a process loads before it is ready, for messages; may be empty.
     pub scripts: String,
-    /// What a process is asked for after that (`warmup=`); may be empty.
+    /// The path of the request that a process has to answer after that (`warmup=`); may be empty.
     pub warmup: String,
-    /// How many processes there are to begin with.
+    /// How many processes the pool begins with.
     pub processes: u32,
-    /// Fewest, when there is no load.
+    /// Fewest processes, when there is no load.
     pub min: u32,
-    /// Most, under load.
+    /// Most processes, under load.
     pub max: u32,
-    /// Request threads of each.
+    /// Request threads of each process.
     pub threads: u32,
-    /// How long a process that is not needed stays; 0: not at all.
+    /// How long a process stays when it is not needed; 0: not at all.
     pub idle_timeout: Millis,
     /// Old code serves until the new one is ready.
     pub rolling: bool,
@@ -56,25 +57,25 @@ pub enum Ended {
     Unknown,
 }
 
-/// Requests that are reserved on a process.
+/// Requests for which children have reserved request threads of a process.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Busy {
     /// How many.
     pub count: u32,
-    /// The oldest of them, as far as they are known: `GET /x for 3 s`.
+    /// The oldest of them, as far as the scoreboard names them: `GET /x for 3 s`.
     pub oldest: Vec<String>,
 }
 
-/// The last of a process.
+/// How a process ended, and what it did until then.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Exit {
-    /// How.
+    /// How it ended.
     pub ended: Ended,
-    /// What it was executing.
+    /// The requests that it was executing.
     pub busy: Busy,
     /// Requests that it had answered.
     pub served: u32,
-    /// The cause as far as one can be read from what it wrote.
+    /// The cause, as far as its output shows one.
     pub diagnosis: String,
 }
 
@@ -83,30 +84,30 @@ pub struct Exit {
 pub struct Load {
     /// Request threads of the ready processes.
     pub threads: u32,
-    /// How many of these are taken.
+    /// How many of these request threads are taken.
     pub busy: u32,
-    /// Requests that wait for one.
+    /// How many requests wait for a request thread.
     pub waiting: u32,
-    /// Requests have been answered since the last look.
+    /// Processes have answered requests since the last look.
     pub served: bool,
-    /// The process that has least to do; of several the youngest.
+    /// The process that has least to do; of several such processes the youngest.
     pub idlest: Option<ProcessId>,
 }
 
-/// A process that an earlier supervisor has left.
+/// A process that an earlier supervisor left behind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Found {
     /// Its pool.
     pub pool: PoolId,
     /// Its number here.
     pub process: ProcessId,
-    /// It.
+    /// Its process id.
     pub pid: i32,
     /// What it can be used for.
     pub left: Left,
 }
 
-/// What can be done with a process that was found.
+/// What the supervisor can do with a process that it found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Left {
     /// Its control socket is there, and it was ready.
@@ -122,17 +123,17 @@ pub enum Left {
 /// Something that has happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
-    /// The parent's configuration is complete.
+    /// httpd's parent has sent a complete configuration.
     Configured {
-        /// All pools of it. Without any the supervisor ends as soon as what there is has drained away.
+        /// All pools of it. If there is none, the supervisor ends as soon as the processes that run have drained.
         pools: Vec<(PoolId, Rules)>,
     },
-    /// A process of an earlier supervisor was found on a pool's scoreboard. Comes before the configuration that names
-    /// the pool.
+    /// The supervisor found a process of an earlier supervisor on a pool's scoreboard. Comes before the configuration
+    /// that names the pool.
     Found(Found),
     /// The process exists.
     Spawned { process: ProcessId, pid: i32 },
-    /// There was nowhere to put the process; its pool tries again soon.
+    /// The scoreboard had no slot for the process; its pool tries again soon.
     NoSlot { process: ProcessId },
     /// The process could not be made or could not execute its program, for this reason.
     StartFailed { process: ProcessId, cause: String },
@@ -146,7 +147,7 @@ pub enum Event {
     Changed { process: ProcessId },
     /// The process asks to be replaced.
     Retire { process: ProcessId, cause: Cause },
-    /// The process did what no daemon process does.
+    /// The process did something that no daemon process does.
     Violation { process: ProcessId, what: String },
     /// How many requests are reserved on a draining process.
     InFlight { process: ProcessId, busy: Busy },
@@ -154,11 +155,11 @@ pub enum Event {
     Memory { process: ProcessId, bytes: u64 },
     /// How many requests wait for a pool that is leaving.
     Waiting { pool: PoolId, count: u32 },
-    /// Whether children of a configuration that names the pool are left.
+    /// Whether children are left of a configuration that names the pool.
     Held { pool: PoolId, held: bool },
-    /// What a pool that may grow or shrink has to do.
+    /// The load of a pool that may grow or shrink.
     Load { pool: PoolId, load: Load },
-    /// A child has a request for a pool of which it sees no process.
+    /// A child has a request for a pool, and sees no process of that pool.
     Wanted { pool: PoolId },
     /// The process has ended.
     Exited { process: ProcessId, exit: Exit },
@@ -169,7 +170,7 @@ pub enum Event {
 }
 
 impl Event {
-    /// The process that it is about, of those that a pool knows already.
+    /// The process that the event is about; `None` for an event that is not about a process of a pool.
     pub(super) fn process(&self) -> Option<ProcessId> {
         match self {
             Event::Spawned { process, .. }
@@ -199,12 +200,12 @@ impl Event {
 /// Something to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
-    /// Start a process; answered by Spawned, NoSlot or StartFailed. `quiet`: keep what it writes until
-    /// [`Action::Output`], because others that start write the same, or the last attempt did.
+    /// Start a process; the shell answers with Spawned, NoSlot or StartFailed. `quiet`: keep what the process writes
+    /// until [`Action::Output`], because other processes that start write the same, or the last attempt did.
     Start { pool: PoolId, process: ProcessId, quiet: bool, handing: Handing },
-    /// Let requests come.
+    /// Let requests come to it.
     MarkReady { process: ProcessId },
-    /// Let no further request come.
+    /// Let no further request come to it.
     MarkDraining { process: ProcessId },
     /// Ask it to finish and exit.
     SendStop { process: ProcessId },
@@ -216,11 +217,11 @@ pub enum Action {
     Dump { process: ProcessId },
     /// SIGKILL to its process group.
     Kill { process: ProcessId },
-    /// Write what was kept of its output, or forget it.
+    /// Write to the log what was kept of its output, or forget that.
     Output { process: ProcessId, show: bool },
     /// It does not exist any more: free its slot.
     Clear { process: ProcessId },
-    /// Say on the scoreboard why no process can be started, or that one can.
+    /// Say on the scoreboard why no process can be started, or that one can be.
     Fault { pool: PoolId, cause: Option<String> },
     /// The pool has no processes and is in no configuration.
     Forget { pool: PoolId },
@@ -230,15 +231,15 @@ pub enum Action {
     Exit,
 }
 
-/// What a process that starts is to load of what those that serve have loaded for requests.
+/// Whether a process that starts is to load the scripts that serving processes have loaded for requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Handing {
-    /// Nothing: a request waits for the process and should not wait for the scripts of others, or trying them has
-    /// cost a process.
+    /// None of them. A request waits for the process and should not wait for the scripts of others; or a process that
+    /// tried to load them was lost.
     Nothing,
-    /// All of it; what cannot be loaded is left to the requests that ask for it.
+    /// All of them. If one cannot be loaded, the requests that ask for it find out.
     Tried,
-    /// All of it; if something cannot be loaded the process has failed, and those that serve go on.
+    /// All of them. If one cannot be loaded, the process has failed, and the processes that serve go on.
     Required,
 }
 

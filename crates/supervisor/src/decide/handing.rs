@@ -1,4 +1,4 @@
-//! Tests: what a process that starts is to load of what others have loaded.
+//! Tests: whether a process that starts is to load what other processes have loaded.
 
 use super::tests::{POOL, World, rules};
 use super::*;

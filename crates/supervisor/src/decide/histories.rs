@@ -18,7 +18,7 @@ const AFTER: [Cause; 5] = [
     Cause::EvictionSignal,
 ];
 
-/// Causes for which it takes no further request.
+/// Causes for which a process takes no further request.
 const STUCK: [Cause; 3] = [Cause::RequestTimeout, Cause::DeadlockTimeout, Cause::StartupTimeout];
 
 /// Plays the processes' side of random histories.
@@ -216,19 +216,19 @@ proptest! {
             let (open, named) = (of_pool(&play), play.pool().is_some_and(|pool| !pool.is_unnamed()));
             let serving = play.pool().map_or(0, Pool::serving);
             let most = play.pool().map_or(0, |pool| pool.rules.max as usize);
-            // It never served, and the next supervisor has not known that.
+            // The process never served, and this supervisor did not know that.
             let found = |process| play.pool()?.processes.get(&process)?.adopted;
             let confesses = kind == 6 && play.pick(number).and_then(found).is_some();
             play.step(kind, number);
             play.check();
             let after = play.pool().map_or(0, Pool::serving);
             let target = play.pool().map_or(0, Pool::target);
-            // Whoever is replaced first serves until the successor does; a graceful restart takes nothing away,
-            // nor does time.
+            // A process that is to be replaced serves until its successor does. Neither a graceful restart nor time
+            // alone takes a process away.
             if named && !confesses && matches!(kind, 0 | 2 | 6 | 7 | 8 | 10 | 15..) {
                 prop_assert!(after >= serving.min(target), "{after} of {serving} serve after {kind}");
             }
-            // The limit holds, but for what an old configuration allowed.
+            // The limit holds, except for processes that an old configuration allowed.
             if kind != 10 {
                 prop_assert!(of_pool(&play) <= open.max(most + 1));
             }
@@ -240,7 +240,7 @@ proptest! {
         prop_assert_eq!(play.open(), 3);
         prop_assert_eq!(play.alive.len(), 3);
         prop_assert!(!play.world.fault);
-        // Stop: whoever does not go is killed, and nothing is left.
+        // Stop: the supervisor kills each process that does not go, and nothing is left.
         play.event(Event::Stop { why: "test" });
         play.tick(6_000);
         for process in play.alive.keys().copied().collect::<Vec<_>>() {

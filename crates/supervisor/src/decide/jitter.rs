@@ -1,9 +1,9 @@
-//! Small differences between the processes of a server, so that they are not all replaced at the same time.
-//! They follow from the process's number alone: the same history has the same end.
+//! Small differences between the processes of a server, so that they are not all replaced at the same time. They depend
+//! on nothing but the number of the process, so the same history always ends in the same way.
 
 use super::{Millis, ProcessId};
 
-/// Below this limits are exact: a tenth of them is nothing.
+/// Limits below this are exact, because a tenth of them is less than 1.
 const SMALL: u64 = 10;
 
 /// A number from 0 to `below` - 1 that looks random (the finaliser of MurmurHash3).
@@ -15,12 +15,12 @@ fn spread(process: ProcessId, below: u64) -> u64 {
     (bits ^ (bits >> 33)) % below.max(1)
 }
 
-/// A time that is up to a tenth longer.
+/// The time, made longer by up to a tenth.
 pub(super) fn later(time: Millis, process: ProcessId) -> Millis {
     time.saturating_add(spread(process, time / 10 + 1))
 }
 
-/// `maximum-requests` of this process: up to a tenth fewer where the group can have `several` processes.
+/// `maximum-requests` of this process: up to a tenth lower if the group can have `several` processes.
 pub fn requests(limit: u64, several: bool, process: ProcessId) -> u64 {
     if several && limit >= SMALL { limit - spread(process, limit / 10 + 1) } else { limit }
 }

@@ -1,15 +1,15 @@
-//! What to do when something happens: `decide(state, event, now) -> actions`. Pure; the shell in
-//! [`crate::shell`] executes the actions and tells what came of them as further events.
+//! What to do when something happens: `decide(state, event, now) -> actions`. Pure; the shell in [`crate::shell`]
+//! executes the actions and reports what came of them as further events.
 //!
-//! A daemon process goes Starting -> (Held ->) Ready -> Draining -> Stopping -> (Killed ->) exit. *Held*
-//! is ready in itself, but waits until its siblings of a new configuration are ready too, so that
-//! traffic moves from the old ones to the new ones in one step. A process is *superseded* when its
-//! configuration is an old one or when it asked to be replaced. One that could not load its script is
-//! *Failed*: it watches for the mend, and takes requests (which get 500) only while no other process does.
+//! A daemon process goes Starting -> (Held ->) Ready -> Draining -> Stopping -> (Killed ->) exit. A *held* process is
+//! ready in itself, but waits until its siblings of a new configuration are ready too. So traffic moves from the old
+//! processes to the new ones in one step. A process is *superseded* when its configuration is an old one or when it
+//! asked to be replaced. A process that could not load its script is *Failed*: it watches for the mend, and takes
+//! requests (which get 500) only while no other process does.
 //!
-//! A pool that the configuration does not name any more serves on until the pool of its name that follows
-//! it, if there is one, is ready, and until the children of the old configuration are gone, but for a little while at
-//! least; then it drains.
+//! A pool that the configuration does not name any more serves on for a little while at least. It serves until the pool
+//! of the same name that follows it (if there is one) is ready, and until the children of the old configuration are
+//! gone. Then it drains.
 
 mod event;
 #[cfg(test)]
@@ -52,7 +52,7 @@ pub type ProcessId = u64;
 /// Milliseconds of the monotonic clock.
 pub type Millis = u64;
 
-/// How soon draining processes are looked at again, and how late.
+/// How soon, and how late, the supervisor looks at draining processes again.
 const SOONEST_LOOK: Millis = 20;
 const LATEST_LOOK: Millis = 1_000;
 
@@ -65,7 +65,7 @@ pub struct State {
     leaving: bool,
     exited: bool,
     next: ProcessId,
-    /// What an earlier supervisor has left, until the configuration comes.
+    /// Processes that an earlier supervisor left behind, until the configuration comes.
     found: Vec<Found>,
 }
 
@@ -76,18 +76,19 @@ impl State {
         self.next
     }
 
-    /// Whether everything is being ended.
+    /// Whether the supervisor is ending everything.
     pub fn stopping(&self) -> bool {
         self.stopping
     }
 
-    /// Processes whose requests in flight are waited for.
+    /// Processes whose requests in flight the supervisor waits for.
     pub fn draining(&self) -> Vec<ProcessId> {
         self.pools.values().flat_map(Pool::draining).collect()
     }
 
-    /// How long after `now` what drains or leaves is to be looked at: soon where that has just begun, less often the longer
-    /// it takes. (Children say when the last request of a process has ended; this is for what they cannot say.)
+    /// How long after `now` to look again at processes that drain and pools that leave: soon if one has just begun,
+    /// less often the longer it takes. (Children say when the last request of a process has ended. These looks are for
+    /// what children cannot say.)
     pub fn next_look(&self, now: Millis) -> Option<Millis> {
         let begun = self.pools.values().filter_map(Pool::begun_to_go).max()?;
         Some((now.saturating_sub(begun) / 50).clamp(SOONEST_LOOK, LATEST_LOOK))
@@ -108,7 +109,7 @@ impl State {
         self.pools.values().filter(|pool| pool.measures()).flat_map(Pool::ready_ones).collect()
     }
 
-    /// Each pool, with the time until its next start where one has failed.
+    /// Each pool, with the time until its next start if a start has failed.
     pub fn next_starts(&self, now: Millis) -> impl Iterator<Item = (PoolId, Option<Millis>)> {
         self.pools.iter().map(move |(id, pool)| (*id, pool.wait_for_start(now)))
     }
@@ -118,13 +119,14 @@ impl State {
         self.pools.iter().filter(|(_, pool)| pool.is_leaving()).map(|(id, _)| *id).collect()
     }
 
-    /// Pools that may grow or shrink. `asleep`: those that have shrunk to nothing, which children wake.
+    /// Pools that may grow or shrink and have processes. `asleep`: instead those that have shrunk to none, which
+    /// children wake.
     pub fn scaling(&self, asleep: bool) -> Vec<PoolId> {
         let wanted = |pool: &Pool| pool.scales() && pool.is_asleep() == asleep;
         self.pools.iter().filter(|(_, pool)| wanted(pool)).map(|(id, _)| *id).collect()
     }
 
-    /// When [`Event::Tick`] has something to do at the latest.
+    /// The next moment at which [`Event::Tick`] has something to do.
     pub fn deadline(&self) -> Option<Millis> {
         self.pools.values().filter_map(Pool::deadline).min()
     }
@@ -229,7 +231,7 @@ fn stop(state: &mut State, why: &'static str, now: Millis, actions: &mut Vec<Act
     }
 }
 
-/// Ends pools that are in no configuration any more, when nobody needs them.
+/// Ends pools that no configuration names any more, when nobody needs them.
 fn let_go(state: &mut State, now: Millis, actions: &mut Vec<Action>) {
     let arriving = |pool: &&Pool| pool.is_arriving();
     let awaited: Vec<_> = state.pools.values().filter(arriving).map(|pool| pool.rules.name.clone()).collect();
@@ -239,7 +241,7 @@ fn let_go(state: &mut State, now: Millis, actions: &mut Vec<Action>) {
     }
 }
 
-/// Starts what is missing, moves traffic, drops what is done with.
+/// Starts missing processes, moves traffic, and forgets pools that are over.
 fn settle(state: &mut State, now: Millis, actions: &mut Vec<Action>) {
     let_go(state, now, actions);
     for (id, pool) in &mut state.pools {

@@ -1,6 +1,6 @@
-//! One pool's part of the decisions: its processes, its configuration, its beginning and end. How
-//! processes start is in [`super::start`], how they follow each other in [`super::replace`], how many there
-//! are to be in [`super::scale`], what time brings in [`super::timers`].
+//! One pool's part of the decisions: its processes, its configuration, its beginning and its end. Other files hold the
+//! rest: [`super::start`] starts processes, [`super::replace`] replaces them, [`super::scale`] decides how many there
+//! are, and [`super::timers`] does what is due by time.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -10,14 +10,15 @@ use super::process::{Phase, Process};
 use super::records::{Attempts, MemoryHistory, Scale};
 use super::{Action, Busy, Ended, Event, Exit, Found, Left, Millis, Out, ProcessId, Rules};
 
-/// How long a pool that is in no configuration any more goes on taking requests once what follows it has
-/// come: children of the old configuration have accepted some that they have not sent yet.
+/// A pool that no configuration names any more takes requests for this long after its successor (if it has one) is
+/// ready. Children of the old configuration have accepted requests that they have not sent to it yet.
 pub(super) const LINGER: Millis = 5_000;
 
-/// How long processes that were found may take to say which scripts they have loaded.
+/// How long a pool waits with its first start, so that the processes that the supervisor found can say which scripts
+/// they have loaded.
 const HEARING: Millis = 300;
 
-/// Why a process goes that an earlier supervisor has started.
+/// Why a process ends that an earlier supervisor started.
 pub(super) const LOST_SUPERVISOR: &str = "its supervisor was lost";
 
 /// A process group and its processes.
@@ -26,25 +27,25 @@ pub struct Pool {
     pub(super) rules: Rules,
     pub(super) processes: BTreeMap<ProcessId, Process>,
     pub(super) generation: u64,
-    /// In no configuration any more; it serves until its successor does, and children have moved on.
+    /// No configuration names this pool any more. It serves until its successor is ready and the old children are gone.
     unnamed: bool,
-    /// When it may end, once that is known.
+    /// The earliest moment at which it may end. `None` while a configuration names it or its successor is not ready.
     let_go_at: Option<Millis>,
-    /// Children that may still send it requests are left.
+    /// Children are left that may still send it requests.
     held: bool,
-    /// Requests that wait for one of its request threads, when they were last counted.
+    /// How many requests waited for one of its request threads at the last count.
     waiting: u32,
-    /// It takes no more requests, or everything is being stopped.
+    /// It takes no more requests. (`stopping`: because the supervisor stops everything.)
     pub(super) over: bool,
     pub(super) stopping: bool,
     pub(super) attempts: Attempts,
     pub(super) scale: Scale,
     pub(super) memory: MemoryHistory,
-    /// Places of processes that went, and were not replaced before: pid and cause.
+    /// Processes that take no more requests and have no successor yet: pid and cause.
     pub(super) vacant: VecDeque<(String, &'static str)>,
-    /// Why a process was lost or could not start, as it was said last, or why there are to be none.
+    /// Why a process was last lost or could not start, or why this pool is to have no processes.
     pub(super) trouble: String,
-    /// Why no request can be answered, where that is so.
+    /// Why it cannot answer any request; `None` while it can.
     fault: Option<String>,
 }
 
@@ -59,7 +60,7 @@ impl Pool {
         self.processes.iter().filter(|(_, it)| matches!(it.phase, Phase::Draining { .. })).map(|(id, _)| *id)
     }
 
-    /// When a process has begun to drain, or the pool to leave: the last time.
+    /// When a process last began to drain, or the pool to leave.
     pub(super) fn begun_to_go(&self) -> Option<Millis> {
         let draining = self.processes.values().filter(|it| matches!(it.phase, Phase::Draining { .. }));
         let leaving = self.let_go_at.filter(|_| self.is_leaving()).map(|at| at.saturating_sub(LINGER));
@@ -87,23 +88,24 @@ impl Pool {
         self.over && self.processes.is_empty()
     }
 
-    /// It is about to end: requests that wait for it are counted.
+    /// It is about to end, so the supervisor counts the requests that wait for it.
     pub fn is_leaving(&self) -> bool {
         self.unnamed && !self.over && !self.held && self.let_go_at.is_some()
     }
 
-    /// When it may end, where nothing but time keeps it. While requests wait it is looked at all the time.
+    /// When it may end, if only time still keeps it. `None` while requests wait: the supervisor then looks at it again
+    /// and again ([`super::State::next_look`]).
     pub(super) fn leaves_at(&self) -> Option<Millis> {
         self.let_go_at.filter(|_| self.is_leaving() && self.waiting == 0)
     }
 
-    /// In no configuration any more.
+    /// No configuration names it any more.
     pub(super) fn is_unnamed(&self) -> bool {
         self.unnamed
     }
 
-    /// Its processes are still on their way: a predecessor of its name goes on serving. Those that
-    /// cannot be started are not waited for.
+    /// Its processes are still starting, so a predecessor of the same name goes on serving. The predecessor does not
+    /// wait for processes that cannot start.
     pub(super) fn is_arriving(&self) -> bool {
         let complete = self.count(Phase::Ready) >= self.target();
         !self.unnamed && !self.over && !complete && !self.ailing() && !self.attempts.slots_full
@@ -114,19 +116,19 @@ impl Pool {
         self.ready_ones().count()
     }
 
-    /// It takes part in what its configuration asks for.
+    /// The process counts towards the number that the configuration asks for.
     pub(super) fn is_current(&self, it: &Process) -> bool {
         it.marks.generation == self.generation
             && it.retiring.is_none()
             && matches!(it.phase, Phase::Starting | Phase::Held | Phase::Ready)
     }
 
-    /// Its configuration is an old one, or in none any more.
+    /// The process belongs to an old configuration, or no configuration names its pool any more.
     pub(super) fn is_superseded(&self, it: &Process) -> bool {
         self.unnamed || it.marks.generation != self.generation
     }
 
-    /// The process takes no more requests, and nobody has been started in its place.
+    /// Notes that the process takes no more requests and that no other process has been started in its place.
     pub(super) fn vacate(&mut self, process: ProcessId, why: &'static str) {
         if let Some(it) = self.processes.get(&process).filter(|it| self.is_current(it)) {
             self.vacant.push_back((format!("{} ({why})", it.pid_text()), why));
@@ -146,17 +148,17 @@ impl Pool {
         self.processes.iter().filter(|(_, it)| wanted(it.phase)).map(|(id, _)| *id).collect()
     }
 
-    /// Processes of an old configuration serve.
+    /// Whether processes of an old configuration serve.
     pub(super) fn old_ones_serve(&self) -> bool {
         self.processes.values().any(|it| it.marks.generation != self.generation && it.phase == Phase::Ready)
     }
 
-    /// Takes a (new) configuration. What runs already is superseded by it.
+    /// Takes a (new) configuration, which supersedes the processes that run already.
     pub(super) fn configure(&mut self, rules: Rules, now: Millis, out: &mut Out<'_>) {
         self.rules = rules;
         self.generation += 1;
         if self.generation == 1 {
-            // What an earlier supervisor said about it is over.
+            // What an earlier supervisor said about this pool does not hold any more.
             out.push(Action::Fault { pool: out.pool, cause: None });
         }
         (self.unnamed, self.let_go_at, self.waiting, self.over) = (false, None, 0, false);
@@ -168,26 +170,26 @@ impl Pool {
         self.supersede("graceful restart", now, out);
     }
 
-    /// The pool is in no configuration any more: it serves until [`Pool::let_go`] ends it.
+    /// Notes that no configuration names the pool any more. It serves until [`Pool::let_go`] ends it.
     pub(super) fn unname(&mut self, out: &mut Out<'_>) {
         if !std::mem::replace(&mut self.unnamed, true) {
             self.keep_code(out);
         }
     }
 
-    /// So many requests wait for a pool that is leaving.
+    /// Notes how many requests wait for this pool while it is leaving.
     pub(super) fn waiting(&mut self, count: u32) {
         self.waiting = count;
     }
 
-    /// Children that may still send it requests are left, or are not.
+    /// Notes whether children are left that may still send it requests.
     pub(super) fn hold(&mut self, held: bool) {
         self.held = held;
     }
 
-    /// Ends a pool that is in no configuration any more, some time after it is not `awaited` that a
-    /// successor is ready, not while old children are left, and not while requests wait for it (but for
-    /// graceful-timeout at most).
+    /// Ends a pool that no configuration names any more. While its successor is `awaited` (not ready yet), the pool
+    /// goes on serving. After that it serves for [`LINGER`] more. Then it ends as soon as no old child is left and no
+    /// request waits for it. Waiting requests delay its end by graceful-timeout at most (if that is not 0).
     pub(super) fn let_go(&mut self, awaited: bool, now: Millis, out: &mut Out<'_>) {
         if !self.unnamed || self.over || (awaited && self.let_go_at.is_none()) {
             return;
@@ -208,7 +210,8 @@ impl Pool {
         }
     }
 
-    /// What serves goes on with the code that it has: should the new code not load, it is what there is.
+    /// Tells the processes that serve to keep the code that they have. If the new code cannot be loaded, nothing else
+    /// can serve.
     fn keep_code(&mut self, out: &mut Out<'_>) {
         for process in self.ready_ones().collect::<Vec<_>>() {
             out.push(Action::SendSuperseded { process });
@@ -236,8 +239,9 @@ impl Pool {
         }
     }
 
-    /// A process that an earlier supervisor left behind. It is superseded: one that can be reached serves until those
-    /// that can be watched are ready, as after `graceful`; another one may finish.
+    /// Takes over a process that an earlier supervisor left behind; it counts as superseded. If it serves and the
+    /// supervisor can reach it, it goes on until processes that the supervisor can watch are ready, as after
+    /// `graceful`. If it was still starting, the supervisor stops it. Any other process only finishes its requests.
     pub(super) fn adopt(&mut self, found: Found, now: Millis, out: &mut Out<'_>) {
         let Found { process, pid, left, .. } = found;
         let mut it = self.new_process(now);
@@ -249,7 +253,7 @@ impl Pool {
                 (it.phase, it.ready) = (Phase::Ready, Some(now));
                 self.processes.insert(process, it);
                 self.grow_to(self.serving(), now);
-                // Nobody waits for the new ones, so there is time to hear which scripts they are to load.
+                // No request waits for the new processes, so there is time to hear which scripts they are to load.
                 self.attempts.next = self.attempts.next.max(now + HEARING);
                 out.push(Action::MarkReady { process });
                 out.push(Action::SendSuperseded { process });
@@ -267,7 +271,7 @@ impl Pool {
         }
     }
 
-    /// An event of one process of this pool.
+    /// Handles an event of one process of this pool.
     pub(super) fn handle(&mut self, process: ProcessId, event: Event, now: Millis, out: &mut Out<'_>) {
         match event {
             Event::Spawned { pid, .. } => self.spawned(process, pid, out),
@@ -344,7 +348,7 @@ impl Pool {
         out.push(Action::Clear { process });
     }
 
-    /// Starts what is missing; moves traffic from superseded processes to current ones.
+    /// Starts missing processes; moves traffic from superseded processes to current ones.
     pub(super) fn settle(&mut self, now: Millis, next: &mut ProcessId, out: &mut Out<'_>) {
         if !self.over {
             self.release_held(now, out);

@@ -9,7 +9,7 @@ pub(super) enum Phase {
     Starting,
     Held,
     Ready,
-    /// It could not load its script. `open`: requests come, since there is no other process for them.
+    /// It could not load its script. `open`: it takes requests, because no other process can.
     Failed {
         open: bool,
     },
@@ -27,28 +27,28 @@ pub(super) struct Process {
     pub(super) pid: Option<i32>,
     pub(super) phase: Phase,
     pub(super) started: Millis,
-    /// When its start got on last: it began, or has loaded one of several scripts.
+    /// When its start last made progress: it began, or it loaded one of several scripts.
     pub(super) progressed: Millis,
     pub(super) ready: Option<Millis>,
     /// When it began to drain.
     pub(super) closed: Millis,
     pub(super) busy: Busy,
-    /// Why it is being ended, for its last line.
+    /// Why it ends, for its last line in the log.
     pub(super) ending: &'static str,
-    /// Why a replacement is wanted.
+    /// Why it is to be replaced.
     pub(super) retiring: Option<Cause>,
     pub(super) marks: Marks,
-    /// It was found, not started: an earlier supervisor has left it.
+    /// Set when an earlier supervisor started it and this supervisor found it.
     pub(super) adopted: Option<Left>,
-    /// Whose place it takes, where that one takes no requests any more: its pid, and why.
+    /// The process whose place it takes, if that one takes no more requests: its pid, and why.
     pub(super) replaces: String,
-    /// It was not ready in time.
+    /// Set when it was not ready in time.
     pub(super) overdue: Option<Overdue>,
-    /// It takes long to start, and that was said.
+    /// Its start takes long, and the log says so already.
     pub(super) slow: bool,
-    /// Looks in a row that found it larger than `maximum-memory`.
+    /// How many looks in a row found it larger than `maximum-memory`.
     pub(super) large: u32,
-    /// How long it had been ready when the first of them did.
+    /// How long it had been ready at the first of these looks.
     pub(super) large_after: Millis,
 }
 
@@ -74,28 +74,28 @@ impl Process {
         }
     }
 
-    /// How long it has been ready, and served if it does.
+    /// How long it has been ready (since it began to serve, if it does).
     pub(super) fn life(&self, now: Millis) -> Millis {
         now.saturating_sub(self.ready.unwrap_or(now))
     }
 }
 
-/// The pool's counters when a process was started.
+/// The pool's counters at the moment when it started the process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Marks {
     pub(super) generation: u64,
     pub(super) failures: u32,
     pub(super) quick: u32,
-    /// What it was to load of what others had loaded.
+    /// Whether it was to load what other processes had loaded.
     pub(super) handing: Handing,
-    /// It was started because a file had changed.
+    /// It was started because there was reason to hope: a file had changed, for example.
     pub(super) hopeful: bool,
 }
 
-/// What follows for a process that is not ready in time.
+/// What happens to a process that is not ready in time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Overdue {
     pub(super) kill_at: Millis,
-    /// Whether what it writes is news.
+    /// Whether its output is news, so that it goes to the log.
     pub(super) show: bool,
 }

@@ -1,4 +1,4 @@
-//! How processes follow each other: who is replaced, in which order traffic moves, how a process ends.
+//! How processes follow each other: which one is replaced, in which order traffic moves, how a process ends.
 
 use wsgi_wire::control::Cause;
 
@@ -7,15 +7,16 @@ use super::process::{Overdue, Phase, Process};
 use super::records::{MemoryHistory, back_off};
 use super::{Action, Left, Millis, Out, ProcessId};
 
-/// Where `shutdown-timeout=0` names no limit, httpd's own patience at its end holds.
+/// The limit at the end of httpd if `shutdown-timeout=0` sets none: httpd itself waits no longer.
 const FINAL_WAIT: Millis = 3_000;
-/// A process that ends itself has this much longer than `shutdown-timeout`: its own last line comes first.
+/// How long a process that was not ready in time has left to end itself, so that its own last line comes first.
 pub(super) const OWN_END: Millis = 1_000;
-/// The same where it has been told to stop: its own timer is the same, and httpd waits.
+/// A process that was told to stop has this much longer than `shutdown-timeout`. It ends itself by a timer of that
+/// length, and comes first. (This is short because httpd waits.)
 const STOP_END: Millis = 300;
-/// Looks in a row that find a process larger than `maximum-memory` before it is replaced.
+/// A process is replaced when this many looks in a row find it larger than `maximum-memory`.
 const LOOKS: u32 = 2;
-/// A process that is too large this soon after it became ready makes the next one wait.
+/// If a process is too large this soon after it became ready, the next replacement has to wait.
 const SOON_LARGE: Millis = 30_000;
 
 /// How a process makes room for its replacement.
@@ -32,9 +33,9 @@ enum Manner {
 impl Pool {
     fn manner(&self, cause: Cause) -> Manner {
         match cause {
-            // The old code may not answer another request, unless that is wanted.
+            // The old code may not answer another request, unless the configuration asks for that (`rolling`).
             Cause::ScriptReload if !self.rules.rolling => Manner::AtOnce,
-            // It cannot take a new connection.
+            // The process cannot take a new connection.
             Cause::NoDescriptor => Manner::AtOnce,
             Cause::RequestTimeout | Cause::DeadlockTimeout | Cause::StartupTimeout => Manner::Stuck,
             Cause::ScriptReload
@@ -49,7 +50,7 @@ impl Pool {
         }
     }
 
-    /// The process is to be replaced. A cause that leaves less time takes the place of an earlier one.
+    /// The process is to be replaced. A cause that leaves less time takes the place of an earlier cause.
     pub(super) fn retire(&mut self, process: ProcessId, cause: Cause, now: Millis, out: &mut Out<'_>) {
         let manner = self.manner(cause);
         let Some(it) = self.processes.get(&process) else { return };
@@ -62,12 +63,13 @@ impl Pool {
         }
         let phase = it.phase;
         if cause == Cause::ScriptReload && phase == Phase::Ready && self.is_superseded(it) {
-            // It may have said so before it was told; then its children have turned away from it.
+            // The process may have sent this before it heard that it is superseded. Then children have turned away from
+            // it, so mark it as ready again.
             out.push(Action::MarkReady { process });
             return self.changed(now);
         }
         if matches!(phase, Phase::Held | Phase::Ready) && matches!(cause, Cause::CpuTimeLimit | Cause::NoDescriptor) {
-            // What a start alone uses up, the next one will use up as well.
+            // If a start alone uses the resource up, the next start will use it up as well.
             let (marks, life) = (it.marks, it.life(now));
             self.count_loss(marks, life, cause == Cause::NoDescriptor, now);
         }
@@ -89,7 +91,7 @@ impl Pool {
             (Phase::Starting, Manner::Stuck) => self.overdue(process, cause.name(), now, out),
             (Phase::Held, _) => self.stop(process, cause.name(), now, out),
             (Phase::Failed { open }, _) => {
-                // It has seen the mend before its watch has.
+                // The process noticed that its script has changed before its file watch did.
                 if open && cause == Cause::ScriptReload {
                     self.drain(process, cause.name(), now, out);
                 }
@@ -105,14 +107,14 @@ impl Pool {
         }
     }
 
-    /// What executes stuck requests ends itself; here is the limit to that.
+    /// A process with stuck requests ends itself. This sets the limit for that.
     fn leave_to_end(&mut self, process: ProcessId, cause: Cause, now: Millis, out: &mut Out<'_>) {
         let was_ready = self.processes.get(&process).is_some_and(|it| it.phase == Phase::Ready);
         if cause == Cause::RequestTimeout && self.rules.graceful_timeout > 0 {
             if was_ready {
                 self.drain(process, cause.name(), now, out);
             } else if let Some(it) = self.processes.get_mut(&process) {
-                // One that was idle has no limit yet.
+                // A process that drains because it was idle has no limit yet.
                 if let Phase::Draining { until: None } = it.phase {
                     it.phase = Phase::Draining { until: Some(now + self.rules.graceful_timeout) };
                 }
@@ -125,7 +127,7 @@ impl Pool {
         self.stop(process, cause.name(), now, out);
     }
 
-    /// A process that starts is not ready in time: it counts as failed, and has a moment for its last words.
+    /// A process that starts is not ready in time. It counts as failed, and has a moment for its last words.
     pub(super) fn overdue(&mut self, process: ProcessId, why: &'static str, now: Millis, out: &mut Out<'_>) {
         let Some(it) = self.processes.get(&process).filter(|it| it.overdue.is_none()) else { return };
         let cause = self.words_of_overdue(it, why, now);
@@ -138,7 +140,7 @@ impl Pool {
         out.push(Action::Output { process, show });
     }
 
-    /// The process has been measured.
+    /// The shell has measured the memory of the process.
     pub(super) fn measured(&mut self, process: ProcessId, bytes: u64, now: Millis, out: &mut Out<'_>) {
         let limit = self.rules.maximum_memory;
         let busy = self.processes.values().any(|it| it.retiring == Some(Cause::MaximumMemory));
@@ -148,7 +150,7 @@ impl Pool {
             it.large_after = it.life(now);
         }
         let (large, life) = (it.large, it.large_after);
-        // Room for one replacement is enough.
+        // One replacement at a time, so that the system needs room for one only.
         if large < LOOKS || busy || now < self.memory.next || it.retiring.is_some() {
             return;
         }
@@ -165,7 +167,7 @@ impl Pool {
         self.retire(process, Cause::MaximumMemory, now, out);
     }
 
-    /// Lets requests come. Its age counts from now: it may have waited for its siblings for long.
+    /// Lets the process take requests. Its age counts from now, because it may have waited for its siblings for long.
     pub(super) fn promote(&mut self, process: ProcessId, now: Millis, out: &mut Out<'_>) {
         if let Some(it) = self.processes.get_mut(&process) {
             (it.phase, it.ready) = (Phase::Ready, Some(now));
@@ -173,7 +175,8 @@ impl Pool {
         }
     }
 
-    /// New processes take over when all are there, or all for which there is room, or when no old one serves.
+    /// Lets new processes take over when all of them are ready, or all for which there is room, or when no old process
+    /// serves.
     pub(super) fn release_held(&mut self, now: Millis, out: &mut Out<'_>) {
         let complete = self.count(Phase::Starting) == 0 && (self.missing() == 0 || self.attempts.slots_full);
         if complete || !self.old_ones_serve() {
@@ -183,7 +186,7 @@ impl Pool {
         }
     }
 
-    /// Superseded processes go as soon as there are enough without them, the oldest first.
+    /// Drains superseded processes, the oldest first, as soon as there are enough processes without them.
     pub(super) fn drain_superseded(&mut self, now: Millis, out: &mut Out<'_>) {
         let mut surplus = self.serving().saturating_sub(self.target());
         if self.count(Phase::Ready) == 0 {
@@ -204,13 +207,14 @@ impl Pool {
         }
     }
 
-    /// The option that limits how long a process that goes for this cause may finish its requests, and its value.
+    /// The option that limits how long a process may finish its requests if it goes for this cause, and the option's
+    /// value.
     pub(super) fn drain_limit(&self, cause: Option<Cause>) -> (&'static str, Millis) {
         match cause {
             Some(Cause::EvictionSignal) if self.rules.eviction_timeout > 0 => {
                 ("eviction-timeout", self.rules.eviction_timeout)
             }
-            // Nothing presses: no request is cut short because few others came.
+            // Nothing is urgent: the pool does not cut a request short because few others came.
             Some(Cause::IdleTimeout) => ("graceful-timeout", 0),
             _ => ("graceful-timeout", self.rules.graceful_timeout),
         }
@@ -231,7 +235,7 @@ impl Pool {
         let limit = match self.rules.shutdown_timeout {
             0 if self.stopping => Some(FINAL_WAIT),
             0 => None,
-            // While it starts it may not have got as far as to see to its end.
+            // A process that starts may not have got as far as to set its own timer.
             limit if it.phase == Phase::Starting => Some(limit),
             limit => Some(limit + STOP_END),
         };
@@ -242,7 +246,7 @@ impl Pool {
         if !alone {
             out.push(Action::SendStop { process });
         }
-        // While it starts it does not read its control socket; and nothing is in flight yet.
+        // A process that starts does not read its control socket, and it has no request in flight.
         if alone || it.phase == Phase::Starting {
             out.push(Action::Terminate { process });
         }
@@ -258,7 +262,7 @@ impl Pool {
         }
     }
 
-    /// Everything ends.
+    /// Ends everything.
     pub(super) fn stop_all(&mut self, why: &'static str, now: Millis, out: &mut Out<'_>) {
         (self.over, self.stopping, self.trouble) = (true, true, why.to_owned());
         for it in self.processes.values_mut() {

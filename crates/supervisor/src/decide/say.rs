@@ -27,10 +27,12 @@ fn requests(count: u32) -> String {
     plural(u64::from(count), "request", "requests")
 }
 
-/// Longest number that tells one cause from another (a line of a file); longer ones are process ids.
+/// Numbers with up to this many digits tell one cause from another (the line of a file, for example); longer ones are
+/// process ids.
 const TELLING: usize = 4;
 
-/// The cause without what differs from attempt to attempt: addresses, and numbers with more than `telling` digits.
+/// The cause without the parts that differ from attempt to attempt: addresses, and numbers with more than `telling`
+/// digits.
 fn essence(cause: &str, telling: usize) -> String {
     let mut out = String::with_capacity(cause.len());
     let mut rest = cause;
@@ -102,7 +104,7 @@ impl Process {
         self.pid.map_or_else(|| "(not started)".to_owned(), |pid| pid.to_string())
     }
 
-    /// How long it has existed, as all lines count it.
+    /// How long it has existed; all log lines count its age in this way.
     fn age(&self, now: Millis) -> String {
         let age = seconds(now.saturating_sub(self.started));
         if self.adopted.is_some() { format!("{age} after it was found") } else { format!("after {age}") }
@@ -143,7 +145,7 @@ impl Pool {
         }
     }
 
-    /// `late`: its own time was over, which counted as a failure.
+    /// `late`: the process was overdue, which counted as a failure.
     pub(super) fn say_ready(&self, process: ProcessId, late: bool, now: Millis, out: &mut Out<'_>) {
         let Some(it) = self.processes.get(&process) else { return };
         let age = seconds(now.saturating_sub(it.started));
@@ -164,7 +166,7 @@ impl Pool {
             Cause::RequestTimeout | Cause::DeadlockTimeout | Cause::StartupTimeout => "it takes no more requests",
             _ => "it serves until its replacement is ready",
         };
-        // That starts fail was said when they did.
+        // When starts failed, the log said so.
         let warns = self.wait_for_start(now).is_some() && self.attempts.failures == 0;
         let level = if warns { level::WARNING } else { level::INFO };
         let wait = self.words_of_wait(now).unwrap_or_default();
@@ -172,7 +174,7 @@ impl Pool {
         out.log(level, self.line(process, &text));
     }
 
-    /// Why the next start is later, and when.
+    /// Why the next start is delayed, and when it comes.
     fn words_of_wait(&self, now: Millis) -> Option<String> {
         let why = if self.attempts.failures > 0 { "a start has failed" } else { "it was not the first in a row" };
         self.wait_for_start(now).map(|wait| format!("; {why}, the next start is in {}", seconds(wait)))
@@ -214,7 +216,7 @@ impl Pool {
         out.log(level::WARNING, text);
     }
 
-    /// Who serves meanwhile.
+    /// Which processes serve meanwhile.
     fn meanwhile(&self) -> String {
         match self.serving() {
             0 => "requests get 503 until a start succeeds".to_owned(),
@@ -227,13 +229,13 @@ impl Pool {
         self.wait_for_start(now).map_or_else(String::new, |wait| format!("; next try in {}", seconds(wait.max(100))))
     }
 
-    /// Its start was an info line, so its end is one.
+    /// The line about the start of the attempt was an info line, so this one is too.
     fn say_again(&self, now: Millis, out: &mut Out<'_>) {
         let (name, tries, next) = (&self.rules.name, self.attempts.failures, self.next_try(now));
         out.log(level::INFO, format!("process group \"{name}\": attempt {tries} to start failed as before{next}"));
     }
 
-    /// Says why a process could not start, unless it was said before. Returns whether it was news.
+    /// Says why a process could not start, unless the log says so already. Returns whether it was news.
     pub(super) fn say_cannot_start(&mut self, cause: &str, now: Millis, out: &mut Out<'_>) -> bool {
         cause.clone_into(&mut self.trouble);
         if !self.attempts.is_news(essence(cause, 0)) {
@@ -253,12 +255,13 @@ impl Pool {
         true
     }
 
-    /// Whether it is the first process that could not load its script with these words.
+    /// Whether the last failure in the log is another one than this: a process that could not load its script, with
+    /// these words.
     pub(super) fn is_news_of_loading(&mut self, said: &str) -> bool {
         self.attempts.is_news(format!("not loaded: {}", essence(said, TELLING)))
     }
 
-    /// A process could not load its script. What it wrote is in the log.
+    /// A process could not load its script. The output of the process is in the log.
     pub(super) fn say_not_loaded(
         &mut self,
         process: ProcessId,
@@ -293,7 +296,7 @@ impl Pool {
         format!("loads {}{asked}", self.scripts())
     }
 
-    /// Why a process that starts is given up.
+    /// Why the supervisor gives up a process that is starting.
     pub(super) fn words_of_overdue(&self, it: &Process, why: &str, now: Millis) -> String {
         let (pid, age) = (it.pid_text(), seconds(now.saturating_sub(it.started)));
         let limit = match self.rules.startup_timeout {
@@ -356,14 +359,14 @@ impl Pool {
         out.log(level::INFO, text);
     }
 
-    /// The last line about a process that had been ready, or that was stopped before.
+    /// The last line about a process that had been ready, or that the supervisor stopped before it was.
     pub(super) fn say_exited(&self, it: &Process, ended: Ended, lost: bool, now: Millis, out: &mut Out<'_>) {
         let (name, pid) = (&self.rules.name, it.pid_text());
         let age = it.age(now);
         let busy = format!("{} in flight{}", it.busy.number(), it.busy.details());
         let stuck = matches!(it.retiring, Some(Cause::RequestTimeout | Cause::DeadlockTimeout | Cause::StartupTimeout));
         let early = matches!(it.phase, Phase::Draining { .. }) && ended != Ended::Status(0) && !stuck;
-        // A service script has come to its end.
+        // The process of a service ended because its script did, so it was not lost.
         let lost = lost && !(self.rules.threads == 0 && ended == Ended::Status(0));
         if lost || early {
             let next =

@@ -1,4 +1,4 @@
-//! How many processes a pool is to have: between `min-processes` and `max-processes`, by what it has to do.
+//! How many processes a pool is to have, between `min-processes` and `max-processes`: as many as its load needs.
 
 use wsgi_wire::control::Cause;
 
@@ -6,15 +6,15 @@ use super::pool::Pool;
 use super::process::Phase;
 use super::{Load, Millis, Out, ProcessId};
 
-/// Looks in a row that find all request threads taken before the pool grows.
+/// The pool grows when this many looks in a row find that requests wait or that all request threads are taken.
 const LOOKS: u32 = 2;
-/// While processes start that an earlier look asked for, the next ones come this much later.
+/// While processes still start because an earlier look asked for them, the next ones come this much later.
 const PACE: Millis = 1_000;
-/// Most that the pool grows by at a time.
+/// Most processes that the pool grows by at a time.
 const MAX_STEP: u32 = 32;
 
 impl Pool {
-    /// How many processes there are to be now.
+    /// How many processes the pool is to have now.
     pub(super) fn target(&self) -> usize {
         self.scale.target as usize
     }
@@ -24,7 +24,7 @@ impl Pool {
         self.rules.min < self.rules.max && !self.over
     }
 
-    /// It has shrunk to nothing.
+    /// It has shrunk to no process at all.
     pub fn is_asleep(&self) -> bool {
         self.scale.target == 0
     }
@@ -34,7 +34,7 @@ impl Pool {
         self.scale.needed_at.resize(self.target(), now);
     }
 
-    /// The size for a new configuration: as it was, where that is allowed.
+    /// Sets the size for a new configuration: the old size, within the new limits.
     pub(super) fn resize(&mut self, now: Millis) {
         let before = if self.generation == 1 { self.rules.processes } else { self.scale.target };
         // A group that does not scale has min = max = processes.
@@ -44,7 +44,7 @@ impl Pool {
         self.scale.needed_at.fill(now);
     }
 
-    /// So many were found, and it is to be no smaller, where that is allowed.
+    /// The supervisor found this many processes: the pool is to have no fewer, within its limits.
     pub(super) fn grow_to(&mut self, found: usize, now: Millis) {
         let found = u32::try_from(found).unwrap_or(u32::MAX).min(self.rules.max);
         if found > self.scale.target {
@@ -52,7 +52,7 @@ impl Pool {
         }
     }
 
-    /// A request has come while there is no process.
+    /// A request has come while there is no process, so the pool gets one.
     pub(super) fn wake(&mut self, now: Millis, out: &mut Out<'_>) {
         if self.is_asleep() && self.rules.max > 0 && !self.over {
             self.say_wakes(out);
@@ -60,7 +60,7 @@ impl Pool {
         }
     }
 
-    /// A look at what the pool has to do.
+    /// Takes a look at the pool's load, and lets the pool grow or shrink.
     pub(super) fn load(&mut self, load: &Load, now: Millis, out: &mut Out<'_>) {
         if !self.scales() {
             return;
@@ -68,7 +68,7 @@ impl Pool {
         if load.waiting > 0 {
             self.wake(now, out);
         }
-        // Short requests come and go between two looks.
+        // Short requests come and go between two looks, so `busy` does not show them.
         let needed = self.needed(load.busy.saturating_add(load.waiting)).max(u32::from(load.served));
         self.scale.needed_at.iter_mut().take(needed as usize).for_each(|at| *at = now);
         self.scale.spare = needed < self.scale.target;
@@ -76,20 +76,20 @@ impl Pool {
         self.shrink(load.idlest, now, out);
     }
 
-    /// The moment at which the pool has one process fewer, if nothing more is to be done until then.
+    /// The moment at which the pool gives up one process, if it gets no more to do until then.
     pub(super) fn shrinks_at(&self) -> Option<Millis> {
         let shrinks = self.scales() && self.scale.spare && self.scale.target > self.rules.min;
         let last = self.scale.needed_at.last().filter(|_| shrinks)?;
         Some(last + self.rules.idle_timeout)
     }
 
-    /// Processes that so many requests at a time need, with a fifth of their threads to spare.
+    /// How many processes this many requests at a time need, with a fifth of their threads to spare.
     fn needed(&self, requests: u32) -> u32 {
         let threads = u64::from(self.rules.threads.max(1));
         u32::try_from((u64::from(requests) * 5).div_ceil(threads * 4)).unwrap_or(u32::MAX)
     }
 
-    /// One more, two more, four more ... while requests wait or every request thread is taken.
+    /// Adds one process, then two, then four ... while requests wait or every request thread is taken.
     fn grow(&mut self, load: &Load, now: Millis, out: &mut Out<'_>) {
         if load.waiting == 0 && (load.threads == 0 || load.busy < load.threads) {
             if self.scale.pressed == 0 {
@@ -101,7 +101,7 @@ impl Pool {
         self.scale.pressed = self.scale.pressed.saturating_add(1);
         let coming = self.count(Phase::Starting) + self.count(Phase::Held) > 0;
         let early = coming && self.scale.grew_at.is_none_or(|at| now < at + PACE);
-        // Without a serving process requests wait for the one that comes, not for more of them.
+        // While no process serves, requests wait for the process that starts, and more processes do not help.
         let helps = self.serving() > 0 && self.urgent() == 0 && !self.ailing() && self.scale.target < self.rules.max;
         if self.scale.pressed < LOOKS || early || !helps {
             return;
@@ -113,24 +113,24 @@ impl Pool {
         (self.scale.grew_at, self.scale.pressed) = (Some(now), 0);
     }
 
-    /// One fewer, when that many would have been enough for `idle-timeout`, and nothing else changes.
+    /// Takes one process away, if fewer would have been enough for `idle-timeout` and nothing else is changing.
     fn shrink(&mut self, idlest: Option<ProcessId>, now: Millis, out: &mut Out<'_>) {
         let living = |phase| !matches!(phase, Phase::Draining { .. } | Phase::Stopping { .. } | Phase::Killed);
         let living = self.with_phase(living).len();
         let settled = living == self.target() && self.count(Phase::Ready) == living;
         let last = self.scale.needed_at.last().copied();
-        // What was needed at this very look is not idle, not even with idle-timeout=0.
+        // A process that this very look found to be needed is not idle, not even with idle-timeout=0.
         let spare = last.is_some_and(|at| at < now && now >= at + self.rules.idle_timeout);
         if !settled || !spare || self.scale.target <= self.rules.min {
             return;
         }
         let ready = |id: &ProcessId| self.processes.get(id).is_some_and(|it| it.phase == Phase::Ready);
-        // One that is old enough to be replaced goes first: that saves a start.
+        // A process that is old enough to be replaced goes first, because that saves a start.
         let old = self.processes.iter().find(|(id, it)| ready(id) && self.is_old(**id, it, now)).map(|(id, _)| *id);
         let process = old.or_else(|| idlest.filter(ready)).or_else(|| self.ready_ones().last());
         let Some(process) = process else { return };
         self.set_target(self.scale.target - 1, now);
-        // An old one may be busy, and has its limit as if it were replaced.
+        // An old process may be busy, so it has the same limit as if it were replaced.
         let cause = if old.is_some() { Cause::RestartInterval } else { Cause::IdleTimeout };
         if let Some(it) = self.processes.get_mut(&process) {
             it.retiring = Some(cause);

@@ -131,7 +131,7 @@ fn a_process_that_executes_something_is_not_idle_and_is_not_hurried() {
     world.event(busy(1));
     world.at(10_000_000);
     assert!(world.state.draining() == [one], "{:?}", world.log);
-    // A new configuration does not wait for ever, nor does who knows that it is stuck.
+    // A new configuration sets a limit, and so does a process that knows that it is stuck.
     let mut stuck = World::default();
     let one_of_it = stuck.serving(Rules { idle_timeout: 0, ..elastic(0, 1, 2) })[0];
     stuck.now = 100;
@@ -163,7 +163,7 @@ fn requests_that_come_and_go_between_two_looks_keep_one_process() {
     assert!(world.drains(two[0]));
 }
 
-/// Looks each 100 ms from `from` to `to`, as the shell has them.
+/// Looks every 100 ms from `from` to `to`, as the shell does.
 fn look(world: &mut World, from: Millis, to: Millis, busy: u32) -> Vec<ProcessId> {
     let mut started = Vec::new();
     for now in (from..=to).step_by(100) {
@@ -185,7 +185,8 @@ fn none_is_started_for_an_old_one_that_is_about_to_go() {
     assert!(look(&mut world, 100, old - 5_000, 1).is_empty());
     assert!(look(&mut world, old - 4_900, old + 20_000, 0).is_empty());
     assert_eq!((world.said(": idle_timeout"), world.said("restart_interval"), world.state.open().len()), (1, 0, 0));
-    // One that is needed is replaced when its time has come, and one that is idle when that takes too long.
+    // A process that is needed is replaced when its time has come. So is an idle process, if idle-timeout is too long
+    // to wait for.
     for (busy, idle_timeout) in [(1, 10_000), (0, 600_000)] {
         let mut world = World::default();
         world.serving(Rules { idle_timeout, ..aging.clone() });

@@ -1,5 +1,5 @@
-//! How processes start: attempts, failed ones, the wait between them, and what stays of a process that
-//! could not load its script.
+//! How processes start: attempts, failures, the wait between attempts, and what happens to a process that could not
+//! load its script.
 
 use wsgi_wire::control::Cause;
 
@@ -8,24 +8,24 @@ use super::process::{Marks, Phase, Process};
 use super::records::{Attempts, CHANGED_CALM, CHANGED_FREE, back_off};
 use super::{Action, Ended, Handing, Left, Millis, Out, ProcessId};
 
-/// A process that is lost this soon after it became ready counts as one that cannot live.
+/// If a process is lost this soon after it became ready, it counts as a process that cannot live.
 const SHORT_LIFE: Millis = 1_500;
 /// When every slot is taken by old processes: how soon to look again.
 const SLOT_WAIT: Millis = 100;
 /// Shortest time between starts when processes die of the requests that they get.
 const CRASH_WAIT: Millis = 1_000;
-/// SIGKILL and SIGTERM, which do not come of what a process does (POSIX numbers them).
+/// SIGKILL and SIGTERM. They come from outside, and not from what the process does (POSIX numbers them).
 const KILLERS: [i32; 2] = [9, 15];
 
 impl Pool {
-    /// Starts go badly: one at a time then.
+    /// Starts go badly, so the pool makes one at a time.
     pub(super) fn ailing(&self) -> bool {
         self.attempts.failures > 0 || self.attempts.quick >= 2
     }
 
-    /// No request can be answered, and the next start is not expected to mend that.
+    /// No process can answer a request, and the next start is not expected to change that.
     pub(super) fn cannot_serve(&self) -> bool {
-        // Nothing had failed when it began, or what had has changed since.
+        // Nothing had failed when this start began, or something that had failed may have been mended since.
         let unblemished = |it: &Process| it.marks.failures == 0 && it.marks.quick == 0 && it.overdue.is_none();
         let hopeful = |it: &Process| it.phase == Phase::Starting && (it.marks.hopeful || unblemished(it));
         (self.attempts.failures > 0 || self.attempts.quick >= 3)
@@ -34,20 +34,20 @@ impl Pool {
             && !self.processes.values().any(hopeful)
     }
 
-    /// Processes that serve until they are replaced.
+    /// How many processes serve until their replacements are ready.
     fn replaceable(&self) -> usize {
         let serves =
             |it: &&Process| it.phase == Phase::Ready && it.retiring.is_some() && it.marks.generation == self.generation;
         self.processes.values().filter(serves).count()
     }
 
-    /// Processes that are missing apart from successors of such as still serve.
+    /// How many processes are missing, apart from the replacements of processes that still serve.
     pub(super) fn urgent(&self) -> usize {
         self.missing().saturating_sub(self.replaceable())
     }
 
-    /// How many processes to start as soon as the time has come: those that are missing; while starts go
-    /// badly, or when all that is missing is replacements for processes that still serve, one at a time.
+    /// How many processes to start as soon as the time has come: all that are missing. But only one at a time while
+    /// starts go badly, or when nothing is missing but replacements of processes that still serve.
     pub(super) fn due(&self) -> usize {
         match self.urgent() {
             urgent if urgent > 0 && !self.ailing() => urgent,
@@ -56,13 +56,14 @@ impl Pool {
         }
     }
 
-    /// What a process that is started now is to load of what others have loaded. Where others serve no request waits
-    /// for it, so it comes with all that they have.
+    /// Whether a process that starts now is to load what other processes have loaded. While others serve, no request
+    /// waits for the new process, so it has time to load all that they have.
     ///
-    /// One that follows a process that still serves must be able to load what that one had, unless that one cannot go on
-    /// for long. So must every one where old code serves on purpose. Otherwise (one was lost, or more are needed) a script
-    /// that is broken may cost the others of the group nothing: its own requests find out. Nor may one that ends the
-    /// process, or never ends: the next process does without.
+    /// The new process must be able to load all of it in two cases: it follows a process that still serves and can go
+    /// on for long, or the pool serves old code on purpose. Otherwise (a process was lost, or more are needed) a broken
+    /// script may not cost the other scripts of the group anything: the new process is ready without it, and the
+    /// requests for it find out. If a script even ends the process, or never ends itself, the next process loads none
+    /// of them.
     fn handing(&self) -> Handing {
         let presses = |it: &Process| {
             it.phase == Phase::Ready && matches!(it.retiring, Some(Cause::MaximumMemory | Cause::CpuTimeLimit))
@@ -77,7 +78,7 @@ impl Pool {
         }
     }
 
-    /// `startup-timeout` counts for each of several scripts.
+    /// Notes that a start has made progress: `startup-timeout` counts for each of several scripts.
     pub(super) fn progresses(&mut self, process: ProcessId, now: Millis) {
         if let Some(it) = self.processes.get_mut(&process).filter(|it| it.phase == Phase::Starting) {
             it.progressed = now;
@@ -97,7 +98,7 @@ impl Pool {
             self.vacant.clear();
         }
         if self.serving() == 0 && std::mem::take(&mut self.attempts.burdened) {
-            // The next one has less to load, and requests wait for it.
+            // The next process has less to load, and requests wait for it.
             (self.attempts.next, self.attempts.hope) = (self.attempts.soon(now).min(self.attempts.next), true);
         }
         let due = if now < self.attempts.next { 0 } else { self.due() };
@@ -107,7 +108,8 @@ impl Pool {
         let urgent = self.urgent();
         self.attempts.last = Some(now);
         let hopeful = std::mem::take(&mut self.attempts.hope);
-        // What several write at the same time would be read several times.
+        // Otherwise several processes would write the same lines at the same time, or one would repeat those of the
+        // last attempt.
         let quiet = self.attempts.failures > 0 || due + self.count(Phase::Starting) > 1;
         let handing = self.handing();
         for number in 0..due {
@@ -116,7 +118,7 @@ impl Pool {
             it.marks.hopeful = hopeful;
             let vacancy = if number < urgent { self.vacant.pop_front() } else { None };
             let (replaces, why) = vacancy.unwrap_or_default();
-            // The code has changed in all of them at once, and their requests wait.
+            // The code has changed for all processes at once, and their requests wait.
             let handing = if why == Cause::ScriptReload.name() { Handing::Nothing } else { handing };
             (it.replaces, it.marks.handing) = (replaces, handing);
             self.processes.insert(*next, it);
@@ -158,7 +160,7 @@ impl Pool {
         let Some(it) = self.processes.remove(&process) else { return };
         if it.phase == Phase::Starting {
             let show = match it.overdue {
-                // That is what it ended of.
+                // The process was overdue, and ended of that.
                 Some(overdue) => overdue.show,
                 None => {
                     self.count_failure(it.marks, now);
@@ -170,14 +172,15 @@ impl Pool {
         out.push(Action::Clear { process });
     }
 
-    /// A process that starts is killed from outside: the next one is likely to live, and requests wait for it.
+    /// Something outside has killed a process that was starting. The next process is likely to live, and requests wait
+    /// for it.
     pub(super) fn hope_after(&mut self, ended: Ended) {
         if matches!(ended, Ended::Signal(signal) if KILLERS.contains(&signal)) && self.attempts.failures == 0 {
             self.attempts.hope = true;
         }
     }
 
-    /// Attempts of one wave count once.
+    /// Counts a failed attempt. Attempts that began together count once.
     pub(super) fn count_failure(&mut self, marks: Marks, now: Millis) {
         self.attempts.bare |= marks.handing == Handing::Tried;
         self.attempts.burdened |= marks.handing != Handing::Nothing;
@@ -199,9 +202,9 @@ impl Pool {
         attempts.failures = attempts.failures.saturating_add(1);
     }
 
-    /// A process was lost, or has used up what it may use, that had been ready for `life`. Where that happens soon, and
-    /// had no request to do with it (`used`: it had answered some or was executing one), the second one in a row makes
-    /// the next wait; otherwise starts are a second apart.
+    /// A process was lost, or has used up what it may use, after it had been ready for `life`. `used`: it had answered
+    /// requests or was executing one. If processes end soon and no request had to do with it, the second one in a row
+    /// makes the next start wait. If requests had to do with it, starts are only a second apart.
     pub(super) fn count_loss(&mut self, marks: Marks, life: Millis, used: bool, now: Millis) {
         if marks.generation != self.generation || self.over {
             return;
@@ -224,16 +227,17 @@ impl Pool {
         }
     }
 
-    /// When the next attempt is made, if it is made later.
+    /// How long it is until the next attempt, if the pool does not make it at once.
     pub(super) fn wait_for_start(&self, now: Millis) -> Option<Millis> {
         (!self.over && self.attempts.next > now).then(|| self.attempts.next - now)
     }
 
-    /// A process could not load its script. It stays, to see the mend; of several one, with the newest cause.
+    /// A process could not load its script. It stays, to notice when somebody mends the script. Of several such
+    /// processes one stays, the one with the newest cause.
     pub(super) fn failed(&mut self, process: ProcessId, said: &str, now: Millis, out: &mut Out<'_>) {
         let found = |it: &&mut Process| it.adopted == Some(Left::Serving) && it.phase == Phase::Ready;
         if let Some(it) = self.processes.get_mut(&process).filter(found) {
-            // An earlier supervisor was told so; it answers with 500, which nobody misses.
+            // An earlier supervisor had heard this already. The process answers with 500, so nobody misses it.
             it.phase = Phase::Failed { open: true };
             self.attempts.next = now;
             if self.with_phase(|phase| matches!(phase, Phase::Failed { .. })).len() > 1 {
@@ -268,7 +272,7 @@ impl Pool {
         }
     }
 
-    /// A failed process takes requests where none serves, and goes when its successor has come.
+    /// Lets a failed process take requests while no process serves, and ends it when its successor has come.
     pub(super) fn settle_failed(&mut self, now: Millis, out: &mut Out<'_>) {
         let newest = self
             .processes
@@ -291,7 +295,7 @@ impl Pool {
         }
     }
 
-    /// A file has changed: after an attempt that failed, or that is about to, the next one comes at once.
+    /// A file has changed: if an attempt has failed, or is about to fail, the next one comes at once.
     pub(super) fn changed(&mut self, now: Millis) {
         let tries = self.attempts.failures > 0 || self.count(Phase::Starting) > 0;
         if !tries || self.over {

@@ -133,7 +133,7 @@ fn graceful_moves_traffic_when_all_new_processes_are_ready() {
     assert!(world.started().is_empty());
     world.at(15_000);
     assert!(world.has(&Action::SendStop { process: old[1] }));
-    // It sees to shutdown-timeout itself, and has the first word.
+    // The process ends itself after shutdown-timeout, and its own line comes first.
     world.at(20_299);
     assert!(world.last.is_empty());
     world.at(20_300);
@@ -361,7 +361,7 @@ fn a_successor_that_cannot_start_is_not_waited_for() {
     let new = world.spawn();
     world.exit(new[0], Ended::Status(1));
     assert_eq!(world.state.leaving(), [POOL]);
-    // Requests that never cease to wait do not keep it for ever.
+    // Requests that never cease to wait do not keep the pool for ever.
     world.event(Event::Waiting { pool: POOL, count: 3 });
     world.at(19_999);
     assert!(!world.has(&Action::MarkDraining { process: old[0] }));

@@ -1,4 +1,4 @@
-//! What time alone brings: the ends of limits, and processes that are old enough.
+//! What happens by time alone: limits end, and processes become old enough to be replaced.
 
 use wsgi_wire::control::Cause;
 
@@ -6,10 +6,10 @@ use super::pool::Pool;
 use super::process::{Phase, Process};
 use super::{Action, Millis, Out, ProcessId, jitter};
 
-/// A start that takes longer is worth a line.
+/// If a start takes longer than this, the log says so.
 pub(super) const LONG_START: Millis = 60_000;
 
-/// How long after its time a pool has got smaller at the latest.
+/// A pool gets smaller this long after the moment at which it may, at the latest.
 const SHRINKING: Millis = 1_000;
 
 impl Pool {
@@ -26,7 +26,7 @@ impl Pool {
         of_processes.chain(starts).chain(self.leaves_at()).min()
     }
 
-    /// When a process that starts is looked at again.
+    /// When the supervisor looks again at a process that is starting.
     fn start_limit(&self, it: &Process) -> Option<Millis> {
         match (it.overdue, self.rules.startup_timeout) {
             (Some(overdue), _) => Some(overdue.kill_at),
@@ -35,7 +35,7 @@ impl Pool {
         }
     }
 
-    /// When a process is old enough to be replaced. Each has its own moment.
+    /// When a process is old enough to be replaced. Each process has its own moment.
     fn old_at(&self, process: ProcessId, it: &Process) -> Option<Millis> {
         let ready = it.ready.filter(|_| self.rules.restart_interval > 0 && !self.over && self.is_current(it))?;
         Some(ready + jitter::later(self.rules.restart_interval, process))
@@ -46,8 +46,8 @@ impl Pool {
         self.old_at(process, it).is_some_and(|at| at <= now)
     }
 
-    /// When a process is replaced for its age: up to a tenth of restart-interval later where the pool is about to have
-    /// one process fewer, so that none is started only to go at once.
+    /// When the supervisor replaces a process for its age. If the pool is about to have one process fewer, it waits for
+    /// that, by up to a tenth of restart-interval: otherwise it would start a process only to end it at once.
     fn recycled_at(&self, process: ProcessId, it: &Process) -> Option<Millis> {
         let old = self.old_at(process, it)?;
         let fewer =

@@ -46,7 +46,7 @@ fn a_start_names_whose_place_it_takes_and_why() {
     world.event(Event::Violation { process: all[3], what: "sent noise".to_owned() });
     let next = world.spawn()[0];
     assert_eq!(world.said("started to replace process 1004 (it broke the protocol): "), 1, "{:?}", world.log);
-    // What has ended by itself since is nobody's cause.
+    // A process that has ended by itself meanwhile is not the cause of a later start.
     world.ready(next);
     world.retire(next, Cause::MaximumRequests);
     world.spawn();

@@ -15,7 +15,8 @@ fn root_of(python: &Path) -> Option<PathBuf> {
 /// Largest pyvenv.cfg that is read, bytes.
 const MAX_SIZE: u64 = 64 << 10;
 
-/// The environment's pyvenv.cfg. It belongs to its user, and the supervisor, who must never wait, may be root.
+/// The environment's pyvenv.cfg, read with care: it belongs to its user, and the supervisor must never wait and may be
+/// root.
 fn settings(root: &Path) -> Option<String> {
     String::from_utf8(file::read(&root.join("pyvenv.cfg"), MAX_SIZE).ok()?).ok()
 }
@@ -31,7 +32,7 @@ fn anew(root: &Path) -> String {
     format!("python3 -m venv --clear {}, and install its packages again", quoted(root))
 }
 
-/// That the link `at` on the way to `path` leads to `target`, which is not there.
+/// The problem that the link `at` on the way to `path` leads to `target`, which does not exist.
 pub(super) fn dangling(path: &Path, at: &str, target: &Path) -> Problem {
     let what = format!("{at} is a symbolic link to {}, which does not exist", target.display());
     match root_of(path) {
@@ -43,7 +44,7 @@ pub(super) fn dangling(path: &Path, at: &str, target: &Path) -> Problem {
     }
 }
 
-/// That the virtual environment of `python` names a base that is not there.
+/// The problem that the virtual environment of `python` names a base that does not exist.
 pub fn base_is_gone(python: &Path) -> Option<Problem> {
     let root = root_of(python)?;
     let text = settings(&root)?;
@@ -57,8 +58,8 @@ pub fn base_is_gone(python: &Path) -> Option<Problem> {
     })
 }
 
-/// That the virtual environment of `python` was made by another version than the one that runs there now, so that
-/// Python does not see its packages.
+/// The problem that another version than the one that runs now made the virtual environment of `python`, so that Python
+/// does not see its packages.
 pub fn version_differs(python: &Path, running: (u32, u32)) -> Option<Problem> {
     let root = root_of(python)?;
     let text = settings(&root)?;

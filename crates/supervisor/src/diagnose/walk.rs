@@ -11,7 +11,7 @@ use super::{Problem, venv};
 /// Most links that are followed, as in the kernel.
 const MAX_LINKS: u32 = 40;
 
-/// What is to be done with a file.
+/// What the user wants to do with a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Right {
     /// Reading a file.
@@ -68,7 +68,8 @@ pub struct Walker {
     pub user: String,
 }
 
-/// Whom of owner, group and others the mode bits of a file mean when they mean `ids`: letter, and their shift.
+/// Which of a file's mode bits apply to `ids`, those of its owner, its group or others: the letter, and the shift of
+/// the bits.
 fn class(found: &Metadata, ids: &Ids) -> (char, u32) {
     if found.uid() == ids.uid {
         ('u', 6)
@@ -79,7 +80,7 @@ fn class(found: &Metadata, ids: &Ids) -> (char, u32) {
     }
 }
 
-/// Whether the mode bits give `ids` the right. Access control lists are not looked at.
+/// Whether the mode bits give `ids` the right. Access control lists do not count here.
 fn allows(found: &Metadata, ids: &Ids, right: Right) -> bool {
     let (_, shift) = class(found, ids);
     (found.mode() >> shift) & right.bits() == right.bits()
@@ -90,7 +91,7 @@ fn owner(found: &Metadata) -> String {
 }
 
 impl Walker {
-    /// Walks `path`; says what stops at which component, and which link led there.
+    /// Walks `path`. A problem says at which component the walk stops and why, and which link led there.
     pub fn walk(&self, path: &Path, right: Right) -> Result<(), Problem> {
         let mut link = None;
         self.follow(path, right, &mut link).map_err(|problem| match link {
@@ -101,7 +102,7 @@ impl Walker {
         })
     }
 
-    /// As [`Walker::walk`]; `link` is the last one that led somewhere else, if there was one.
+    /// As [`Walker::walk`]; sets `link` to the last link that led somewhere else, if there was one.
     fn follow(&self, path: &Path, right: Right, link: &mut Option<String>) -> Result<(), Problem> {
         let mut links = 0;
         let mut at = self.root.clone();
@@ -140,7 +141,7 @@ impl Walker {
         self.arrive(&at, path, right)
     }
 
-    /// The right to go through the directory `at`.
+    /// Checks the right to go through the directory `at`.
     fn enter(&self, at: &Path) -> Result<(), Problem> {
         let shown = self.shown(at);
         let here = fs::symlink_metadata(at).map_err(|error| Problem::new(format!("{shown}: {error}")))?;
@@ -153,7 +154,7 @@ impl Walker {
         Err(self.closed(at, &here, Right::Enter))
     }
 
-    /// The right to the end of the path.
+    /// Checks the right to the end of the path.
     fn arrive(&self, at: &Path, path: &Path, right: Right) -> Result<(), Problem> {
         let found = fs::symlink_metadata(at).map_err(|error| self.missing(at, path, &error))?;
         let shown = self.shown(at);
@@ -166,7 +167,7 @@ impl Walker {
         if allows(&found, &self.ids, right) { Ok(()) } else { Err(self.closed(at, &found, right)) }
     }
 
-    /// The mode bits do not give the right.
+    /// The problem that the mode bits do not give the right.
     fn closed(&self, at: &Path, found: &Metadata, right: Right) -> Problem {
         let (class, _) = class(found, &self.ids);
         let (user, verb, shown, owner) = (&self.user, right.verb(), self.shown(at), owner(found));
@@ -190,7 +191,7 @@ impl Walker {
     /// Whether a link in the directory `at` leads nowhere.
     fn dangles(&self, at: &Path, target: &Path) -> bool {
         let place = if target.is_absolute() { self.outside(target) } else { at.join(target) };
-        // What a link to a link leads to is seen by the walk itself.
+        // If the link leads to another link, the walk itself sees where that one leads.
         fs::symlink_metadata(place).is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)
     }
 

@@ -1,4 +1,4 @@
-//! Lets an interpreter start as a daemon process would, up to where it would serve.
+//! Starts an interpreter as a daemon process would be started, up to the point where it would serve.
 
 use std::fs::File;
 use std::io;
@@ -19,15 +19,15 @@ use crate::shell::start;
 
 /// Most that is read of an interpreter's output, in bytes.
 const MAX_OUTPUT: usize = 64 << 10;
-/// Lines of it that are looked at.
+/// How many lines of the output the doctor looks at.
 const MAX_LINES: usize = 20;
 
-/// What an interpreter that is well says.
+/// The answer of an interpreter that is well.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Answer {
     /// Version and prefix: `3.12.1 /srv/venv`.
     pub text: String,
-    /// Most address space that it has taken, bytes, where that is known.
+    /// Most address space that it has taken, bytes, if that is known.
     pub peak: Option<u64>,
 }
 
@@ -39,7 +39,7 @@ impl Answer {
     }
 }
 
-/// Asks. This process is the pool's user already.
+/// Asks the interpreter. This process already runs as the pool's user.
 pub fn ask(config: &PoolConfig, engine: BorrowedFd<'_>, time: Duration) -> Result<Answer, Problem> {
     let deadline = Instant::now() + time;
     let (spawned, output) = begin(config, engine).map_err(Problem::new)?;
@@ -82,7 +82,7 @@ fn begin(config: &PoolConfig, engine: BorrowedFd<'_>) -> Result<(Spawned, OwnedF
     Ok((spawn(&program).map_err(failed)?, output))
 }
 
-/// Why it was not executed.
+/// Why the interpreter was not executed.
 fn failed_step(config: &PoolConfig, spawned: &Spawned) -> Option<String> {
     loop {
         match spawned.outcome() {
@@ -144,11 +144,11 @@ fn kibibytes(line: &str) -> Option<u64> {
 
 /// Threads of ours beside the request threads: timers and the like.
 const OTHER_THREADS: u64 = 4;
-/// What a request thread receives into, and what is mapped when the first requests come, bytes.
+/// The buffer into which a request thread receives, and the memory that is mapped when the first requests come, bytes.
 const BUFFER: u64 = 256 << 10;
 const REST: u64 = 16 << 20;
-/// glibc reserves so much for the memory of each thread, bytes, until there are eight of these for a processor; it
-/// goes on without where it cannot, but then the next stack or large buffer fails.
+/// glibc reserves this many bytes for the memory of each thread, until there are eight such reservations for each
+/// processor. It goes on without one if it cannot reserve it, but then the next stack or large buffer fails.
 const ARENA: u64 = 64 << 20;
 
 /// How many such reservations there can be. `processors`: those that the process may use.
@@ -158,8 +158,8 @@ fn arenas(config: &PoolConfig, processors: u64) -> u64 {
     most.min(u64::from(config.threads) + OTHER_THREADS)
 }
 
-/// That `virtual-memory-limit` does not suffice for the request threads of a process that has taken `peak` bytes before
-/// it has any.
+/// The problem that `virtual-memory-limit` does not suffice for the request threads of a process. `peak`: the bytes
+/// that the process has taken before it has any request thread.
 pub fn too_little_for_threads(config: &PoolConfig, peak: u64) -> Option<Problem> {
     let processors = std::thread::available_parallelism().map_or(1, |count| count.get() as u64);
     too_little(config, peak, processors)

@@ -1,9 +1,9 @@
 //! The doctor: looks at every process group as its user, before anything is started, and says what is wrong
 //! and what mends it. httpd executes it for `apachectl configtest` (`httpd -t`).
 //!
-//! For each patient a fork changes to its user and root directory, asks the kernel what that user may do with
-//! the files concerned, and lets the interpreter load the engine. Nothing waits longer than the examination
-//! allows: what hangs (an interpreter, a network file system) is a finding.
+//! For each patient a fork changes to its user and root directory, asks the kernel what that user may do with the files
+//! concerned, and lets the interpreter load the engine. Nothing waits longer than the examination allows: an
+//! interpreter or a network file system that hangs is a finding.
 
 mod interpreter;
 mod patient;
@@ -20,7 +20,7 @@ use wsgi_sys::process::{Forked, Ids, fork_as, kill, kill_group, try_wait};
 use wsgi_sys::{fd, user};
 use wsgi_wire::doctor::{Examination, Finding, Patient};
 
-/// Patients that are looked at side by side.
+/// How many patients the doctor looks at side by side.
 const BESIDE: usize = 8;
 /// Most that is read of one fork's findings, in bytes.
 const MAX_FINDINGS: usize = 256 << 10;
@@ -81,7 +81,7 @@ fn examine(all: &Examination, engine: BorrowedFd<'_>) -> Vec<Finding> {
         working = rest;
         for it in ended {
             found.extend(findings(&it));
-            // With it goes all that its interpreter has started.
+            // This kills all that the patient's interpreter has started, too.
             end(&it.fork);
         }
     }
@@ -92,7 +92,7 @@ fn examine(all: &Examination, engine: BorrowedFd<'_>) -> Vec<Finding> {
             left.patient,
             format!("{}; is one of its files on a server that does not answer?", late()),
         ));
-        // Not waited for: what waits for a file server cannot even be killed.
+        // The doctor does not wait for it: a process that waits for a file server cannot even be killed.
         let _ = kill_group(left.fork.pid, libc::SIGKILL);
     }
     if next < all.patients.len() {
@@ -122,7 +122,7 @@ fn begin(all: &Examination, index: usize, engine: BorrowedFd<'_>) -> io::Result<
     let patient = &all.patients[index];
     let time = Duration::from_millis(all.interpreter_ms);
     let ids = ids(patient);
-    // Nothing of an application is executed as root, whatever the configuration says.
+    // No part of an application is executed as root, whatever the configuration says.
     if user::effective_uid() == 0 && ids.as_ref().is_none_or(|ids| ids.uid == 0) {
         return Err(io::Error::other("it would run as root"));
     }
@@ -135,7 +135,7 @@ fn begin(all: &Examination, index: usize, engine: BorrowedFd<'_>) -> io::Result<
         let mut out = io::BufWriter::new(out);
         for (problem, well) in findings {
             let finding = Finding { patient: index, what: problem.what, mend: problem.mend, well };
-            // A reader that is gone wants nothing.
+            // If the reader is gone, nobody wants the findings.
             let _ = serde_json::to_writer(&mut out, &finding).map(|()| out.write_all(b"\n"));
         }
     })?;
@@ -143,13 +143,13 @@ fn begin(all: &Examination, index: usize, engine: BorrowedFd<'_>) -> io::Result<
     Ok(fork)
 }
 
-/// The identity to change to: only root can.
+/// The identity to change to. Only root can change.
 fn ids(patient: &Patient) -> Option<Ids> {
     let identity = patient.identity.as_ref().filter(|_| user::effective_uid() == 0)?;
     Some(Ids { uid: identity.uid, gid: identity.gid, groups: identity.groups.clone() })
 }
 
-/// Reads what the forks have written until now, or waits for something.
+/// Waits until a fork has written something or `time` is over, and reads what is there.
 fn wait(working: &mut [Working], time: Duration) {
     let mut fds: Vec<_> = working.iter().map(|it| PollFd::new(it.fork.output.as_fd(), true, false)).collect();
     let _ = poll(&mut fds, Some(time));
@@ -165,7 +165,7 @@ fn wait(working: &mut [Working], time: Duration) {
     }
 }
 
-/// What a fork has written. It runs as another user: what is not a finding about its patient does not count.
+/// The findings that a fork has written. It runs as another user, so only findings about its patient count.
 fn findings(working: &Working) -> Vec<Finding> {
     let lines = working.text.split(|byte| *byte == b'\n');
     let all = lines.filter_map(|line| serde_json::from_slice::<Finding>(line).ok());

@@ -1,4 +1,4 @@
-//! One patient, seen by a fork that has become its user.
+//! Examines one patient, in a fork that has become the patient's user.
 
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -13,10 +13,10 @@ use wsgi_wire::pool::PoolConfig;
 use super::{interpreter, selinux};
 use crate::diagnose::{self, Problem, Right, Walker};
 
-/// A problem, or (true) what a patient runs that is well.
+/// A problem; or, with `true`, the interpreter that the patient runs and that is well.
 pub type Said = (Problem, bool);
 
-/// That the fork could not become the patient's user.
+/// The problem that the fork could not become the patient's user.
 pub fn cannot_become(patient: &Patient, step: Step, error: &io::Error) -> Said {
     let what = match &patient.pool {
         Some(config) => diagnose::step(config, step, error),
@@ -25,7 +25,7 @@ pub fn cannot_become(patient: &Patient, step: Step, error: &io::Error) -> Said {
     (Problem::new(what), false)
 }
 
-/// Looks at everything. `time` is what the interpreter has to answer.
+/// Looks at everything. `time`: how long the interpreter may take to answer.
 pub fn examine(patient: &Patient, engine: BorrowedFd<'_>, time: Duration) -> Vec<Said> {
     let walker = walker(patient);
     let mut problems = Vec::new();
@@ -42,7 +42,7 @@ pub fn examine(patient: &Patient, engine: BorrowedFd<'_>, time: Duration) -> Vec
     wrong.chain(well.map(|runs| (Problem::new(runs), true))).collect()
 }
 
-/// As the fork is: it has changed its root directory already.
+/// The walker as the fork sees paths: the fork has changed its root directory already.
 fn walker(patient: &Patient) -> Walker {
     let ids = match &patient.identity {
         Some(found) if found.uid == user::effective_uid() => {
@@ -62,7 +62,7 @@ fn walker(patient: &Patient) -> Walker {
     Walker { root: PathBuf::from("/"), host: chroot.map_or_else(|| PathBuf::from("/"), PathBuf::from), ids, user }
 }
 
-/// Whether the user may use `path` so: the kernel decides, the walk explains.
+/// Whether the user may use `path` in this way: the kernel decides, the walk explains.
 fn look(path: &Path, right: Right, walker: &Walker) -> Result<(), Problem> {
     let (read, execute) = (matches!(right, Right::Read | Right::List), right != Right::Read);
     let walked = walker.walk(path, right);
@@ -74,7 +74,7 @@ fn look(path: &Path, right: Right, walker: &Walker) -> Result<(), Problem> {
             walker.user,
             walker.of_path(path)
         ))),
-        // An access control list allows what the modes do not; but a directory is no file.
+        // An access control list may allow what the modes do not. But a directory never is a file.
         (Ok(()), Err(problem)) if path.is_dir() != matches!(right, Right::Enter | Right::List) => Err(problem),
         (Ok(()), _) => Ok(()),
     }?;
@@ -94,14 +94,14 @@ fn directories(config: &PoolConfig, walker: &Walker) -> Vec<Problem> {
     let path = config.python_path.iter().map(listed("python-path")).chain(of_layers.map(listed("WSGIPythonPath")));
     let wanted = std::iter::once(home).chain(path);
     let problem = |(path, what, right): (String, String, Right)| {
-        // An archive may stand in sys.path as well.
+        // sys.path may name an archive as well.
         let right = if right == Right::List && Path::new(&path).is_file() { Right::Read } else { right };
         look(Path::new(&path), right, walker).err().map(|problem| prefixed(&what, problem))
     };
     wanted.filter_map(problem).collect()
 }
 
-/// A script. Children of httpd (`!executes`) only need to find it.
+/// Examines a script. Children of httpd (`!executes`) only need to find it.
 fn script(mount: &Mount, walker: &Walker, executes: bool) -> Option<Problem> {
     let path = Path::new(&mount.path);
     let problem = if executes {
@@ -149,7 +149,7 @@ fn python(
     }
 }
 
-/// A virtual environment that was never made, or has no interpreter, has a command that makes it.
+/// If a virtual environment was never made, or has no interpreter, the problem gets the command that makes it.
 fn missing_environment(python: &Path, problem: Problem) -> Problem {
     let root = python.parent().filter(|bin| bin.ends_with("bin")).and_then(Path::parent);
     let Some(root) = root.filter(|root| !python.exists() && problem.mend.is_none() && *root != Path::new("/usr"))

@@ -18,13 +18,13 @@ const CLOSED: [(&str, &str); 6] = [
     ("unlabeled_t", "it has no valid label"),
 ];
 
-/// What SELinux will have against httpd's use of `path`, where it is enforcing.
+/// Why SELinux will not let httpd use `path`, if it is enforcing.
 pub fn advice(path: &Path) -> Option<Problem> {
     let enforcing = fs::read_to_string("/sys/fs/selinux/enforce").is_ok_and(|text| text.trim() == "1");
     enforcing.then(|| access::label(path)).flatten().and_then(|label| of_label(path, &label))
 }
 
-/// What the label means.
+/// The problem that the label means for httpd.
 fn of_label(path: &Path, label: &str) -> Option<Problem> {
     let kind = label.split(':').nth(2)?;
     let (_, why) = CLOSED.iter().find(|(closed, _)| *closed == kind)?;

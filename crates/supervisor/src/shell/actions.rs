@@ -54,11 +54,11 @@ impl Shell {
         }
     }
 
-    /// What the processes that serve hand on to the next one.
+    /// The scripts that the serving processes hand on to the next process.
     fn handed(&self, pool: PoolId, handing: Handing) -> Vec<Handed> {
         let serving = match handing {
             Handing::Nothing => Vec::new(),
-            // Whether a script's owner is the right one is looked at for each request.
+            // Such a group checks the owner of a script at each request, so no process loads a script before a request.
             _ if self.pools.get(&pool).is_some_and(|entry| entry.config.checks_owner) => Vec::new(),
             Handing::Tried | Handing::Required => self.state.serving(pool),
         };
@@ -102,7 +102,7 @@ impl Shell {
         }
         let Some((stored, fds)) = of(id) else { return };
         let put = self.store.put(id, stored, &fds).or_else(|_| {
-            // There may be room that ended processes take.
+            // Messages of ended processes may take the room.
             self.store.tidy(of);
             self.store.put(id, stored, &fds)
         });
@@ -111,7 +111,7 @@ impl Shell {
         }
     }
 
-    /// Once: some processes cannot be handed over.
+    /// Says, once, that the next supervisor will not get the control sockets of some processes.
     pub(super) fn say_not_stored(&mut self, why: &dyn std::fmt::Display) {
         if !std::mem::replace(&mut self.store_failed, true) {
             let text = format!(
@@ -121,7 +121,7 @@ impl Shell {
         }
     }
 
-    /// Requests were refused because no process could be started. A child has said so when it began.
+    /// Says how many requests were refused while no process could be started. A child said so when that began.
     fn say_refused(&self, pool: PoolId, now: &str) {
         let Some(entry) = self.pools.get(&pool) else { return };
         let Some(stoppage) = entry.board.end_stoppage() else { return };
@@ -137,13 +137,13 @@ impl Shell {
         }
     }
 
-    /// Signals a process that has not been waited for, so its number is still its own.
+    /// Signals a process. Nobody has waited for it yet, so its number is still its own.
     fn signal(&mut self, id: ProcessId, signal: i32) {
         let Some(process) = self.processes.get(&id) else { return };
         if process.watch.as_ref().is_some_and(|watch| pidfd_kill(watch.as_fd(), 0).is_err()) {
             return;
         }
-        // What has ended since is only an error.
+        // If the process has ended meanwhile, this only fails.
         let _ = if signal == libc::SIGKILL {
             // Before setsid the process has no group of its own.
             kill_group(process.pid, signal).or_else(|_| kill(process.pid, signal))
@@ -152,7 +152,7 @@ impl Shell {
         };
     }
 
-    /// The engine writes the stacks; where it is not up yet, the signal ends the process a little early.
+    /// Has the engine write the stacks. If the engine is not up yet, the signal ends the process a little early.
     #[cfg(target_os = "linux")]
     fn dump(&mut self, id: ProcessId) {
         self.signal(id, libc::SIGRTMAX() - wsgi_wire::control::DUMP_SIGNAL_BELOW_MAX);

@@ -1,12 +1,12 @@
-//! The clock that decisions see: the monotonic one, without the time in which the supervisor did not run
-//! (SIGSTOP, a frozen cgroup). The processes that it waits for have stood still as well, or their messages
-//! have not been read: limits that ended meanwhile say nothing about them.
+//! The clock that decisions see: the monotonic clock, without the time in which the supervisor did not run (SIGSTOP, a
+//! frozen cgroup). In that time the processes that the supervisor waits for stood still as well, or nobody read their
+//! messages. So a limit that ended meanwhile says nothing about them.
 
 use wsgi_sys::clock;
 
 use crate::decide::Millis;
 
-/// A round of the loop that takes this much longer than its wait may take was interrupted.
+/// If a round of the loop takes this much longer than its wait may take, something has stopped the supervisor.
 const GAP: Millis = 2_000;
 
 /// See the module.
@@ -33,7 +33,7 @@ impl Clock {
         real().saturating_sub(self.lost)
     }
 
-    /// A round of the loop has ended that had to take no longer than `patience`; returns the gap, if there was one.
+    /// A round of the loop has ended that had to take no longer than `patience`. Returns the gap, if there was one.
     pub fn round(&mut self, patience: Millis) -> Option<Millis> {
         self.round_at(real(), patience)
     }

@@ -1,5 +1,6 @@
-//! Processes that an earlier supervisor, which was killed, has left on a scoreboard. Those whose control sockets are in
-//! the [`super::store`] serve until new ones are ready; others finish what they execute.
+//! Processes that an earlier supervisor left on a scoreboard when it was killed. If the [`super::store`] holds the
+//! control socket of a process, the process serves until new ones are ready. Otherwise it only finishes what it
+//! executes.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -22,7 +23,8 @@ impl Shell {
         for pool in self.pools.keys().copied().collect::<Vec<_>>() {
             self.take_over_pool(pool, &mut stored);
         }
-        // What is left in it is closed: processes of pools that are in no configuration any more find that they are alone.
+        // This closes the rest of the store: processes of pools that no configuration names any more find that they are
+        // alone.
         drop(stored);
         self.processes.keys().copied().collect::<Vec<_>>().into_iter().for_each(|id| self.store(id));
     }
@@ -35,7 +37,7 @@ impl Shell {
                 continue;
             }
             let pid = i32::try_from(entry.board.pid(slot)).unwrap_or(0);
-            // Opened first: what is checked after that is about this very process.
+            // Open this first, so that all checks after it are about this very process.
             let watch = pidfd_open(pid).ok();
             if !is_daemon(pid, user) || pid == self.parent_pid {
                 if entry.board.state(slot) != SlotState::Draining {
@@ -51,7 +53,8 @@ impl Shell {
             let (control, output) = at.map(|at| stored.swap_remove(at)).map(|it| (it.control, it.output)).unzip();
             process.control = control;
             let left = left(entry.board.state(slot), process.control.is_some());
-            // As over a change of configuration: nobody knows with which one it was started.
+            // As after a change of configuration, because nobody knows with which configuration the process was
+            // started.
             process.known = Known::new(&entry.config.targets, &[]);
             process.known.reconfigured(Some(&entry.config.targets));
             if left == Left::Serving {
@@ -80,7 +83,7 @@ impl Shell {
     }
 }
 
-/// What a process can be used for.
+/// What the supervisor can use a process for.
 fn left(state: SlotState, is_reachable: bool) -> Left {
     match state {
         _ if !is_reachable => Left::Alone,

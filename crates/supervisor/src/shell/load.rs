@@ -1,4 +1,4 @@
-//! Looks at what pools have to do and at how large their processes are.
+//! Looks at the load of pools and at the memory of their processes.
 
 use std::fs;
 
@@ -17,7 +17,7 @@ impl Shell {
             let load = self.load_of(pool);
             self.events.push_back(Event::Load { pool, load });
         }
-        // Children wake them, too; here is what holds should that message be lost.
+        // Children send a message to wake these pools, too. This look helps if that message is lost.
         for pool in self.state.scaling(true) {
             if self.pools.get(&pool).is_some_and(|entry| entry.board.waiting() > 0) {
                 self.events.push_back(Event::Wanted { pool });

@@ -1,6 +1,6 @@
-//! Between daemon processes that want to know what httpd's scoreboard says, and the children, which can read it.
-//! A question to the children goes out for all who ask until then, and not often, so that no process can keep the
-//! children busy; an answer is never older than the question.
+//! Stands between daemon processes that want to know what httpd's scoreboard says, and the children, which can read it.
+//! One question to the children serves all processes that have asked until then. Questions do not go out often, so that
+//! no process can keep the children busy. An answer is never older than the question.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::os::fd::{AsFd, OwnedFd};
@@ -11,15 +11,15 @@ use wsgi_wire::control::{Connect, ToDaemon, ask_metrics};
 use super::Shell;
 use crate::decide::{Millis, ProcessId};
 
-/// After this time another child is asked; the first may have ended.
+/// If no answer has come after this time, the next question may go out: the child that got the last one may have ended.
 const LOST: Millis = 400;
 /// The least time between two questions.
 const INTERVAL: Millis = 10;
-/// Of this many parts of the time children spend one on answers.
+/// Children spend at most one part in this many of their time on answers.
 const SHARE: Millis = 10;
-/// No child that says the truth takes longer for one.
+/// A child that says the truth takes no longer than this for one answer.
 const MOST: Millis = 100;
-/// Questions whose answers may still come.
+/// How many questions may wait for their answers.
 const OPEN: usize = 4;
 
 /// A question to the children that has not been answered.
@@ -33,28 +33,28 @@ struct Asked {
 /// The processes that wait for an answer.
 #[derive(Debug, Default)]
 pub struct Asking {
-    /// They asked after the last question had gone out.
+    /// The processes that asked after the last question went out.
     next: BTreeSet<ProcessId>,
     /// The oldest first.
     asked: VecDeque<Asked>,
     not_before: Millis,
-    /// Of the last question; comes back with its answer.
+    /// The number of the last question. Its answer carries the same number.
     number: u32,
 }
 
 impl Asking {
-    /// A process asks. It asks again when nothing comes.
+    /// Notes that a process asks. The process asks again if no answer comes.
     pub fn ask(&mut self, process: ProcessId) {
         self.next.insert(process);
     }
 
-    /// When a question is to go out, if one is.
+    /// When the next question is to go out, if a process has asked.
     pub fn deadline(&self) -> Option<Millis> {
         let lost = self.asked.back().map_or(0, |asked| asked.at + LOST);
         (!self.next.is_empty()).then(|| self.not_before.max(lost))
     }
 
-    /// The number of the question that is to go out now.
+    /// The number of the question, if one is to go out now.
     pub fn question(&mut self, now: Millis) -> Option<u32> {
         self.deadline().filter(|at| now >= *at)?;
         self.number = self.number.wrapping_add(1);
@@ -66,8 +66,8 @@ impl Asking {
         Some(self.number)
     }
 
-    /// The answer to a question has come, perhaps late, that took a child so long; who gets it: all who asked before the
-    /// question went out.
+    /// The answer to a question has come, perhaps late; a child spent the time `took` on it. Returns the processes that
+    /// get it: all that asked before the question went out.
     pub fn answered(&mut self, number: u32, took: Millis, now: Millis) -> BTreeSet<ProcessId> {
         let Some(at) = self.asked.iter().position(|asked| asked.number == number) else { return BTreeSet::new() };
         self.not_before = self.not_before.max(now + took.min(MOST) * (SHARE - 1));
@@ -76,7 +76,7 @@ impl Asking {
 }
 
 impl Shell {
-    /// A process asks. What its group may not know is not answered.
+    /// A process asks. It gets no answer if its group may not know.
     pub(super) fn ask_for_metrics(&mut self, id: ProcessId) {
         let pool = self.processes.get(&id).and_then(|process| self.pools.get(&process.pool));
         if pool.is_some_and(|entry| entry.config.server_metrics) {
@@ -88,12 +88,12 @@ impl Shell {
     pub(super) fn look_for_questions(&mut self) {
         let question = self.asking.question(self.clock.now());
         if let (Some(number), Some(children)) = (question, &self.children) {
-            // When nobody listens the socket is full at last, and the process gives up.
+            // If no child reads the socket, the socket is full at last, and the process that asked gives up.
             let _ = socket::send_with_fds(children.as_fd(), &ask_metrics(number), &[]);
         }
     }
 
-    /// A child has answered.
+    /// Hands on a child's answer.
     pub(super) fn hand_metrics_on(&mut self, answer: Connect, file: &OwnedFd) {
         for id in self.asking.answered(answer.epoch, answer.pool / 1_000, self.clock.now()) {
             let process = self.processes.get_mut(&id).filter(|process| process.listens());

@@ -1,5 +1,6 @@
-//! The supervisor's hands: waits for what can happen, turns it into events, executes the actions that
-//! [`crate::decide`] answers with. Nothing here waits on what a daemon process, a child or a log controls.
+//! The part of the supervisor that acts: it waits for what can happen, turns it into events, and executes the actions
+//! with which [`crate::decide`] answers. Nothing here waits for something that a daemon process, a child or a log
+//! controls.
 
 mod actions;
 mod clock;
@@ -30,13 +31,13 @@ use metrics::Asking;
 use process::{Output, Process};
 use store::Store;
 
-/// The wait where none can be made.
+/// How long the loop sleeps when poll fails.
 const NO_POLL: Duration = Duration::from_millis(20);
-/// How often pools that may grow or shrink are looked at.
+/// How often the supervisor looks at pools that may grow or shrink.
 const SAMPLE: Duration = Duration::from_millis(100);
-/// Spare descriptors: what comes with one message, and some.
+/// How many descriptors are kept in reserve: as many as come with one message, and some more.
 const SPARE: usize = 4;
-/// How often the rest is looked at.
+/// How often the supervisor looks at the rest.
 const LOOK: Duration = Duration::from_secs(1);
 
 /// A pool's configuration, scoreboard and log.
@@ -48,7 +49,8 @@ struct PoolEntry {
     served: u64,
 }
 
-/// The children of one configuration: httpd's parent and they hold the writing end of a pipe.
+/// The children of one configuration. They and httpd's parent hold the writing end of this pipe, so the supervisor sees
+/// when all of them are gone.
 struct Holder {
     pipe: OwnedFd,
     pools: Vec<PoolId>,
@@ -57,17 +59,17 @@ struct Holder {
 /// The descriptors that the supervisor starts with.
 #[derive(Debug)]
 pub struct Given {
-    /// From httpd's parent.
+    /// The socket to httpd's parent.
     pub parent: OwnedFd,
-    /// From httpd's children.
+    /// The socket on which httpd's children send.
     pub children: OwnedFd,
     /// The engine's file.
     pub engine: OwnedFd,
-    /// Of the [`Store`]: the end to put into, the end to take from.
+    /// The two ends of the [`Store`]: messages go into the first and come out of the second.
     pub store: (OwnedFd, OwnedFd),
     /// httpd's standard error.
     pub errors: OwnedFd,
-    /// Signals, one byte each.
+    /// The pipe that tells of signals, one byte each.
     pub signals: OwnedFd,
 }
 
@@ -79,45 +81,45 @@ pub struct Shell {
     processes: BTreeMap<ProcessId, Process>,
     outputs: BTreeMap<ProcessId, Output>,
     parent: Option<OwnedFd>,
-    /// `None` once it has failed, with httpd gone.
+    /// `None` once it has failed, which means that httpd is gone.
     children: Option<OwnedFd>,
     engine: OwnedFd,
     store: Store,
     signals: OwnedFd,
     log: Log,
     pending: Option<parent::Pending>,
-    /// Configurations of which children are left, by number.
+    /// Configurations that still have children, by number.
     holders: BTreeMap<u64, Holder>,
     parent_pid: i32,
-    /// Kept for the moments when descriptors are received and none else is left: one that cannot be received is lost
-    /// with its message.
+    /// Descriptors in reserve. The supervisor closes them before it receives descriptors, so that there is room for the
+    /// new ones even when the limit is reached. If there is no room for a descriptor, it is lost with its message.
     spare: Vec<OwnedFd>,
     /// Readable when httpd's parent has ended.
     parent_watch: Option<OwnedFd>,
-    /// The process that started us: httpd's parent, normally.
+    /// The process that started the supervisor: httpd's parent, normally.
     first_ppid: u32,
-    /// Who wants to know what httpd's scoreboard says.
+    /// The processes that want to know what httpd's scoreboard says.
     asking: Asking,
     clock: Clock,
     next_look: Millis,
     next_sample: Millis,
-    /// A child's descriptor that was lost is not said again before.
+    /// Before this moment the supervisor does not say again that a child's descriptor was lost.
     next_complaint: Millis,
-    /// A configuration was taken over. Before that nobody knows for which process a connection is.
+    /// The supervisor has taken over a configuration. Before that it cannot tell to which process a connection belongs.
     configured: bool,
-    /// It was said that the store is full.
+    /// The log says already that the store is full.
     store_failed: bool,
     done: bool,
 }
 
-/// What a descriptor in the wait list is.
+/// Which descriptor in the wait list it is.
 #[derive(Debug, Clone, Copy)]
 enum Source {
     Signals,
     Parent,
     ParentWatch,
     Children,
-    /// The children of a configuration are gone.
+    /// Ends when the children of a configuration are gone.
     Holder(u64),
     Executed(ProcessId),
     Control(ProcessId),
@@ -182,7 +184,7 @@ impl Shell {
         }
     }
 
-    /// Takes spare descriptors again, as far as there are any.
+    /// Fills the reserve of descriptors again, as far as the system has any left.
     fn keep_spare(&mut self) {
         while self.spare.len() < SPARE {
             let Ok(copy) = fd::duplicate(self.signals.as_fd(), 3) else { return };
@@ -190,14 +192,14 @@ impl Shell {
         }
     }
 
-    /// Decides about all events, and about those that come of it.
+    /// Decides about all events, and about the events that come of these decisions.
     fn decide(&mut self) {
         while let Some(event) = self.events.pop_front() {
             for action in decide(&mut self.state, event, self.clock.now()) {
                 self.execute(action);
             }
         }
-        // For what clients are told meanwhile.
+        // Children tell clients how long the wait is.
         for (pool, wait) in self.state.next_starts(self.clock.now()) {
             if let Some(entry) = self.pools.get(&pool) {
                 entry.board.set_next_start(wait.map(Duration::from_millis));
@@ -234,7 +236,7 @@ impl Shell {
                 let ready = sources.iter().zip(&fds).filter(|(_, fd)| fd.readable() || fd.writable());
                 ready.map(|((source, _, _), fd)| (*source, fd.readable(), fd.writable())).collect()
             }
-            // Only lack of memory: what is looked at by time goes on.
+            // poll fails only for lack of memory. What the supervisor does by time goes on.
             Err(_) => {
                 std::thread::sleep(NO_POLL);
                 Vec::new()

@@ -83,7 +83,7 @@ impl Shell {
         match message {
             ParentMessage::Begin { protocol, parent_pid, log_level } => {
                 if let Some(log) = fds.next() {
-                    // The old file must not be held open when it is rotated.
+                    // Otherwise the supervisor would hold the old log open after a rotation.
                     let _ = fd::replace_output(log.as_fd());
                     self.log = Log::new(log, log_level).in_place_of(&self.log);
                 }
@@ -103,16 +103,16 @@ impl Shell {
         }
     }
 
-    /// The system has dropped what came with a message. The parent says everything again in some seconds.
+    /// The system has dropped the descriptors of a message. The parent sends everything again in some seconds.
     fn lost_descriptors(&mut self) {
         if let Some(parent) = &self.parent {
-            // If there is no room for it, it was said before.
+            // If there is no room for this message, an earlier one is still unread.
             let _ = socket::send_with_fds(parent.as_fd(), AGAIN, &[]);
         }
         self.refuse("a message of httpd lost its descriptors: the limit of open files is reached");
     }
 
-    /// The configuration is not usable; what runs goes on.
+    /// The supervisor cannot use the configuration; the processes that run go on.
     fn refuse(&mut self, why: &str) {
         self.pending = None;
         self.say(level::ERROR, &format!("supervisor: {why}; the configuration is not taken over"));
@@ -134,7 +134,7 @@ impl Shell {
                 self.say(level::INFO, &format!("supervisor: {text}"));
             }
             self.parent_pid = parent_pid;
-            // Without it the look at each second must do.
+            // Without a pidfd, the look at each second notices the parent's end.
             self.parent_watch = pidfd_open(parent_pid).ok();
         }
     }
@@ -175,7 +175,7 @@ impl Shell {
     fn take_pool(&mut self, config: PoolConfig, board: &OwnedFd, log: OwnedFd) -> io::Result<()> {
         let log = Log::new(log, config.log_level);
         if let Some(entry) = self.pools.get_mut(&config.id) {
-            // Another user's processes, or those in another root directory, are told nothing of what these say.
+            // Processes of another user, or in another root directory, do not learn what these processes say.
             let same = (&config.identity, &config.chroot) == (&entry.config.identity, &entry.config.chroot);
             let targets = same.then_some(config.targets.as_slice());
             let mine = self.processes.values_mut().filter(|process| process.pool == config.id);
@@ -188,7 +188,8 @@ impl Shell {
         Ok(())
     }
 
-    /// httpd's other children hold copies of its descriptors, so their end alone does not tell.
+    /// httpd's other children hold copies of the parent's descriptors, so these descriptors alone do not tell that the
+    /// parent has ended.
     pub(super) fn look_for_parent(&mut self) {
         let orphaned = std::os::unix::process::parent_id() != self.first_ppid;
         let gone = self.parent_pid > 0 && !exists(self.parent_pid);

@@ -1,4 +1,5 @@
-//! What the shell holds of one daemon process: its control socket with what waits to be sent, and its output.
+//! What the shell holds of one daemon process: its control socket, the messages that wait to be sent on it, and its
+//! output.
 
 use std::collections::VecDeque;
 use std::io;
@@ -13,15 +14,16 @@ use crate::decide::{Millis, PoolId, level};
 use crate::handed::Known;
 use wsgi_wire::lines::Lines;
 
-/// Connections that wait while the process does not read its control socket.
+/// Most connections that wait while the process does not read its control socket.
 const MAX_WAITING: usize = 64;
-/// Bytes of messages that have not been read, by the kernel's reckoning: some ten messages.
+/// A process listens while fewer bytes of its messages than this are unread, as the kernel counts them: some ten
+/// messages.
 const MAX_UNREAD: usize = 8 << 10;
-/// Lines that are kept of what a process writes before it is ready.
+/// How many lines are kept of what a process writes before it is ready.
 const FIRST_LINES: usize = 20;
-/// Most that is kept of a quiet process's output, in bytes.
+/// Most bytes that are kept of a quiet process's output.
 const MAX_KEPT: usize = 64 << 10;
-/// Most that is read of one process's output in one round, so that no process holds the others up.
+/// How many times one process's output is read in one round, at most, so that no process holds up the others.
 const ROUND: usize = 4;
 
 /// A daemon process.
@@ -31,22 +33,22 @@ pub struct Process {
     pub pid: i32,
     pub slot: u32,
     pub epoch: u32,
-    /// Until it is known whether Python was executed.
+    /// Present until the supervisor knows whether Python was executed.
     pub spawned: Option<Spawned>,
-    /// `None`: closed by the process, or not found in the store.
+    /// `None`: the process has closed it, or the store did not hold it.
     pub control: Option<OwnedFd>,
     /// When the process closed its control socket.
     pub closed_at: Option<Millis>,
-    /// Requests may come by it (the process said that it is ready).
+    /// The supervisor has marked it as ready or draining, so connections for it may come.
     pub open: bool,
-    /// Readable when the process ends; only for one that is no child.
+    /// Readable when the process ends. Only for a process that is no child of this supervisor.
     pub watch: Option<OwnedFd>,
-    /// No child of ours.
+    /// An earlier supervisor started it, so it is no child of this one.
     pub adopted: bool,
-    /// Its scripts.
+    /// What the supervisor knows about its scripts.
     pub known: Known,
     waiting: VecDeque<Message>,
-    /// The kernel takes no more for now, although there is room in the socket.
+    /// The kernel takes no more messages for now, although there is room in the socket.
     stalled: bool,
 }
 
@@ -63,11 +65,11 @@ pub enum Heard {
     Nothing,
     /// A message.
     Message(FromDaemon),
-    /// A script is loaded; whether that is news.
+    /// The process has loaded a script; `true` if that is news.
     Loaded(bool),
     /// Something that is no message.
     Noise(String),
-    /// The process closed it.
+    /// The process closed the socket.
     Closed,
 }
 
@@ -91,24 +93,24 @@ impl Process {
         }
     }
 
-    /// What the supervisor that comes after this one is told of it.
+    /// What the next supervisor learns of this process.
     pub fn stored(&self) -> Stored {
         let pid = u32::try_from(self.pid).unwrap_or(0);
         Stored { pool: self.pool, slot: self.slot, epoch: self.epoch, pid }
     }
 
-    /// Whether something waits for room in the socket.
+    /// Whether a message waits for room in the socket.
     pub fn has_waiting(&self) -> bool {
         !self.waiting.is_empty() && !self.stalled
     }
 
-    /// Whether the kernel does not take what waits, which no event tells the end of.
+    /// Whether the kernel refuses the messages that wait. No event tells when that ends.
     pub fn is_stalled(&self) -> bool {
         self.stalled
     }
 
-    /// Hands a connection (or what else comes with a descriptor) on; drops it when too many wait already (the child tries
-    /// another process).
+    /// Hands on a connection, or another message with a descriptor. Drops it if too many wait already; the child then
+    /// tries another process.
     pub fn hand(&mut self, message: ToDaemon, descriptor: OwnedFd) {
         if self.waiting.len() < MAX_WAITING && self.control.is_some() {
             self.waiting.push_back(Message::With(message, descriptor));
@@ -116,13 +118,14 @@ impl Process {
         }
     }
 
-    /// Whether it reads what it is told: little of it is under way. (What answers hold of memory stays as long.)
+    /// Whether the process reads its messages: few of them are under way. (Each answer takes memory until the process
+    /// reads it.)
     pub fn listens(&self) -> bool {
         let unread = self.control.as_ref().and_then(|control| socket::unread(control.as_fd()).ok());
         self.waiting.is_empty() && unread.is_some_and(|bytes| bytes < MAX_UNREAD)
     }
 
-    /// Asks the process to stop; connections that it has not read are dropped.
+    /// Asks the process to stop. Drops the connections that still wait to be sent.
     pub fn stop(&mut self) {
         self.waiting.clear();
         self.tell(ToDaemon::Stop);
@@ -134,7 +137,7 @@ impl Process {
         self.flush();
     }
 
-    /// Sends what waits, as far as there is room.
+    /// Sends the messages that wait, as far as there is room.
     pub fn flush(&mut self) {
         self.stalled = false;
         let Some(control) = &self.control else { return self.waiting.clear() };
@@ -146,7 +149,7 @@ impl Process {
             match sent {
                 Ok(_) => drop(self.waiting.pop_front()),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-                // The process lets too many descriptors lie unread; no event tells when that ends.
+                // The process leaves too many descriptors unread; no event tells when that ends.
                 Err(error) if matches!(error.raw_os_error(), Some(libc::ETOOMANYREFS | libc::ENOBUFS)) => {
                     self.stalled = true;
                     return;
@@ -181,7 +184,7 @@ impl Process {
     }
 }
 
-/// The pipe of a process's stdout and stderr. Outlives it as long as something else holds the pipe.
+/// The pipe of a process's stdout and stderr. It outlives the process as long as something else holds the pipe.
 #[derive(Debug)]
 pub struct Output {
     /// `None` once it has ended.
@@ -192,7 +195,7 @@ pub struct Output {
     /// Its first lines, until it is ready.
     first: Option<Vec<String>>,
     last: String,
-    /// Lines that are kept rather than written.
+    /// Lines that are kept and not written yet; `None` if lines are written as they come.
     kept: Option<Vec<(u8, Vec<u8>)>>,
     kept_bytes: usize,
 }
@@ -213,7 +216,7 @@ impl Output {
         }
     }
 
-    /// Reads what is there and gives each line to `write`, with its level. `false` at the end of the pipe.
+    /// Reads what is there and gives each line to `write`, with its level. Returns `false` at the end of the pipe.
     pub fn read(&mut self, mut write: impl FnMut(u8, &[u8])) -> bool {
         let mut buffer = [0; 16 << 10];
         for _ in 0..ROUND {
@@ -240,7 +243,7 @@ impl Output {
         true
     }
 
-    /// The process has ended: an unfinished line is a line.
+    /// The process has ended, so an unfinished line counts as a line.
     pub fn finish(&mut self, mut write: impl FnMut(u8, &[u8])) {
         let mut lines = std::mem::take(&mut self.lines);
         lines.finish(|line| self.line(line, &mut write));
@@ -270,19 +273,19 @@ impl Output {
         }
     }
 
-    /// Writes what was kept, or forgets it; from now on lines are written as they come.
+    /// Writes the lines that were kept, or forgets them. From now on lines are written as they come.
     pub fn release(&mut self, show: bool, write: &mut impl FnMut(u8, &[u8])) {
         if let Some(kept) = self.kept.take().filter(|_| show) {
             kept.iter().for_each(|(level, line)| write(*level, line));
         }
     }
 
-    /// The process is ready: how it began does not matter any more.
+    /// The process is ready, so its first lines do not matter any more.
     pub fn forget_start(&mut self) {
         self.first = None;
     }
 
-    /// Its first lines and its last one, of a process that never was ready.
+    /// The first lines and the last line of a process that never was ready.
     pub fn said(&self) -> (&[String], &str) {
         (self.first.as_deref().unwrap_or_default(), &self.last)
     }

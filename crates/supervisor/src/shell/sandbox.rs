@@ -1,4 +1,4 @@
-//! What the system denies to httpd and so to all that it starts: systemd's sandbox, as Debian's unit sets it up.
+//! What the system denies to httpd and so to all that httpd starts: systemd's sandbox, as Debian's unit sets it up.
 
 use std::fs;
 
@@ -7,7 +7,7 @@ use wsgi_sys::process;
 /// Places below which applications write.
 const WRITTEN: [&str; 5] = ["/", "/home", "/opt", "/srv", "/var"];
 
-/// A line about it, if there is something to say.
+/// A line about the sandbox, if it denies something.
 pub fn text() -> Option<String> {
     let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
     describe(process::denies_write_execute(), &read_only(&mounts))
@@ -31,8 +31,8 @@ fn describe(denies_write_execute: bool, read_only: &[&str]) -> Option<String> {
     (!denied.is_empty()).then(|| format!("httpd runs in a sandbox, and daemon processes with it; it denies {list}"))
 }
 
-/// Those of [`WRITTEN`] that are mounted read-only. proc(5): the fifth field is the mount point, the sixth its options; of
-/// several mounts at one place the last one covers the others.
+/// The places of [`WRITTEN`] that are mounted read-only. proc(5): the fifth field is the mount point, the sixth its
+/// options. Of several mounts at one place the last one covers the others.
 fn read_only(mounts: &str) -> Vec<&'static str> {
     let is_read_only = |place: &&&'static str| {
         let mut of_place = mounts.lines().filter_map(|line| {

@@ -24,7 +24,8 @@ pub struct Started {
     pub output: OwnedFd,
 }
 
-/// Forks a process of the pool, which is to load what is `handed` to it; whether it executes Python is told later.
+/// Forks a process of the pool, which is to load the scripts in `handed`. [`Started::spawned`] tells later whether it
+/// executes Python.
 ///
 /// # Errors
 /// The cause, for the pool's log.
@@ -75,7 +76,7 @@ fn exhausted(error: io::Error) -> String {
     }
 }
 
-/// The identity to change to; `None` when it is the supervisor's own.
+/// The identity to change to; `None` if it is the supervisor's own.
 fn ids(config: &PoolConfig) -> Result<Option<Ids>, String> {
     let own = user::effective_uid();
     let (ids, name) = diagnose::identity(config);
@@ -123,7 +124,7 @@ fn greet(
         .map_err(|error| format!("its configuration of {} bytes cannot be handed over: {error}", bytes.len()))
 }
 
-/// The message's bytes. What is handed on is left out, from its end, as far as there is no room for it.
+/// The message's bytes. If they are too many, scripts at the end of `handed` are left out.
 fn greeting(mut config: DaemonConfig) -> Result<Vec<u8>, String> {
     loop {
         let bytes = serde_json::to_vec(&config).map_err(|error| error.to_string())?;
@@ -151,14 +152,14 @@ pub(crate) fn arguments(config: &PoolConfig, code: &str) -> Result<Vec<CString>,
 
 /// `cpu-time-limit`, `memory-limit`, `virtual-memory-limit`.
 ///
-/// The engine has the process replaced at the soft limit of processor time. The hard one, at which the kernel kills,
-/// leaves it `shutdown-timeout` to end by itself, as in mod_wsgi.
+/// The engine has the process replaced at the soft limit of processor time. At the hard limit the kernel kills the
+/// process; until then it has `shutdown-timeout` to end by itself, as in mod_wsgi.
 pub(crate) fn limits(config: &PoolConfig) -> Vec<Limit> {
     let grace = config.shutdown_timeout_ms.div_ceil(1000);
     Limit::all(config.cpu_time_limit.into(), grace, config.memory_limit, config.virtual_memory_limit)
 }
 
-/// The configured environment; HOME, USER and LOGNAME are the user's unless it sets them.
+/// The configured environment. If it does not set HOME, USER and LOGNAME, they are the user's.
 pub(crate) fn environment(config: &PoolConfig) -> Result<Vec<CString>, String> {
     let mut variables = config.env.clone();
     if let Some(identity) = &config.identity {

@@ -5,11 +5,12 @@
 //! No process holds the reading end of its own pipe. When httpd's parent and the supervisor are both gone, nobody holds it:
 //! a thread that waits for room in the pipe is woken by an error then, and the process can end.
 //!
-//! The kernel counts descriptors that are under way for the user who sent them, and refuses more than this process may
-//! open files (unix(7), ETOOMANYREFS). Connections are to have room before the store has.
+//! The kernel counts descriptors that are under way for the user who sent them, and refuses to send more of them than
+//! this process may have open files (unix(7), ETOOMANYREFS). Connections need this room more than the store does.
 //!
-//! A queue has no middle from which a message could be taken. Those of processes that have ended stay until there is one
-//! of them for four others; then everything goes round once.
+//! A message cannot be taken from the middle of a queue. So messages of processes that have ended stay in the store
+//! until there is one of them for four others. Then the supervisor takes each message out once, and puts those of
+//! living processes in again.
 
 use std::collections::VecDeque;
 use std::io;
@@ -20,10 +21,10 @@ use wsgi_wire::control::{MAX_MESSAGE, Stored};
 
 use crate::decide::ProcessId;
 
-/// What part of the limit of open files there are messages at most, each with two descriptors.
+/// The store holds at most one message, with two descriptors, for this many files that the process may open.
 const PART: usize = 8;
 
-/// What was in the store of a process.
+/// What the store held of a process.
 #[derive(Debug)]
 pub struct Taken {
     pub stored: Stored,
@@ -34,28 +35,29 @@ pub struct Taken {
 /// The store, and which messages lie in it.
 #[derive(Debug)]
 pub struct Store {
-    /// The end that messages are put into, and the one that they come out of.
+    /// Messages go into the first end and come out of the second.
     ends: (OwnedFd, OwnedFd),
-    /// In the order of the messages.
+    /// The processes, in the order of their messages.
     order: VecDeque<ProcessId>,
-    /// Most messages.
+    /// How many messages the store may hold.
     most: usize,
 }
 
 impl Store {
-    /// What an earlier supervisor has put in is still there.
+    /// Opens the store. What an earlier supervisor has put in is still there.
     pub fn new(ends: (OwnedFd, OwnedFd), open_files: usize) -> Store {
-        // The kernel takes as much of this as the system allows.
+        // The kernel gives as much of this as the system allows.
         let _ = socket::set_send_buffer(ends.0.as_fd(), 4 * MAX_MESSAGE);
         Store { ends, order: VecDeque::new(), most: open_files / PART }
     }
 
-    /// Takes out what an earlier supervisor has put in; of several messages about a process the last one.
+    /// Takes out what an earlier supervisor has put in. Of several messages about a process the last one counts.
     pub fn take_all(&mut self) -> Vec<Taken> {
         let mut all: Vec<Taken> = Vec::new();
         let mut buffer = [0; Stored::SIZE];
         while let Ok(got) = socket::try_recv_with_fds(self.ends.1.as_fd(), &mut buffer) {
-            // Without its descriptor, for want of one here, a message is of no use.
+            // A message without its descriptor is of no use. (The descriptor is lost when this process has no room for
+            // it.)
             let mut fds = got.fds.into_iter();
             if let (Ok(stored), Some(control)) = (Stored::decode(&buffer[..got.len]), fds.next()) {
                 all.retain(|other| other.stored != stored);
@@ -68,7 +70,7 @@ impl Store {
     /// Puts a process's control socket in, and behind it the pipe of its output.
     ///
     /// # Errors
-    /// What sendmsg says, also where there are enough; the process is not kept then.
+    /// What sendmsg says, also when the store is full. The store does not hold the process then.
     pub fn put(&mut self, process: ProcessId, stored: Stored, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
         if self.order.len() >= self.most {
             return Err(io::Error::from_raw_os_error(libc::ETOOMANYREFS));
@@ -78,7 +80,7 @@ impl Store {
         Ok(())
     }
 
-    /// Takes out everything; whether that was something.
+    /// Takes out everything. Returns whether there was anything.
     pub fn clear(&mut self) -> bool {
         let held = !self.order.is_empty();
         self.tidy(|_| None);
@@ -89,17 +91,19 @@ impl Store {
         socket::send_with_fds(self.ends.0.as_fd(), &stored.encode(), fds).map(drop)
     }
 
-    /// Whether messages of ended processes are worth being taken out, with so many that live.
+    /// Whether the store holds so many messages of ended processes that taking them out is worth it. `living`: how many
+    /// processes live.
     pub fn is_cluttered(&self, living: usize) -> bool {
         self.order.len() > living + living / 4
     }
 
-    /// Takes out the messages of all processes of which `living` knows nothing.
+    /// Takes out the messages of all processes that `living` does not know.
     pub fn tidy<'p>(&mut self, living: impl Fn(ProcessId) -> Option<(Stored, Vec<BorrowedFd<'p>>)>) {
         let mut buffer = [0; Stored::SIZE];
         for _ in 0..self.order.len() {
             let Some(process) = self.order.pop_front() else { return };
-            // It is put in again first, so that none is missing should this be the end; where there is no room, after.
+            // It puts the message in again before it takes the old one out, so that none is missing if the supervisor
+            // ends here. If there is no room for both, it puts the message in afterwards.
             let put = || living(process).is_some_and(|(stored, fds)| self.send(stored, &fds).is_ok());
             let is_in = put();
             let _ = socket::try_recv_with_fds(self.ends.1.as_fd(), &mut buffer);

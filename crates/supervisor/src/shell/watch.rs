@@ -1,5 +1,5 @@
-//! What processes say, write and come to: control messages, output, exits; connections from children;
-//! what is looked at by time.
+//! What daemon processes say and write, and how they end: control messages, output, exits. Also the connections that
+//! children send, and what the supervisor looks at by time.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -17,15 +17,15 @@ use super::{LOOK, PoolEntry, Shell, millis};
 use crate::decide::{Busy, Ended, Event, Exit, Millis, PoolId, ProcessId, level, seconds};
 use crate::diagnose;
 
-/// Most messages that are taken from one socket in one round.
+/// Most messages that the supervisor takes from one socket in one round.
 const ROUND: usize = 64;
-/// A process that lives on without its control socket is of no use.
+/// A process that lives on without its control socket for this long is of no use.
 const CLOSED_LIMIT: Millis = 1_000;
-/// How often a lost descriptor is worth a line.
+/// The log says at most once in this time that a descriptor was lost.
 const COMPLAINTS: Millis = 60_000;
-/// Requests of a process that a line names.
+/// How many requests of a process a line names.
 const OLDEST: usize = 3;
-/// Pipes of ended processes that something they started still holds.
+/// How many pipes of ended processes are kept because something that these processes started still holds them.
 const MAX_OUTPUTS_LEFT: usize = 64;
 
 impl Shell {
@@ -51,7 +51,7 @@ impl Shell {
         self.events.push_back(Event::Stop { why });
     }
 
-    /// All children that have ended.
+    /// Waits for all children that have ended.
     fn reap(&mut self) {
         while let Some((pid, status)) = reap() {
             let found = self.processes.iter().find(|(_, it)| it.pid == pid && !it.adopted);
@@ -89,9 +89,9 @@ impl Shell {
         self.events.push_back(Event::Exited { process: id, exit: Exit { ended, busy, served, diagnosis } });
     }
 
-    /// What the process has written since it started, as far as it is kept.
+    /// What the process has written since it started, as far as the shell has kept it.
     fn words(&mut self, id: ProcessId) -> String {
-        // It wrote before it spoke.
+        // The process wrote before it sent its message.
         self.read_output(id);
         let Some(output) = self.outputs.get(&id) else { return String::new() };
         let (first, last) = output.said();
@@ -99,7 +99,7 @@ impl Shell {
         first.iter().map(String::as_str).chain(last).collect::<Vec<_>>().join("\n").trim_end().to_owned()
     }
 
-    /// Tells the children whose requests it was executing how it ended. They give their leases back then.
+    /// Tells the children how the process ended that was executing their requests. They give their leases back then.
     fn tell_children(&self, id: ProcessId, ended: Ended) {
         let Some(process) = self.processes.get(&id) else { return };
         if let Some(entry) = self.pools.get(&process.pool) {
@@ -113,7 +113,7 @@ impl Shell {
         config.map_or_else(String::new, |config| diagnose::early_exit(config, ended, said.0, said.1))
     }
 
-    /// What the process is executing.
+    /// The requests that the process is executing.
     fn busy(&self, id: ProcessId) -> Busy {
         let Some(process) = self.processes.get(&id) else { return Busy::default() };
         let Some(entry) = self.pools.get(&process.pool) else { return Busy::default() };
@@ -130,7 +130,7 @@ impl Shell {
         self.processes.get(&id).and_then(board).unwrap_or(0)
     }
 
-    /// Whether Python was executed is known now.
+    /// Looks whether Python was executed.
     pub(super) fn executed(&mut self, id: ProcessId) {
         let Some(process) = self.processes.get_mut(&id) else { return };
         let Some(spawned) = &process.spawned else { return };
@@ -143,7 +143,7 @@ impl Shell {
                     let own = i32::try_from(std::process::id()).unwrap_or(0);
                     self.write_output(pool, own, level::WARNING, text.as_bytes());
                 }
-                // There are as many of these at most as there are such steps.
+                // This comes to an end: each such step reports at most once.
                 self.executed(id);
             }
             Outcome::Executed => process.spawned = None,
@@ -162,7 +162,7 @@ impl Shell {
             let Some(process) = self.processes.get_mut(&id) else { return };
             let event = match process.hear() {
                 Heard::Nothing => return,
-                // The longest list of a process bounds how often.
+                // The limit of a process's list bounds how often this happens.
                 Heard::Loaded(true) if !process.open => Event::Loaded { process: id },
                 Heard::Loaded(_) => continue,
                 Heard::Message(FromDaemon::Ready) => Event::Ready { process: id },
@@ -225,7 +225,7 @@ impl Shell {
         self.outputs.insert(id, output);
     }
 
-    /// Children's requests for connections.
+    /// Reads what children send: connections for processes, and other messages.
     pub(super) fn hear_children(&mut self) {
         let mut buffer = [0; 64];
         self.spare.clear();
@@ -249,13 +249,13 @@ impl Shell {
                 got.fds.pop().into_iter().for_each(|file| self.hand_metrics_on(wanted, &file));
                 continue;
             }
-            // Each round looks at what drains.
+            // Nothing to do: each round looks at draining processes.
             if wanted.slot == Connect::DRAINED {
                 continue;
             }
             let fits = |it: &&mut super::Process| it.pool == wanted.pool && it.slot == wanted.slot && it.open;
             let found = self.processes.values_mut().find(fits).filter(|it| it.epoch == wanted.epoch);
-            // Otherwise it is closed, and the child chooses another process.
+            // Otherwise the connection is closed, and the child chooses another process.
             if let (Some(process), Some(connection)) = (found, got.fds.pop()) {
                 process.hand(ToDaemon::Connection, connection);
                 if process.is_stalled() && self.store.clear() {
@@ -266,7 +266,7 @@ impl Shell {
         }
     }
 
-    /// A descriptor did not fit; the child finds its end closed and tries again.
+    /// There was no room for a child's descriptor. The child finds its end closed and tries again.
     fn say_lost_connection(&mut self) {
         let now = self.clock.now();
         if now >= self.next_complaint {
@@ -276,7 +276,7 @@ impl Shell {
         }
     }
 
-    /// What only time brings.
+    /// Does what is due by time.
     pub(super) fn look(&mut self) {
         for id in self.state.draining() {
             let busy = self.busy(id);
@@ -313,7 +313,7 @@ impl Shell {
         self.drop_old_outputs();
     }
 
-    /// Processes that children have set to draining by themselves, having seen that their script changed.
+    /// Finds processes that children have set to draining by themselves, because they saw that the script has changed.
     fn look_for_stale(&mut self) {
         for id in self.state.open() {
             let Some(process) = self.processes.get(&id) else { continue };

@@ -1,5 +1,5 @@
-//! Looking at things as another user: a fork of this very program that changes root and identity, runs a
-//! function and ends. Caller: the doctor.
+//! Looks at things as another user: forks this very program, and the fork changes root and identity, runs a function
+//! and ends. Caller: the doctor.
 
 use std::ffi::CStr;
 use std::fs::{self, File};
@@ -16,12 +16,12 @@ use crate::fd::{self, cvt};
 pub struct Forked {
     /// Process id; it leads a session and process group of its own.
     pub pid: i32,
-    /// What it writes; at its end when it has ended.
+    /// The pipe to which the fork writes. It is at its end when the fork has ended.
     pub output: OwnedFd,
 }
 
-/// Forks; the child changes root and identity and runs `body` with the writing end of a pipe and with the
-/// step that failed, if one did. Then it ends, with nothing of the parent's cleaned up.
+/// Forks. The child changes root and identity, and runs `body` with the writing end of a pipe and with the step that
+/// failed, if one did. Then the child ends, and cleans up nothing that belongs to the parent.
 ///
 /// # Errors
 /// When this process has further threads (locks that they hold would never be free in the child), or when

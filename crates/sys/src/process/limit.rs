@@ -21,16 +21,16 @@ pub enum Resource {
 pub struct Limit {
     /// Of what.
     pub of: Resource,
-    /// Where the process is told.
+    /// The soft limit. At that of processor time the kernel tells the process.
     pub soft: u64,
-    /// What it cannot pass or raise.
+    /// The hard limit, which the process cannot pass or raise.
     pub hard: u64,
 }
 
 impl Limit {
-    /// The limits of a process that may use `cpu` seconds and as many bytes of data and address space; 0 is no limit.
-    /// At the soft limit of processor time it is told to end, and the kernel kills it when it has not within `grace`
-    /// seconds and one more.
+    /// The limits of a process that may use `cpu` seconds, and as many bytes of data and address space; 0 is no limit.
+    /// At the soft limit of processor time the kernel tells the process to end. If the process has not ended within
+    /// `grace` seconds and one more, the kernel kills it.
     pub fn all(cpu: u64, grace: u64, data: u64, address_space: u64) -> Vec<Limit> {
         let all = [
             Limit { of: Resource::Cpu, soft: cpu, hard: cpu.saturating_add(grace).saturating_add(1) },
@@ -45,7 +45,7 @@ impl Limit {
         own(libc::RLIMIT_NOFILE as _).map_or(0, |own| usize::try_from(own.rlim_cur).unwrap_or(usize::MAX))
     }
 
-    /// Whether setting it takes the right to raise the hard limit that this process has.
+    /// Whether only a process with privileges can set it, because it is above the hard limit of this process.
     pub fn needs_privilege(&self) -> bool {
         own(self.of.raw()).is_some_and(|own| self.hard as libc::rlim_t > own.rlim_max)
     }
@@ -58,7 +58,7 @@ impl Limit {
     }
 }
 
-/// What holds for this process.
+/// The limit that holds for this process.
 fn own(resource: libc::c_int) -> Option<libc::rlimit> {
     let mut own = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: the record is valid for the call, which fills it.
@@ -67,7 +67,7 @@ fn own(resource: libc::c_int) -> Option<libc::rlimit> {
 
 impl Resource {
     fn raw(self) -> libc::c_int {
-        // Their type differs between systems.
+        // The type of these constants differs between systems.
         (match self {
             Resource::Cpu => libc::RLIMIT_CPU,
             Resource::Data => libc::RLIMIT_DATA,

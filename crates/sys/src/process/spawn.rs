@@ -1,6 +1,6 @@
 //! Starting a program with exactly the given descriptors, environment, identity and limits.
 //!
-//! Between fork and exec only async-signal-safe calls run: everything that allocates is done before.
+//! Only async-signal-safe calls run between fork and exec. So everything that allocates comes before the fork.
 
 use std::ffi::{CStr, CString};
 use std::io;
@@ -13,7 +13,7 @@ use super::wait;
 use crate::fd::{self, cvt};
 use crate::signal;
 
-/// Whom a started process runs as.
+/// The identity that a started process has.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ids {
     /// User id.
@@ -38,11 +38,11 @@ pub struct Program<'a> {
     pub descriptors: Vec<(RawFd, BorrowedFd<'a>)>,
     /// Make it the leader of a session and process group of its own.
     pub session: bool,
-    /// Scheduling priority, -20 (first) to 20; a refusal does not stop the start.
+    /// Scheduling priority, -20 (first) to 20. If the system refuses it, the process starts without.
     pub priority: Option<i32>,
-    /// Limits; a refusal does not stop the start.
+    /// Limits. If the system refuses one, the process starts without it.
     pub limits: Vec<Limit>,
-    /// Root directory. The paths here are meant inside of it.
+    /// Root directory. The other paths here are meant inside of it.
     pub chroot: Option<CString>,
     /// Change to this identity.
     pub ids: Option<Ids>,
@@ -95,7 +95,7 @@ impl Spawned {
         }
     }
 
-    /// Waits until the program runs or its start has failed; a failed process is waited for.
+    /// Waits until the program runs or its start has failed. If it has failed, also waits for the process to exit.
     ///
     /// # Errors
     /// The step's name and what it said.
@@ -131,8 +131,8 @@ fn pointers(strings: &[CString]) -> Vec<*const libc::c_char> {
     strings.iter().map(|text| text.as_ptr()).chain([ptr::null()]).collect()
 }
 
-/// Starts a program. The call returns when the process exists; whether it executes the program is told
-/// by the result.
+/// Starts a program. The call returns when the process exists; [`Spawned::outcome`] tells whether it executes the
+/// program.
 ///
 /// # Errors
 /// When descriptors or processes are exhausted.
@@ -166,7 +166,7 @@ pub fn spawn(program: &Program<'_>) -> io::Result<Spawned> {
     Ok(Spawned { pid: pid?, report })
 }
 
-/// The child's way to exec. Reports a failed step and exits.
+/// What the child does up to exec. If a step fails, the child reports that and exits.
 fn execute(prepared: &Prepared<'_>) -> ! {
     let (step, errno) = match prepare(prepared) {
         Ok(()) => {
@@ -193,9 +193,8 @@ fn failed(step: Step) -> impl FnOnce(io::Error) -> (Step, i32) {
     move |error| (step, error.raw_os_error().unwrap_or(0))
 }
 
-/// Identity, directory, descriptors and signals of the new process. Async-signal-safe; the order
-/// matters: limits, priority and root while the process may still set them, groups before user, directory as
-/// the new user, signals last.
+/// Sets identity, directory, descriptors and signals of the new process. Async-signal-safe. The order matters: limits,
+/// priority and root while the process may still set them, groups before user, directory as the new user, signals last.
 fn prepare(prepared: &Prepared<'_>) -> Result<(), (Step, i32)> {
     let program = prepared.program;
     if program.session {
@@ -229,7 +228,7 @@ fn prepare(prepared: &Prepared<'_>) -> Result<(), (Step, i32)> {
     Ok(())
 }
 
-/// Changes root and identity; async-signal-safe. What was tried, and errno.
+/// Changes root and identity; async-signal-safe. An error names the step and errno.
 pub(super) fn become_other(chroot: Option<&CStr>, ids: Option<&Ids>) -> Result<(), (Step, i32)> {
     if let Some(root) = chroot {
         // SAFETY: a C string that lives during the call.
@@ -246,7 +245,7 @@ pub(super) fn become_other(chroot: Option<&CStr>, ids: Option<&Ids>) -> Result<(
     cvt(unsafe { libc::setuid(ids.uid) }).map_err(failed(Step::User)).map(drop)
 }
 
-/// Puts the descriptors at their numbers; all others vanish with exec.
+/// Puts the descriptors at their numbers; exec closes all others.
 fn place(prepared: &Prepared<'_>) -> io::Result<()> {
     for number in 0..prepared.end {
         if !prepared.copies.iter().any(|(wanted, _)| *wanted == number) {
@@ -310,7 +309,8 @@ mod tests {
 
     #[test]
     fn a_program_gets_exactly_what_is_named() {
-        // No pipe, of which the shell would hold an end, and not the last command, which the shell would become.
+        // The script has no pipe, because the shell would hold an end of it. And `ls` is not its last command, because
+        // the shell would become that command.
         let text = output("echo $ONLY$HOME; pwd; umask; ls /proc/$$/fd; true");
         assert_eq!(text, "this\n/\n0027\n0\n1\n2\n5\n");
     }

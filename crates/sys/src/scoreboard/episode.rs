@@ -1,5 +1,6 @@
-//! Troubles that many requests have at the same time, in all children: one of them says so in the log, and the
-//! others are counted. Where no process can be started the supervisor knows the end, and says how many there were.
+//! Troubles that many requests have at the same time, in all children. One child says so in the log; the other requests
+//! are counted. When no process can be started, the supervisor knows when that ends, and says then how many requests it
+//! has hit.
 
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
@@ -9,19 +10,19 @@ use super::record::{now_word, put_text, text, time_of};
 use super::{FAULT_AT, FAULT_SINCE_AT, FAULT_TEXT_AT, FAULT_TEXT_WORDS, REFUSED_AT, Scoreboard, TROUBLE_AT};
 use crate::clock;
 
-/// Words of a trouble: when a request had it last (as `now_word` gives it; 0: never), how many had it
-/// without a word since the last line.
+/// The words of a trouble: when a request had it last (as `now_word` gives it; 0: never), and how many requests have
+/// had it since the last line in the log.
 const WORDS: usize = 2;
 const LAST: usize = 0;
 const UNTOLD: usize = 1;
 
-/// An episode is over when no request had the trouble for so long, milliseconds.
+/// An episode is over when no request has had the trouble for this long, milliseconds.
 const OVER: u32 = 5_000;
 
-/// What requests may suffer from together.
+/// A trouble that many requests may have together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Trouble {
-    /// Too many wait already.
+    /// Too many requests wait already.
     Full = 0,
     /// No request thread was free in time.
     Late = 1,
@@ -30,9 +31,9 @@ pub enum Trouble {
 /// Why no process can be started.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
-    /// For how long.
+    /// For how long no process could be started.
     pub lasted: Duration,
-    /// What the supervisor said last about it, cut where it is long.
+    /// What the supervisor said last about the cause, cut if it is long.
     pub cause: String,
 }
 
@@ -41,7 +42,7 @@ pub struct Fault {
 pub struct Stoppage {
     /// How long it took.
     pub lasted: Duration,
-    /// How many requests.
+    /// How many requests were refused.
     pub refused: u32,
 }
 
@@ -50,8 +51,8 @@ impl Scoreboard {
         self.word(TROUBLE_AT + trouble as usize * WORDS + field)
     }
 
-    /// A request has the trouble. `Some` for the first one of an episode, in whatever child, with the number of
-    /// those that had it before and were not told of.
+    /// Notes that a request has the trouble. `Some` for the first request of an episode, in whatever child: the number
+    /// of requests that had the trouble before and were only counted.
     pub fn has_trouble(&self, trouble: Trouble) -> Option<u32> {
         self.has_trouble_at(trouble, now_word())
     }
@@ -59,7 +60,7 @@ impl Scoreboard {
     pub(super) fn has_trouble_at(&self, trouble: Trouble, now: u32) -> Option<u32> {
         let (last, untold) = (self.trouble(trouble, LAST), self.trouble(trouble, UNTOLD));
         let before = last.load(Relaxed);
-        // Another child may have come a moment before us, with a later time than ours.
+        // Another child may have stored its time a moment ago, and that time may be later than ours.
         let is_new = before == 0 || (OVER..u32::MAX - OVER).contains(&now.wrapping_sub(before));
         if is_new && last.compare_exchange(before, now, Relaxed, Relaxed).is_ok() {
             return Some(untold.swap(0, Relaxed));
@@ -80,12 +81,13 @@ impl Scoreboard {
         now.saturating_sub(time_of(self.word(FAULT_SINCE_AT).load(SeqCst), now))
     }
 
-    /// Says why no process can be started, or that one can. While none can and none is ready, nobody waits.
+    /// Says why no process can be started, or that one can be. While none can be started and none is ready, no request
+    /// waits.
     pub fn set_fault(&self, cause: Option<&str>) {
         let Some(cause) = cause else { return self.word(FAULT_AT).store(0, SeqCst) };
         put_text(self.fault_text(), &[cause.as_bytes()]);
         if self.word(FAULT_SINCE_AT).load(SeqCst) == 0 {
-            // One that was refused a moment after the last end belongs to no stoppage.
+            // A request that was refused a moment after the last stoppage ended belongs to no stoppage.
             self.word(REFUSED_AT).store(0, SeqCst);
             self.word(FAULT_SINCE_AT).store(now_word(), SeqCst);
         }
@@ -93,16 +95,16 @@ impl Scoreboard {
         self.wake_all();
     }
 
-    /// A request is refused because no process can be started. `Some` for the first one of a stoppage, in whatever
-    /// child.
+    /// Counts a request that is refused because no process can be started. `Some` for the first request of a stoppage,
+    /// in whatever child.
     pub fn refuse(&self) -> Option<Fault> {
         let is_first = self.word(REFUSED_AT).fetch_add(1, SeqCst) == 0;
         let is_first = is_first && self.word(FAULT_AT).load(SeqCst) != 0;
         is_first.then(|| Fault { lasted: self.fault_lasted(), cause: text(self.fault_text()) })
     }
 
-    /// A process serves: what there is to tell of the time that [`Scoreboard::set_fault`] has begun, once. Until then
-    /// another try that fails belongs to the same stoppage.
+    /// A process serves. Returns, once, what there is to tell of the stoppage that [`Scoreboard::set_fault`] has begun.
+    /// Until this call, another start that fails belongs to the same stoppage.
     pub fn end_stoppage(&self) -> Option<Stoppage> {
         let lasted = self.fault_lasted();
         let was_one = self.word(FAULT_SINCE_AT).swap(0, SeqCst) != 0;

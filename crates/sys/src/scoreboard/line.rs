@@ -1,10 +1,10 @@
-//! The line of those who wait for a lease. Each stands in a cell of its own; who frees a lease hands it to
-//! the oldest of them instead (racing for it costs p99 and CPU).
+//! The line of requests that wait for a lease. Each waiter stands in a cell of its own. A child that frees a lease
+//! hands it to the oldest waiter instead of letting all race for it (a race costs p99 and CPU).
 //!
-//! A cell belongs to the process whose id stands in it, from the exchange that put it there until the owner, or
-//! [`super::reclaim`] for a dead one, stores 0. Others only turn WAITING into GRANTED.
-//! A granted lease keeps the process id of who gave it until the new holder puts in its own, and
-//! until then the cell says that it is held.
+//! A cell belongs to the process whose id stands in it. This begins with the exchange that put the id there, and ends
+//! when the owner stores 0 (or [`super::reclaim`], for a dead owner). Other processes only turn WAITING into GRANTED. A
+//! granted lease keeps the process id of its giver until the new holder puts in its own id. Until then the cell says
+//! that the lease is held.
 
 use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use std::time::{Duration, Instant};
@@ -19,20 +19,20 @@ use crate::futex;
 const CELL: usize = 0;
 const PID: usize = 1;
 const TICKET: usize = 2;
-/// Cell values; from GRANTED on: GRANTED + index of the lease. IDLE: the owner, if there is one, is just
-/// coming or going.
+/// Cell values; from GRANTED on: GRANTED + index of the lease. IDLE: the cell has no owner, or its owner is just coming
+/// or going.
 pub(super) const IDLE: u32 = 0;
 const WAITING: u32 = 2;
 pub(super) const GRANTED: u32 = 16;
 
-/// How long a waiter sleeps before it looks again by itself, should a wake-up have died with its sender.
+/// How long a waiter sleeps before it looks again by itself: a process may die before it wakes the waiter.
 const BACKSTOP: Duration = Duration::from_secs(1);
-/// How often all who wait ask for a process together, milliseconds: a little less than a waiter sleeps.
+/// How often the waiters, all together, ask for a process, milliseconds: a little less than a waiter sleeps.
 const ASK_EVERY: u32 = 900;
-/// How often one that hands out leases looks again for a waiter who came meanwhile.
+/// How often a process that hands out leases looks again for a waiter that came meanwhile.
 const LOOKS: u32 = 64;
 
-/// The number of waiters in its word, which may be below 0 for a moment while it is put right (`recount`).
+/// The number of waiters in this word. It may be below 0 for a moment while `recount` corrects it.
 fn counted(word: u32) -> u32 {
     i32::try_from(word).map_or(0, i32::unsigned_abs)
 }
@@ -62,13 +62,13 @@ impl Scoreboard {
         counted(self.word(WAITING_AT).load(SeqCst))
     }
 
-    /// Makes all who wait look again.
+    /// Makes all waiters look again.
     pub(super) fn wake_all(&self) {
         self.cells().map(|cell| self.cell(cell)).filter(|word| word.load(SeqCst) == WAITING).for_each(futex::wake_one);
     }
 
-    /// Reserves a request thread for the child `me`, waiting for one until `deadline` behind those who
-    /// wait already, when these are fewer than `limit`.
+    /// Reserves a request thread for the child `me`. If none is free, waits for one until `deadline`, behind the
+    /// requests that wait already, provided that these are fewer than `limit`.
     ///
     /// # Errors
     /// [`Refused`] says why there is none.
@@ -76,8 +76,8 @@ impl Scoreboard {
         self.reserve_asking(me, limit, deadline, || ())
     }
 
-    /// As [`Scoreboard::reserve`]. `ask` asks the supervisor for a process; it is called now and then while none is ready
-    /// or starting, by one of all who wait.
+    /// As [`Scoreboard::reserve`]. `ask` asks the supervisor for a process. While no process is ready or starting, one
+    /// of all waiters calls it now and then.
     ///
     /// # Errors
     /// As [`Scoreboard::reserve`].
@@ -97,7 +97,7 @@ impl Scoreboard {
             return Err(Refused::Closed);
         }
         if self.unavailable() {
-            // A supervisor that has given up learns that it is worth another try.
+            // If the supervisor has given up, it learns that another try is worth it.
             self.ask_if_due(&ask);
             return Err(Refused::Unavailable);
         }
@@ -107,7 +107,7 @@ impl Scoreboard {
         result
     }
 
-    /// Calls `ask` when no process is ready or starting and nobody has asked for one in the last moments.
+    /// Calls `ask` when no process is ready or starting and no child has asked for one in the last moments.
     fn ask_if_due(&self, ask: &impl Fn()) {
         let serves = |slot| matches!(self.state(slot), State::Starting | State::Ready);
         if self.used().any(serves) {
@@ -121,7 +121,8 @@ impl Scoreboard {
         }
     }
 
-    /// Takes a cell and stands in line. The order tells [`super::reclaim`] what a dead owner has counted.
+    /// Takes a cell and stands in line. The order of these steps tells [`super::reclaim`] what a dead owner has
+    /// counted.
     pub(super) fn enqueue(&self, me: u32, limit: u32) -> Option<u32> {
         if self.waiting() >= limit {
             return None;
@@ -154,7 +155,7 @@ impl Scoreboard {
         let word = self.cell(cell);
         loop {
             if word.load(SeqCst) == WAITING {
-                // A lease may have been freed between the first look and our standing in line.
+                // A lease may have become free after our first look and before we stood in line.
                 if let Some(lease) = self.try_reserve(me) {
                     return Ok(self.keep_one(cell, me, lease));
                 }
@@ -183,13 +184,14 @@ impl Scoreboard {
             }
             match self.take_grant(cell, me, now) {
                 Some(lease) => return Ok(lease),
-                // Nobody of ours writes such a value.
+                // None of our code writes such a value.
                 None => word.store(WAITING, SeqCst),
             }
         }
     }
 
-    /// Steps out of the line with `lease`; what was granted at the same moment goes to the next.
+    /// Steps out of the line with `lease`. If another lease was granted at the same moment, that one goes to the next
+    /// waiter.
     fn keep_one(&self, cell: u32, me: u32, lease: Lease) -> Lease {
         if let Err(granted) = self.cell(cell).compare_exchange(WAITING, IDLE, SeqCst, SeqCst) {
             self.take_grant(cell, me, granted).into_iter().for_each(|extra| self.release(extra));
@@ -197,14 +199,15 @@ impl Scoreboard {
         lease
     }
 
-    /// The lease that the value `granted` of our cell gives us; `None` for a value that means none. The cell is idle then.
+    /// The lease that the value `granted` of our cell gives us; `None` for a value that means no lease. The cell is
+    /// idle after this.
     pub(super) fn take_grant(&self, cell: u32, me: u32, granted: u32) -> Option<Lease> {
         let leases = self.geometry.slots * self.geometry.leases;
         let Some(index) = granted.checked_sub(GRANTED).filter(|index| *index < leases) else {
             self.cell(cell).store(IDLE, SeqCst);
             return None;
         };
-        // In this order: one of both always says that the lease is held by someone alive.
+        // In this order, so that at every moment the lease or the cell says that someone alive holds the lease.
         self.lease(index).store(me, SeqCst);
         self.cell(cell).store(IDLE, SeqCst);
         let slot = index / self.geometry.leases;
@@ -223,19 +226,20 @@ impl Scoreboard {
         }
     }
 
-    /// Whether the lease, which has been given back, was the last one of a process that is draining.
+    /// Whether the lease, which has been given back already, was the last one of a process that is draining.
     pub fn is_drained(&self, lease: &Lease) -> bool {
         self.state(lease.slot) == State::Draining
             && self.epoch(lease.slot) == lease.epoch
             && self.in_flight(lease.slot) == 0
     }
 
-    /// Hands up to `count` free leases to those who wait.
+    /// Hands up to `count` free leases to waiters.
     pub(super) fn hand_out(&self, count: u32) {
         self.hand_out_by(count, |index| self.grant(index));
     }
 
-    /// As [`Scoreboard::hand_out`]; `grant` makes a lease that we hold a waiter's, or says that there is none.
+    /// As [`Scoreboard::hand_out`]. `grant` gives a lease that we hold to a waiter, or returns false if there is no
+    /// waiter.
     pub(super) fn hand_out_by(&self, mut count: u32, mut grant: impl FnMut(u32) -> bool) {
         let mut looks = LOOKS;
         while count > 0 && looks > 0 && self.waiting() != 0 {
@@ -245,7 +249,7 @@ impl Scoreboard {
                 continue;
             }
             self.free(lease.slot, lease.index);
-            // Who came to stand in line after `grant` looked, and found the lease taken by us, sleeps now.
+            // A waiter that stood in line after `grant` looked, and that found the lease taken by us, sleeps now.
             if self.oldest_waiter().is_none() {
                 return;
             }
@@ -253,7 +257,7 @@ impl Scoreboard {
         }
     }
 
-    /// Makes a lease that we hold the oldest waiter's; false when nobody takes it.
+    /// Gives a lease that we hold to the oldest waiter; false when no waiter takes it.
     pub(super) fn grant(&self, index: u32) -> bool {
         while let Some(cell) = self.oldest_waiter() {
             let word = self.cell(cell);

@@ -1,14 +1,14 @@
 //! The scoreboard of a process group: shared memory in which httpd's children choose a daemon process
 //! and reserve one of its request threads, and in which the supervisor says which processes there are.
 //!
-//! The parent creates it, children inherit the mapping, the supervisor maps the descriptor that it is
-//! sent. Nobody can change its size. Daemon processes do not see it. An application in embedded mode runs in a child
-//! and can write anything to it: no word of it is trusted as an index, a length or a number of rounds, and the sizes
-//! are those that each process noted when it made or mapped it.
+//! The parent creates it, children inherit the mapping, and the supervisor maps the descriptor that the parent sends to
+//! it. Nobody can change its size. Daemon processes do not see it. But an application in embedded mode runs in a child
+//! and can write anything to it. So nobody trusts a word of it as an index, a length or a number of rounds, and each
+//! process uses the sizes that it noted when it made or mapped the scoreboard.
 //!
-//! There is no lock and no pointer in it. A reservation is a *lease*: a word of the slot that holds the
-//! process id of the child, so that what a killed child held can be found and given back
-//! ([`Scoreboard::reclaim_dead`]). When all leases are taken a child waits in line, in a cell of its own (`line`).
+//! There is no lock and no pointer in it. A reservation is a *lease*: a word of the slot that holds the process id of
+//! the child, so that the supervisor can find what a killed child held and give it back ([`Scoreboard::reclaim_dead`]).
+//! When all leases are taken a child waits in line, in a cell of its own (`line`).
 
 mod episode;
 mod line;
@@ -44,7 +44,7 @@ const TROUBLE_AT: usize = 8;
 /// When a child asked the supervisor for a process, and when the supervisor tries to start one again.
 const ASKED_AT: usize = 12;
 const NEXT_START_AT: usize = 13;
-/// Since when no process can be started, and how many requests were refused for it.
+/// Since when no process can be started, and how many requests were refused because of that.
 const FAULT_SINCE_AT: usize = 14;
 const REFUSED_AT: usize = 15;
 const TICKET_AT: usize = 16;
@@ -61,7 +61,7 @@ const CAPACITY: usize = 2;
 const PID: usize = 3;
 const BUSY: usize = 4;
 const SERVED: usize = 5;
-/// The epoch of the slot's last process whose end is known, and from the second word on how it ended.
+/// The epoch of the slot's last process whose end is known. The words from the second one on say how it ended.
 const ENDED: usize = 6;
 const ENDED_TEXT: usize = 7;
 
@@ -79,8 +79,8 @@ pub struct Geometry {
 }
 
 impl Geometry {
-    /// Room for `processes` of `threads` each and their successors, and for `backlog` waiters. There is
-    /// plenty to spare, so that usual changes of the configuration fit: memory that is not used costs nothing.
+    /// Room for `processes` of `threads` each and their successors, and for `backlog` waiters. There is much more room
+    /// than that, so that usual changes of the configuration fit: memory that is not used costs nothing.
     pub fn for_group(processes: u32, threads: u32, backlog: u32) -> Geometry {
         Geometry {
             slots: power_of_two(processes.saturating_mul(3).saturating_add(16)),
@@ -94,10 +94,10 @@ impl Geometry {
         processes.saturating_mul(2).saturating_add(2) <= self.slots && threads <= self.leases && backlog <= self.waiters
     }
 
-    /// How many words it takes; `None` for more than a process can have. All places of a scoreboard are below this number,
-    /// so that nothing overflows when they are computed.
+    /// How many words it takes; `None` if that is more than a process can have. All places of a scoreboard are below
+    /// this number, so that nothing overflows when a process computes them.
     fn words(&self) -> Option<usize> {
-        // The number of a lease goes into a waiter's cell.
+        // A waiter's cell has to hold the number of a lease.
         self.slots.checked_mul(self.leases)?.checked_add(line::GRANTED)?;
         let [slots, leases, waiters] = [self.slots, self.leases, self.waiters].map(|count| count as usize);
         let of_slots = slots.checked_mul(SLOT_WORDS.checked_add(leases)?)?;
@@ -129,7 +129,7 @@ pub enum State {
     Starting = 1,
     /// Takes requests.
     Ready = 2,
-    /// Finishes what it has, takes nothing new.
+    /// Finishes the requests that it has, takes no new ones.
     Draining = 3,
 }
 
@@ -155,12 +155,12 @@ pub struct Lease {
     index: u32,
 }
 
-/// Why no lease could be had.
+/// Why a request got no lease.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refused {
-    /// `limit` requests wait already.
+    /// As many requests as `limit` wait already.
     Full,
-    /// The time was over.
+    /// The time to wait was over.
     TimedOut,
     /// No process is ready and the last attempt to start one failed.
     Unavailable,
@@ -173,7 +173,7 @@ pub enum Refused {
 pub struct Scoreboard {
     map: Mapping,
     geometry: Geometry,
-    /// Of this process alone.
+    /// Belongs to this process alone; not in shared memory.
     closed: AtomicBool,
 }
 
@@ -195,13 +195,13 @@ impl Scoreboard {
         [(MAGIC_AT, MAGIC), (SLOTS_AT, slots), (LEASES_AT, leases), (WAITERS_AT, waiters)]
     }
 
-    /// Whether the header says what it said in the beginning. It does not where something in a child has written to it;
-    /// the rest is not to be trusted then.
+    /// Whether the header still says what it said in the beginning. If not, something in a child has written to it, and
+    /// the rest is not to be trusted either.
     pub fn is_intact(&self) -> bool {
         self.header().iter().all(|(at, value)| self.word(*at).load(SeqCst) == *value)
     }
 
-    /// Writes the header (again), so that [`Scoreboard::map`] finds it.
+    /// Writes the header (or writes it again), so that [`Scoreboard::map`] finds it.
     pub fn restore(&self) {
         self.header().iter().for_each(|(at, value)| self.word(*at).store(*value, SeqCst));
     }
@@ -260,7 +260,7 @@ impl Scoreboard {
         self.slot(slot, PID).load(SeqCst)
     }
 
-    /// Which process of this slot it is.
+    /// Which process of this slot it is: each new one has the next number.
     pub fn epoch(&self, slot: u32) -> u32 {
         self.slot(slot, EPOCH).load(SeqCst)
     }
@@ -276,7 +276,7 @@ impl Scoreboard {
         u32::try_from(held.count()).unwrap_or(u32::MAX)
     }
 
-    /// A slot that has no process and of whose last process nobody holds a lease.
+    /// A slot without a process, if nobody holds a lease of its last process any more.
     pub fn free_slot(&self) -> Option<u32> {
         (0..self.slots()).find(|slot| self.state(*slot) == State::Gone && self.in_flight(*slot) == 0)
     }
@@ -293,12 +293,12 @@ impl Scoreboard {
         epoch
     }
 
-    /// Names the slot's process, where [`Scoreboard::place`] came before it was known.
+    /// Names the slot's process, if [`Scoreboard::place`] came before its id was known.
     pub fn set_pid(&self, slot: u32, pid: u32) {
         self.slot(slot, PID).store(pid, SeqCst);
     }
 
-    /// Changes the slot's state. With Ready its leases go to those who wait.
+    /// Changes the slot's state. When a process becomes Ready, its leases go to the requests that wait.
     pub fn set_state(&self, slot: u32, state: State) {
         self.slot(slot, STATE).store(state as u32, SeqCst);
         match state {
@@ -308,7 +308,8 @@ impl Scoreboard {
         }
     }
 
-    /// A child saw that the slot's process of that epoch takes no more requests: nobody else should try.
+    /// A child saw that the slot's process of that epoch takes no more requests. This keeps other children from trying
+    /// it.
     pub fn mark_draining(&self, lease: &Lease) {
         if self.epoch(lease.slot) == lease.epoch {
             let ready = State::Ready as u32;
@@ -316,7 +317,7 @@ impl Scoreboard {
         }
     }
 
-    /// This process is about to end: nobody in it waits any more. What others do is not affected. Safe in a
+    /// This process is about to end, so none of its threads waits any more. Other processes are not affected. Safe in a
     /// signal handler.
     pub fn close(&self) {
         self.closed.store(true, SeqCst);
@@ -327,7 +328,7 @@ impl Scoreboard {
         self.closed.load(SeqCst)
     }
 
-    /// Says how long it is until the next attempt to start a process, for what clients are told.
+    /// Says how long it is until the next attempt to start a process; children tell this to clients.
     pub fn set_next_start(&self, wait: Option<Duration>) {
         let at = wait.map_or(0, |wait| record::word_of(crate::clock::monotonic() + wait));
         self.word(NEXT_START_AT).store(at, SeqCst);
@@ -337,7 +338,7 @@ impl Scoreboard {
     pub fn next_start_in(&self) -> Option<Duration> {
         let at = self.word(NEXT_START_AT).load(SeqCst);
         let left = at.wrapping_sub(record::now_word());
-        // What is over says nothing.
+        // A moment that is over says nothing.
         (at != 0 && left <= u32::MAX / 2).then(|| Duration::from_millis(left.into()))
     }
 
@@ -371,8 +372,8 @@ impl Scoreboard {
             lease.load(SeqCst) == 0 && lease.compare_exchange(0, me, SeqCst, SeqCst).is_ok()
         })?;
         self.slot(slot, BUSY).fetch_add(1, SeqCst);
-        // The supervisor looks at the leases after it has changed the state; so look at the state after
-        // the lease is taken.
+        // The supervisor changes the state first and looks at the leases after that. So we take the lease first and
+        // look at the state after that.
         if self.state(slot) == State::Ready && self.epoch(slot) == epoch {
             return Some(Lease { slot, epoch, index });
         }

@@ -1,16 +1,16 @@
-//! Giving back what killed children held. One process does it at a time: the supervisor.
+//! Gives back what killed children held. One process does this at a time: the supervisor.
 
 use std::sync::atomic::Ordering::SeqCst;
 
 use super::line::{GRANTED, IDLE};
 use super::{SUSPECT_AT, Scoreboard, WAITING_AT};
 
-/// How often the waiters are counted before their number is believed to be wrong.
+/// How many times the supervisor counts the waiters before it believes that their number is wrong.
 const SAMPLES: u32 = 16;
 
 impl Scoreboard {
-    /// Gives back what children hold that are not `alive` any more, and takes them out of the line.
-    /// Returns how many leases were found. To be called by one thread, every now and then.
+    /// Gives back what children held that are not `alive` any more, and takes these children out of the line. Returns
+    /// how many leases it found. One thread has to call this, every now and then.
     pub fn reclaim_dead(&self, alive: impl Fn(u32) -> bool) -> u32 {
         let mut found = 0;
         for cell in self.cells() {
@@ -22,7 +22,7 @@ impl Scoreboard {
         for slot in self.used() {
             for index in self.leases(slot) {
                 let pid = self.lease(index).load(SeqCst);
-                // A dead one may have granted its lease to a waiter who has not put in its own id yet.
+                // A dead child may have granted its lease to a waiter that has not put in its own id yet.
                 if pid != 0 && !alive(pid) && !self.is_granted(index) && self.free_from(slot, index, pid) {
                     found += 1;
                 }
@@ -33,16 +33,16 @@ impl Scoreboard {
         found
     }
 
-    /// Frees the cell of a dead owner; the number of leases that were granted to it.
+    /// Frees the cell of a dead owner. Returns the number of leases that were granted to the owner.
     fn reclaim_cell(&self, cell: u32) -> u32 {
-        // One that was idle when it died may have been counted or not: `recount` will tell.
+        // If the cell was idle when its owner died, the owner may have been counted or not: `recount` finds out.
         let value = self.cell(cell).swap(IDLE, SeqCst);
         if value != IDLE {
             self.word(WAITING_AT).fetch_sub(1, SeqCst);
         }
         let mut found = 0;
         if value >= GRANTED {
-            // The lease is the dead one's, whoever's id stands in it.
+            // The lease belongs to the dead owner, whatever process id stands in it.
             let index = value - GRANTED;
             if index / self.geometry.leases < self.slots() {
                 self.free(index / self.geometry.leases, index);
@@ -67,9 +67,10 @@ impl Scoreboard {
         freed
     }
 
-    /// Puts the number of waiters right. A child that died between its cell and the number leaves a
-    /// difference for good; one that is just there leaves it for a moment. So what counts is a difference
-    /// that is the same in all samples of two calls, and it is taken off rather than a number put in.
+    /// Corrects the number of waiters. A child that died after it took a cell and before it changed the number (or the
+    /// other way round) leaves a difference for good. A child that is just between these steps leaves a difference for
+    /// a moment. So only a difference counts that is the same in all samples of two calls. It is subtracted from the
+    /// number; a new number would undo what children change meanwhile.
     fn recount(&self) {
         let excess = || {
             let count = self.cells().filter(|cell| self.owner(*cell).load(SeqCst) != 0).count();

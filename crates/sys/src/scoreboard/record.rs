@@ -1,6 +1,6 @@
-//! What the scoreboard tells people: which request each lease executes and since when, how many requests a
-//! process has served, and how it ended. For log lines only: who reads while another one writes may see a
-//! mixture of two texts, and nothing is decided by it.
+//! What the scoreboard tells people: which request each lease executes and since when, how many requests a process has
+//! served, and how it ended. For log lines only: a reader may see a mixture of two texts while another process writes,
+//! and nothing is decided by it.
 
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
@@ -9,13 +9,13 @@ use std::time::{Duration, Instant};
 use super::{ENDED, ENDED_TEXT, FAULT_TEXT_WORDS, Lease, SERVED, SLOT_WORDS, STATE, Scoreboard, State};
 use crate::{clock, futex};
 
-/// Of a lease: when its request began (milliseconds of the monotonic clock, cut to the word, never 0; 0 is
-/// "nothing"), then the text.
+/// The words of a lease's record: when its request began (milliseconds of the monotonic clock, cut to the word, never
+/// 0; 0 is "nothing"), then the text.
 pub(super) const RECORD_WORDS: usize = 16;
 const SINCE: usize = 0;
 const TEXT: usize = 1;
 
-/// Longest text that there is room for anywhere, bytes.
+/// Longest text that fits anywhere, bytes.
 const LONGEST: usize = (FAULT_TEXT_WORDS - 1) * 4;
 
 /// A request that is being executed.
@@ -40,11 +40,11 @@ pub(super) fn now_word() -> u32 {
 }
 
 pub(super) fn word_of(time: Duration) -> u32 {
-    // Cut on purpose: differences are right for 49 days.
+    // Cut on purpose: differences between two words are right for 49 days.
     (time.as_millis() as u32).max(1)
 }
 
-/// Writes `parts` one behind the other: their length, then as many of their bytes as there is room for.
+/// Writes `parts` one behind the other: their whole length, then as many of their bytes as there is room for.
 pub(super) fn put_text(words: &[AtomicU32], parts: &[&[u8]]) {
     let [length, words @ ..] = words else { return };
     let mut buffer = [0; LONGEST];
@@ -62,7 +62,7 @@ pub(super) fn put_text(words: &[AtomicU32], parts: &[&[u8]]) {
     length.store(u32::try_from(all).unwrap_or(u32::MAX), Relaxed);
 }
 
-/// Reads what [`put_text`] wrote, whatever stands there.
+/// Reads what [`put_text`] wrote. Anything may stand there, so it is made fit for a log.
 pub(super) fn text(words: &[AtomicU32]) -> String {
     let [length, words @ ..] = words else { return String::new() };
     let length = length.load(Relaxed) as usize;
@@ -85,7 +85,7 @@ impl Scoreboard {
         &self.map.words()[at..at + RECORD_WORDS]
     }
 
-    /// Notes what is executed with the lease from now on. Cheap: some stores to a cache line that nobody else
+    /// Notes which request is executed with the lease from now on. Cheap: some stores to a cache line that nobody else
     /// writes to.
     pub fn begin(&self, lease: &Lease, method: &[u8], path: &[u8]) {
         let record = self.record(lease.index);
@@ -93,14 +93,14 @@ impl Scoreboard {
         record[SINCE].store(now_word(), Release);
     }
 
-    /// Nothing is executed with the lease any more.
+    /// Notes that no request is executed with the lease any more.
     pub(super) fn forget(&self, index: u32) {
         self.record(index)[SINCE].store(0, Relaxed);
     }
 
-    /// What the slot's process is executing, the oldest first: one entry for each lease that is held.
+    /// The requests that the slot's process is executing, the oldest first: one entry for each lease that is held.
     pub fn executing(&self, slot: u32) -> Vec<Executing> {
-        // Whole milliseconds, so that the same request has the same time whenever it is asked for.
+        // Whole milliseconds, so that a request has the same time whenever somebody asks for it.
         let now = clock::monotonic();
         let now = now - Duration::from_nanos((now.subsec_nanos() % 1_000_000).into());
         let held = self.leases(slot).filter(|index| self.lease(*index).load(Acquire) != 0);
@@ -117,7 +117,7 @@ impl Scoreboard {
         all
     }
 
-    /// What the group has been executing for the longest time, in any process.
+    /// The request that the group has been executing for the longest time, in any process.
     pub fn oldest(&self) -> Option<Executing> {
         let taken = |slot: &u32| self.slot(*slot, STATE).load(Acquire) != State::Gone as u32;
         self.used().filter(taken).filter_map(|slot| self.executing(slot).into_iter().next()).min_by_key(|one| one.since)
@@ -135,8 +135,8 @@ impl Scoreboard {
         self.slot(slot, SERVED).load(Relaxed)
     }
 
-    /// How many requests the last processes of all slots have answered: a number that grows when they do, and falls when
-    /// one of them is replaced.
+    /// How many requests the last processes of all slots have answered, together. This number grows when they answer
+    /// requests, and falls when another process takes the place of one of them.
     pub fn served_by_all(&self) -> u64 {
         self.used().map(|slot| u64::from(self.served(slot))).sum()
     }
@@ -147,8 +147,8 @@ impl Scoreboard {
     }
 
     /// Says how the slot's process of that epoch has ended (`killed by SIGKILL`), for the log lines of the requests
-    /// that it was executing. Whoever wants to know what it was executing looks before: those who wait for this give
-    /// their leases back then.
+    /// that it was executing. A caller that wants to know these requests calls [`Scoreboard::executing`] before: the
+    /// children that wait for this message give their leases back when it comes.
     pub fn set_ended(&self, slot: u32, epoch: u32, how: &str) {
         put_text(self.ended_text(slot), &[how.as_bytes()]);
         let word = self.slot(slot, ENDED);
@@ -156,7 +156,7 @@ impl Scoreboard {
         futex::wake_all(word);
     }
 
-    /// How the lease's process has ended, if it has, waiting at most `limit` to be told.
+    /// How the lease's process has ended, if it has. Waits at most `limit` for the supervisor to say so.
     pub fn await_end(&self, lease: &Lease, limit: Duration) -> Option<String> {
         let word = self.slot(lease.slot, ENDED);
         let until = Instant::now() + limit;
@@ -174,7 +174,7 @@ impl Scoreboard {
     }
 }
 
-/// The moment whose [`word_of`] stands in a record; one that is not before `now` counts as now.
+/// The moment whose [`word_of`] stands in a record. A moment that is not before `now` counts as `now`.
 pub(super) fn time_of(word: u32, now: Duration) -> Duration {
     let age = word_of(now).wrapping_sub(word);
     let age = if age > u32::MAX / 2 { 0 } else { age };

@@ -294,7 +294,7 @@ fn many_threads_never_hold_more_than_there_is_and_lose_nothing() {
 fn who_comes_while_a_lease_is_offered_in_vain_gets_it() {
     let board = board(1, 1);
     let held = board.try_reserve(ME).expect("ready");
-    // One to whom a lease was granted, and who is still counted.
+    // A waiter to which a lease was granted, and which is still counted.
     let first = board.enqueue(ME, 10).expect("a cell");
     assert!(board.grant(held.index));
     board.release(board.take_grant(first, ME, GRANTED + held.index).expect("granted"));
@@ -304,7 +304,7 @@ fn who_comes_while_a_lease_is_offered_in_vain_gets_it() {
             return board.grant(index);
         }
         late = board.enqueue(ME, 10);
-        // It looks for itself, and goes to sleep.
+        // The waiter looks for itself, and goes to sleep.
         assert_eq!(board.try_reserve(ME), None);
         false
     });
@@ -350,7 +350,7 @@ fn a_cell_that_was_just_claimed_is_not_taken_for_its_last_owners() {
     let cell = board.enqueue(ME + 1, 10).expect("a cell");
     board.cell(cell).store(IDLE, SeqCst);
     board.leave(cell);
-    // As far as `enqueue` comes with its first step.
+    // The state after the first step of `enqueue`.
     assert!(board.owner(cell).compare_exchange(0, ME, SeqCst, SeqCst).is_ok());
     board.reclaim_dead(|pid| pid == ME);
     assert_eq!(board.owner(cell).load(SeqCst), ME);
@@ -365,12 +365,12 @@ fn the_number_of_waiters_is_put_right_when_it_stays_wrong() {
     for drift in [5, 1, 5_u32.wrapping_neg()] {
         board.word(WAITING_AT).fetch_add(drift, SeqCst);
         board.reclaim_dead(|_| true);
-        // Someone may just be coming or going.
+        // A waiter may just be coming or going.
         assert_eq!(board.word(WAITING_AT).load(SeqCst), 1_u32.wrapping_add(drift));
         board.reclaim_dead(|_| true);
         assert_eq!(board.waiting(), 1);
     }
-    // Died after it was counted, before it waited.
+    // The waiter died after it was counted and before it waited.
     let dead = board.enqueue(ME + 1, 10).expect("a cell");
     board.cell(dead).store(IDLE, SeqCst);
     for _ in 0..3 {
@@ -425,7 +425,7 @@ fn no_more_wait_than_may_however_many_come_at_once() {
             })
         })
         .collect();
-    // Those that found no place are through; the others wait until they get the lease.
+    // The waiters that found no place are through; the others wait until they get the lease.
     while waiters.iter().filter(|waiter| waiter.is_finished()).count() < 13 {
         assert!(board.waiting() <= 3);
         thread::yield_now();
@@ -454,7 +454,7 @@ fn a_process_is_asked_for_when_none_is_there_or_coming() {
     assert_eq!((board.reserve_asking(ME, 10, soon(), ask), count()), (Err(Refused::TimedOut), 1));
     board.set_state(0, State::Gone);
     assert_eq!((board.reserve_asking(ME, 10, soon(), ask), count()), (Err(Refused::TimedOut), 1), "asked a moment ago");
-    // As if that moment were over: also where the last attempt to start one has failed.
+    // As if that moment were over. The child also asks if the last attempt to start a process has failed.
     board.word(ASKED_AT).store(0, SeqCst);
     board.set_fault(Some("no python"));
     assert_eq!((board.reserve_asking(ME, 10, soon(), ask), count()), (Err(Refused::Unavailable), 2));

@@ -38,7 +38,7 @@ fn each_lease_says_what_it_executes_until_it_is_given_back() {
     assert!(oldest.age() < Duration::from_secs(60), "{oldest:?}");
     board.release(first);
     assert_eq!(what(&board), ["POST /two"]);
-    // What comes after it has not said anything yet.
+    // The next request has not said yet what it is.
     let third = board.try_reserve(ME).expect("free");
     assert_eq!(what(&board), ["POST /two", ""]);
     board.release(third);
@@ -111,7 +111,7 @@ fn an_episode_has_one_line() {
     let at = |now| board.has_trouble_at(Trouble::Full, now);
     assert_eq!((at(1_000), at(1_001), at(5_999), at(10_900)), (Some(0), None, None, None));
     assert_eq!((at(15_900), at(15_901)), (Some(3), None));
-    // One that looked at the clock earlier.
+    // A child that looked at the clock earlier than the others.
     assert_eq!(at(15_000), None);
     assert_eq!((at(u32::MAX), board.has_trouble_at(Trouble::Late, 1)), (Some(2), Some(0)));
     assert_eq!((at(3_000), at(9_000)), (None, Some(1)));
@@ -149,7 +149,7 @@ fn a_stoppage_is_told_at_its_beginning_and_at_its_end() {
     // Another attempt fails for another reason: it is the same stoppage.
     board.set_fault(Some("no home"));
     assert_eq!(board.refuse(), None);
-    // So it is when one was hoped for in between, and no process came of it.
+    // The same holds if the supervisor hoped for a process in between, and none came of it.
     board.set_fault(None);
     board.set_fault(Some("no home"));
     assert_eq!(board.refuse(), None);
@@ -158,7 +158,7 @@ fn a_stoppage_is_told_at_its_beginning_and_at_its_end() {
     let stoppage = board.end_stoppage().expect("requests were refused");
     assert_eq!((stoppage.refused, board.end_stoppage()), (4_002, None));
     assert!(stoppage.lasted >= Duration::from_millis(2) && stoppage.lasted < Duration::from_secs(60), "{stoppage:?}");
-    // One that was slow belongs to none.
+    // A request that was slow to be refused belongs to no stoppage.
     assert_eq!(board.refuse(), None);
     board.set_fault(Some("x".repeat(300).as_str()));
     let fault = board.refuse().expect("the first one");
