@@ -49,9 +49,9 @@ def test_many_requests_at_once(httpd):
 def test_requests_run_side_by_side(httpd):
     start(httpd)
     at_once(httpd, ["/sleep?0.1"] * 4)
-    outcomes = at_once(httpd, ["/sleep?1"] * 4)
+    outcomes = at_once(httpd, ["/sleep?2"] * 4)
     assert {o.result for o in outcomes} == {200}
-    assert max(o.seconds for o in outcomes) < 1.9
+    assert max(o.seconds for o in outcomes) < 3.9, "no two of them one after the other"
 
 
 def test_graceful_under_load_fails_no_request(httpd):
