@@ -1,7 +1,7 @@
 //! What is loaded when a daemon process starts, and what follows when that fails.
 //!
 //! A process tries a script to which the configuration sends requests only once. If the script fails, the process says
-//! so in place of "ready", answers requests with the first traceback, and watches the files that the failure depends
+//! so in place of "ready", answers requests with 500, and watches the files that the failure depends
 //! on: a fresh process, and not a half imported application, may try again.
 
 use std::time::{Instant, SystemTime};
