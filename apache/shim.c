@@ -77,13 +77,6 @@ void wsgi_bucket_insert_after(apr_bucket *a, apr_bucket *b)
     APR_BUCKET_INSERT_AFTER(a, b);
 }
 
-void wsgi_brigade_set_aside(apr_bucket_brigade *bb, apr_pool_t *pool)
-{
-    apr_bucket *b;
-    for (b = APR_BRIGADE_FIRST(bb); b != APR_BRIGADE_SENTINEL(bb); b = APR_BUCKET_NEXT(b))
-        apr_bucket_setaside(b, pool);
-}
-
 int wsgi_is_https(conn_rec *c)
 {
     return ap_ssl_conn_is_ssl(c);

@@ -22,8 +22,6 @@ void wsgi_brigade_insert_tail(apr_bucket_brigade *bb, apr_bucket *b);
 
 void wsgi_bucket_insert_after(apr_bucket *a, apr_bucket *b);
 
-void wsgi_brigade_set_aside(apr_bucket_brigade *bb, apr_pool_t *pool);
-
 int wsgi_is_https(conn_rec *c);
 int wsgi_file_fd(apr_file_t *file);
 void wsgi_reset_on_close(conn_rec *c);

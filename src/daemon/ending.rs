@@ -17,7 +17,7 @@ impl Exchange<'_> {
     /// Cuts the response short. The client has its beginning, and the process says that no end will come.
     pub(super) fn break_off(&mut self, upload: &Upload<'_>) -> Ending {
         self.keep(upload);
-        self.relay.cut_short();
+        self.relay.cut_short(&self.input);
         Ending::Served
     }
 
@@ -54,11 +54,11 @@ impl Exchange<'_> {
         }
         if upload.is_unread() {
             // httpd reads the rest of the request's body before it writes what is not flushed.
-            self.relay.pass(Then::Flush);
+            self.relay.pass(&self.input, Then::Flush);
         }
         match self.relay.progress {
             Progress::File(part) if !self.relay.client_gone => self.send_file(part),
-            _ => self.relay.pass_end(),
+            _ => self.relay.pass_end(&self.input),
         }
         Ok(Ending::Served)
     }
@@ -74,13 +74,10 @@ impl Exchange<'_> {
             let Some(connection) = line.connection() else { return Err(OUTSIDE) };
             connection.area_used = true;
             let Some(area) = &connection.area else { return Err(OUTSIDE) };
-            if !self.relay.output.queue_area(area, part) {
+            // httpd reads the rest of the request's body before it writes what is not flushed.
+            if !self.relay.pass_shared(area, part, &self.input, upload.is_unread()) {
                 return Err(OUTSIDE);
             }
-            if upload.is_unread() {
-                self.relay.pass(Then::Flush);
-            }
-            self.relay.pass_end();
         }
         self.keep(upload);
         Ok(self.relay.instead.take().map_or(Ending::Served, Ending::Instead))
@@ -100,7 +97,7 @@ impl Exchange<'_> {
         if let Err(error) = sent {
             if error != FileError::Broken {
                 outcome::report_file(self.job, error);
-                self.relay.cut_short();
+                self.relay.cut_short(&self.input);
             }
         }
     }

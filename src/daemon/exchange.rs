@@ -305,7 +305,7 @@ impl<'j> Exchange<'j> {
             }
             Taken::Lost => Ok(0),
             Taken::Nothing if self.relay.unflushed => {
-                self.relay.pass(Then::Flush);
+                self.relay.pass(&self.input, Then::Flush);
                 Err(io::ErrorKind::Interrupted.into())
             }
             Taken::Nothing if self.relay.client_gone => Err(io::ErrorKind::Interrupted.into()),
@@ -363,7 +363,7 @@ impl<'j> Exchange<'j> {
 
     pub(super) fn timed_out(&mut self) -> Lost {
         if self.relay.begun() {
-            self.relay.cut_short();
+            self.relay.cut_short(&self.input);
         }
         Lost::TimedOut
     }
@@ -371,7 +371,7 @@ impl<'j> Exchange<'j> {
     /// The connection ended without the end of a response.
     fn lost(&mut self, upload: &Upload<'_>, error: Option<io::Error>) -> Lost {
         if self.relay.begun() {
-            self.relay.cut_short();
+            self.relay.cut_short(&self.input);
             return Lost::Closed;
         }
         let is_reset = error.as_ref().is_some_and(|error| error.raw_os_error() == Some(libc::ECONNRESET));
@@ -391,7 +391,7 @@ impl<'j> Exchange<'j> {
             return Ok(());
         }
         // The next read overwrites these bytes, so pass them now. Filters may keep what is not worth a packet.
-        if self.relay.queued && !self.relay.hold(taken) {
+        if self.relay.has_pending() && !self.relay.hold(&self.input, taken) {
             let then = if taken >= LARGE || self.relay.is_flush_due(taken) { Then::Flush } else { Then::More };
             self.pass(then, taken);
         }
@@ -403,7 +403,7 @@ impl<'j> Exchange<'j> {
     pub(super) fn decode(&mut self) -> Result<usize, Lost> {
         let taken = self.relay.take(&self.input[..self.filled]).map_err(|error| {
             if self.relay.begun() {
-                self.relay.cut_short();
+                self.relay.cut_short(&self.input);
             }
             Lost::Garbage(error)
         })?;
@@ -411,18 +411,18 @@ impl<'j> Exchange<'j> {
         Ok(taken)
     }
 
-    /// Passes what is queued to the client. The client may take as long as it likes, so the exchange offers its line to
+    /// Passes the relay's pending pieces to the client. The client may take as long as it likes, so the exchange offers its line to
     /// `drain` meanwhile. The relay has decoded `taken` bytes of what was read.
     fn pass(&mut self, then: Then, taken: usize) {
-        let Some(line) = self.line.take_if(|_| !self.sending) else { return self.relay.pass(then) };
+        let Some(line) = self.line.take_if(|_| !self.sending) else { return self.relay.pass(&self.input, then) };
         let early = self.input[taken..self.filled].to_vec();
         let offer = Offer { line, scan: self.relay.scan(), early, unsent: Vec::new(), clean: !self.asked };
         if let Err(offer) = drain::offer(offer) {
             self.line = Some(offer.line);
-            return self.relay.pass(then);
+            return self.relay.pass(&self.input, then);
         }
         let standing = drain::Standing;
-        self.relay.pass(then);
+        self.relay.pass(&self.input, then);
         let found = drain::withdraw();
         drop(standing);
         match found {

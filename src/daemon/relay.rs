@@ -1,14 +1,16 @@
 //! The response on its way to the client: frames of a daemon process become calls of httpd.
 
+use std::ops::Range;
 use std::time::Duration;
 
+use wsgi_sys::memory::Area;
 use wsgi_wire::bytes::DecodeError;
 use wsgi_wire::frame::{self, Header, Tag};
 use wsgi_wire::response::{Failure, FilePart, Head, LogRecord};
 
 use super::Job;
 use crate::httpd::client::Patience;
-use crate::httpd::output::{Output, Then};
+use crate::httpd::output::{Broken, Output, Then};
 use crate::httpd::request::Request;
 use crate::respond::{self, Instead};
 use wsgi_wire::scan::Scan;
@@ -48,13 +50,13 @@ pub(super) struct Relay<'r> {
     /// Bytes of a Data frame that are still to come, and whether it ends the response.
     data_left: usize,
     data_last: bool,
-    /// Something is queued in `output`.
-    pub(super) queued: bool,
+    /// Pieces of the body that the relay has decoded and not passed yet, as ranges of the bytes that it was given.
+    pending: Vec<Range<usize>>,
     /// The response is to be passed in one piece with its end.
     pub(super) whole: bool,
     /// Bytes that the relay has held so far, so that it can pass the response in one piece.
     held: usize,
-    /// Pieces of the body that were queued.
+    /// How many pieces of the body the relay has decoded.
     pieces: usize,
     /// Bytes passed since the last flush, and how many (`response-buffer-size`) lead to one.
     since_flush: usize,
@@ -88,7 +90,7 @@ impl<'r> Relay<'r> {
             progress: Progress::Waiting,
             data_left: 0,
             data_last: false,
-            queued: false,
+            pending: Vec::new(),
             whole: false,
             held: 0,
             pieces: 0,
@@ -126,8 +128,8 @@ impl<'r> Relay<'r> {
         Scan::within(self.data_left, self.data_last)
     }
 
-    /// Takes what can be taken from the front of `bytes`; returns how much. Body bytes are only queued:
-    /// they must stay until the output is passed.
+    /// Takes what can be taken from the front of `bytes`; returns how much. Of body bytes the relay only notes where they
+    /// are: the caller gives it the same bytes again to pass or to hold them.
     ///
     /// # Errors
     /// When the bytes break the protocol.
@@ -135,7 +137,7 @@ impl<'r> Relay<'r> {
         let mut at = 0;
         while at < bytes.len() && !self.ended() {
             if self.data_left > 0 {
-                at += self.take_data(&bytes[at..]);
+                at += self.take_data(at..bytes.len());
                 continue;
             }
             let Some(header) = frame::decode(&bytes[at..])? else { break };
@@ -166,11 +168,10 @@ impl<'r> Relay<'r> {
         }
     }
 
-    fn take_data(&mut self, bytes: &[u8]) -> usize {
-        let part = self.data_left.min(bytes.len());
+    fn take_data(&mut self, at: Range<usize>) -> usize {
+        let part = self.data_left.min(at.len());
         if !self.client_gone && self.instead.is_none() {
-            self.output.queue(&bytes[..part]);
-            self.queued = true;
+            self.pending.push(at.start..at.start + part);
             self.pieces += 1;
         }
         self.data_left -= part;
@@ -219,25 +220,59 @@ impl<'r> Relay<'r> {
         self.progress = Progress::Failed(kind);
     }
 
-    /// Whether the relay still passes the response in one piece. If so, it sets the queued bytes aside: they lie in the
-    /// `taken` bytes, which the caller is about to overwrite. An engine of ours marks no response as whole that is
-    /// longer than `MAX_HELD` bytes or `MAX_PIECES` pieces, so the relay passes a longer one in pieces.
-    pub(super) fn hold(&mut self, taken: usize) -> bool {
+    /// Whether the relay has decoded some of the body that it has neither passed nor kept.
+    pub(super) fn has_pending(&self) -> bool {
+        !self.pending.is_empty()
+    }
+
+    /// Whether the relay still passes the response in one piece. If so, it keeps a copy of the pending pieces: they lie in
+    /// the first `taken` of the `bytes`, which the caller is about to overwrite. An engine of ours marks no response as
+    /// whole that is longer than `MAX_HELD` bytes or `MAX_PIECES` pieces, so the relay passes a longer one in pieces.
+    pub(super) fn hold(&mut self, bytes: &[u8], taken: usize) -> bool {
         self.held += taken;
         self.whole &= self.held <= MAX_HELD && self.pieces <= MAX_PIECES;
         if self.whole {
-            self.output.set_aside();
+            self.keep_pending(bytes);
         }
         self.whole
     }
 
+    fn keep_pending(&mut self, bytes: &[u8]) {
+        for piece in self.pending.drain(..) {
+            self.output.keep(&bytes[piece]);
+        }
+    }
+
     /// Passes the end of the response. Filters must not see a response that came in pieces as a whole, even if the
     /// child received the last piece together with the first. So the relay passes the pieces before it passes the end.
-    pub(super) fn pass_end(&mut self) {
+    pub(super) fn pass_end(&mut self, bytes: &[u8]) {
         if !self.whole && !self.passed {
-            self.pass(Then::More);
+            self.pass(bytes, Then::More);
         }
-        self.pass(Then::End);
+        self.pass(bytes, Then::End);
+    }
+
+    /// Passes this part of an area as the rest of the body, and the end of the response. False: the part is not within the
+    /// area.
+    pub(super) fn pass_shared(&mut self, area: &Area, part: FilePart, bytes: &[u8], flush: bool) -> bool {
+        if area.place(part.offset, part.length).is_none() {
+            return false;
+        }
+        self.keep_pending(bytes);
+        // As in `pass_end`.
+        let is_end = !flush && (self.whole || self.passed);
+        let then = if flush {
+            Then::Flush
+        } else if is_end {
+            Then::End
+        } else {
+            Then::More
+        };
+        self.pass_by(then, |output| output.pass_area(area, part, then).unwrap_or(Err(Broken)));
+        if !is_end {
+            self.pass(bytes, Then::End);
+        }
+        true
     }
 
     /// Starts the client's time limit. The relay calls this before it passes something to the client.
@@ -254,24 +289,29 @@ impl<'r> Relay<'r> {
         self.since_flush >= self.flush_after
     }
 
-    /// Passes what is queued to the client. If the client is gone, the relay notes that.
-    pub(super) fn pass(&mut self, then: Then) {
+    /// Passes the pending pieces of `bytes` to the client. If the client is gone, the relay notes that.
+    pub(super) fn pass(&mut self, bytes: &[u8], then: Then) {
+        let pending = std::mem::take(&mut self.pending);
+        self.pass_by(then, |output| output.pass(pending.iter().map(|piece| &bytes[piece.clone()]), then));
+    }
+
+    fn pass_by(&mut self, then: Then, pass: impl FnOnce(&mut Output<'r>) -> Result<(), Broken>) {
         if self.client_gone {
             return;
         }
         self.begin_passing();
-        (self.queued, self.passed) = (false, true);
+        self.passed = true;
         self.unflushed = then == Then::More;
         if then != Then::More {
             self.since_flush = 0;
         }
-        self.client_gone = self.output.pass(then).is_err();
+        self.client_gone = pass(&mut self.output).is_err();
     }
 
-    /// The response breaks off here: the client must see that.
-    pub(super) fn cut_short(&mut self) {
-        // Pass what is here first: httpd would make an error page of a response that it has not begun.
-        self.pass(Then::Flush);
+    /// The response breaks off here: the client must see that. It first gets the pending pieces of `bytes`.
+    pub(super) fn cut_short(&mut self, bytes: &[u8]) {
+        // httpd would make an error page of a response that it has not begun.
+        self.pass(bytes, Then::Flush);
         if !self.client_gone {
             self.output.cut_short();
             self.client_gone = true;

@@ -97,7 +97,7 @@ impl Exchange<'_> {
                 self.withheld = false;
             }
             if self.relay.begun() && !self.relay.ended() {
-                self.relay.pass(Then::Flush);
+                self.relay.pass(&self.input, Then::Flush);
                 ahead.scan = Some(self.scan_of_rest()?);
             }
             return Ok(());
@@ -148,7 +148,7 @@ impl Exchange<'_> {
         self.filled += taken;
         let taken = self.decode()?;
         if !self.relay.ended() {
-            self.relay.pass(Then::Flush);
+            self.relay.pass(&self.input, Then::Flush);
             self.put_back(taken);
         }
         Ok(())

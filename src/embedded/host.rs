@@ -72,14 +72,14 @@ impl<'r> Serving<'r> {
         if self.instead.is_some() {
             return 0;
         }
-        self.output.queue(bytes);
         if self.ended {
             self.end_stream();
         }
         // httpd reads the rest of the request's body before it writes what is not flushed.
         let flush = flush || self.body.as_ref().is_some_and(|body| !body.ended());
-        self.gone = flush && self.output.pass(Then::Flush).is_err();
-        self.gone |= self.ended && !self.gone && self.output.pass(Then::End).is_err();
+        let then = if flush { Then::Flush } else { Then::End };
+        self.gone = self.output.pass([bytes], then).is_err();
+        self.gone |= self.ended && flush && !self.gone && self.output.pass([], Then::End).is_err();
         if self.gone { -1 } else { 0 }
     }
 
@@ -111,7 +111,7 @@ impl<'r> Serving<'r> {
         }
         if !self.ended && !self.gone {
             self.end_stream();
-            let _ = self.output.pass(Then::End);
+            let _ = self.output.pass([], Then::End);
         }
         0
     }

@@ -82,9 +82,9 @@ impl Output<'_> {
         }
         // Parts (Range) are cut out of what comes in one piece with the end of the response.
         if self.request().headers_in().get(c"Range").is_some() {
-            self.queue_part(body)?;
+            self.append_part(body)?;
         } else if body.sendfile && self.request().is_only_written() {
-            self.queue_file(body)?;
+            self.append_file(body)?;
             self.pass_on(Then::More).map_err(|_| body.failure())?;
         } else {
             self.pass_blocks(body)?;
@@ -120,7 +120,7 @@ impl Output<'_> {
         let length = want.min(WINDOW - skipped);
         let window = Window::on(body.file.as_fd(), at - skipped as u64, skipped + length).ok()?;
         // SAFETY: `is_only_written`: no filter reads the bytes, and a system call that cannot says so.
-        unsafe { self.queue_memory(window.start().wrapping_add(skipped), length) };
+        unsafe { self.append_memory(window.start().wrapping_add(skipped), length) };
         let passed = self.pass_on(Then::Flush);
         Some(passed.map(|()| length).map_err(|_| body.failure()))
     }
@@ -130,25 +130,24 @@ impl Output<'_> {
         memory.resize(want.max(memory.len()), 0);
         match fd::read_at(body.file.as_fd(), &mut memory[..want], at) {
             Ok(count) if count > 0 => {
-                self.queue(&memory[..count]);
                 // Filters would have to copy what they keep of a block.
-                self.pass_on(Then::Flush).map_err(|_| FileError::Broken)?;
+                self.pass([&memory[..count]], Then::Flush).map_err(|_| FileError::Broken)?;
                 Ok(count)
             }
             _ => Err(FileError::Shrunk),
         }
     }
 
-    /// Queues it as one bucket.
-    fn queue_part(&mut self, body: &FileBody) -> Result<(), FileError> {
+    /// Appends it as one bucket.
+    fn append_part(&mut self, body: &FileBody) -> Result<(), FileError> {
         let file = body.file.try_clone().map_err(|_| FileError::Refused)?;
         let bucket = file_bucket::create(file, body.offset, body.length, self.allocator()).ok_or(FileError::Unfit)?;
         self.append(bucket);
         Ok(())
     }
 
-    /// Queues it for sendfile, which does not move the file's position.
-    fn queue_file(&mut self, body: &FileBody) -> Result<(), FileError> {
+    /// Appends it for sendfile, which does not move the file's position.
+    fn append_file(&mut self, body: &FileBody) -> Result<(), FileError> {
         let pool = self.request().pool().raw();
         let flags = (sys::APR_FOPEN_READ | sys::APR_FOPEN_SENDFILE_ENABLED) as i32;
         let (mut lent, mut owned) = (ptr::null_mut(), ptr::null_mut());

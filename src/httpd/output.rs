@@ -63,78 +63,75 @@ impl<'r> Output<'r> {
         unsafe { sys::wsgi_brigade_insert_tail(brigade, bucket) };
     }
 
-    /// Queues bytes, which stay where they are until the next [`Output::pass`] returns.
-    pub(crate) fn queue(&mut self, bytes: &[u8]) {
-        if !bytes.is_empty() {
-            // SAFETY: the bytes are valid, and the caller keeps them.
-            unsafe { self.queue_memory(bytes.as_ptr(), bytes.len()) };
-        }
-    }
-
-    /// As [`Output::queue`], for memory that is no slice.
+    /// Appends memory that only the next pass needs.
     ///
     /// # Safety
-    /// Until the next pass has returned, whatever the filters do with the `len` bytes at `start` is allowed.
-    pub(super) unsafe fn queue_memory(&mut self, start: *const u8, len: usize) {
+    /// The caller passes the brigade on before it does anything else. Until that pass has returned, whatever the filters
+    /// do with the `len` bytes at `start` is allowed.
+    pub(super) unsafe fn append_memory(&mut self, start: *const u8, len: usize) {
         let allocator = self.allocator();
         // SAFETY: a transient bucket's bytes are copied by any filter that keeps them beyond the pass.
         let bucket = unsafe { sys::apr_bucket_transient_create(start.cast(), len as sys::apr_size_t, allocator) };
         self.append(bucket);
     }
 
-    /// Queues a part of an area, which stays until the next pass has returned. False: it is not within the area.
-    ///
-    /// The daemon process can still change the bytes. A filter that looks at them twice (a checksum and a compression, a
-    /// length and what it counts) must find the same, so all filters but those that only pass bytes to the kernel get a copy.
-    pub(crate) fn queue_area(&mut self, area: &Area, part: FilePart) -> bool {
-        let (Ok(offset), Ok(length)) = (usize::try_from(part.offset), usize::try_from(part.length)) else {
-            return false;
-        };
-        let is_within = offset.checked_add(length).is_some_and(|end| end <= area.room());
-        let start = area.start().wrapping_add(offset);
-        if is_within && length > 0 {
-            if self.request.is_only_written() {
-                // SAFETY: within the area, which stays mapped and cannot become smaller. Only the kernel, or code that
-                // copies the bytes for it later, reads them, each byte once.
-                unsafe { self.queue_memory(start, length) };
-            } else {
-                // SAFETY: as above; the bytes are read once.
-                unsafe { self.queue_copy(start, length) };
-            }
-        }
-        is_within
-    }
-
-    /// Queues a copy of the `len` bytes at `start`.
+    /// Appends a copy of the `len` bytes at `start`.
     ///
     /// # Safety
     /// The bytes can be read; others may write to them meanwhile.
-    unsafe fn queue_copy(&mut self, start: *const u8, len: usize) {
+    unsafe fn append_copy(&mut self, start: *const u8, len: usize) {
         let allocator = self.allocator();
         // SAFETY: APR copies what comes without a function to free it, by memcpy.
         let bucket = unsafe { sys::apr_bucket_heap_create(start.cast(), len as sys::apr_size_t, None, allocator) };
         self.append(bucket);
     }
 
-    /// Copies what is queued, so that its bytes need not stay any longer.
-    pub(crate) fn set_aside(&mut self) {
-        let brigade = self.brigade();
-        // SAFETY: brigade and pool are the request's.
-        unsafe { sys::wsgi_brigade_set_aside(brigade, (*self.request.raw()).pool) };
+    /// Keeps a copy of `bytes` for the next pass.
+    pub(crate) fn keep(&mut self, bytes: &[u8]) {
+        // SAFETY: a slice.
+        unsafe { self.append_copy(bytes.as_ptr(), bytes.len()) };
     }
 
-    /// Passes what is queued down the filters.
+    /// Passes what was kept, then `pieces`, down the filters.
     ///
     /// # Errors
     /// [`Broken`] when the client is gone.
-    pub(crate) fn pass(&mut self, then: Then) -> Result<(), Broken> {
+    pub(crate) fn pass<'b>(&mut self, pieces: impl IntoIterator<Item = &'b [u8]>, then: Then) -> Result<(), Broken> {
+        for piece in pieces.into_iter().filter(|piece| !piece.is_empty()) {
+            // SAFETY: this function holds the borrow of the bytes until it has passed them.
+            unsafe { self.append_memory(piece.as_ptr(), piece.len()) };
+        }
+        self.pass_body(then)
+    }
+
+    /// As [`Output::pass`], for a part of an area. `None`: the part is not within the area.
+    ///
+    /// The daemon process can still change the bytes. A filter that looks at them twice (a checksum and a compression, a
+    /// length and what it counts) must find the same, so all filters but those that only pass bytes to the kernel get a copy.
+    pub(crate) fn pass_area(&mut self, area: &Area, part: FilePart, then: Then) -> Option<Result<(), Broken>> {
+        let (start, length) = area.place(part.offset, part.length)?;
+        if length == 0 {
+            // An empty bucket says nothing.
+        } else if self.request.is_only_written() {
+            // SAFETY: this function holds the borrow of the area until it has passed the bytes. The area stays mapped and
+            // cannot become smaller. Only the kernel, or code that copies the bytes for it later, reads them, each once.
+            unsafe { self.append_memory(start, length) };
+        } else {
+            // SAFETY: within the area, as above.
+            unsafe { self.append_copy(start, length) };
+        }
+        Some(self.pass_body(then))
+    }
+
+    /// Passes what was appended. A body that the application sent in pieces is none that httpd may cut parts out of.
+    fn pass_body(&mut self, then: Then) -> Result<(), Broken> {
         if !self.passed && then == Then::End {
             self.request.forgo_ranges();
         }
         self.pass_on(then)
     }
 
-    /// As [`Output::pass`]; httpd may cut what a client asked for (Range) out of a body that comes as a whole.
+    /// Passes what was appended down the filters; httpd may cut what a client asked for (Range) out of a body that comes as a whole.
     pub(super) fn pass_on(&mut self, then: Then) -> Result<(), Broken> {
         self.passed = true;
         let allocator = self.allocator();

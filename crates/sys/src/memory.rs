@@ -243,6 +243,14 @@ impl Area {
         self.length - COUNT
     }
 
+    /// The address of the `length` bytes at `offset`, and their number. `None`: they are not within the content. Both numbers
+    /// may come from the process that writes.
+    pub fn place(&self, offset: u64, length: u64) -> Option<(*const u8, usize)> {
+        let (offset, length) = (usize::try_from(offset).ok()?, usize::try_from(length).ok()?);
+        let is_within = offset.checked_add(length).is_some_and(|end| end <= self.room());
+        is_within.then(|| (self.start().wrapping_add(offset), length))
+    }
+
     fn counter(&self) -> &AtomicU32 {
         // Aligned, as the mapping begins at a page.
         let at = self.room().next_multiple_of(4);
@@ -317,6 +325,9 @@ mod tests {
         assert_eq!(write.write([&b"one "[..], b"two"].into_iter()), 7);
         // SAFETY: within the area, and nobody writes now.
         assert_eq!(unsafe { std::slice::from_raw_parts(read.start(), 7) }, b"one two");
+        assert_eq!(read.place(4, 3), Some((read.start().wrapping_add(4), 3)));
+        assert_eq!(read.place(8192, 0), Some((read.start().wrapping_add(8192), 0)));
+        assert_eq!((read.place(0, 8193), read.place(8190, 3), read.place(u64::MAX, 2)), (None, None, None));
         assert_eq!((write.room(), write.write([&[1; 9000][..]].into_iter())), (8192, 8192));
         assert_eq!(read.count(), 0);
         write.count_one();
