@@ -12,6 +12,7 @@
 #include "mpm_common.h"
 #include "scoreboard.h"
 #include "unixd.h"
+#include "util_cfgtree.h"
 #include "util_filter.h"
 #include "util_script.h"
 #include "apr_buckets.h"

@@ -67,6 +67,44 @@ def test_dumps_of_the_configuration_examine_nothing(httpd):
     assert "mod_wsgi: " not in httpd.control_output
 
 
+# -- who gets in -----------------------------------------------------------------------------------
+
+SECTION = '<Directory "{path}">\nRequire all {whom}\n</Directory>\n'
+
+
+def closed_script(httpd):
+    """A script whose directory stands below one that is closed; the sections that close and open it."""
+    script = httpd.write("closed/shop/app.wsgi", (httpd.app("hello")).read_text())
+    closed = SECTION.format(path=script.parent.parent, whom="denied")
+    return script, closed, SECTION.format(path=script.parent, whom="granted")
+
+
+def test_a_directory_without_a_require_of_its_own(httpd):
+    script, closed, opened = closed_script(httpd)
+    [line] = findings(httpd, script=script, extra=closed)
+    alias, require = (line_number(httpd, text) for text in ("WSGIScriptAlias", "Require all denied"))
+    assert line == (
+        f'mod_wsgi: WSGIScriptAlias / at {httpd.conf_file}:{alias}: every request gets 403, because "Require all denied" '
+        f'at {httpd.conf_file}:{require} is the only Require for {script}; to mend it: add <Directory "{script.parent}"> '
+        f"with Require all granted")
+    httpd.start()
+    httpd.log.expect("client denied by server configuration")
+    httpd.log.expect("httpd refused a request for the script")
+    assert httpd.get("/").status == 403
+    httpd.stop()
+    assert findings(httpd, script=script, extra=closed + opened) == []
+
+
+def test_a_require_in_another_virtual_host_opens_nothing_here(httpd):
+    script, closed, opened = closed_script(httpd)
+    host = '<VirtualHost *:{port}>\nWSGIScriptAlias /{port} "{script}" process-group=app\n{inside}</VirtualHost>\n'
+    hosts = [host.format(port=port, script=script, inside=inside) for port, inside in ((81, ""), (82, opened))]
+    text = f"WSGIDaemonProcess app python={pythons.SYSTEM_PYTHON}\n{closed}{''.join(hosts)}"
+    assert httpd.configtest(text), httpd.control_output
+    [line] = [line for line in httpd.control_output.splitlines() if line.startswith("mod_wsgi: ")]
+    assert f"{httpd.conf_file}:{line_number(httpd, 'WSGIScriptAlias /81')}: every request gets 403" in line
+
+
 # -- interpreters ----------------------------------------------------------------------------------
 
 

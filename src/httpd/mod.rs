@@ -22,6 +22,7 @@ pub(crate) mod request;
 pub(crate) mod scoreboard;
 pub(crate) mod server;
 pub(crate) mod table;
+pub(crate) mod tree;
 
 use std::ffi::{CStr, c_char};
 

@@ -46,6 +46,13 @@ impl<'s> Server<'s> {
         unsafe { bytes(self.record().server_hostname) }
     }
 
+    /// File and line of its `<VirtualHost>`; the main server has none.
+    pub(crate) fn defined(self) -> Option<(&'s [u8], u32)> {
+        let record = self.record();
+        // SAFETY: a C string of the configuration, or NULL.
+        (record.is_virtual != 0).then(|| (unsafe { bytes(record.defn_name) }, record.defn_line_number))
+    }
+
     /// `Timeout` in microseconds.
     pub(crate) fn timeout_us(self) -> i64 {
         self.record().timeout

@@ -9,6 +9,7 @@
 
 mod alias;
 mod check;
+mod denied;
 mod expand;
 mod mounts;
 mod owner;
@@ -22,6 +23,7 @@ use std::borrow::Cow;
 
 pub use alias::{AliasMatch, Captures, MAX_CAPTURES, match_alias, match_prefix, substitute};
 pub use check::{AcceptPathInfo, BodyLength, FileKind, HandlerFacts, check_request};
+pub use denied::{ConfigLine, denied};
 pub use expand::{Facts, Lookup, expand_auth_group, expand_callable, expand_group};
 pub use mounts::{Mount, mounts, oddity, outside_roots, undefined_groups};
 pub use owner::{FileOwner, Ownership, check_owner};

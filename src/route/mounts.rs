@@ -2,7 +2,7 @@
 //! at them before any request does.
 
 use super::sole::Servers;
-use crate::directive::{Alias, AliasTarget, GlobalConfig, ServerConfig, Text, did_you_mean};
+use crate::directive::{Alias, AliasTarget, GlobalConfig, ServerConfig, ServerKey, Text, did_you_mean};
 
 /// A script of the configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,6 +13,10 @@ pub struct Mount {
     pub from: String,
     /// The process group, empty for embedded mode; `None` when a request decides.
     pub group: Option<Text>,
+    /// The server that it stands in.
+    pub server: ServerKey,
+    /// The URL that leads to it with all below it; empty if an expression or nothing does.
+    pub url: Text,
     /// It maps URLs to the path (and is no script that is only loaded, or that handles other files).
     pub maps_urls: bool,
 }
@@ -29,12 +33,16 @@ pub fn mounts(global: &GlobalConfig, servers: &Servers<'_>) -> Vec<Mount> {
         path: script.path.clone(),
         from: format!("WSGIHandlerScript {}", shown(&script.handler)),
         group: script.process_group.clone().filter(is_fixed),
+        server: ServerKey::MAIN,
+        url: Text::default(),
         maps_urls: false,
     }));
     found.extend(global.imports.iter().map(|import| Mount {
         path: import.path.clone(),
         from: format!("WSGIImportScript at {}", import.defined),
         group: Some(import.process_group.clone()),
+        server: ServerKey::MAIN,
+        url: Text::default(),
         maps_urls: false,
     }));
     found
@@ -49,6 +57,8 @@ fn of_alias(global: &GlobalConfig, server: &ServerConfig, alias: &Alias) -> Moun
         path: alias.path.clone(),
         from: format!("{directive} {} at {}", shown(&alias.pattern), alias.defined),
         group: process_group(global, server, alias),
+        server: alias.server,
+        url: if alias.target == AliasTarget::Prefix { alias.pattern.clone() } else { Text::default() },
         maps_urls: true,
     }
 }

@@ -25,8 +25,9 @@ use crate::directive::{GlobalConfig, ServerConfig, ServerKey};
 use crate::httpd::log::{Level, say_at_startup};
 use crate::httpd::process;
 use crate::httpd::server::Server;
+use crate::httpd::tree;
 use crate::live;
-use crate::route::{self, FileOwner, Mount, Ownership};
+use crate::route::{self, ConfigLine, FileOwner, Mount, Ownership};
 
 /// Time limits in milliseconds: for the answer of one interpreter, and for the whole examination.
 const INTERPRETER_MS: u64 = 5_000;
@@ -46,6 +47,8 @@ pub(super) fn examine(main: Server<'_>, global: &GlobalConfig, pools: Vec<Pool>)
     }
     let mut lines: Vec<String> = mounts.iter().filter_map(directory).collect();
     lines.extend(route::undefined_groups(global, &mounts));
+    let tree = tree::top(|nodes| nodes.map(|node| config_line(node, main)).collect::<Vec<_>>());
+    lines.extend(route::denied(&mounts, &tree, &Path::is_file));
     lines.extend(pools.iter().zip(&global.groups).flat_map(|(pool, group)| owners(pool, group, &mounts)));
     let patients = patients(pools, &mounts);
     let answered = ask(&patients);
@@ -67,6 +70,22 @@ pub(super) fn examine(main: Server<'_>, global: &GlobalConfig, pools: Vec<Pool>)
         let wrong = lines.len() - findings.iter().filter(|finding| finding.well).count();
         let groups = patients.len() - 1;
         say_at_startup(Level::Warn, &format!("mod_wsgi: process groups examined: {groups}, findings: {wrong}"));
+    }
+}
+
+/// A line of httpd's configuration, with the virtual host that it opens.
+fn config_line(node: tree::Node<'_>, main: Server<'_>) -> ConfigLine {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let (file, line) = node.place();
+    let is_this = |server: &Server<'_>| {
+        server.defined().is_some_and(|(at, number)| at == file && i64::from(number) == i64::from(line))
+    };
+    ConfigLine {
+        name: text(node.name()),
+        args: text(node.args()),
+        place: format!("{}:{line}", text(file)),
+        opens: main.and_following().find(is_this).map(live::server_key),
+        inside: node.inside().map(|inner| config_line(inner, main)).collect(),
     }
 }
 
