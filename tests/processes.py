@@ -123,6 +123,13 @@ def descriptors(pid):
     return found
 
 
+def unix_sockets(pid):
+    """The Unix sockets that a process has open."""
+    lines = Path("/proc/net/unix").read_text().splitlines()[1:]
+    unix = {f"socket:[{line.split()[6]}]" for line in lines}
+    return unix & set(descriptors(pid).values())
+
+
 def maps(pid):
     """The files that a process has mapped."""
     lines = read_proc(pid, "maps").decode(errors="replace").splitlines()

@@ -192,3 +192,36 @@ def test_an_application_starts_processes_in_every_python(httpd, version):
     assert [text.partition(":")[0] for text in (fork, terminal, process, prepared)] == ["RuntimeError"] * 4
     assert (spawn, shell) == (0, 3)
     assert httpd.json("/named")[0] == pid
+
+
+STAYS = """
+import os, time
+
+def application(environ, start_response):
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    pid = os.fork()
+    if pid == 0:
+        while True:
+            time.sleep(60)
+    return [str(pid).encode()]
+"""
+
+
+@pytest.mark.ours("in the original a forked process keeps the port")
+def test_a_process_that_an_embedded_application_forks_holds_no_socket_of_the_server(httpd):
+    script = httpd.write("apps/stays.wsgi", STAYS)
+    httpd.start(f"WSGIDaemonProcess app\nWSGIScriptAlias /app {httpd.app('hello')} process-group=app\n"
+                f"WSGIScriptAlias / {script} application-group=%{{GLOBAL}}\n"
+                "StartServers 1\nMaxRequestWorkers 25\nMinSpareThreads 1\nMaxSpareThreads 100")
+    assert httpd.get("/app").text == "Hello, world!\n"
+    forked = int(httpd.get("/").text)
+    try:
+        child = next(p for p in httpd.children() if p.pid == processes.process(forked).ppid)
+        unix = processes.unix_sockets(child.pid)
+        assert unix and not unix & processes.unix_sockets(forked)
+        httpd.stop()
+        assert processes.process(forked), "it lives on"
+        httpd.start()
+        httpd.stop()
+    finally:
+        processes.kill([forked])

@@ -1,11 +1,12 @@
 //! Connections from this child to daemon processes: made through the supervisor, kept while idle.
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use wsgi_sys::forked::{self, Private};
 use wsgi_sys::memory::Area;
 use wsgi_sys::poll::{PollFd, poll};
 use wsgi_sys::scoreboard::Lease;
@@ -30,7 +31,7 @@ const AREAS: usize = 4;
 #[derive(Debug)]
 pub(super) struct Connection {
     /// A stream socket in blocking mode whose patience is [`SLICE`].
-    pub(super) socket: OwnedFd,
+    pub(super) socket: Private,
     /// The greeting goes out with the first request.
     pub(super) greeted: bool,
     /// Where the process puts bodies of middling size.
@@ -106,13 +107,17 @@ impl Connections {
 /// When the supervisor takes nothing for `connect-timeout`, or descriptors are exhausted.
 pub(super) fn connect(job: &Job<'_>, lease: &Lease) -> io::Result<Connection> {
     let dispatch = job.dispatch.ok_or(io::ErrorKind::NotConnected)?;
-    let (ours, theirs) = socket::pair(Kind::Stream)?;
+    // An embedded application that forks must hold neither end: the other one would not see that this end is closed.
+    let (ours, theirs) = forked::while_none_forks(|| {
+        socket::pair(Kind::Stream).map(|(ours, theirs)| (Private::new(ours), Private::new(theirs)))
+    })?;
     for end in [&ours, &theirs] {
-        set_buffers(job, end);
+        set_buffers(job, end.as_fd());
     }
     let message = Connect { pool: job.group.id, slot: lease.slot, epoch: lease.epoch }.encode();
     let limit = Duration::from_secs(job.options.connect_timeout.into());
-    send(dispatch, &message, theirs, Instant::now() + limit)?;
+    send(dispatch, &message, theirs.as_fd(), Instant::now() + limit)?;
+    drop(theirs);
     stream::set_patience(ours.as_fd(), SLICE)?;
     // Without an area everything goes through the socket.
     let (area_file, area) = Area::create(c"wsgi-area", AREA).ok().unzip();
@@ -120,16 +125,16 @@ pub(super) fn connect(job: &Job<'_>, lease: &Lease) -> io::Result<Connection> {
 }
 
 /// `send-buffer-size` and `receive-buffer-size`.
-fn set_buffers(job: &Job<'_>, end: &OwnedFd) {
+fn set_buffers(job: &Job<'_>, end: BorrowedFd<'_>) {
     static TOLD: AtomicBool = AtomicBool::new(false);
     let (send, receive) = (job.options.send_buffer_size, job.options.receive_buffer_size);
     let mut result = match send {
         // The system's limit may be lower.
-        0 => socket::set_send_buffer(end.as_fd(), SOCKET_BUFFER).or(Ok(())),
-        bytes => socket::set_send_buffer(end.as_fd(), bytes as usize),
+        0 => socket::set_send_buffer(end, SOCKET_BUFFER).or(Ok(())),
+        bytes => socket::set_send_buffer(end, bytes as usize),
     };
     if receive != 0 {
-        result = result.and(socket::set_receive_buffer(end.as_fd(), receive as usize));
+        result = result.and(socket::set_receive_buffer(end, receive as usize));
     }
     if let Err(error) = result {
         if !TOLD.swap(true, Ordering::Relaxed) {
@@ -144,9 +149,9 @@ fn set_buffers(job: &Job<'_>, end: &OwnedFd) {
 
 /// Sends one message, waiting for room until `deadline`. A supervisor that is being replaced leaves the
 /// messages in the socket for its successor.
-fn send(dispatch: &OwnedFd, message: &[u8], fd: OwnedFd, deadline: Instant) -> io::Result<()> {
+fn send(dispatch: &OwnedFd, message: &[u8], fd: BorrowedFd<'_>, deadline: Instant) -> io::Result<()> {
     loop {
-        match socket::send_with_fds(dispatch.as_fd(), message, &[fd.as_fd()]) {
+        match socket::send_with_fds(dispatch.as_fd(), message, &[fd]) {
             Ok(_) => return Ok(()),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 let left = deadline.saturating_duration_since(Instant::now());

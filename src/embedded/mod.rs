@@ -80,6 +80,7 @@ impl Embedded {
     fn start(&self) -> Result<Engine, String> {
         forked::install(|| ())
             .map_err(|error| format!("cannot prepare for processes that applications fork: {error}"))?;
+        forked::leave_out_listeners();
         let engine_file = self.engine_file.as_ref().map_err(Clone::clone)?;
         let python = self.home.as_deref().map_or_else(python::of_system, python::of);
         let library = discover::libpython(&python)?;

@@ -15,8 +15,11 @@ mod pools;
 mod supervisor;
 mod text;
 
+use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+
+use wsgi_sys::forked;
 
 use crate::advice::Advice;
 use crate::daemon::{self, Connections, Group, Groups};
@@ -145,6 +148,7 @@ fn begin(pconf: Pool<'_>, main: Server<'_>) -> Result<(), Vec<String>> {
     let layers = layers::of(&reading.global, b"").map_err(one)?;
     let preload = pools::preload(b"", None, &plan.preloads).map_err(one)?;
     let dispatch = supervisor::dispatch_end(main).map_err(one)?.map(Arc::new);
+    dispatch.iter().for_each(|end| forked::keep_private(end.as_raw_fd()));
     daemon::publish(pconf, Groups { all, dispatch });
     embedded::publish(pconf, Embedded::new(&reading.global, layers, preload, files.map(|files| files.engine)));
     let pid = AtomicU32::new(std::process::id());

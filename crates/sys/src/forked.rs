@@ -28,6 +28,8 @@ static USED: AtomicUsize = AtomicUsize::new(0);
 /// forks. In a forked process it is held by the fork itself. So it is a word that the forked process can set free, and
 /// no mutex.
 static LOCK: AtomicBool = AtomicBool::new(false);
+/// Sockets of the program that we are a part of, which a forked process gets no copy of either.
+static LISTENERS: OnceLock<Vec<Listener>> = OnceLock::new();
 /// What else to do in a forked process.
 static IN_CHILD: OnceLock<fn()> = OnceLock::new();
 
@@ -55,6 +57,31 @@ pub fn install(in_child: fn()) -> io::Result<()> {
     }
 }
 
+/// A descriptor, and the file that it stood for. Its owner may close it at any time, and the number may then stand for a
+/// file of the application.
+#[derive(Debug, PartialEq, Eq)]
+struct Listener {
+    fd: RawFd,
+    device: libc::dev_t,
+    inode: libc::ino_t,
+}
+
+impl Listener {
+    fn of(fd: RawFd) -> Option<Listener> {
+        // SAFETY: a record of numbers, of which zeros are values.
+        let mut found: libc::stat = unsafe { std::mem::zeroed() };
+        // SAFETY: takes a number, and a place for the answer. The call is async-signal-safe.
+        let status = unsafe { libc::fstat(fd, &raw mut found) };
+        (status == 0).then_some(Listener { fd, device: found.st_dev, inode: found.st_ino })
+    }
+}
+
+/// From now on, forked processes have none of the sockets on which this process listens now: such a copy would keep the
+/// address in use after the server has ended. Only the first call has an effect.
+pub fn leave_out_listeners() {
+    LISTENERS.get_or_init(|| crate::socket::listening().into_iter().filter_map(Listener::of).collect());
+}
+
 unsafe extern "C" fn prepare() {
     lock();
 }
@@ -73,6 +100,12 @@ unsafe extern "C" fn child() {
             left &= left - 1;
             // SAFETY: takes a number. It was that of a private descriptor, and nothing in this process uses it.
             unsafe { libc::close(number as RawFd) };
+        }
+    }
+    for listener in LISTENERS.get().into_iter().flatten() {
+        if Listener::of(listener.fd).as_ref() == Some(listener) {
+            // SAFETY: takes a number, which stands for the server's socket, and nothing in this process uses that.
+            unsafe { libc::close(listener.fd) };
         }
     }
     LOCK.store(false, Ordering::Relaxed);
@@ -226,6 +259,20 @@ mod tests {
             u8::from(is_right && taken && is_open(private))
         });
         assert_eq!(found, 1);
+    }
+
+    #[test]
+    fn a_forked_process_does_not_listen() {
+        install(|| ()).expect("installed");
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("bound");
+        let gone = std::net::TcpListener::bind("127.0.0.1:0").expect("bound");
+        leave_out_listeners();
+        let (number, reused) = (listener.as_raw_fd(), gone.as_raw_fd());
+        let (_reader, writer) = pipe().expect("pipe");
+        // SAFETY: takes numbers; the listener's descriptor becomes one of the pipe, and `gone` closes it.
+        assert_eq!(unsafe { libc::dup2(writer.as_raw_fd(), reused) }, reused);
+        assert_eq!(told(|| u8::from(!is_open(number) && is_open(reused))), 1);
+        assert!(is_open(number));
     }
 
     #[test]

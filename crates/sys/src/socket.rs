@@ -44,6 +44,21 @@ pub fn pair(kind: Kind) -> io::Result<(OwnedFd, OwnedFd)> {
     Ok((own_cloexec(ends[0])?, own_cloexec(ends[1])?))
 }
 
+/// The descriptors of this process's sockets that accept connections; none where `/proc` cannot be read.
+pub fn listening() -> Vec<RawFd> {
+    let names = std::fs::read_dir("/proc/self/fd").into_iter().flatten().flatten().map(|entry| entry.file_name());
+    names.filter_map(|name| name.to_str()?.parse().ok()).filter(|fd| is_listening(*fd)).collect()
+}
+
+fn is_listening(fd: RawFd) -> bool {
+    let mut answer: libc::c_int = 0;
+    let mut size = mem::size_of_val(&answer) as libc::socklen_t;
+    // SAFETY: takes a number, and places for the answer and its size. What is no socket gets an error.
+    let status =
+        unsafe { libc::getsockopt(fd, libc::SOL_SOCKET, libc::SO_ACCEPTCONN, (&raw mut answer).cast(), &raw mut size) };
+    status == 0 && answer != 0
+}
+
 /// Asks for a send buffer of `bytes`; the system may give less.
 ///
 /// # Errors

@@ -16,6 +16,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
+use wsgi_sys::forked::{self, Private};
 use wsgi_sys::poll::{PollFd, poll};
 use wsgi_sys::{clock, fd, signal};
 
@@ -171,7 +172,7 @@ struct Drainer {
     given: Mutex<Vec<Active>>,
     /// The drain thread looks for offers by itself, so nobody needs to wake it.
     awake: AtomicBool,
-    bell: OwnedFd,
+    bell: Private,
 }
 
 /// `None` when the thread could not be started.
@@ -187,7 +188,8 @@ fn drainer() -> Option<&'static Drainer> {
 
 fn start() -> io::Result<Arc<Drainer>> {
     crate::httpd::module::keep_image();
-    let (heard, bell) = fd::pipe()?;
+    let (heard, bell) =
+        forked::while_none_forks(|| fd::pipe().map(|(heard, bell)| (Private::new(heard), Private::new(bell))))?;
     fd::set_nonblocking(heard.as_fd(), true)?;
     fd::set_nonblocking(bell.as_fd(), true)?;
     let awake = AtomicBool::new(false);
@@ -284,7 +286,7 @@ pub(super) fn discard(offer: Offer) {
 /// The thread itself.
 struct Loop {
     drainer: Arc<Drainer>,
-    heard: OwnedFd,
+    heard: Private,
     active: Vec<Active>,
     buffer: Vec<u8>,
 }
