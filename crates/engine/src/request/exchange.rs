@@ -7,6 +7,7 @@
 //! held: the GIL is their lock, and a cell found borrowed means that another thread waits in it without the GIL.
 
 use std::cell::{Cell, RefCell};
+use std::marker::PhantomPinned;
 use std::ops::Deref;
 use std::ptr;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -38,6 +39,9 @@ pub struct Exchange<'a> {
     /// look.
     readers: AtomicU32,
     writers: AtomicU32,
+    /// Without `Unpin`, a mutable reference to this is not taken for the only reference. `drop` has one and waits for uses
+    /// that other threads still have. (What `UnsafePinned` will say one day.)
+    _shared: PhantomPinned,
 }
 
 impl<'a> Exchange<'a> {
@@ -52,6 +56,7 @@ impl<'a> Exchange<'a> {
             client_left: Cell::new(false),
             readers: AtomicU32::new(0),
             writers: AtomicU32::new(0),
+            _shared: PhantomPinned,
         }
     }
 
@@ -289,5 +294,89 @@ impl Link {
         // SAFETY: not cut, so the exchange is there; the GIL, under which it would be cut, is held until the use is counted,
         // and the exchange waits for that use.
         unsafe { self.0.get().as_ref() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::OwnedFd;
+    use std::sync::Mutex;
+
+    use wsgi_wire::frame::InputFailure;
+    use wsgi_wire::response::FilePart;
+
+    use super::*;
+
+    struct Nobody;
+
+    impl Body for Nobody {
+        fn read(&mut self, _buf: &mut [u8]) -> Result<usize, InputFailure> {
+            Ok(0)
+        }
+    }
+
+    impl Sink for Nobody {
+        fn head(&mut self, _payload: &[u8]) {}
+        fn keep(&mut self, _bytes: &[u8]) {}
+        fn send(&mut self, _bytes: &[u8]) -> Result<(), Gone> {
+            Ok(())
+        }
+        fn try_send(&mut self, _bytes: &[u8]) -> Option<Result<bool, Gone>> {
+            None
+        }
+        fn file(&mut self, _file: OwnedFd, _part: FilePart) -> Result<(), Gone> {
+            Ok(())
+        }
+        fn confirm(&mut self) {}
+        fn log(&mut self, _level: u8, _text: &[u8], _now: bool) {}
+        fn end(&mut self, _outcome: Outcome) -> Result<(), Gone> {
+            Ok(())
+        }
+    }
+
+    /// A link as a Python object has it: every thread may come to it, with the GIL.
+    struct Object(Link);
+
+    // SAFETY: the test's lock stands for the GIL.
+    unsafe impl Sync for Object {}
+
+    /// Threads take uses of an exchange, with the lock that stands for the GIL held, and keep them without it, while the
+    /// request thread ends one exchange after the other. Miri (`make check-miri`) sees a use of an exchange that is gone.
+    #[test]
+    fn an_exchange_goes_after_its_last_use() {
+        let (object, lock, over) = (Object(Link::new()), Mutex::new(()), AtomicU32::new(0));
+        let uses = |way: for<'l> fn(&'l Link, Gil) -> Option<Use<'l>>| {
+            let (object, lock, over) = (&object, &lock, &over);
+            move || {
+                let mut seen = 0;
+                while over.load(Ordering::Relaxed) == 0 {
+                    let held = lock.lock().expect("the GIL");
+                    // SAFETY: nothing here calls Python.
+                    let found = way(&object.0, unsafe { Gil::assume() });
+                    drop(held);
+                    seen = found.map_or(seen, |found| found.thread_id.max(seen));
+                    std::thread::yield_now();
+                }
+                seen
+            }
+        };
+        let seen = std::thread::scope(|scope| {
+            let users = [scope.spawn(uses(Link::reader)), scope.spawn(uses(Link::writer))];
+            for number in 1..=20 {
+                let (mut body, mut sink) = (Nobody, Nobody);
+                let exchange = Exchange::new(&mut body, &mut sink, number, 0);
+                let held = lock.lock().expect("the GIL");
+                // SAFETY: cut below, before the exchange goes.
+                unsafe { object.0.set(&exchange) };
+                drop(held);
+                std::thread::yield_now();
+                let held = lock.lock().expect("the GIL");
+                object.0.cut();
+                drop(held);
+            }
+            over.store(1, Ordering::Relaxed);
+            users.map(|user| user.join().expect("no panic"))
+        });
+        assert!(seen.iter().all(|seen| *seen <= 20));
     }
 }
