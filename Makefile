@@ -44,7 +44,7 @@ check-asan: deps $(VENV)/.complete ## the tests of requests with AddressSanitize
 	@PYTEST="$(PYTEST)" CARGO="$(CARGO)" NIGHTLY="$(NIGHTLY)" tests/asan.sh $(ARGS)
 
 check-miri: ## the words between request threads and watchdog, and the life of an exchange, under Miri (a nightly toolchain with miri)
-	MIRIFLAGS="-Zmiri-disable-isolation -Zmiri-many-seeds=0..8" $(CARGO) $(NIGHTLY) miri test -p wsgi-engine --lib -- slots:: exchange::
+	MIRIFLAGS="-Zmiri-disable-isolation -Zmiri-many-seeds=0..4" $(CARGO) $(NIGHTLY) miri test -p wsgi-engine --lib -- slots:: exchange::
 
 fuzz: ## each fuzz target for SECONDS (a nightly toolchain, cargo install cargo-fuzz)
 	set -e; for target in $$(cd fuzz && ls fuzz_targets | sed 's/\.rs$$//'); do \

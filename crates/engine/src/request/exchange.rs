@@ -7,9 +7,9 @@
 //! held: the GIL is their lock, and a cell found borrowed means that another thread waits in it without the GIL.
 
 use std::cell::{Cell, RefCell};
-use std::marker::PhantomPinned;
+use std::marker::{PhantomData, PhantomPinned};
 use std::ops::Deref;
-use std::ptr;
+use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -227,15 +227,18 @@ impl Exchange<'_> {
 
 /// An exchange to which a link has led. The exchange does not go before this value is dropped.
 pub struct Use<'l> {
-    exchange: &'l Exchange<'static>,
+    /// By address, as the count: the exchange may go in the moment in which the count falls, and a reference would have to
+    /// outlive that.
+    exchange: NonNull<Exchange<'static>>,
     /// Where this is counted.
-    count: &'l AtomicU32,
+    count: NonNull<AtomicU32>,
+    link: PhantomData<&'l Link>,
 }
 
-impl<'l> Use<'l> {
-    fn new(exchange: &'l Exchange<'static>, count: &'l AtomicU32) -> Self {
+impl Use<'_> {
+    fn new(exchange: &Exchange<'static>, count: &AtomicU32) -> Self {
         count.fetch_add(1, Ordering::Relaxed);
-        Use { exchange, count }
+        Use { exchange: NonNull::from(exchange), count: NonNull::from(count), link: PhantomData }
     }
 }
 
@@ -243,13 +246,15 @@ impl Deref for Use<'_> {
     type Target = Exchange<'static>;
 
     fn deref(&self) -> &Exchange<'static> {
-        self.exchange
+        // SAFETY: the exchange is there as long as this is counted.
+        unsafe { self.exchange.as_ref() }
     }
 }
 
 impl Drop for Use<'_> {
     fn drop(&mut self) {
-        self.count.fetch_sub(1, Ordering::Release);
+        // SAFETY: a part of the exchange, which is there until this count falls.
+        unsafe { self.count.as_ref() }.fetch_sub(1, Ordering::Release);
     }
 }
 
