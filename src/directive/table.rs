@@ -268,7 +268,7 @@ directives! {
     PythonHome c"WSGIPythonHome" S Kind::Word, Last EFFECT,
         "directory", "the python3 of the system", c"Names the Python installation or virtual environment to use.";
     PythonPath c"WSGIPythonPath" S Kind::SearchPath, Last EFFECT,
-        "directory[:directory ...]", "none", c"Lists directories that embedded mode puts before sys.path.";
+        "directory[:directory ...]", "none", c"Puts directories before sys.path, in embedded mode or in the interpreters of its section.";
     PythonEggs c"WSGIPythonEggs" S Kind::Word, Last LATER,
         "directory", "none", c"Sets PYTHON_EGG_CACHE in embedded mode.";
     PythonOptimize c"WSGIPythonOptimize" S Kind::Integer(0, 2), Last LATER,
