@@ -10,9 +10,9 @@ use super::table::{Kind, Places, Row, TABLE};
 pub fn render_markdown() -> String {
     let mut page = String::from(
         "# Directives\n\n\
-         This page is generated from the module's own table. A directive whose state is *an error* is known from mod_wsgi and not \
-         implemented here yet: httpd does not start with it, and a request whose `.htaccess` file has it gets 500. Nothing that a \
-         configuration asks for is silently left undone.\n",
+         This page comes from the module's own table. The state *an error* marks directives of mod_wsgi that this module \
+         does not implement yet. httpd does not start with such a directive, and a request gets 500 if a `.htaccess` file has \
+         one. So the module never leaves out silently what a configuration asks for.\n",
     );
     for row in &TABLE {
         section(&mut page, row);
@@ -113,7 +113,7 @@ fn options(page: &mut String) {
         let kind = kind(row.kind);
         let _ = writeln!(page, "| `{}` | {kind} | {} | {} |", row.name, row.default, row.help);
     }
-    page.push_str("\nEach of them by itself:\n\n");
+    page.push_str("\nAn example of each option:\n\n");
     let lines: Vec<_> =
         OPTIONS.iter().map(|row| format!("WSGIDaemonProcess with-{0} {0}={1}", row.name, value(row))).collect();
     page.push_str(&fenced(&lines.join("\n")));
@@ -125,7 +125,7 @@ fn state(row: &Row) -> String {
         None => "in effect".to_owned(),
         Some(Absent { accepted: None, instead }) => format!("*an error*; {instead}"),
         Some(Absent { accepted: Some(value), instead }) => {
-            format!("*an error*, except `{value}`, which holds anyway; {instead}")
+            format!("*an error*, except `{value}`, which asks for nothing; {instead}")
         }
     }
 }

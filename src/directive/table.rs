@@ -116,14 +116,16 @@ impl Merge {
     /// The rule in words.
     pub const fn text(self) -> &'static str {
         match self {
-            Merge::Last => "the last occurrence holds",
-            Merge::Inner => "the inner scope's value replaces the outer one's; a directory's beats any server's",
+            Merge::Last => "the last one counts",
+            Merge::Inner => "the inner scope counts; a directory counts before any server",
             Merge::InnerCollected => {
-                "occurrences in one scope add up; the inner scope's list replaces the outer one's as a whole"
+                "lists of one scope are joined; the list of the inner scope replaces that of the outer"
             }
-            Merge::ByName => "by name: the inner scope's entry replaces the outer one's of the same name",
-            Merge::Prepend => "in order; those of the virtual host are tried before the main server's",
-            Merge::Collect => "all occurrences are kept",
+            Merge::ByName => "each name counts by itself; the inner scope replaces an entry of the same name",
+            Merge::Prepend => {
+                "the module tries them in order, those of the virtual host before those of the main server"
+            }
+            Merge::Collect => "all of them count",
         }
     }
 }
@@ -207,10 +209,10 @@ directives! {
         "none", c"Maps a URL prefix to a WSGI script, or to a directory of WSGI scripts.";
     ScriptAliasMatch c"WSGIScriptAliasMatch" SV Kind::AliasMatch, Prepend EFFECT,
         "regex path [process-group=NAME] [application-group=NAME] [callable-object=NAME] [pass-authorization=On|Off]",
-        "none", c"Maps URLs that match a regular expression to a WSGI script; $1 to $9 stand for its groups.";
+        "none", c"Maps URLs that match a regular expression to a WSGI script; $1 to $9 in path are its groups.";
     HandlerScript c"WSGIHandlerScript" SVD Kind::HandlerScript, ByName EFFECT,
         "handler-name path [process-group=NAME] [application-group=NAME] [pass-authorization=On|Off]",
-        "none", c"Names a handler, for SetHandler and AddHandler, that a WSGI script implements in handle_request.";
+        "none", c"Names a handler for SetHandler and AddHandler; the function handle_request of the script is called.";
     CallableObject c"WSGICallableObject" FILE Kind::Word, Inner EFFECT,
         "name|%{ENV:variable}", "application", c"Names the WSGI application in the script.";
     ProcessGroup c"WSGIProcessGroup" SVD Kind::Group, Inner EFFECT,
@@ -222,7 +224,7 @@ directives! {
     RestrictProcess c"WSGIRestrictProcess" SVD Kind::Groups, Inner EFFECT,
         "[name ...]", "no restriction", c"Lists the process groups that requests here may use; %{GLOBAL} is embedded mode.";
     ImportScript c"WSGIImportScript" SV Kind::ImportScript, Collect EFFECT,
-        "path process-group=NAME application-group=NAME", "none", c"Loads a script when a process starts.";
+        "path process-group=NAME application-group=NAME", "none", c"Names a script that a process loads when it starts.";
     DispatchScript c"WSGIDispatchScript" SVD Kind::Script, Inner LATER,
         "path [application-group=NAME]", "none", c"Names a script that chooses the groups and the callable for each request.";
     PassAuthorization c"WSGIPassAuthorization" FILE Kind::Switch, Inner EFFECT,
@@ -230,27 +232,27 @@ directives! {
     ScriptReloading c"WSGIScriptReloading" FILE Kind::Switch, Inner EFFECT,
         "On|Off", "On", c"Loads a script again when its file has changed.";
     ErrorOverride c"WSGIErrorOverride" FILE Kind::Switch, Inner EFFECT,
-        "On|Off", "Off", c"Puts httpd's ErrorDocument in the place of the application's error responses.";
+        "On|Off", "Off", c"Replaces error responses of the application by httpd's ErrorDocument.";
     ChunkedRequest c"WSGIChunkedRequest" FILE Kind::Switch, Inner EFFECT,
         "On|Off", "Off", c"Accepts request bodies with chunked transfer encoding.";
     MapHEADToGET c"WSGIMapHEADToGET" FILE Kind::SwitchOrAuto, Inner EFFECT,
-        "On|Off|Auto", "Auto", c"Shows HEAD requests to the application as GET; Auto does so where an output filter needs the body.";
+        "On|Off|Auto", "Auto", c"Makes HEAD requests GET for the application; Auto: only if an output filter needs the body.";
     IgnoreActivity c"WSGIIgnoreActivity" FILE Kind::Switch, Inner EFFECT,
-        "On|Off", "Off", c"Keeps requests here from restarting the inactivity timer of a daemon process.";
+        "On|Off", "Off", c"Requests here do not count as activity for inactivity-timeout.";
     TrustedProxyHeaders c"WSGITrustedProxyHeaders" FILE Kind::Headers, InnerCollected EFFECT,
-        "header ...", "none", c"Lists the request headers by which a proxy tells about its client.";
+        "header ...", "none", c"Lists the request headers in which a proxy describes its client.";
     TrustedProxies c"WSGITrustedProxies" FILE Kind::Subnets, InnerCollected EFFECT,
-        "address[/bits] ...", "any", c"Lists the addresses of proxies whose headers are believed.";
+        "address[/bits] ...", "any", c"Lists the addresses of the proxies whose headers the module believes.";
     EnableSendfile c"WSGIEnableSendfile" FILE Kind::Switch, Inner EFFECT,
-        "On|Off", "Off", c"Lets wsgi.file_wrapper use sendfile.";
+        "On|Off", "Off", c"Lets httpd send files of wsgi.file_wrapper with sendfile.";
     PassApacheRequest c"WSGIPassApacheRequest" SVD Kind::Switch, Inner EFFECT,
         "On|Off", "Off", c"Passes httpd's request record to applications in embedded mode.";
     AccessScript c"WSGIAccessScript" AUTH Kind::Script, Inner LATER,
-        "path [application-group=NAME]", "none", c"Names a script whose allow_access decides which clients may come.";
+        "path [application-group=NAME]", "none", c"Names a script whose function allow_access decides which clients have access.";
     AuthUserScript c"WSGIAuthUserScript" AUTH Kind::Script, Inner LATER,
         "path [application-group=NAME]", "none", c"Names a script that checks passwords for the authentication provider wsgi.";
     AuthGroupScript c"WSGIAuthGroupScript" AUTH Kind::Script, Inner LATER,
-        "path [application-group=NAME]", "none", c"Names a script that tells a user's groups for Require wsgi-group.";
+        "path [application-group=NAME]", "none", c"Names a script that returns the groups of a user, for Require wsgi-group.";
     GroupAuthoritative c"WSGIGroupAuthoritative" AUTH Kind::Switch, Inner EFFECT,
         "On|Off", "On", c"Accepted for compatibility; it has no meaning in httpd 2.4.";
     DaemonProcess c"WSGIDaemonProcess" SV Kind::DaemonProcess, Collect EFFECT,
@@ -266,7 +268,7 @@ directives! {
     PythonHome c"WSGIPythonHome" S Kind::Word, Last EFFECT,
         "directory", "the python3 of the system", c"Names the Python installation or virtual environment to use.";
     PythonPath c"WSGIPythonPath" S Kind::SearchPath, Last EFFECT,
-        "directory[:directory ...]", "none", c"Lists directories to put before sys.path in embedded mode.";
+        "directory[:directory ...]", "none", c"Puts directories before sys.path, in embedded mode or in the interpreters of its section.";
     PythonEggs c"WSGIPythonEggs" S Kind::Word, Last LATER,
         "directory", "none", c"Sets PYTHON_EGG_CACHE in embedded mode.";
     PythonOptimize c"WSGIPythonOptimize" S Kind::Integer(0, 2), Last LATER,
@@ -278,11 +280,11 @@ directives! {
     DontWriteBytecode c"WSGIDontWriteBytecode" S Kind::Switch, Last LATER,
         "On|Off", "Off", c"Keeps Python from writing .pyc files.";
     SwitchInterval c"WSGISwitchInterval" S Kind::Seconds { zero: false }, Last EFFECT,
-        "seconds", "Python's own (0.005)", c"Sets how long a Python thread runs before it must let others run.";
+        "seconds", "Python's own (0.005)", c"Sets after how many seconds a Python thread lets other threads run.";
     DestroyInterpreter c"WSGIDestroyInterpreter" S Kind::Switch, Last EFFECT,
-        "On|Off", "On", c"Ends Python's interpreters in order when a process stops.";
+        "On|Off", "On", c"Ends Python's interpreters, with their exit functions, when a child of httpd stops.";
     PerInterpreterGIL c"WSGIPerInterpreterGIL" S Kind::Switch, Last LATER,
-        "On|Off", "Off", c"Gives each named interpreter a lock of its own (Python 3.12 and later).";
+        "On|Off", "Off", c"Gives each named interpreter its own global lock (Python 3.12 and later).";
     FreeThreading c"WSGIFreeThreading" S Kind::Switch, Last LATER,
         "On|Off", "Off", c"Lets free-threaded builds of Python run without the global lock.";
     RestrictStdin c"WSGIRestrictStdin" S Kind::Switch, Last EFFECT,
@@ -292,7 +294,7 @@ directives! {
     RestrictSignal c"WSGIRestrictSignal" S Kind::Switch, Last EFFECT,
         "On|Off", "On", c"Keeps applications from registering signal handlers.";
     CaseSensitivity c"WSGICaseSensitivity" S Kind::Switch, Last EFFECT,
-        "On|Off", "On", c"Says whether the file system tells upper from lower case.";
+        "On|Off", "On", c"Says whether the file system distinguishes upper and lower case.";
     ServerMetrics c"WSGIServerMetrics" S Kind::Switch, Last EFFECT,
         "On|Off", "Off", c"Enables mod_wsgi.server_metrics() in embedded mode.";
     VerboseDebugging c"WSGIVerboseDebugging" S Kind::Switch, Last EFFECT,
@@ -300,7 +302,7 @@ directives! {
     TelemetryService c"WSGITelemetryService" S Kind::TelemetryService, Last LATER,
         "unix:/path [interval=seconds]", "off", c"Sends reports of activity to a datagram socket.";
     SlowRequests c"WSGISlowRequests" S Kind::Seconds { zero: true }, Last LATER,
-        "seconds", "0 (off)", c"Reports requests that last longer to the telemetry service.";
+        "seconds", "0 (off)", c"Reports requests that take longer than this to the telemetry service.";
     TelemetryOptions c"WSGITelemetryOptions" S Kind::TelemetryOptions, Last LATER,
         "[+|-]CaptureUserAgent|All|None", "None", c"Chooses what telemetry reports contain.";
     InterpreterOptions c"<WSGIInterpreterOptions" S Kind::Container, Collect EFFECT,
