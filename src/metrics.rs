@@ -171,7 +171,7 @@ fn answer(dispatch: &OwnedFd) -> Option<()> {
     let begun = clock::monotonic();
     let Some(file) = snapshot() else { return Some(()) };
     let took = u64::try_from((clock::monotonic() - begun).as_micros()).unwrap_or(0);
-    let message = Connect { pool: took, slot: Connect::METRICS, epoch: number }.encode();
+    let message = Connect { group: took, slot: Connect::METRICS, epoch: number }.encode();
     // A supervisor that runs takes at once what children send. If it does not, the process that wants the answer asks
     // again.
     let _ = poll(&mut [PollFd::new(dispatch.as_fd(), false, true)], Some(ROOM));

@@ -2,12 +2,12 @@
 //! promises. Called by `fuzz_targets/`, and with the corpus by `crates/wire/tests/corpus.rs`.
 
 use wsgi_wire::bytes::DecodeError;
+use wsgi_wire::config::{DaemonConfig, EmbedConfig, inside};
 use wsgi_wire::control::{Connect, FromDaemon, ParentMessage, Stored, ToDaemon, ask_metrics, asked_metrics};
 use wsgi_wire::doctor::{Examination, Finding};
 use wsgi_wire::frame::{self, HEADER, InputFailure, Tag};
 use wsgi_wire::lines::{Lines, MAX_LINE};
 use wsgi_wire::loaded::Loaded;
-use wsgi_wire::pool::{DaemonConfig, EmbedConfig, inside};
 use wsgi_wire::request::{self, Encoder};
 use wsgi_wire::response::{Failure, FilePart, Head, HeadEncoder, LogRecord, is_token};
 use wsgi_wire::scan::Scan;

@@ -24,7 +24,7 @@ pub(super) struct Line {
     connections: Arc<Connections>,
     supervisor: Option<Arc<OwnedFd>>,
     /// The supervisor's number for the group.
-    pool: u64,
+    group: u64,
     /// How much of a response may be kept for a slow client.
     pub(super) limits: Arc<Limits>,
 }
@@ -56,7 +56,7 @@ impl Line {
         let group = job.group;
         Line {
             supervisor: job.dispatch.cloned(),
-            pool: group.id,
+            group: group.id,
             connection: Some(connection),
             lease,
             reserved: true,
@@ -95,7 +95,7 @@ impl Line {
     /// supervisor next looks.
     fn say_drained(&self) {
         if let Some(supervisor) = &self.supervisor {
-            let message = Connect { pool: self.pool, slot: Connect::DRAINED, epoch: 0 }.encode();
+            let message = Connect { group: self.group, slot: Connect::DRAINED, epoch: 0 }.encode();
             // If the socket is full, the supervisor wakes up anyway.
             let _ = socket::send_with_fds(supervisor.as_fd(), &message, &[]);
         }

@@ -84,7 +84,7 @@ pub fn outside_roots(global: &GlobalConfig, mounts: &[Mount]) -> Vec<String> {
     let sentence = |mount: &Mount| {
         let group = global.group(mount.group.as_deref()?)?;
         let root = group.chroot.as_deref()?;
-        wsgi_wire::pool::inside(root, &mount.path).is_none().then(|| {
+        wsgi_wire::config::inside(root, &mount.path).is_none().then(|| {
             let (path, root, name) = (shown(&mount.path), shown(root), shown(&group.name));
             let (from, defined) = (&mount.from, &group.defined);
             format!(

@@ -16,8 +16,8 @@ use std::time::{Duration, Instant};
 use wsgi_sys::poll::{PollFd, poll};
 use wsgi_sys::process::{Program, kill, spawn, try_wait};
 use wsgi_sys::{fd, user};
+use wsgi_wire::config::Identity;
 use wsgi_wire::doctor::{self, DOCTOR, Examination, Finding, Mount as WireMount, Patient};
-use wsgi_wire::pool::Identity;
 
 use super::companions;
 use super::pools::Pool;
@@ -88,10 +88,10 @@ fn patients(pools: Vec<Pool>, mounts: &[Mount]) -> Vec<Patient> {
                 scripts.push(mount);
             }
         }
-        all.push(Patient { identity: pool.config.identity.clone(), pool: Some(Box::new(pool.config)), scripts });
+        all.push(Patient { identity: pool.config.identity.clone(), group: Some(Box::new(pool.config)), scripts });
     }
     let scripts = mounts.iter().filter(|mount| mount.maps_urls).map(|mount| wire(mount, &mount.path)).collect();
-    all.push(Patient { identity: children(), pool: None, scripts });
+    all.push(Patient { identity: children(), group: None, scripts });
     all
 }
 

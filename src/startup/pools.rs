@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use wsgi_sys::user;
-use wsgi_wire::pool::{Identity, PoolConfig, Preload as WirePreload, Target, Warmup, WarmupTarget};
+use wsgi_wire::config::{GroupConfig, Identity, Preload as WirePreload, Target, Warmup, WarmupTarget};
 
 use super::text::{shown, utf8};
 use crate::daemon::Limits;
@@ -22,7 +22,7 @@ use crate::startup::{Plan, environment, layers};
 /// A process group, ready to be started.
 pub(super) struct Pool {
     /// For the supervisor; its id is set when the scoreboard is known.
-    pub(super) config: PoolConfig,
+    pub(super) config: GroupConfig,
     /// Most requests that may wait.
     pub(super) backlog: u32,
     /// Descriptor of the error log.
@@ -71,7 +71,7 @@ fn pool(
     let (python, python_from) = interpreter(group, global, root.as_deref().unwrap_or_default())?;
     let identity = identity(main, group)?;
     let environment = environment::of(group)?;
-    let config = PoolConfig {
+    let config = GroupConfig {
         id: 0,
         name: utf8(&group.name, "name")?,
         defined_at: group.defined.to_string(),
@@ -161,7 +161,7 @@ fn root(group: &ProcessGroup) -> Result<Option<String>, String> {
 /// The path of a script as the group's processes see it from their root directory.
 fn inside<'p>(root: Option<&str>, path: &'p [u8]) -> Result<&'p [u8], String> {
     let Some(root) = root else { return Ok(path) };
-    wsgi_wire::pool::inside(root.as_bytes(), path).ok_or_else(|| {
+    wsgi_wire::config::inside(root.as_bytes(), path).ok_or_else(|| {
         format!("the script \"{}\" lies outside of chroot={root}, so no process of the group can read it", shown(path))
     })
 }

@@ -16,8 +16,8 @@ use std::time::{Duration, Instant};
 use wsgi_sys::process::{Ids, Limit, Program, exists, spawn};
 use wsgi_sys::scoreboard::{Geometry, Scoreboard};
 use wsgi_sys::socket::{self, Kind};
+use wsgi_wire::config::GroupConfig;
 use wsgi_wire::control::{AGAIN, MAX_MESSAGE, ParentMessage};
-use wsgi_wire::pool::PoolConfig;
 
 use super::companions::Companions;
 use super::former::{
@@ -405,7 +405,7 @@ fn say(main: Server<'_>, kept: &Kept, groups: &[Group], children: OwnedFd) -> Re
     let (log, message) = begin(main)?;
     let mut all = vec![Said { message, fds: vec![log] }];
     for (group, board) in groups.iter().zip(&kept.boards) {
-        let config = PoolConfig { id: board.id, ..group.config.clone() };
+        let config = GroupConfig { id: board.id, ..group.config.clone() };
         let memory = board.memory.try_clone().map_err(|error| error.to_string())?;
         all.push(Said { message: of_pool(config)?, fds: vec![memory, error_log(group.log)?] });
     }
@@ -414,9 +414,9 @@ fn say(main: Server<'_>, kept: &Kept, groups: &[Group], children: OwnedFd) -> Re
 }
 
 /// The message about a group. If it is too long, it leaves out the targets, which are only there for comparison.
-fn of_pool(config: PoolConfig) -> Result<Vec<u8>, String> {
-    let short = PoolConfig { targets: Vec::new(), ..config.clone() };
-    encode(&ParentMessage::Pool(Box::new(config))).or_else(|_| encode(&ParentMessage::Pool(Box::new(short))))
+fn of_pool(config: GroupConfig) -> Result<Vec<u8>, String> {
+    let short = GroupConfig { targets: Vec::new(), ..config.clone() };
+    encode(&ParentMessage::Group(Box::new(config))).or_else(|_| encode(&ParentMessage::Group(Box::new(short))))
 }
 
 /// A supervisor is gone: httpd's parent calls this within a second.

@@ -9,8 +9,8 @@ use std::process::Command;
 use std::sync::Mutex;
 use std::time::Duration;
 
+use wsgi_wire::config::EmbedConfig;
 use wsgi_wire::host::{EMBED_SYMBOL, Embed, FINISH_SYMBOL, Finish, Host, READ_GONE, RUN_SYMBOL, Run};
-use wsgi_wire::pool::EmbedConfig;
 use wsgi_wire::request::{Encoder, Head, RELOAD};
 use wsgi_wire::response;
 

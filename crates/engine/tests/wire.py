@@ -147,7 +147,7 @@ class Connection:
 class Daemon:
     """An engine in a process of `python`."""
 
-    def __init__(self, python, engine, ready=True, protocol=PROTOCOL, parent=None, handed=(), **pool):
+    def __init__(self, python, engine, ready=True, protocol=PROTOCOL, parent=None, handed=(), **group):
         config = {'id': 1, 'name': 'test', 'defined_at': 'here:1', 'processes': 1, 'threads': 2, 'multiprocess': False,
                   'python': python, 'python_from': 'test', 'identity': None, 'home': None, 'umask': None, 'display_name': None,
                   'env': [], 'utf8_mode': False, 'python_path': [], 'main_script': None, 'preload': [], 'maximum_requests': 0,
@@ -157,7 +157,7 @@ class Daemon:
                   'interrupt_timeout_ms': 0, 'eviction_timeout_ms': 0, 'cpu_time_limit': 0, 'maximum_memory': 0,
                   'memory_limit': 0, 'virtual_memory_limit': 0, 'case_insensitive': False, 'log_level': 4,
                   'apache_version': [2, 4, 71]}
-        config.update(pool)
+        config.update(group)
         self.control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.control.settimeout(20)
         library = os.open(engine, os.O_RDONLY)
@@ -180,7 +180,7 @@ class Daemon:
         # What it has said of scripts that requests ask for: asked, group, path.
         self.loaded = []
         handed = [{'script': script, 'group': group, 'serves': serves} for script, group, serves in handed]
-        message = {'protocol': protocol, 'parent_pid': parent or os.getpid(), 'pool': config, 'handed': handed}
+        message = {'protocol': protocol, 'parent_pid': parent or os.getpid(), 'group': config, 'handed': handed}
         self.control.send(json.dumps(message).encode())
         if ready:
             message = self.message(20)

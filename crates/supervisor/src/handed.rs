@@ -8,8 +8,8 @@
 
 #![forbid(unsafe_code)]
 
+use wsgi_wire::config::{Preload, Target};
 use wsgi_wire::loaded::Loaded;
-use wsgi_wire::pool::{Preload, Target};
 
 use crate::decide::Millis;
 

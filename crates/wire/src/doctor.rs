@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::pool::{Identity, PoolConfig};
+use crate::config::{GroupConfig, Identity};
 
 /// Argument of the supervisor's program.
 pub const DOCTOR: &str = "--doctor";
@@ -27,7 +27,7 @@ pub struct Patient {
     /// Whom its processes run as; `None` is whoever runs the doctor.
     pub identity: Option<Identity>,
     /// The process group; `None`: httpd's children, which look at scripts before they send requests on.
-    pub pool: Option<Box<PoolConfig>>,
+    pub group: Option<Box<GroupConfig>>,
     /// The scripts that requests execute there.
     pub scripts: Vec<Mount>,
 }
@@ -58,8 +58,8 @@ impl Patient {
     /// Who it is, for the administrator.
     pub fn title(&self) -> Title {
         let user = self.identity.as_ref().map(|found| found.name.as_str());
-        match &self.pool {
-            Some(pool) => Title::of_group(&pool.name, &pool.defined_at, user),
+        match &self.group {
+            Some(group) => Title::of_group(&group.name, &group.defined_at, user),
             None => Title::of_children(user),
         }
     }

@@ -7,7 +7,8 @@ use crate::bytes::{DecodeError, Reader};
 /// a length of two bytes, the path behind another one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Loaded<'a> {
-    /// A request has asked for it; else it was handed on ([`crate::pool::DaemonConfig::handed`]), and none has so far.
+    /// A request has asked for it; else it was handed on ([`crate::config::DaemonConfig::handed`]), and none has so
+    /// far.
     pub asked: bool,
     /// Application group; empty is the main interpreter.
     pub group: &'a str,

@@ -3,7 +3,7 @@
 
 use wsgi_wire::control::Cause;
 
-use super::pool::Pool;
+use super::group::Group;
 use super::process::{Phase, Process};
 use super::replace::OWN_END;
 use super::{Action, Busy, Ended, Load, Millis, Out, ProcessId, Rules, level};
@@ -111,7 +111,7 @@ impl Process {
     }
 }
 
-impl Pool {
+impl Group {
     fn line(&self, process: ProcessId, rest: &str) -> String {
         let pid = self.processes.get(&process).map(Process::pid_text).unwrap_or_default();
         format!("process group \"{}\": process {pid} {rest}", self.rules.name)

@@ -1,8 +1,8 @@
-//! Tests of the decisions: pools that grow and shrink.
+//! Tests of the decisions: groups that grow and shrink.
 
 use wsgi_wire::control::Cause;
 
-use super::tests::{POOL, World, rules};
+use super::tests::{GROUP, World, rules};
 use super::*;
 
 fn elastic(min: u32, processes: u32, max: u32) -> Rules {
@@ -10,7 +10,7 @@ fn elastic(min: u32, processes: u32, max: u32) -> Rules {
 }
 
 #[test]
-fn a_pool_grows_by_one_two_four_while_all_is_taken() {
+fn a_group_grows_by_one_two_four_while_all_is_taken() {
     let mut world = World::default();
     world.serving(elastic(1, 1, 6));
     let mut sizes = Vec::new();
@@ -26,7 +26,7 @@ fn a_pool_grows_by_one_two_four_while_all_is_taken() {
 }
 
 #[test]
-fn a_pool_waits_for_what_it_has_asked_for() {
+fn a_group_waits_for_what_it_has_asked_for() {
     let mut world = World::default();
     world.serving(elastic(1, 1, 8));
     world.load(5, 0);
@@ -81,15 +81,15 @@ fn processes_that_nobody_needs_go_one_after_the_other() {
 }
 
 #[test]
-fn an_empty_pool_is_no_fault_and_wakes_at_once() {
+fn an_empty_group_is_no_fault_and_wakes_at_once() {
     let mut world = World::default();
     assert!(world.with(elastic(0, 0, 2)).is_empty());
     assert!(!world.fault);
-    assert_eq!(world.state.scaling(true), [POOL]);
-    world.event(Event::Wanted { pool: POOL });
+    assert_eq!(world.state.scaling(true), [GROUP]);
+    world.event(Event::Wanted { group: GROUP });
     let one = world.spawn();
     assert_eq!(one.len(), 1);
-    world.event(Event::Wanted { pool: POOL });
+    world.event(Event::Wanted { group: GROUP });
     assert!(world.started().is_empty(), "it is coming");
     assert_eq!(world.said("a request waits and there is no process: 1 process of at most 2"), 1);
     world.ready(one[0]);
@@ -103,7 +103,7 @@ fn an_empty_pool_is_no_fault_and_wakes_at_once() {
 }
 
 #[test]
-fn a_pool_that_has_grown_keeps_its_size_at_graceful() {
+fn a_group_that_has_grown_keeps_its_size_at_graceful() {
     let mut world = World::default();
     world.serving(elastic(1, 1, 4));
     world.load(5, 1);
@@ -155,7 +155,7 @@ fn requests_that_come_and_go_between_two_looks_keep_one_process() {
     for now in (100..=60_000).step_by(100) {
         world.now = now;
         let load = Load { threads: 10, served: now % 1_000 == 0, ..Load::default() };
-        world.event(Event::Load { pool: POOL, load });
+        world.event(Event::Load { group: GROUP, load });
     }
     assert_eq!(world.state.open(), two[..1], "{:?}", world.log);
     world.now = 70_000;

@@ -2,12 +2,12 @@
 
 use wsgi_wire::control::Cause;
 
-use super::tests::{POOL, World, rules};
+use super::tests::{GROUP, World, rules};
 use super::*;
 
 impl World {
     pub(super) fn with(&mut self, rules: Rules) -> Vec<ProcessId> {
-        self.event(Event::Configured { pools: vec![(POOL, rules)] });
+        self.event(Event::Configured { groups: vec![(GROUP, rules)] });
         self.spawn()
     }
 
@@ -35,7 +35,7 @@ impl World {
     pub(super) fn load(&mut self, busy: u32, waiting: u32) {
         let threads = 5 * u32::try_from(self.state.open().len()).expect("few");
         let idlest = self.state.open().last().copied();
-        self.event(Event::Load { pool: POOL, load: Load { threads, busy, waiting, served: false, idlest } });
+        self.event(Event::Load { group: GROUP, load: Load { threads, busy, waiting, served: false, idlest } });
     }
 
     pub(super) fn said(&self, text: &str) -> usize {
@@ -104,7 +104,7 @@ fn a_change_brings_the_next_attempt_at_once() {
     assert_eq!(world.errors().len(), 1, "it is the same one");
     assert_eq!(world.spawn().len(), 1);
     world.event(Event::Changed { process: second });
-    let third = world.state.pools().next().expect("pool").1.processes.keys().last().copied().expect("process");
+    let third = world.state.groups().next().expect("group").1.processes.keys().last().copied().expect("process");
     world.ready(third);
     assert!(world.drains(second));
 }

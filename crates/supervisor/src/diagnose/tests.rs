@@ -97,7 +97,7 @@ fn directories_and_files_are_told_apart() {
 }
 
 #[test]
-fn paths_begin_at_the_root_directory_of_the_pool() {
+fn paths_begin_at_the_root_directory_of_the_group() {
     let tree = Tree::new("root");
     symlink("/venv/bin/python", tree.path("py")).expect("link");
     symlink("/no/such", tree.path("lost")).expect("link");
@@ -147,7 +147,7 @@ fn a_virtual_environment_remembers_its_python() {
 
 #[test]
 fn what_a_process_goes_without_is_told_with_option_and_cause() {
-    let mut config = crate::example::pool();
+    let mut config = crate::example::group();
     (config.cpu_priority, config.memory_limit) = (Some(-5), 4096);
     let text = |step, errno| went_without(&config, 12, step, &std::io::Error::from_raw_os_error(errno));
     let told = text(Step::Priority, libc::EACCES);
@@ -162,7 +162,7 @@ fn what_a_process_goes_without_is_told_with_option_and_cause() {
 
 #[test]
 fn a_memory_limit_is_suspected() {
-    let mut config = crate::example::pool();
+    let mut config = crate::example::group();
     config.virtual_memory_limit = 1 << 20;
     let text = early_exit(&config, Ended::Signal(11), &[], "");
     assert!(text.contains("virtual-memory-limit=1048576 bytes may be too little"), "{text}");
@@ -205,7 +205,7 @@ fn a_link_that_leads_to_a_closed_place_is_named() {
 #[test]
 fn last_words_are_explained() {
     let tree = Tree::new("words");
-    let mut config = crate::example::pool();
+    let mut config = crate::example::group();
     config.python = tree.path("venv/bin/python").display().to_string();
     let lines = |text: &str| text.lines().map(str::to_owned).collect::<Vec<_>>();
     let said = lines("Fatal Python error: x\nModuleNotFoundError: No module named 'encodings'");
@@ -222,7 +222,7 @@ fn last_words_are_explained() {
 
 #[test]
 fn failed_steps_are_explained() {
-    let mut config = crate::example::pool();
+    let mut config = crate::example::group();
     config.python = "/no/such/python".to_owned();
     let error = || std::io::Error::from_raw_os_error(libc::ENOENT);
     assert_eq!(step(&config, Step::Exec, &error()), "/no does not exist, on the way to /no/such/python");
@@ -249,7 +249,7 @@ fn a_home_that_is_an_interpreter_is_known() {
     let home = tree.path("venv").display().to_string();
     let told = |given: &str, home: &str| {
         let python_from = format!("{given}{home}");
-        let config = PoolConfig { python: format!("{home}/bin/python3"), python_from, ..crate::example::pool() };
+        let config = GroupConfig { python: format!("{home}/bin/python3"), python_from, ..crate::example::group() };
         home_is_a_file(&config, Path::new("/")).map(|problem| problem.to_string())
     };
     let found = told("python-home=", &python).expect("a file");
@@ -258,6 +258,6 @@ fn a_home_that_is_an_interpreter_is_known() {
     let found = told("WSGIPythonHome ", &python).expect("a file");
     assert!(found.ends_with(&format!("; write WSGIPythonHome {home}")), "{found}");
     assert_eq!((told("python-home=", &home), told("python-home=", "/no/such")), (None, None));
-    let plain = PoolConfig { python: format!("{python}/bin/python3"), ..crate::example::pool() };
+    let plain = GroupConfig { python: format!("{python}/bin/python3"), ..crate::example::group() };
     assert_eq!(home_is_a_file(&plain, Path::new("/")), None, "python= says what it means");
 }

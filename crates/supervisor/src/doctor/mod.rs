@@ -126,7 +126,7 @@ fn begin(all: &Examination, index: usize, engine: BorrowedFd<'_>) -> io::Result<
     if user::effective_uid() == 0 && ids.as_ref().is_none_or(|ids| ids.uid == 0) {
         return Err(io::Error::other("it would run as root"));
     }
-    let root = patient.pool.as_ref().and_then(|pool| pool.chroot.clone()).map(std::ffi::CString::new).transpose()?;
+    let root = patient.group.as_ref().and_then(|group| group.chroot.clone()).map(std::ffi::CString::new).transpose()?;
     let fork = fork_as(root.as_deref(), ids.as_ref(), |out: File, changed| {
         let findings = match changed {
             Ok(()) => patient::examine(patient, engine, time),

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use wsgi_sys::process::{Ids, Step};
 use wsgi_sys::{access, user};
+use wsgi_wire::config::GroupConfig;
 use wsgi_wire::doctor::{Mount, Patient};
-use wsgi_wire::pool::PoolConfig;
 
 use super::{interpreter, selinux};
 use crate::diagnose::{self, Problem, Right, Walker};
@@ -18,7 +18,7 @@ pub type Said = (Problem, bool);
 
 /// The problem that the fork could not become the patient's user.
 pub fn cannot_become(patient: &Patient, step: Step, error: &io::Error) -> Said {
-    let what = match &patient.pool {
+    let what = match &patient.group {
         Some(config) => diagnose::step(config, step, error),
         None => format!("cannot become httpd's User ({}): {error}", step.name()),
     };
@@ -30,14 +30,14 @@ pub fn examine(patient: &Patient, engine: BorrowedFd<'_>, time: Duration) -> Vec
     let walker = walker(patient);
     let mut problems = Vec::new();
     let mut well = None;
-    if let Some(config) = &patient.pool {
+    if let Some(config) = &patient.group {
         problems.extend(directories(config, &walker));
         match python(config, &walker, engine, time) {
             Ok(runs) => well = Some(runs),
             Err(found) => problems.extend(found),
         }
     }
-    problems.extend(patient.scripts.iter().filter_map(|mount| script(mount, &walker, patient.pool.is_some())));
+    problems.extend(patient.scripts.iter().filter_map(|mount| script(mount, &walker, patient.group.is_some())));
     let wrong = problems.into_iter().map(|problem| (problem, false));
     wrong.chain(well.map(|runs| (Problem::new(runs), true))).collect()
 }
@@ -58,7 +58,7 @@ fn walker(patient: &Patient) -> Walker {
     let user = known
         .or_else(|| user::user_by_id(ids.uid).ok().flatten().map(|found| found.name))
         .unwrap_or_else(|| format!("#{}", ids.uid));
-    let chroot = patient.pool.as_ref().and_then(|pool| pool.chroot.as_ref());
+    let chroot = patient.group.as_ref().and_then(|group| group.chroot.as_ref());
     Walker { root: PathBuf::from("/"), host: chroot.map_or_else(|| PathBuf::from("/"), PathBuf::from), ids, user }
 }
 
@@ -86,7 +86,7 @@ fn prefixed(what: &str, problem: Problem) -> Problem {
 }
 
 /// The working directory and `python-path`.
-fn directories(config: &PoolConfig, walker: &Walker) -> Vec<Problem> {
+fn directories(config: &GroupConfig, walker: &Walker) -> Vec<Problem> {
     let (home, option) = diagnose::working_directory(config);
     let home = (home, format!("the working directory ({option})"), Right::Enter);
     let listed = |option: &'static str| move |entry: &String| (entry.clone(), option.to_owned(), Right::List);
@@ -122,7 +122,7 @@ fn script(mount: &Mount, walker: &Walker, executes: bool) -> Option<Problem> {
 
 /// What the interpreter is, or what keeps it from running.
 fn python(
-    config: &PoolConfig,
+    config: &GroupConfig,
     walker: &Walker,
     engine: BorrowedFd<'_>,
     time: Duration,

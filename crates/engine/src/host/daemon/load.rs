@@ -6,8 +6,8 @@
 
 use std::time::{Instant, SystemTime};
 
+use wsgi_wire::config::{GroupConfig, Preload};
 use wsgi_wire::control::FromDaemon;
-use wsgi_wire::pool::{PoolConfig, Preload};
 
 use crate::host::daemon::pool::Pool;
 use crate::log::{INFO, WARN, process_log};
@@ -34,7 +34,7 @@ pub struct Step<'c> {
 }
 
 /// What the configuration asks to load, in order.
-pub fn steps(config: &PoolConfig) -> Vec<Step<'_>> {
+pub fn steps(config: &GroupConfig) -> Vec<Step<'_>> {
     let main = config.main_script.as_deref();
     let is_main = |preload: &&Preload| main == Some(&preload.script);
     let told = config.preload.iter().find(is_main).map(|preload| &*preload.group);
@@ -62,7 +62,7 @@ pub fn at_start(
     gil: Gil,
     main: &'static Interp,
     pool: &Pool,
-    config: &PoolConfig,
+    config: &GroupConfig,
     handed: &[Preload],
 ) -> Option<Watch> {
     let begin = SystemTime::now();

@@ -19,8 +19,8 @@ use std::time::Duration;
 
 use wsgi_sys::forked::{self, Private};
 use wsgi_wire::PROTOCOL;
+use wsgi_wire::config::{DaemonConfig, GroupConfig, Preload};
 use wsgi_wire::control::{Cause, Exit, FromDaemon, MAX_MESSAGE, ToDaemon};
-use wsgi_wire::pool::{DaemonConfig, PoolConfig, Preload};
 
 use self::pool::Pool;
 use crate::log::{self, ERROR, INFO, WARN, process_log};
@@ -76,7 +76,7 @@ pub struct Daemon {
     /// Its connections and request threads.
     pub pool: &'static Pool,
     /// Its group.
-    pub config: PoolConfig,
+    pub config: GroupConfig,
     /// Scripts of a process that it follows.
     handed: Vec<Preload>,
     parent: i32,
@@ -132,7 +132,7 @@ fn configuration(control: RawFd) -> Result<DaemonConfig, (Exit, String)> {
     }
 }
 
-fn facts(config: &PoolConfig) -> Facts {
+fn facts(config: &GroupConfig) -> Facts {
     Facts {
         process_group: config.name.clone(),
         processes: config.max_processes,
@@ -152,7 +152,7 @@ fn facts(config: &PoolConfig) -> Facts {
     }
 }
 
-fn show_title(config: &PoolConfig) {
+fn show_title(config: &GroupConfig) {
     let group = format!("(wsgi:{})", config.name);
     match config.display_name.as_deref() {
         None => sys::set_title(&format!("{} {group}", config.python)),
@@ -165,7 +165,7 @@ fn show_title(config: &PoolConfig) {
 }
 
 /// Starts the timers, which from now on end what gets stuck.
-fn start_timers(pool: &'static Pool, config: &PoolConfig) -> io::Result<(&'static Probe, &'static Watchdog)> {
+fn start_timers(pool: &'static Pool, config: &GroupConfig) -> io::Result<(&'static Probe, &'static Watchdog)> {
     let (stack_size, problem) = pool::stack_size(config.stack_size);
     problem.iter().for_each(|text| process_log(WARN, format!("process group \"{}\": {text}", config.name).as_bytes()));
     let probe = Probe::start(&pool.slots, Limits::new(config).deadlock, stack_size)?;
@@ -173,7 +173,7 @@ fn start_timers(pool: &'static Pool, config: &PoolConfig) -> io::Result<(&'stati
 }
 
 /// `locale`: all of it, as mod_wsgi does; Python itself only sets LC_CTYPE.
-fn set_locale(config: &PoolConfig) {
+fn set_locale(config: &GroupConfig) {
     let Some(locale) = &config.locale else { return };
     if !sys::set_locale(locale) {
         let text = format!(
@@ -187,7 +187,7 @@ fn set_locale(config: &PoolConfig) {
 
 fn start(gil: Gil, control: RawFd) -> Result<Daemon, (Exit, String)> {
     stacks::register(gil);
-    let DaemonConfig { parent_pid, pool: mut config, handed, .. } = gil.detach(|| configuration(control))?;
+    let DaemonConfig { parent_pid, group: mut config, handed, .. } = gil.detach(|| configuration(control))?;
     sys::close_on_exec(control);
     forked::keep_private(control);
     fork::prepare().map_err(bootstrap("cannot prepare for processes that the application forks"))?;
@@ -234,7 +234,7 @@ fn tell_of_scripts(pool: &'static Pool) {
 }
 
 /// Signals that the process catches. Where it runs nothing but scripts SIGTERM is Python's.
-fn caught(config: &PoolConfig) -> impl Iterator<Item = i32> {
+fn caught(config: &GroupConfig) -> impl Iterator<Item = i32> {
     let is_service = config.threads == 0;
     SIGNALS.into_iter().filter(move |signal| !(is_service && *signal == libc::SIGTERM))
 }

@@ -14,9 +14,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use wsgi_sys::clock;
 use wsgi_sys::forked::{self, Private};
+use wsgi_wire::config::{GroupConfig, stack_bytes};
 use wsgi_wire::control::{Cause, FromDaemon, ToDaemon};
 use wsgi_wire::loaded::Loaded;
-use wsgi_wire::pool::{PoolConfig, stack_bytes};
 use wsgi_wire::request::{self, IGNORE_ACTIVITY, Key, MAIN, Variables};
 use wsgi_wire::response::Failure;
 
@@ -82,7 +82,7 @@ pub struct Pool {
 
 impl Pool {
     /// A pool without threads and connections. `control` is the socket to the supervisor.
-    pub fn new(control: RawFd, config: &PoolConfig) -> io::Result<Pool> {
+    pub fn new(control: RawFd, config: &GroupConfig) -> io::Result<Pool> {
         let pool = Pool {
             epoll: Epoll::new()?,
             resting: Mutex::default(),
@@ -529,7 +529,7 @@ mod tests {
     #[test]
     fn a_panic_costs_the_connection_and_not_the_thread() {
         let (control, _supervisor) = UnixStream::pair().expect("sockets");
-        let config = PoolConfig { threads: 1, ..PoolConfig::default() };
+        let config = GroupConfig { threads: 1, ..GroupConfig::default() };
         let pool: &'static Pool = Box::leak(Box::new(Pool::new(control.as_raw_fd(), &config).expect("a pool")));
         let connect = || {
             let (near, far) = UnixStream::pair().expect("sockets");

@@ -18,9 +18,9 @@ use std::time::Duration;
 
 use wsgi_sys::forked;
 use wsgi_wire::PROTOCOL;
+use wsgi_wire::config::{EmbedConfig, Preload};
 use wsgi_wire::frame::InputFailure;
 use wsgi_wire::host::{Host, READ_REFUSED, READ_TIMED_OUT};
-use wsgi_wire::pool::{EmbedConfig, Preload};
 use wsgi_wire::request::{self, MAIN};
 use wsgi_wire::response::{Failure, FilePart};
 
