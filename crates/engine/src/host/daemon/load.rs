@@ -9,7 +9,7 @@ use std::time::{Instant, SystemTime};
 use wsgi_wire::config::{GroupConfig, Preload};
 use wsgi_wire::control::FromDaemon;
 
-use crate::host::daemon::pool::Pool;
+use crate::host::daemon::request_threads::RequestThreads;
 use crate::log::{INFO, WARN, process_log};
 use crate::python::interp::Interp;
 use crate::python::interpreters::inside;
@@ -61,7 +61,7 @@ fn handed_steps<'c>(main: Option<&str>, preload: &[Preload], handed: &'c [Preloa
 pub fn at_start(
     gil: Gil,
     main: &'static Interp,
-    pool: &Pool,
+    threads: &RequestThreads,
     config: &GroupConfig,
     handed: &[Preload],
 ) -> Option<Watch> {
@@ -69,7 +69,7 @@ pub fn at_start(
     let mut failed: Option<Vec<Concern>> = None;
     let after = handed_steps(config.main_script.as_deref(), &config.preload, handed);
     for step in steps(config).into_iter().chain(after) {
-        if pool.is_unwanted() {
+        if threads.is_unwanted() {
             break;
         }
         let is_gone = step.handed && sys::is_missing(step.script.as_bytes());
@@ -100,14 +100,14 @@ fn take(gil: Gil, interp: &Interp, step: &Step<'_>) -> Result<(), Vec<Concern>> 
 }
 
 /// Tells the supervisor, from now on, when one of the watched files changes.
-pub fn watch(pool: &'static Pool, name: &str, mut watch: Watch) {
+pub fn watch(threads: &'static RequestThreads, name: &str, mut watch: Watch) {
     let builder = std::thread::Builder::new().name("wsgi-files".to_owned());
     let started = builder.spawn(move || {
-        while !pool.is_stopping() {
+        while !threads.is_stopping() {
             std::thread::sleep(INTERVAL);
             if let Some(path) = watch.look(Instant::now()) {
                 process_log(INFO, script::changed(&path.to_string_lossy()).as_bytes());
-                pool.tell(FromDaemon::Changed);
+                threads.tell(FromDaemon::Changed);
             }
         }
     });

@@ -30,9 +30,9 @@ const NUDGE: Duration = Duration::from_millis(50);
 /// Runs the scripts one after the other; the exit status of the process.
 pub fn run(gil: Gil, daemon: &'static Daemon) -> i32 {
     // No connection is taken.
-    daemon.pool.stop();
+    daemon.threads.stop();
     let is_early = ask(gil, daemon, "begin");
-    daemon.pool.tell(FromDaemon::Ready);
+    daemon.threads.tell(FromDaemon::Ready);
     let is_over = Arc::new(AtomicBool::new(false));
     if let Err(error) = hear(daemon, is_over.clone()) {
         let text = format!("process group \"{}\": cannot start a thread: {error}", daemon.config.name);

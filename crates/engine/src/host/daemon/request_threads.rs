@@ -47,7 +47,7 @@ pub fn stack_size(wanted: Option<u64>) -> (usize, Option<String>) {
 
 /// What the request threads share.
 #[derive(Debug)]
-pub struct Pool {
+pub struct RequestThreads {
     epoll: Epoll,
     /// Connections that rest, by descriptor.
     resting: Mutex<Vec<Option<Box<Connection>>>>,
@@ -59,7 +59,7 @@ pub struct Pool {
     connections: AtomicUsize,
     finished: AtomicU64,
     /// Request threads that have not ended.
-    threads: AtomicUsize,
+    running: AtomicUsize,
     maximum_requests: u64,
     /// For `inactivity-timeout`.
     pub activity: Activity,
@@ -80,10 +80,10 @@ pub struct Pool {
     ending: AtomicBool,
 }
 
-impl Pool {
-    /// A pool without threads and connections. `control` is the socket to the supervisor.
-    pub fn new(control: RawFd, config: &GroupConfig) -> io::Result<Pool> {
-        let pool = Pool {
+impl RequestThreads {
+    /// No thread runs and there is no connection. `control` is the socket to the supervisor.
+    pub fn new(control: RawFd, config: &GroupConfig) -> io::Result<RequestThreads> {
+        let threads = RequestThreads {
             epoll: Epoll::new()?,
             resting: Mutex::default(),
             wake: Event::new()?,
@@ -91,7 +91,7 @@ impl Pool {
             active: AtomicUsize::new(0),
             connections: AtomicUsize::new(0),
             finished: AtomicU64::new(0),
-            threads: AtomicUsize::new(0),
+            running: AtomicUsize::new(0),
             maximum_requests: config.maximum_requests,
             activity: Activity::new(config.inactivity_timeout_ms),
             main_script: config.main_script.as_ref().map(|path| path.as_bytes().to_vec()),
@@ -105,8 +105,8 @@ impl Pool {
             end: Event::new()?,
             ending: AtomicBool::new(false),
         };
-        pool.epoll.add_always(pool.wake.fd())?;
-        Ok(pool)
+        threads.epoll.add_always(threads.wake.fd())?;
+        Ok(threads)
     }
 
     fn resting(&self) -> MutexGuard<'_, Vec<Option<Box<Connection>>>> {
@@ -129,8 +129,8 @@ impl Pool {
     }
 
     /// Request threads that run.
-    pub fn threads(&self) -> usize {
-        self.threads.load(Ordering::SeqCst)
+    pub fn running(&self) -> usize {
+        self.running.load(Ordering::SeqCst)
     }
 
     fn slot<'g>(
@@ -281,18 +281,18 @@ impl Pool {
     /// Starts the request threads.
     pub fn start(&'static self) -> io::Result<()> {
         for (number, slot) in self.slots.numbered() {
-            self.threads.fetch_add(1, Ordering::SeqCst);
+            self.running.fetch_add(1, Ordering::SeqCst);
             let builder = std::thread::Builder::new().name(format!("wsgi-{number}")).stack_size(self.stack_size);
             let started = builder.spawn(move || {
                 let (ident, tid) = sys::this_thread();
                 slot.adopt(ident, tid);
-                RequestThread { pool: self, slot, number, buffer: vec![0; BUFFER], out: Vec::with_capacity(BUFFER) }
+                RequestThread { shared: self, slot, number, buffer: vec![0; BUFFER], out: Vec::with_capacity(BUFFER) }
                     .run();
                 threads::release();
-                self.threads.fetch_sub(1, Ordering::SeqCst);
+                self.running.fetch_sub(1, Ordering::SeqCst);
             });
             if let Err(error) = started {
-                self.threads.fetch_sub(1, Ordering::SeqCst);
+                self.running.fetch_sub(1, Ordering::SeqCst);
                 return Err(error);
             }
         }
@@ -300,26 +300,26 @@ impl Pool {
     }
 }
 
-impl Process for Pool {
+impl Process for RequestThreads {
     fn slots(&self) -> &Slots {
         &self.slots
     }
 
     fn retire(&self, cause: Cause) {
-        Pool::retire(self, cause);
+        RequestThreads::retire(self, cause);
     }
 
     fn stop(&self) {
-        Pool::stop(self);
+        RequestThreads::stop(self);
     }
 
     fn ask_to_end(&self) {
-        Pool::ask_to_end(self);
+        RequestThreads::ask_to_end(self);
     }
 }
 
 struct RequestThread {
-    pool: &'static Pool,
+    shared: &'static RequestThreads,
     slot: &'static Slot,
     number: u32,
     buffer: Vec<u8>,
@@ -333,27 +333,27 @@ impl RequestThread {
 
     /// Takes connections until the process stops, and lets `advance` go through what they have received.
     fn run_with(&mut self, advance: fn(&mut RequestThread, &mut Connection) -> bool) {
-        while !self.pool.stopping.load(Ordering::SeqCst) {
-            let fd = match self.pool.epoll.wait() {
+        while !self.shared.stopping.load(Ordering::SeqCst) {
+            let fd = match self.shared.epoll.wait() {
                 Ok(fd) => fd,
                 Err(error) => {
                     process_log(ERROR, format!("request thread {} ends: epoll_wait: {error}", self.number).as_bytes());
                     return;
                 }
             };
-            if fd == self.pool.wake.fd() {
+            if fd == self.shared.wake.fd() {
                 continue;
             }
-            let Some(mut connection) = self.pool.take(fd) else { continue };
+            let Some(mut connection) = self.shared.take(fd) else { continue };
             let advanced = panic::catch_unwind(AssertUnwindSafe(|| advance(self, &mut connection)));
             match advanced {
-                Ok(true) => self.pool.rest(connection),
-                Ok(false) => self.pool.close(Some(connection)),
+                Ok(true) => self.shared.rest(connection),
+                Ok(false) => self.shared.close(Some(connection)),
                 // Only the connection is lost, and its child sees it end. The thread goes on with memory of its own.
                 Err(payload) => {
                     std::mem::forget(payload);
                     self.buffer = vec![0; BUFFER];
-                    self.pool.close(Some(connection));
+                    self.shared.close(Some(connection));
                     process_log(
                         ERROR,
                         b"internal error of mod_wsgi: a request thread closes its connection and goes on",
@@ -419,8 +419,8 @@ impl RequestThread {
 
     /// Executes a request. False when the connection is of no more use.
     fn execute(&mut self, connection: &mut Connection, payload: &[u8]) -> bool {
-        let pool = self.pool;
-        pool.active.fetch_add(1, Ordering::SeqCst);
+        let shared = self.shared;
+        shared.active.fetch_add(1, Ordering::SeqCst);
         let fd = connection.fd();
         let (number, slot) = (self.number, self.slot);
         let out = &mut self.out;
@@ -428,7 +428,7 @@ impl RequestThread {
             let area = connection.area().take();
             let mut body = Incoming::new(connection, slot);
             let mut sink = Outgoing::new(fd, out, area, slot);
-            let kept = exchange(pool, (number, slot, fd), payload, &mut body, &mut sink);
+            let kept = exchange(shared, (number, slot, fd), payload, &mut body, &mut sink);
             let area = sink.into_area();
             drop(body);
             *connection.area() = area;
@@ -445,10 +445,10 @@ impl RequestThread {
         if self.out.capacity() > 2 * BUFFER {
             self.out = Vec::with_capacity(BUFFER);
         }
-        pool.active.fetch_sub(1, Ordering::SeqCst);
-        let finished = pool.finished.fetch_add(1, Ordering::Relaxed) + 1;
-        if finished == pool.maximum_requests {
-            pool.retire(Cause::MaximumRequests);
+        shared.active.fetch_sub(1, Ordering::SeqCst);
+        let finished = shared.finished.fetch_add(1, Ordering::Relaxed) + 1;
+        if finished == shared.maximum_requests {
+            shared.retire(Cause::MaximumRequests);
         }
         result.unwrap_or_else(|payload| {
             std::mem::forget(payload);
@@ -477,7 +477,7 @@ fn method_and_url<'r>(variables: &Variables<'r>) -> (&'r [u8], &'r [u8]) {
 /// One exchange, to its end. `place`: the request thread's number and slot, and the connection. False when the
 /// connection is of no more use.
 fn exchange(
-    pool: &Pool,
+    shared: &RequestThreads,
     place: (u32, &Slot, RawFd),
     payload: &[u8],
     body: &mut Incoming<'_>,
@@ -485,7 +485,7 @@ fn exchange(
 ) -> bool {
     let (number, slot, fd) = place;
     let (taken_us, begun) = (sys::now_us(), clock::monotonic());
-    if pool.stopping.load(Ordering::SeqCst) {
+    if shared.stopping.load(Ordering::SeqCst) {
         return sink.end(Outcome::Stale).is_ok();
     }
     let Ok((head, variables)) = request::decode(payload) else {
@@ -493,8 +493,8 @@ fn exchange(
     };
     let (method, url) = method_and_url(&variables);
     let _open = slot.open(fd, begun, method, url);
-    let _engaged = if head.flags & IGNORE_ACTIVITY == 0 { pool.activity.engage() } else { None };
-    let is_main = head.flags & MAIN != 0 || pool.main_script.as_deref() == Some(head.script);
+    let _engaged = if head.flags & IGNORE_ACTIVITY == 0 { shared.activity.engage() } else { None };
+    let is_main = head.flags & MAIN != 0 || shared.main_script.as_deref() == Some(head.script);
     let Some(interp) = interpreters::of_group(if is_main { b"" } else { head.group }) else {
         return sink.end(Outcome::Failed(Failure::Interpreter)).is_ok();
     };
@@ -510,7 +510,7 @@ fn exchange(
         outcome
     });
     if outcome == Outcome::Stale {
-        pool.retire(Cause::ScriptReload);
+        shared.retire(Cause::ScriptReload);
     }
     // Another thread of the application may still be reading. The child ends the body now, which wakes that thread, and
     // the exchange goes when the thread is through.
@@ -530,17 +530,18 @@ mod tests {
     fn a_panic_costs_the_connection_and_not_the_thread() {
         let (control, _supervisor) = UnixStream::pair().expect("sockets");
         let config = GroupConfig { threads: 1, ..GroupConfig::default() };
-        let pool: &'static Pool = Box::leak(Box::new(Pool::new(control.as_raw_fd(), &config).expect("a pool")));
+        let threads: &'static RequestThreads =
+            Box::leak(Box::new(RequestThreads::new(control.as_raw_fd(), &config).expect("descriptors")));
         let connect = || {
             let (near, far) = UnixStream::pair().expect("sockets");
             near.set_read_timeout(Some(Duration::from_secs(20))).expect("a limit");
-            pool.adopt(Private::new(far.into()));
+            threads.adopt(Private::new(far.into()));
             near
         };
         let thread = std::thread::spawn(move || {
             let mut thread = RequestThread {
-                pool,
-                slot: pool.slots.of(1).expect("a slot"),
+                shared: threads,
+                slot: threads.slots.of(1).expect("a slot"),
                 number: 1,
                 buffer: vec![0; BUFFER],
                 out: Vec::new(),
@@ -559,8 +560,8 @@ mod tests {
         let mut answer = [0; 6];
         second.write_all(b"serve").expect("it is open");
         second.read_exact(&mut answer).expect("an answer");
-        assert_eq!((&answer, pool.connections()), (b"served", 1));
-        pool.stop();
+        assert_eq!((&answer, threads.connections()), (b"served", 1));
+        threads.stop();
         thread.join().expect("the thread ends in order");
     }
 }
