@@ -8,6 +8,7 @@ pub mod connection;
 pub mod load;
 mod orphan;
 pub mod outgoing;
+mod request_thread;
 pub mod request_threads;
 pub mod service;
 pub mod warmup;
