@@ -20,7 +20,7 @@ use wsgi_wire::config::Identity;
 use wsgi_wire::doctor::{self, DOCTOR, Examination, Finding, Mount as WireMount, Patient};
 
 use super::companions;
-use super::pools::Pool;
+use super::groups::PlannedGroup;
 use crate::directive::{GlobalConfig, ServerConfig, ServerKey};
 use crate::httpd::log::{Level, say_at_startup};
 use crate::httpd::process;
@@ -37,17 +37,17 @@ const MAX_ANSWER: usize = 4 << 20;
 const SHOW_ALL: &std::ffi::CStr = c"WSGI_DOCTOR";
 
 /// Looks at all groups and scripts, and writes what was found to standard error.
-pub(super) fn examine(main: Server<'_>, global: &GlobalConfig, pools: Vec<Pool>) {
+pub(super) fn examine(main: Server<'_>, global: &GlobalConfig, groups: Vec<PlannedGroup>) {
     let servers: Vec<(ServerKey, &ServerConfig)> =
         main.and_following().filter_map(|server| Some((live::server_key(server), server.config()?))).collect();
     let mounts = route::mounts(global, &servers);
-    if pools.is_empty() && mounts.is_empty() {
+    if groups.is_empty() && mounts.is_empty() {
         return;
     }
     let mut lines: Vec<String> = mounts.iter().filter_map(directory).collect();
     lines.extend(route::undefined_groups(global, &mounts));
-    lines.extend(pools.iter().zip(&global.groups).flat_map(|(pool, group)| owners(pool, group, &mounts)));
-    let patients = patients(pools, &mounts);
+    lines.extend(groups.iter().zip(&global.groups).flat_map(|(planned, group)| owners(planned, group, &mounts)));
+    let patients = patients(groups, &mounts);
     let answered = ask(&patients);
     let findings = match answered {
         Ok(findings) => findings,
@@ -71,16 +71,16 @@ pub(super) fn examine(main: Server<'_>, global: &GlobalConfig, pools: Vec<Pool>)
 }
 
 /// Whom to look at: each group, and httpd's children last, because scripts must be reachable for both.
-fn patients(pools: Vec<Pool>, mounts: &[Mount]) -> Vec<Patient> {
+fn patients(groups: Vec<PlannedGroup>, mounts: &[Mount]) -> Vec<Patient> {
     let wire = |mount: &Mount, path: &[u8]| WireMount {
         path: OsStr::from_bytes(path).to_string_lossy().into_owned(),
         from: mount.from.clone(),
     };
     let mut all: Vec<Patient> = Vec::new();
-    for pool in pools {
-        let mine = mounts.iter().filter(|mount| mount.group.as_deref() == Some(pool.config.name.as_bytes()));
+    for group in groups {
+        let mine = mounts.iter().filter(|mount| mount.group.as_deref() == Some(group.config.name.as_bytes()));
         let files = mine.filter(|mount| !companions::is_directory(&mount.path));
-        let inside = files.filter_map(|mount| Some(wire(mount, pool.config.inside(&mount.path)?)));
+        let inside = files.filter_map(|mount| Some(wire(mount, group.config.inside(&mount.path)?)));
         let mut scripts: Vec<WireMount> = Vec::new();
         for mount in inside {
             // One script may be mounted often; the first place will do.
@@ -88,7 +88,7 @@ fn patients(pools: Vec<Pool>, mounts: &[Mount]) -> Vec<Patient> {
                 scripts.push(mount);
             }
         }
-        all.push(Patient { identity: pool.config.identity.clone(), group: Some(Box::new(pool.config)), scripts });
+        all.push(Patient { identity: group.config.identity.clone(), group: Some(Box::new(group.config)), scripts });
     }
     let scripts = mounts.iter().filter(|mount| mount.maps_urls).map(|mount| wire(mount, &mount.path)).collect();
     all.push(Patient { identity: children(), group: None, scripts });
@@ -195,9 +195,10 @@ fn directory(mount: &Mount) -> Option<String> {
 }
 
 /// `script-user` and `script-group` of a group.
-fn owners(pool: &Pool, group: &crate::directive::ProcessGroup, mounts: &[Mount]) -> Vec<String> {
-    let user = pool.script_user.zip(group.script_user.as_deref()).map(|(id, name)| Ownership::User(id, name));
-    let of_group = || pool.script_group.zip(group.script_group.as_deref()).map(|(id, name)| Ownership::Group(id, name));
+fn owners(planned: &PlannedGroup, group: &crate::directive::ProcessGroup, mounts: &[Mount]) -> Vec<String> {
+    let user = planned.script_user.zip(group.script_user.as_deref()).map(|(id, name)| Ownership::User(id, name));
+    let of_group =
+        || planned.script_group.zip(group.script_group.as_deref()).map(|(id, name)| Ownership::Group(id, name));
     let Some(wanted) = user.or_else(of_group) else { return Vec::new() };
     let owner = |found: Metadata| FileOwner { uid: found.uid(), gid: found.gid(), mode: found.mode() };
     let mine = mounts.iter().filter(|mount| mount.group.as_ref() == Some(&group.name));
@@ -208,7 +209,7 @@ fn owners(pool: &Pool, group: &crate::directive::ProcessGroup, mounts: &[Mount])
         let rejection = route::check_owner(wanted, &mount.path, Some(script), directory).err()?;
         Some(format!(
             "process group \"{}\" ({}): {}: {}; requests get 403",
-            pool.config.name, pool.config.defined_at, mount.from, rejection.text
+            planned.config.name, planned.config.defined_at, mount.from, rejection.text
         ))
     };
     mine.filter_map(refused).collect()

@@ -24,7 +24,7 @@ use super::former::{
     DEFAULT_PATIENCE, Former, NOTE_KEY, Note, STORE_KEY, StoreNote, begin, empty, encode, error_log,
     left_by_another_version,
 };
-use super::pools::Pool as Group;
+use super::groups::PlannedGroup;
 use crate::httpd::log::Level;
 use crate::httpd::pool::Pool;
 use crate::httpd::process;
@@ -97,7 +97,7 @@ fn kept(main: Server<'_>) -> Option<&'static mut Kept> {
 pub(super) fn apply(
     main: Server<'_>,
     pconf: Pool<'_>,
-    groups: &[Group],
+    groups: &[PlannedGroup],
     files: Option<&Companions>,
 ) -> Result<(Vec<Board>, Option<OwnedFd>), String> {
     let note = process::kept::<Note>(main, NOTE_KEY);
@@ -131,7 +131,7 @@ pub(super) fn apply(
         kept.ids = ids;
     }
     kept.files = files.map(Companions::again).transpose().map_err(|error| error.to_string())?;
-    let patience = |group: &Group| Some(group.config.shutdown_timeout_ms).filter(|limit| *limit > 0);
+    let patience = |group: &PlannedGroup| Some(group.config.shutdown_timeout_ms).filter(|limit| *limit > 0);
     kept.patience_ms = groups.iter().map(|group| patience(group).unwrap_or(DEFAULT_PATIENCE)).max().unwrap_or(0);
     let boards =
         kept.boards_for(main, groups).map_err(|error| format!("no shared memory for a scoreboard: {error}"))?;
@@ -181,8 +181,8 @@ fn new() -> io::Result<Kept> {
 
 /// The identity that is enough for all groups. `None`: the supervisor must keep httpd's own, because a group names
 /// none, or the groups name several, or one needs what only root may do.
-fn least_ids(groups: &[Group]) -> Option<Ids> {
-    let needs_root = |group: &Group| {
+fn least_ids(groups: &[PlannedGroup]) -> Option<Ids> {
+    let needs_root = |group: &PlannedGroup| {
         let config = &group.config;
         let grace = config.shutdown_timeout_ms.div_ceil(1000);
         let limits = Limit::all(config.cpu_time_limit.into(), grace, config.memory_limit, config.virtual_memory_limit);
@@ -295,7 +295,7 @@ impl Kept {
 
     /// Returns a scoreboard for each group: the one that the group's name had before, if the group still fits. If
     /// something in a child has written to a scoreboard, the parent gives it up, together with the processes in it.
-    fn boards_for(&mut self, main: Server<'_>, groups: &[Group]) -> io::Result<Vec<Board>> {
+    fn boards_for(&mut self, main: Server<'_>, groups: &[PlannedGroup]) -> io::Result<Vec<Board>> {
         let all = std::mem::take(&mut self.boards).into_iter();
         let (mut old, broken): (Vec<_>, Vec<_>) = all.partition(|kept| !kept.written_to && kept.board.is_intact());
         for broken in broken {
@@ -401,20 +401,20 @@ impl Kept {
 }
 
 /// The messages of this configuration.
-fn say(main: Server<'_>, kept: &Kept, groups: &[Group], children: OwnedFd) -> Result<Vec<Said>, String> {
+fn say(main: Server<'_>, kept: &Kept, groups: &[PlannedGroup], children: OwnedFd) -> Result<Vec<Said>, String> {
     let (log, message) = begin(main)?;
     let mut all = vec![Said { message, fds: vec![log] }];
     for (group, board) in groups.iter().zip(&kept.boards) {
         let config = GroupConfig { id: board.id, ..group.config.clone() };
         let memory = board.memory.try_clone().map_err(|error| error.to_string())?;
-        all.push(Said { message: of_pool(config)?, fds: vec![memory, error_log(group.log)?] });
+        all.push(Said { message: of_group(config)?, fds: vec![memory, error_log(group.log)?] });
     }
     all.push(Said { message: encode(&ParentMessage::Commit)?, fds: vec![children] });
     Ok(all)
 }
 
 /// The message about a group. If it is too long, it leaves out the targets, which are only there for comparison.
-fn of_pool(config: GroupConfig) -> Result<Vec<u8>, String> {
+fn of_group(config: GroupConfig) -> Result<Vec<u8>, String> {
     let short = GroupConfig { targets: Vec::new(), ..config.clone() };
     encode(&ParentMessage::Group(Box::new(config))).or_else(|_| encode(&ParentMessage::Group(Box::new(short))))
 }

@@ -19,8 +19,8 @@ use crate::python;
 use crate::route::{Preload, RouteTarget, Sole, warmup_target};
 use crate::startup::{Plan, environment, layers};
 
-/// A process group, ready to be started.
-pub(super) struct Pool {
+/// A process group as it is to be started.
+pub(super) struct PlannedGroup {
     /// For the supervisor; its id is set when the scoreboard is known.
     pub(super) config: GroupConfig,
     /// Most requests that may wait.
@@ -42,29 +42,29 @@ const TARGETS: usize = 32 << 10;
 ///
 /// # Errors
 /// A sentence for each thing that is wrong.
-pub(super) fn build(main: Server<'_>, plan: &Plan) -> Result<Vec<Pool>, Vec<String>> {
+pub(super) fn build(main: Server<'_>, plan: &Plan) -> Result<Vec<PlannedGroup>, Vec<String>> {
     let reading = live::reading().ok_or_else(|| vec!["no configuration was read".to_owned()])?;
     let global = &reading.global;
-    let (mut pools, mut errors) = (Vec::new(), Vec::new());
+    let (mut groups, mut errors) = (Vec::new(), Vec::new());
     for (at, group) in global.groups.iter().enumerate() {
         let sole = plan.sole.get(at).and_then(Option::as_ref);
-        match pool(main, global, group, sole, plan) {
-            Ok(pool) => pools.push(pool),
+        match planned(main, global, group, sole, plan) {
+            Ok(planned) => groups.push(planned),
             Err(error) => {
                 errors.push(format!("WSGIDaemonProcess {} at {}: {error}", shown(&group.name), group.defined))
             }
         }
     }
-    if errors.is_empty() { Ok(pools) } else { Err(errors) }
+    if errors.is_empty() { Ok(groups) } else { Err(errors) }
 }
 
-fn pool(
+fn planned(
     main: Server<'_>,
     global: &GlobalConfig,
     group: &ProcessGroup,
     sole: Option<&Sole>,
     plan: &Plan,
-) -> Result<Pool, String> {
+) -> Result<PlannedGroup, String> {
     let preloads = &plan.preloads;
     let server = main.and_following().find(|server| live::server_key(*server) == group.server).unwrap_or(main);
     let root = root(group)?;
@@ -122,7 +122,7 @@ fn pool(
         log_level: u8::try_from(server.log_level().clamp(0, 15)).unwrap_or(4),
         apache_version: process::version(),
     };
-    Ok(Pool {
+    Ok(PlannedGroup {
         config,
         backlog: group.listen_backlog,
         log: server.error_log_fd(),
