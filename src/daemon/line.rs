@@ -30,16 +30,16 @@ pub(super) struct Line {
 }
 
 /// How long a thread waits for the supervisor to say how a lost process ended.
-pub(super) const MOURNING: Duration = Duration::from_millis(250);
+pub(super) const WAIT_FOR_END: Duration = Duration::from_millis(250);
 
-/// The process of a line, also after the line is through.
+/// The process of a line, as the line has seen it. It can be asked for its end after the line is through.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Witness {
+pub(super) struct LeasedProcess {
     lease: Lease,
     pub(super) pid: u32,
 }
 
-impl Witness {
+impl LeasedProcess {
     /// How the process ended, if it did. Waits at most `limit` for the supervisor to say so.
     pub(super) fn end(&self, board: &Scoreboard, limit: Duration) -> Option<String> {
         board.await_end(&self.lease, limit)
@@ -48,8 +48,8 @@ impl Witness {
 
 impl Line {
     /// Its process.
-    pub(super) fn witness(&self) -> Witness {
-        Witness { lease: self.lease, pid: self.board.pid(self.lease.slot) }
+    pub(super) fn process(&self) -> LeasedProcess {
+        LeasedProcess { lease: self.lease, pid: self.board.pid(self.lease.slot) }
     }
 
     pub(super) fn new(job: &Job<'_>, lease: Lease, connection: Connection) -> Line {
@@ -118,7 +118,7 @@ impl Line {
 
     /// The supervisor has said that the process has ended.
     pub(super) fn has_ended(&self) -> bool {
-        self.witness().end(&self.board, Duration::ZERO).is_some()
+        self.process().end(&self.board, Duration::ZERO).is_some()
     }
 
     /// Ends the line after a loss, and closes the idle connections to the process, which are of no use either. `stale`:

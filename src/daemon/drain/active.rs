@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use wsgi_sys::stream;
 
-use super::super::line::{Line, MOURNING};
+use super::super::line::{Line, WAIT_FOR_END};
 use super::super::spool::Spool;
 use super::{Drained, End, Offer};
 use wsgi_wire::scan::Scan;
@@ -111,7 +111,7 @@ impl Active {
     /// Nothing is left to do with it.
     pub(super) fn is_through(&self) -> bool {
         let Some(line) = &self.line else { return true };
-        self.lost.is_some_and(|since| since.elapsed() >= MOURNING || line.has_ended())
+        self.lost.is_some_and(|since| since.elapsed() >= WAIT_FOR_END || line.has_ended())
     }
 
     /// Sends what is left of the request.

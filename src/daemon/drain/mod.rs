@@ -350,8 +350,8 @@ impl Loop {
     }
 
     fn wait(&mut self, limit: Option<Duration>) {
-        let mourns = self.active.iter().any(Active::is_lost);
-        let limit = if mourns { Some(limit.map_or(PATIENCE, |limit| limit.min(PATIENCE))) } else { limit };
+        let awaits_end = self.active.iter().any(Active::is_lost);
+        let limit = if awaits_end { Some(limit.map_or(PATIENCE, |limit| limit.min(PATIENCE))) } else { limit };
         let ready: Vec<(usize, bool, bool)> = {
             let wanted = self.active.iter().enumerate().filter_map(|(at, active)| {
                 let (receives, sends) = active.wants()?;
