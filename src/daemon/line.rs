@@ -32,7 +32,7 @@ pub(super) struct Line {
 /// How long a thread waits for the supervisor to say how a lost process ended.
 pub(super) const WAIT_FOR_END: Duration = Duration::from_millis(250);
 
-/// The process of a line, as the line has seen it. It can be asked for its end after the line is through.
+/// The process of a line. Tells its pid and how it ended, also when the line is gone.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct LeasedProcess {
     lease: Lease,
