@@ -421,7 +421,7 @@ impl<'j> Exchange<'j> {
             self.line = Some(offer.line);
             return self.relay.pass(then);
         }
-        let standing = drain::Standing;
+        let standing = drain::WithdrawOnDrop;
         self.relay.pass(then);
         let found = drain::withdraw();
         drop(standing);

@@ -252,10 +252,10 @@ pub(super) fn withdraw() -> Option<Result<Box<Offer>, Arc<Drained>>> {
     }
 }
 
-/// While it lives, this thread's offer stands; dropped in the middle (a panic), it leaves none behind.
-pub(super) struct Standing;
+/// Withdraws this thread's offer when it is dropped, also by a panic.
+pub(super) struct WithdrawOnDrop;
 
-impl Drop for Standing {
+impl Drop for WithdrawOnDrop {
     fn drop(&mut self) {
         if let Some(Err(drained)) = withdraw() {
             drained.abandon();
