@@ -421,10 +421,10 @@ impl<'j> Exchange<'j> {
             self.line = Some(offer.line);
             return self.relay.pass(then);
         }
-        let standing = drain::WithdrawOnDrop;
+        let guard = drain::WithdrawOnDrop;
         self.relay.pass(then);
         let found = drain::withdraw();
-        drop(standing);
+        drop(guard);
         match found {
             Some(Ok(offer)) => self.line = Some(offer.line),
             Some(Err(drained)) => {

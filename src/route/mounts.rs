@@ -1,7 +1,7 @@
 //! Which files the configuration names as scripts, by what, and for which process group: for the doctor, who looks
 //! at them before any request does.
 
-use super::sole::Servers;
+use super::group_scripts::Servers;
 use crate::directive::{Alias, AliasTarget, GlobalConfig, ServerConfig, Text, did_you_mean};
 
 /// A script of the configuration.

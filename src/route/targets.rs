@@ -4,8 +4,8 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
+use super::group_scripts::Servers;
 use super::mounts::{is_completed, process_group};
-use super::sole::Servers;
 use crate::directive::{Alias, GlobalConfig, Recorded, ServerConfig, ServerKey, Text};
 
 /// A file or directory to which requests lead.

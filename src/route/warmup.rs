@@ -1,6 +1,6 @@
 //! Which application of a process group `warmup=` is for.
 
-use super::sole::{Preload, Served, Sole};
+use super::group_scripts::{OnlyScript, Preload, Served};
 use crate::directive::Text;
 
 /// The application that a warmup request calls.
@@ -20,8 +20,8 @@ pub struct Target<'c> {
 
 /// The script that is alone in the process group, else the only one that serves requests and is loaded at the start.
 /// `preloads` are those of the process group.
-pub fn warmup_target<'c>(sole: Option<&'c Sole>, preloads: &[&'c Preload]) -> Option<Target<'c>> {
-    if let Some(Sole { path, callable_object, prefix }) = sole {
+pub fn warmup_target<'c>(only: Option<&'c OnlyScript>, preloads: &[&'c Preload]) -> Option<Target<'c>> {
+    if let Some(OnlyScript { path, callable_object, prefix }) = only {
         let preloaded = preloads.iter().find(|preload| preload.path == *path);
         return Some(Target {
             script: path,
@@ -57,11 +57,11 @@ mod tests {
 
     #[test]
     fn a_script_that_is_alone_is_meant() {
-        let sole = Sole { path: text("/a"), callable_object: None, prefix: Some(text("/")) };
-        let target = warmup_target(Some(&sole), &[]).unwrap();
+        let only = OnlyScript { path: text("/a"), callable_object: None, prefix: Some(text("/")) };
+        let target = warmup_target(Some(&only), &[]).unwrap();
         assert_eq!((target.script, target.application_group, target.is_main), (&text("/a"), None, true));
         let preload = preload("/a", true);
-        let target = warmup_target(Some(&sole), &[&preload]).unwrap();
+        let target = warmup_target(Some(&only), &[&preload]).unwrap();
         assert_eq!((target.application_group, target.is_main), (Some(&text("one")), true));
     }
 

@@ -28,12 +28,12 @@ use crate::httpd::process;
 use crate::httpd::server::Server;
 use crate::live::{self, Live};
 use crate::metrics;
-use crate::route::{self, Preload, RouteTarget, Sole};
+use crate::route::{self, OnlyScript, Preload, RouteTarget};
 use companions::Companions;
 
 /// What the configuration asks for, beyond what its directives say one by one.
 struct Plan {
-    sole: Vec<Option<Sole>>,
+    only_scripts: Vec<Option<OnlyScript>>,
     preloads: Vec<Preload>,
     targets: Vec<RouteTarget>,
     names: Vec<(ServerKey, Vec<u8>)>,
@@ -80,11 +80,11 @@ fn plan(main: Server<'_>) -> Result<Plan, Vec<String>> {
     let names: Vec<_> = main.and_following().map(|server| (live::server_key(server), server.name().to_vec())).collect();
     let name = |key| names.iter().find(|(server, _)| *server == key).map(|(_, name)| name);
     let same_name = |one, other| one == other || name(one).is_some_and(|found| Some(found) == name(other));
-    let sole = route::alone(global, &servers, &companions::is_directory);
+    let only_scripts = route::only_scripts(global, &servers, &companions::is_directory);
     let preloads = route::preloads(global, &servers, &companions::is_directory, same_name)?;
     let targets = route::targets(global, &servers, |key| name(key).map(Vec::as_slice));
     let outside = route::outside_roots(global, &route::mounts(global, &servers));
-    if outside.is_empty() { Ok(Plan { sole, preloads, targets, names }) } else { Err(outside) }
+    if outside.is_empty() { Ok(Plan { only_scripts, preloads, targets, names }) } else { Err(outside) }
 }
 
 /// Puts the configuration in force. False: httpd must not start, and the log says why.
