@@ -65,10 +65,10 @@ fn encode(
     let script = script_of(request, settings);
     // The handler has refused a script that lies outside of the root directory.
     let script = environ::below_root(root, script).unwrap_or(script);
-    let alone = group.is_some_and(|group| group.main_script.as_deref() == Some(script));
+    let is_main = group.is_some_and(|group| group.main_script.as_deref() == Some(script));
     let flag = |is_set: bool, flag: u8| if is_set { flag } else { 0 };
     let flags = flag(settings.script_reloading, request::RELOAD)
-        | flag(alone, request::MAIN)
+        | flag(is_main, request::MAIN)
         | flag(settings.pass_apache_request && group.is_none(), request::PASS_RECORD)
         | flag(settings.ignore_activity, request::IGNORE_ACTIVITY);
     let head = Head {

@@ -47,8 +47,8 @@ pub(super) fn build(main: Server<'_>, plan: &Plan) -> Result<Vec<PlannedGroup>, 
     let global = &reading.global;
     let (mut groups, mut errors) = (Vec::new(), Vec::new());
     for (at, group) in global.groups.iter().enumerate() {
-        let only = plan.only_scripts.get(at).and_then(Option::as_ref);
-        match planned(main, global, group, only, plan) {
+        let only_script = plan.only_scripts.get(at).and_then(Option::as_ref);
+        match planned(main, global, group, only_script, plan) {
             Ok(planned) => groups.push(planned),
             Err(error) => {
                 errors.push(format!("WSGIDaemonProcess {} at {}: {error}", shown(&group.name), group.defined))
@@ -62,7 +62,7 @@ fn planned(
     main: Server<'_>,
     global: &GlobalConfig,
     group: &ProcessGroup,
-    only: Option<&OnlyScript>,
+    only_script: Option<&OnlyScript>,
     plan: &Plan,
 ) -> Result<PlannedGroup, String> {
     let preloads = &plan.preloads;
@@ -79,7 +79,7 @@ fn planned(
         min_processes: group.min_processes,
         max_processes: group.max_processes,
         idle_timeout_ms: milliseconds(group.idle_timeout),
-        warmup: warmup(server, group, only, preloads)?,
+        warmup: warmup(server, group, only_script, preloads)?,
         rolling: group.rolling,
         threads: group.threads,
         multiprocess: group.multiprocess,
@@ -94,7 +94,7 @@ fn planned(
         env: environment.variables,
         python_path: list(group.python_path.as_deref().unwrap_or_default(), "python-path")?,
         layers: layers::of(global, &group.name)?,
-        main_script: only.map(|only| utf8(inside(root.as_deref(), &only.path)?, "script")).transpose()?,
+        main_script: only_script.map(|script| utf8(inside(root.as_deref(), &script.path)?, "script")).transpose()?,
         preload: preload(&group.name, root.as_deref(), preloads)?,
         targets: targets(&group.name, root.as_deref(), &plan.targets),
         maximum_requests: group.maximum_requests,
@@ -197,13 +197,13 @@ fn targets(name: &[u8], root: Option<&str>, targets: &[RouteTarget]) -> Vec<Targ
 fn warmup(
     server: Server<'_>,
     group: &ProcessGroup,
-    only: Option<&OnlyScript>,
+    only_script: Option<&OnlyScript>,
     preloads: &[Preload],
 ) -> Result<Option<Warmup>, String> {
     let Some(path) = &group.warmup else { return Ok(None) };
     let root = optional(group.chroot.as_ref(), "chroot")?;
     let mine: Vec<_> = preloads.iter().filter(|preload| preload.process_group == group.name).collect();
-    let target = warmup_target(only, &mine).map(|target| {
+    let target = warmup_target(only_script, &mine).map(|target| {
         Ok::<_, String>(WarmupTarget {
             script: utf8(inside(root.as_deref(), target.script)?, "script")?,
             callable: optional(target.callable_object, "callable-object")?.unwrap_or_else(|| "application".to_owned()),
