@@ -17,7 +17,7 @@ use wsgi_sys::poll::{PollFd, poll};
 use wsgi_sys::process::{Program, kill, spawn, try_wait};
 use wsgi_sys::{fd, user};
 use wsgi_wire::config::Identity;
-use wsgi_wire::doctor::{self, DOCTOR, Examination, Finding, Mount as WireMount, Patient};
+use wsgi_wire::doctor::{self, DOCTOR, Examination, Finding, Mount as WireMount, Subject};
 
 use super::companions;
 use super::groups::PlannedGroup;
@@ -47,8 +47,8 @@ pub(super) fn examine(main: Server<'_>, global: &GlobalConfig, groups: Vec<Plann
     let mut lines: Vec<String> = mounts.iter().filter_map(directory).collect();
     lines.extend(route::undefined_groups(global, &mounts));
     lines.extend(groups.iter().zip(&global.groups).flat_map(|(planned, group)| owners(planned, group, &mounts)));
-    let patients = patients(groups, &mounts);
-    let answered = ask(&patients);
+    let subjects = subjects(groups, &mounts);
+    let answered = ask(&subjects);
     let findings = match answered {
         Ok(findings) => findings,
         Err(error) => {
@@ -57,7 +57,7 @@ pub(super) fn examine(main: Server<'_>, global: &GlobalConfig, groups: Vec<Plann
         }
     };
     let show_all = process::is_defined(SHOW_ALL);
-    let titles: Vec<_> = patients.iter().map(Patient::title).collect();
+    let titles: Vec<_> = subjects.iter().map(Subject::title).collect();
     lines.extend(doctor::lines(&titles, &findings, show_all));
     lines.dedup();
     for line in &lines {
@@ -65,18 +65,18 @@ pub(super) fn examine(main: Server<'_>, global: &GlobalConfig, groups: Vec<Plann
     }
     if show_all {
         let wrong = lines.len() - findings.iter().filter(|finding| finding.well).count();
-        let groups = patients.len() - 1;
+        let groups = subjects.len() - 1;
         say_at_startup(Level::Warn, &format!("mod_wsgi: process groups examined: {groups}, findings: {wrong}"));
     }
 }
 
 /// Whom to look at: each group, and httpd's children last, because scripts must be reachable for both.
-fn patients(groups: Vec<PlannedGroup>, mounts: &[Mount]) -> Vec<Patient> {
+fn subjects(groups: Vec<PlannedGroup>, mounts: &[Mount]) -> Vec<Subject> {
     let wire = |mount: &Mount, path: &[u8]| WireMount {
         path: OsStr::from_bytes(path).to_string_lossy().into_owned(),
         from: mount.from.clone(),
     };
-    let mut all: Vec<Patient> = Vec::new();
+    let mut all: Vec<Subject> = Vec::new();
     for group in groups {
         let mine = mounts.iter().filter(|mount| mount.group.as_deref() == Some(group.config.name.as_bytes()));
         let files = mine.filter(|mount| !companions::is_directory(&mount.path));
@@ -88,10 +88,10 @@ fn patients(groups: Vec<PlannedGroup>, mounts: &[Mount]) -> Vec<Patient> {
                 scripts.push(mount);
             }
         }
-        all.push(Patient { identity: group.config.identity.clone(), group: Some(Box::new(group.config)), scripts });
+        all.push(Subject { identity: group.config.identity.clone(), group: Some(Box::new(group.config)), scripts });
     }
     let scripts = mounts.iter().filter(|mount| mount.maps_urls).map(|mount| wire(mount, &mount.path)).collect();
-    all.push(Patient { identity: children(), group: None, scripts });
+    all.push(Subject { identity: children(), group: None, scripts });
     all
 }
 
@@ -108,14 +108,14 @@ fn children() -> Option<Identity> {
 }
 
 /// Starts the doctor and reads what it finds.
-fn ask(patients: &[Patient]) -> Result<Vec<Finding>, String> {
+fn ask(subjects: &[Subject]) -> Result<Vec<Finding>, String> {
     let files = companions::Companions::open()?;
     let failed = |error: std::io::Error| format!("the supervisor: {error}");
     let examination = Examination {
         protocol: wsgi_wire::PROTOCOL,
         interpreter_ms: INTERPRETER_MS,
         limit_ms: LIMIT_MS,
-        patients: patients.to_vec(),
+        subjects: subjects.to_vec(),
     };
     let text = serde_json::to_vec(&examination).map_err(|error| error.to_string())?;
     let input = fd::memfd(c"mod_wsgi-doctor").map_err(failed)?;

@@ -147,7 +147,7 @@ pub(super) fn apply(
             );
         }
         if !matches!(told, Some(Ok(()))) {
-            match kept.start_patiently(main) {
+            match kept.start_with_retries(main) {
                 Err(error) if process::is_restart() => kept.do_without(main, &error),
                 started => started?,
             }
@@ -277,8 +277,8 @@ impl Kept {
         }
     }
 
-    /// Starts a supervisor and says the configuration, with some patience.
-    fn start_patiently(&mut self, main: Server<'_>) -> Result<(), String> {
+    /// Starts a supervisor and sends it the configuration; tries several times.
+    fn start_with_retries(&mut self, main: Server<'_>) -> Result<(), String> {
         let mut tried = 0;
         loop {
             // Closing the socket ends a supervisor that did not get the configuration.
@@ -448,7 +448,7 @@ impl Kept {
     /// Starts a supervisor in place of one that was lost. If that fails, the parent tries again later.
     fn bring_back(&mut self, main: Server<'_>, pconf: Pool<'_>) {
         let before = self.former.len();
-        match self.start_patiently(main) {
+        match self.start_with_retries(main) {
             Err(error) => self.do_without(main, &error),
             Ok(()) => {
                 self.wanted = false;
