@@ -182,7 +182,7 @@ fn targets(name: &[u8], root: Option<&str>, targets: &[RouteTarget]) -> Vec<Targ
     let mine = targets.iter().filter(|target| target.process_group.as_deref().is_none_or(|group| group == name));
     let target = |target: &RouteTarget| {
         let path = String::from_utf8(inside(root, &target.path).ok()?.to_vec()).ok()?;
-        Some(Target { path, said: target.said })
+        Some(Target { path, groups_digest: target.groups_digest })
     };
     let mut bytes = 0;
     let mut found: Vec<Target> = mine.filter_map(target).collect();

@@ -51,7 +51,7 @@ struct KeptBoard {
 }
 
 /// A message with its descriptors. The parent keeps it, so that it can send it again to a new supervisor.
-struct Said {
+struct KeptMessage {
     message: Vec<u8>,
     fds: Vec<OwnedFd>,
 }
@@ -73,7 +73,7 @@ struct Kept {
     noted: bool,
     boards: Vec<KeptBoard>,
     next_id: u64,
-    said: Vec<Said>,
+    messages: Vec<KeptMessage>,
     /// The supervisor's file and the engine's; `None` until usable ones are found.
     files: Option<Companions>,
     /// Whom the supervisor runs as; `None` is root, or whoever runs httpd.
@@ -136,17 +136,17 @@ pub(super) fn apply(
     let boards =
         kept.boards_for(main, groups).map_err(|error| format!("no shared memory for a scoreboard: {error}"))?;
     let (children, presence) = wsgi_sys::fd::pipe().map_err(|error| error.to_string())?;
-    kept.said = say(main, kept, groups, children)?;
+    kept.messages = messages(main, kept, groups, children)?;
     if !groups.is_empty() {
-        let told = (kept.pid != 0).then(|| kept.tell_all());
-        if let Some(Err(error)) = &told {
+        let sent = (kept.pid != 0).then(|| kept.tell_all());
+        if let Some(Err(error)) = &sent {
             let pid = kept.pid;
             main.log(
                 Level::Error,
                 &format!("supervisor {pid} cannot be told ({error}): it was lost; starting another one"),
             );
         }
-        if !matches!(told, Some(Ok(()))) {
+        if !matches!(sent, Some(Ok(()))) {
             match kept.start_with_retries(main) {
                 Err(error) if process::is_restart() => kept.do_without(main, &error),
                 started => started?,
@@ -161,7 +161,7 @@ pub(super) fn apply(
 
 fn new() -> io::Result<Kept> {
     let (dispatch, store) = (Some(socket::pair(Kind::Datagram)?), Some(socket::pair(Kind::SeqPacket)?));
-    let (boards, said) = (Vec::new(), Vec::new());
+    let (boards, messages) = (Vec::new(), Vec::new());
     Ok(Kept {
         pid: 0,
         control: None,
@@ -172,7 +172,7 @@ fn new() -> io::Result<Kept> {
         noted: false,
         boards,
         next_id: 1,
-        said,
+        messages,
         files: None,
         ids: None,
         patience_ms: 0,
@@ -284,9 +284,9 @@ impl Kept {
             // Closing the socket ends a supervisor that did not get the configuration.
             self.control = None;
             self.put_aside();
-            let told = self.start(main).and_then(|()| self.tell_all().map_err(|error| error.to_string()));
+            let started = self.start(main).and_then(|()| self.tell_all().map_err(|error| error.to_string()));
             tried += 1;
-            match told {
+            match started {
                 Err(_) if tried < ATTEMPTS => std::thread::sleep(PAUSE),
                 other => return other,
             }
@@ -392,24 +392,29 @@ impl Kept {
             kept.written_to |= !kept.board.is_intact();
             kept.board.restore();
         }
-        for said in &self.said {
-            let fds: Vec<BorrowedFd<'_>> = said.fds.iter().map(AsFd::as_fd).collect();
-            socket::send_with_fds_waiting(control.as_fd(), &said.message, &fds)?;
+        for kept in &self.messages {
+            let fds: Vec<BorrowedFd<'_>> = kept.fds.iter().map(AsFd::as_fd).collect();
+            socket::send_with_fds_waiting(control.as_fd(), &kept.message, &fds)?;
         }
         Ok(())
     }
 }
 
 /// The messages of this configuration.
-fn say(main: Server<'_>, kept: &Kept, groups: &[PlannedGroup], children: OwnedFd) -> Result<Vec<Said>, String> {
+fn messages(
+    main: Server<'_>,
+    kept: &Kept,
+    groups: &[PlannedGroup],
+    children: OwnedFd,
+) -> Result<Vec<KeptMessage>, String> {
     let (log, message) = begin(main)?;
-    let mut all = vec![Said { message, fds: vec![log] }];
+    let mut all = vec![KeptMessage { message, fds: vec![log] }];
     for (group, board) in groups.iter().zip(&kept.boards) {
         let config = GroupConfig { id: board.id, ..group.config.clone() };
         let memory = board.memory.try_clone().map_err(|error| error.to_string())?;
-        all.push(Said { message: of_group(config)?, fds: vec![memory, error_log(group.log)?] });
+        all.push(KeptMessage { message: of_group(config)?, fds: vec![memory, error_log(group.log)?] });
     }
-    all.push(Said { message: encode(&ParentMessage::Commit)?, fds: vec![children] });
+    all.push(KeptMessage { message: encode(&ParentMessage::Commit)?, fds: vec![children] });
     Ok(all)
 }
 
@@ -510,6 +515,6 @@ pub(super) fn forget_in_child(main: Server<'_>) {
     let Some(kept) = kept(main) else { return };
     (kept.control, kept.store, kept.dispatch, kept.files) = (None, None, None, None);
     kept.former.clear();
-    kept.said.clear();
+    kept.messages.clear();
     kept.boards.clear();
 }

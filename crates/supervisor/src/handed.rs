@@ -184,8 +184,8 @@ mod tests {
         Loaded { asked: true, group: "g", script }
     }
 
-    fn target(path: &str, said: u64) -> Target {
-        Target { path: path.to_owned(), said }
+    fn target(path: &str, groups_digest: u64) -> Target {
+        Target { path: path.to_owned(), groups_digest }
     }
 
     /// What one process hands on: scripts, with `!` behind a script that must load.

@@ -38,7 +38,7 @@ pub struct Target {
     /// File or directory.
     pub path: String,
     /// A digest of what the configuration says about the groups of its scripts. It only tells one configuration from another.
-    pub said: u64,
+    pub groups_digest: u64,
 }
 
 impl Target {
@@ -289,7 +289,7 @@ mod tests {
             ("/", "/x.wsgi", true),
         ];
         for (path, script, covered) in cases {
-            let target = Target { path: (*path).to_owned(), said: 0 };
+            let target = Target { path: (*path).to_owned(), groups_digest: 0 };
             assert_eq!(target.covers(script), *covered, "{path} {script}");
         }
     }

@@ -343,7 +343,7 @@ impl Loop {
         }
         drop(places);
         for active in &mut self.active {
-            active.tell_if_abandoned(&mut self.buffer);
+            active.stop_if_abandoned(&mut self.buffer);
         }
         self.active.retain(|active| !active.is_through());
         offers
@@ -370,7 +370,7 @@ impl Loop {
             if writable && !active.unsent.is_empty() {
                 active.send();
             }
-            if readable && active.told {
+            if readable && active.stopped_receiving {
                 // The process was told that nobody receives any more, and has closed its end: its request thread is
                 // free.
                 active.leave();

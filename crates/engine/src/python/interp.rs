@@ -117,7 +117,7 @@ pub struct Interp {
     /// Thread states that request threads have for it.
     pub states: AtomicUsize,
     /// `mod_wsgi.application_group` has been set to the group that it stands for.
-    group_is_told: AtomicBool,
+    group_is_reported: AtomicBool,
 }
 
 // SAFETY: the pointers are only passed to Python, which allows it from every thread.
@@ -139,9 +139,9 @@ impl Interp {
     /// Sets `mod_wsgi.application_group` to the name of an application's group, when that application is alone in the
     /// main interpreter.
     pub fn report_group(&self, gil: Gil, group: &[u8]) {
-        if group != self.name.as_bytes() && !self.group_is_told.swap(true, Ordering::SeqCst) {
-            let told = gil.latin1(group).and_then(|group| self.objects.set_group.get(gil).call(&[&group]));
-            if let Err(raised) = told {
+        if group != self.name.as_bytes() && !self.group_is_reported.swap(true, Ordering::SeqCst) {
+            let reported = gil.latin1(group).and_then(|group| self.objects.set_group.get(gil).call(&[&group]));
+            if let Err(raised) = reported {
                 drop(gil.fetch(raised));
             }
         }
@@ -197,7 +197,7 @@ impl Interp {
             objects,
             scripts: Scripts::default(),
             states: AtomicUsize::new(0),
-            group_is_told: AtomicBool::new(false),
+            group_is_reported: AtomicBool::new(false),
         })
     }
 }

@@ -25,8 +25,8 @@ pub struct Step<'c> {
     pub script: &'c str,
     /// Application group; empty is the main interpreter.
     pub group: &'c str,
-    /// The application group that applications are told, where it is another than that.
-    pub told: Option<&'c str>,
+    /// The application group that `mod_wsgi.application_group` names, where it is another than that.
+    pub reported_group: Option<&'c str>,
     /// Requests may be for it.
     serves: bool,
     /// Another process had it loaded, for requests.
@@ -37,15 +37,15 @@ pub struct Step<'c> {
 pub fn steps(config: &GroupConfig) -> Vec<Step<'_>> {
     let main = config.main_script.as_deref();
     let is_main = |preload: &&Preload| main == Some(&preload.script);
-    let told = config.preload.iter().find(is_main).map(|preload| &*preload.group);
-    let first = main.map(|script| Step { script, group: "", told, serves: true, handed: false });
+    let reported_group = config.preload.iter().find(is_main).map(|preload| &*preload.group);
+    let first = main.map(|script| Step { script, group: "", reported_group, serves: true, handed: false });
     let others = config.preload.iter().filter(|preload| !is_main(preload));
     let others = others.map(|entry| step(entry, false));
     first.into_iter().chain(others).collect()
 }
 
 fn step(entry: &Preload, handed: bool) -> Step<'_> {
-    Step { script: &entry.script, group: &entry.group, told: None, serves: entry.serves, handed }
+    Step { script: &entry.script, group: &entry.group, reported_group: None, serves: entry.serves, handed }
 }
 
 /// What to load after that, because the process before this one had it loaded. Leaves out what the configuration asks
@@ -84,8 +84,8 @@ pub fn at_start(
 /// Loads one script; fails where a request may be for it.
 fn take(gil: Gil, interp: &Interp, step: &Step<'_>) -> Result<(), Vec<Concern>> {
     let script = step.script;
-    if let Some(told) = step.told {
-        interp.report_group(gil, told.as_bytes());
+    if let Some(group) = step.reported_group {
+        interp.report_group(gil, group.as_bytes());
     }
     let result = if step.serves {
         script::load_at_start(gil, interp, script)
@@ -130,7 +130,7 @@ mod tests {
         let handed = [preload("/a", "www|/a"), preload("/b", "www|/b"), preload("/b", ""), preload("/c", "x")];
         let of = |main, preload: &[Preload]| -> Vec<(String, String)> {
             let steps = handed_steps(main, preload, &handed);
-            assert!(steps.iter().all(|step| step.handed && step.serves && step.told.is_none()));
+            assert!(steps.iter().all(|step| step.handed && step.serves && step.reported_group.is_none()));
             steps.iter().map(|step| (step.script.to_owned(), step.group.to_owned())).collect()
         };
         let names = |all: &[(&str, &str)]| -> Vec<(String, String)> {

@@ -249,15 +249,15 @@ impl RequestThreads {
 
     /// Tells the supervisor that a script is loaded, unless its name is too long to be handed on.
     pub fn tell_loaded(&self, group: &str, script: &str, why: Occasion) {
-        let told = Loaded { asked: why == Occasion::Asked, group, script };
-        let Some(message) = told.encode() else { return };
+        let loaded = Loaded { asked: why == Occasion::Asked, group, script };
+        let Some(message) = loaded.encode() else { return };
         // If this cannot be sent, the next process does not load the script in advance.
         let _ = sys::send(self.control, &[io::IoSlice::new(&message)]);
         // The next supervisor does not know what was handed on, so tell it that some request has asked for this script.
-        let again = Loaded { asked: true, ..told }.encode().filter(|_| why != Occasion::Configured);
-        let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(message) = again.filter(|message| !loaded.contains(message)) {
-            loaded.push(message);
+        let again = Loaded { asked: true, ..loaded }.encode().filter(|_| why != Occasion::Configured);
+        let mut all = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(message) = again.filter(|message| !all.contains(message)) {
+            all.push(message);
         }
     }
 

@@ -69,7 +69,7 @@ fn run_scripts(gil: Gil, daemon: &'static Daemon) -> bool {
     let mut failed = false;
     for step in steps(&daemon.config) {
         let done = inside(gil, daemon.main, step.group, |gil, interp| {
-            step.told.iter().for_each(|told| interp.report_group(gil, told.as_bytes()));
+            step.reported_group.iter().for_each(|group| interp.report_group(gil, group.as_bytes()));
             script::run_service(gil, interp, step.script)
         });
         if ask(gil, daemon, "asked") {
