@@ -185,8 +185,8 @@ const KNOWN: [(&str, &str); 6] = [
     ("Exec format error", "the file is not a program for this machine"),
 ];
 
-/// Why a process ended before it was ready. `said` are the first lines that it wrote.
-pub fn early_exit(config: &GroupConfig, ended: Ended, said: &[String], last: &str) -> String {
+/// Why a process ended before it was ready. `first` are the first lines that it wrote, `last` is the last one.
+pub fn early_exit(config: &GroupConfig, ended: Ended, first: &[String], last: &str) -> String {
     let refused = [Exit::Unfit, Exit::Bootstrap].iter().any(|exit| ended == Ended::Status(*exit as i32));
     let stop = "it ended before it was ready";
     let limit = memory_limit(config);
@@ -197,12 +197,12 @@ pub fn early_exit(config: &GroupConfig, ended: Ended, said: &[String], last: &st
             "the engine could not be set up"
         };
         let perhaps = perhaps(limit);
-        return format!("{what} ({ended}){perhaps}; it wrote:\n{}\n-- end of its output", said.join("\n"));
+        return format!("{what} ({ended}){perhaps}; it wrote:\n{}\n-- end of its output", first.join("\n"));
     }
-    if let Some(limit) = limit.as_ref().filter(|_| is_short_of_memory(ended, said)) {
+    if let Some(limit) = limit.as_ref().filter(|_| is_short_of_memory(ended, first)) {
         return format!("{stop} ({ended}): {limit}");
     }
-    if let Some((_, hint)) = KNOWN.iter().find(|(words, _)| said.iter().any(|line| line.contains(words))) {
+    if let Some((_, hint)) = KNOWN.iter().find(|(words, _)| first.iter().any(|line| line.contains(words))) {
         return format!("{stop} ({ended}): {hint}");
     }
     let base = config.chroot.is_none().then(|| base_is_gone(Path::new(&config.python))).flatten();
@@ -237,10 +237,10 @@ fn memory_limit(config: &GroupConfig) -> Option<String> {
 }
 
 /// Whether the process seems to have ended for lack of memory.
-fn is_short_of_memory(ended: Ended, said: &[String]) -> bool {
+fn is_short_of_memory(ended: Ended, first: &[String]) -> bool {
     const WORDS: [&str; 4] = ["MemoryError", "memory allocation", "Cannot allocate memory", "failed to map segment"];
     matches!(ended, Ended::Signal(libc::SIGSEGV | libc::SIGABRT | libc::SIGKILL | libc::SIGBUS))
-        || said.iter().any(|line| WORDS.iter().any(|words| line.contains(words)))
+        || first.iter().any(|line| WORDS.iter().any(|words| line.contains(words)))
 }
 
 #[cfg(test)]

@@ -141,8 +141,8 @@ pub enum Event {
     Loaded { process: ProcessId },
     /// The process says that it is ready.
     Ready { process: ProcessId },
-    /// The process says that it could not load a script; `said` is what it wrote.
-    Failed { process: ProcessId, said: String },
+    /// The process says that it could not load a script; `output` is what it wrote.
+    Failed { process: ProcessId, output: String },
     /// The process says that a file has changed: it is worth trying again.
     Changed { process: ProcessId },
     /// The process asks to be replaced.

@@ -72,7 +72,7 @@ fn what_an_earlier_supervisor_left_stays_while_its_successors_cannot_load() {
     let (mut world, found) = bereft();
     world.at(300);
     let new = world.spawn();
-    world.event(Event::Failed { process: new[0], said: "SyntaxError: x".to_owned() });
+    world.event(Event::Failed { process: new[0], output: "SyntaxError: x".to_owned() });
     world.at(5_000);
     assert!(world.log.iter().any(|(_, text)| text.contains("kept the running version")));
     assert!(found.iter().all(|process| world.state.open().contains(process)));
@@ -112,12 +112,12 @@ fn what_an_earlier_supervisor_knew_to_be_broken_is_no_running_version() {
     let left = world.state.fresh();
     world.event(Event::Found(Found { group: GROUP, process: left, pid: 55, left: Left::Serving }));
     world.configure(1);
-    world.event(Event::Failed { process: left, said: String::new() });
+    world.event(Event::Failed { process: left, output: String::new() });
     let new = world.spawn();
     assert_eq!((new.len(), world.state.open()), (1, vec![left]), "it is not waited for");
     world.event(Event::Retire { process: left, cause: Cause::ScriptReload });
     assert!(world.has(&Action::MarkDraining { process: left }) && !world.has(&Action::MarkReady { process: left }));
-    world.event(Event::Failed { process: new[0], said: "SyntaxError: x".to_owned() });
+    world.event(Event::Failed { process: new[0], output: "SyntaxError: x".to_owned() });
     assert!(world.has(&Action::MarkReady { process: new[0] }));
     assert!(world.log.iter().any(|(_, text)| text.contains("requests get 500, with a line each")));
 }

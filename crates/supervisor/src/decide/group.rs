@@ -280,7 +280,7 @@ impl Group {
             Event::StartFailed { cause, .. } => self.start_failed(process, &cause, now, out),
             Event::Loaded { .. } => self.progresses(process, now),
             Event::Ready { .. } => self.ready(process, now, out),
-            Event::Failed { said, .. } => self.failed(process, &said, now, out),
+            Event::Failed { output, .. } => self.failed(process, &output, now, out),
             Event::Changed { .. } => self.changed(now),
             Event::Retire { cause, .. } => self.retire(process, cause, now, out),
             Event::Violation { what, .. } => self.violation(process, &what, now, out),

@@ -48,8 +48,8 @@ fn a_new_configuration_must_load_what_the_old_one_had() {
     world.event(Event::Configured { groups: vec![(GROUP, rules(2))] });
     assert_eq!(handed(&world), [Handing::Required; 2]);
     let new = world.spawn();
-    world.event(Event::Failed { process: new[0], said: String::new() });
-    world.event(Event::Failed { process: new[1], said: String::new() });
+    world.event(Event::Failed { process: new[0], output: String::new() });
+    world.event(Event::Failed { process: new[1], output: String::new() });
     world.at(102_000);
     assert_eq!(handed(&world), [Handing::Required], "the next try as well");
 }
@@ -152,8 +152,8 @@ fn the_line_about_a_failed_load_names_the_script_that_failed() {
     let (mut world, all) = serving(Rules { scripts: "/configured".to_owned(), ..rules(1) });
     world.event(Event::Retire { process: all[0], cause: Cause::MaximumRequests });
     let process = world.spawn()[0];
-    let said = "Target WSGI script '/srv/it's' cannot be loaded as Python module.\nTraceback\nSyntaxError: x";
-    world.event(Event::Failed { process, said: said.to_owned() });
+    let output = "Target WSGI script '/srv/it's' cannot be loaded as Python module.\nTraceback\nSyntaxError: x";
+    world.event(Event::Failed { process, output: output.to_owned() });
     let line =
         "could not load /srv/it's: SyntaxError: x; kept the running version: the running process goes on serving";
     assert!(world.errors()[0].contains(line), "{:?}", world.log);

@@ -100,7 +100,7 @@ impl Play {
             3 => self.event(Event::Retire { process, cause: Cause::ScriptReload }),
             4 => self.event(Event::InFlight { process, busy: Busy { count: number as u32 / 2, ..Busy::default() } }),
             5 => self.event(Event::Violation { process, what: "x".to_owned() }),
-            6 => self.event(Event::Failed { process, said: format!("error {}", ["a", "b"][number % 2]) }),
+            6 => self.event(Event::Failed { process, output: format!("error {}", ["a", "b"][number % 2]) }),
             7 => self.event(Event::Changed { process }),
             8 => self.event(Event::Memory { process, bytes: [900, 1_100][number % 2] }),
             _ => self.event(Event::Retire { process, cause: STUCK[number % STUCK.len()] }),

@@ -20,6 +20,8 @@ mod handing;
 #[cfg(test)]
 mod histories;
 mod jitter;
+#[cfg(test)]
+mod log_lines;
 mod process;
 mod records;
 mod replace;
@@ -33,8 +35,6 @@ mod stories;
 #[cfg(test)]
 mod tests;
 mod timers;
-#[cfg(test)]
-mod told;
 
 use std::collections::BTreeMap;
 

@@ -234,7 +234,7 @@ impl Group {
 
     /// A process could not load its script. It stays, to notice when somebody mends the script. Of several such
     /// processes one stays, the one with the newest cause.
-    pub(super) fn failed(&mut self, process: ProcessId, said: &str, now: Millis, out: &mut Out<'_>) {
+    pub(super) fn failed(&mut self, process: ProcessId, output: &str, now: Millis, out: &mut Out<'_>) {
         let found = |it: &&mut Process| it.adopted == Some(Left::Serving) && it.phase == Phase::Ready;
         if let Some(it) = self.processes.get_mut(&process).filter(found) {
             // An earlier supervisor had heard this already. The process answers with 500, so nobody misses it.
@@ -251,9 +251,9 @@ impl Group {
         let before = self.processes.iter().find(|(id, it)| **id != process && matches!(it.phase, Phase::Failed { .. }));
         let before = before.map(|(id, it)| (*id, it.phase, it.marks));
         self.count_failure(marks, now);
-        let news = overdue.is_none() && self.is_news_of_loading(said);
+        let news = overdue.is_none() && self.is_news_of_loading(output);
         out.push(Action::Output { process, show: news });
-        self.say_not_loaded(process, said, news, now, out);
+        self.say_not_loaded(process, output, news, now, out);
         match before {
             Some((_, _, of)) if of == marks => self.stop(process, "another one has failed as well", now, out),
             Some((other, Phase::Failed { open: true }, _)) => {

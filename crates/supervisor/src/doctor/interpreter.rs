@@ -50,9 +50,9 @@ pub fn ask(config: &GroupConfig, engine: BorrowedFd<'_>, time: Duration) -> Resu
     }
     if !timely {
         let seconds = time.as_secs_f64();
-        let said = text.lines().rfind(|line| !line.trim().is_empty());
-        let said = said.map_or_else(|| "it wrote nothing".to_owned(), |line| format!("its last words: {line}"));
-        return Err(Problem::new(format!("it has not answered within {seconds} s; {said}")));
+        let line = text.lines().rfind(|line| !line.trim().is_empty());
+        let last = line.map_or_else(|| "it wrote nothing".to_owned(), |line| format!("its last words: {line}"));
+        return Err(Problem::new(format!("it has not answered within {seconds} s; {last}")));
     }
     let ended = wait(spawned.pid).map_or(Ended::Unknown, ending);
     judge(config, ended, &text)
@@ -131,8 +131,8 @@ fn judge(config: &GroupConfig, ended: Ended, text: &str) -> Result<Answer, Probl
     }
     let lines: Vec<String> = text.lines().filter(|line| !line.trim().is_empty()).map(str::to_owned).collect();
     let last = lines.last().map_or("", String::as_str);
-    let said = &lines[..lines.len().min(MAX_LINES)];
-    let why = diagnose::early_exit(config, ended, said, last);
+    let first = &lines[..lines.len().min(MAX_LINES)];
+    let why = diagnose::early_exit(config, ended, first, last);
     Err(Problem::new(why.lines().collect::<Vec<_>>().join(" | ")))
 }
 

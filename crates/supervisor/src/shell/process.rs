@@ -286,7 +286,7 @@ impl Output {
     }
 
     /// The first lines and the last line of a process that never was ready.
-    pub fn said(&self) -> (&[String], &str) {
+    pub fn first_and_last_lines(&self) -> (&[String], &str) {
         (self.first.as_deref().unwrap_or_default(), &self.last)
     }
 }

@@ -44,8 +44,8 @@ impl Shell {
     }
 
     pub(super) fn stop(&mut self, why: &'static str) {
-        let said = self.events.iter().any(|event| matches!(event, Event::Stop { .. }));
-        if !self.state.stopping() && !said {
+        let stop_is_queued = self.events.iter().any(|event| matches!(event, Event::Stop { .. }));
+        if !self.state.stopping() && !stop_is_queued {
             self.say(level::INFO, &format!("supervisor: stopping all daemon processes: {why}"));
         }
         self.events.push_back(Event::Stop { why });
@@ -90,11 +90,11 @@ impl Shell {
     }
 
     /// What the process has written since it started, as far as the shell has kept it.
-    fn words(&mut self, id: ProcessId) -> String {
+    fn output_so_far(&mut self, id: ProcessId) -> String {
         // The process wrote before it sent its message.
         self.read_output(id);
         let Some(output) = self.outputs.get(&id) else { return String::new() };
-        let (first, last) = output.said();
+        let (first, last) = output.first_and_last_lines();
         let last = (first.last().map(|line| line.trim()) != Some(last)).then_some(last);
         first.iter().map(String::as_str).chain(last).collect::<Vec<_>>().join("\n").trim_end().to_owned()
     }
@@ -109,8 +109,8 @@ impl Shell {
 
     fn diagnose(&self, id: ProcessId, ended: Ended) -> String {
         let config = self.processes.get(&id).and_then(|it| self.groups.get(&it.group)).map(|entry| &entry.config);
-        let said = self.outputs.get(&id).map_or((&[][..], ""), Output::said);
-        config.map_or_else(String::new, |config| diagnose::early_exit(config, ended, said.0, said.1))
+        let (first, last) = self.outputs.get(&id).map_or((&[][..], ""), Output::first_and_last_lines);
+        config.map_or_else(String::new, |config| diagnose::early_exit(config, ended, first, last))
     }
 
     /// The requests that the process is executing.
@@ -166,7 +166,7 @@ impl Shell {
                 Heard::Loaded(true) if !process.open => Event::Loaded { process: id },
                 Heard::Loaded(_) => continue,
                 Heard::Message(FromDaemon::Ready) => Event::Ready { process: id },
-                Heard::Message(FromDaemon::Failed) => Event::Failed { process: id, said: self.words(id) },
+                Heard::Message(FromDaemon::Failed) => Event::Failed { process: id, output: self.output_so_far(id) },
                 Heard::Message(FromDaemon::Changed) => Event::Changed { process: id },
                 Heard::Message(FromDaemon::ServerMetrics) => {
                     self.ask_for_metrics(id);

@@ -342,12 +342,12 @@ mod tests {
         };
         let limit = |of, soft, hard| Limit { of, soft, hard };
         let limits = vec![limit(Resource::Cpu, 30, 36), limit(Resource::AddressSpace, 1 << 32, 1 << 32)];
-        let (outcomes, told) = text(limits, "ulimit -St; ulimit -Ht; ulimit -v; nice");
-        assert_eq!((outcomes[0].as_str(), told.as_str()), ("Executed", "30\n36\n4194304\n7\n"));
+        let (outcomes, output) = text(limits, "ulimit -St; ulimit -Ht; ulimit -v; nice");
+        assert_eq!((outcomes[0].as_str(), output.as_str()), ("Executed", "30\n36\n4194304\n7\n"));
         // A soft limit above the hard one is refused to everybody.
-        let (outcomes, told) = text(vec![limit(Resource::Data, 2, 1)], "echo runs");
+        let (outcomes, output) = text(vec![limit(Resource::Data, 2, 1)], "echo runs");
         assert!(outcomes[0].starts_with("WentWithout(DataLimit"), "{outcomes:?}");
-        assert_eq!((outcomes[1].as_str(), told.as_str()), ("Executed", "runs\n"));
+        assert_eq!((outcomes[1].as_str(), output.as_str()), ("Executed", "runs\n"));
     }
 
     #[test]
