@@ -212,8 +212,8 @@ class Daemon:
             self.loaded.append((bool(message[1]), group.decode(), os.path.basename(script.decode())))
         return None
 
-    def told(self, count):
-        """What it says of scripts, once that is so much."""
+    def loaded_scripts(self, count):
+        """The messages about loaded scripts, once there are `count` of them."""
         for _ in range(200):
             if len(self.loaded) >= count:
                 break

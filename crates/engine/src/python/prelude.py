@@ -231,7 +231,7 @@ def _restrict_signal():
     """Makes signal.signal a function that registers nothing: the signals of this process are mod_wsgi's."""
     import signal
 
-    register, process, told = signal.signal, os.getpid(), set()
+    register, process, reported = signal.signal, os.getpid(), set()
 
     @functools.wraps(register)
     def ignore(signalnum, handler):
@@ -241,9 +241,9 @@ def _restrict_signal():
         number = operator.index(signalnum)
         # Without its handler the signal would end the process, and every request in it.
         is_dropped = handler is not signal.SIG_DFL and _drop_signal(number)
-        if number in told:
+        if number in reported:
             return handler
-        told.add(number)
+        reported.add(number)
         try:
             name = signal.Signals(number).name
         except ValueError:
