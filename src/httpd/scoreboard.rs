@@ -60,7 +60,7 @@ pub(crate) fn whole() -> Option<Whole> {
     if unsafe { bindings::ap_exists_scoreboard_image() } == 0 {
         return None;
     }
-    // SAFETY: there is a scoreboard.
+    // SAFETY: httpd has a scoreboard.
     let record = unsafe { bindings::ap_get_scoreboard_global() };
     (!record.is_null()).then(|| Whole {
         server_limit: read!(record.server_limit),
