@@ -146,7 +146,7 @@ impl RequestThread {
             let area = connection.area().take();
             let mut body = Incoming::new(connection, slot);
             let mut sink = Outgoing::new(fd, out, area, slot);
-            let kept = exchange(shared, (number, slot, fd), payload, &mut body, &mut sink);
+            let kept = run_exchange(shared, (number, slot, fd), payload, &mut body, &mut sink);
             let area = sink.into_area();
             drop(body);
             *connection.area() = area;
@@ -192,9 +192,9 @@ fn method_and_url<'r>(variables: &Variables<'r>) -> (&'r [u8], &'r [u8]) {
     (method.unwrap_or_default(), url.unwrap_or_default())
 }
 
-/// One exchange, to its end. `place`: the request thread's number and slot, and the connection. False when the
+/// Runs an exchange to its end. `place`: the request thread's number and slot, and the connection. False when the
 /// connection is of no more use.
-fn exchange(
+fn run_exchange(
     shared: &RequestThreads,
     place: (u32, &Slot, RawFd),
     payload: &[u8],
