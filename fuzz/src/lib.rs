@@ -134,8 +134,13 @@ pub fn control(bytes: &[u8]) {
 /// What a daemon process tells of the scripts that it has loaded.
 pub fn loaded(bytes: &[u8]) {
     if let Ok(loaded) = Loaded::decode(bytes) {
-        assert!(loaded.group.len() <= Loaded::MAX_GROUP && loaded.script.len() <= Loaded::MAX_SCRIPT);
-        assert!(loaded.script.starts_with('/') && !loaded.script.contains('\0') && !loaded.group.contains('\0'));
+        assert!(
+            loaded.application_group.len() <= Loaded::MAX_APPLICATION_GROUP
+                && loaded.script.len() <= Loaded::MAX_SCRIPT
+        );
+        assert!(
+            loaded.script.starts_with('/') && !loaded.script.contains('\0') && !loaded.application_group.contains('\0')
+        );
         assert_eq!(loaded.encode().as_deref(), Some(bytes));
     }
 }

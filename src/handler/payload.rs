@@ -79,7 +79,7 @@ fn encode(
         queue_start_us: if group.is_some() { now_us() } else { 0 },
         script,
         callable: &names.callable,
-        group: &names.application_group,
+        application_group: &names.application_group,
     };
     let (listener_host, listener_port) = request.listener();
     let trusted =

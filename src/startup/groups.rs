@@ -171,8 +171,8 @@ pub(super) fn preload(name: &[u8], root: Option<&str>, preloads: &[Preload]) -> 
     let mine = preloads.iter().filter(|preload| &*preload.process_group == name);
     mine.map(|preload| {
         let script = utf8(inside(root, &preload.path)?, "script")?;
-        let group = utf8(&preload.application_group, "application-group")?;
-        Ok(WirePreload { script, group, serves: preload.served.is_some() })
+        let application_group = utf8(&preload.application_group, "application-group")?;
+        Ok(WirePreload { script, application_group, serves: preload.served.is_some() })
     })
     .collect()
 }
@@ -207,7 +207,7 @@ fn warmup(
         Ok::<_, String>(WarmupTarget {
             script: utf8(inside(root.as_deref(), target.script)?, "script")?,
             callable: optional(target.callable_object, "callable-object")?.unwrap_or_else(|| "application".to_owned()),
-            group: optional(target.application_group, "application-group")?.unwrap_or_default(),
+            application_group: optional(target.application_group, "application-group")?.unwrap_or_default(),
             is_main: target.is_main,
             prefix: optional(target.prefix, "URL prefix")?,
         })

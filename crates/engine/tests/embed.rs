@@ -144,7 +144,7 @@ fn payload(script: &Path, path: &str, group: &str) -> Vec<u8> {
         queue_start_us: 0,
         script,
         callable: b"application",
-        group: group.as_bytes(),
+        application_group: group.as_bytes(),
     };
     let mut out = Vec::new();
     let mut encoder = Encoder::new(&mut out, &head);

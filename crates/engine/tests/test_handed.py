@@ -29,7 +29,7 @@ class Told(Case):
         main = self.write('main.wsgi', GOOD % 'main')
         preloaded = self.write('preloaded.wsgi', GOOD % 'preloaded')
         bad = self.write('bad.wsgi', 'raise RuntimeError')
-        daemon = self.start(main_script=main, preload=[{'script': preloaded, 'group': 'g', 'serves': True}])
+        daemon = self.start(main_script=main, preload=[{'script': preloaded, 'application_group': 'g', 'serves': True}])
         c = daemon.connect()
         self.assertTrue(c.get(main, group='any').body and c.get(preloaded, group='g').body)
         self.assertEqual(c.get(bad, group='g').failed, 2)

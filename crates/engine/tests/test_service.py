@@ -12,7 +12,7 @@ class Service(Case):
     def begin(self, *texts, **options):
         scripts = [self.write('service%d.py' % number, text) for number, text in enumerate(texts)]
         options.setdefault('main_script', scripts[0] if len(scripts) == 1 else None)
-        return self.start(threads=0, preload=[{'script': script, 'group': ''} for script in scripts], **options)
+        return self.start(threads=0, preload=[{'script': script, 'application_group': ''} for script in scripts], **options)
 
     def wait_for_line(self, daemon, text):
         """Waits for a line of the process."""
@@ -161,7 +161,7 @@ class Service(Case):
 
     def test_a_group_of_its_own(self):
         script = self.write('service.py', 'import mod_wsgi, os; print(mod_wsgi.application_group, os.getpid())')
-        daemon = self.start(threads=0, preload=[{'script': script, 'group': 'one'}, {'script': script, 'group': 'two'}])
+        daemon = self.start(threads=0, preload=[{'script': script, 'application_group': 'one'}, {'script': script, 'application_group': 'two'}])
         self.assertEqual(self.ended(daemon), 0)
         self.assertEqual(daemon.output, ['%s %d' % (group, daemon.process.pid) for group in ('one', 'two')])
 

@@ -45,10 +45,10 @@ def application(environ, start_response):
 class Warmup(Case):
     def begin(self, path, **target):
         script = self.write('app.wsgi', APP)
-        target = {'script': script, 'callable': 'application', 'group': '', 'is_main': True, 'prefix': '/', **target}
+        target = {'script': script, 'callable': 'application', 'application_group': '', 'is_main': True, 'prefix': '/', **target}
         warmup = {'path': path, 'host': 'site.example', 'target': target}
         main = script if target['is_main'] else None
-        preload = [] if main else [{'script': script, 'group': target['group'], 'serves': True}]
+        preload = [] if main else [{'script': script, 'application_group': target['application_group'], 'serves': True}]
         return script, self.start(main_script=main, preload=preload, warmup=warmup, log_level=6)
 
     def output(self, daemon):
@@ -72,7 +72,7 @@ class Warmup(Case):
         self.assertIn("'/app' '/valid' 'a=%20b' '/app/valid?a=%20b' 'site.example' 'site.example' '' ", output)
 
     def test_in_a_group_of_its_own(self):
-        _, daemon = self.begin('/valid', is_main=False, group='g', prefix='/app')
+        _, daemon = self.begin('/valid', is_main=False, application_group='g', prefix='/app')
         output = self.output(daemon)
         self.assertIn("'/app' '/valid' '' '/app/valid' 'site.example' 'site.example' 'g' g", output)
 
@@ -97,7 +97,7 @@ class Warmup(Case):
 
     def test_not_after_a_failed_load(self):
         script = self.write('app.wsgi', 'raise RuntimeError')
-        target = {'script': script, 'callable': 'application', 'group': '', 'is_main': True, 'prefix': '/'}
+        target = {'script': script, 'callable': 'application', 'application_group': '', 'is_main': True, 'prefix': '/'}
         daemon = self.start(main_script=script, warmup={'path': '/', 'host': 'x', 'target': target}, ready='failed')
         self.assertFalse([line for line in self.output(daemon) if 'warmup' in line])
 

@@ -177,9 +177,9 @@ class Daemon:
         self.output = []
         self.reader = threading.Thread(target=self._read, daemon=True)
         self.reader.start()
-        # What it has said of scripts that requests ask for: asked, group, path.
+        # What it has said of scripts that requests ask for: asked, application group, path.
         self.loaded = []
-        handed = [{'script': script, 'group': group, 'serves': serves} for script, group, serves in handed]
+        handed = [{'script': script, 'application_group': group, 'serves': serves} for script, group, serves in handed]
         message = {'protocol': protocol, 'parent_pid': parent or os.getpid(), 'group': config, 'handed': handed}
         self.control.send(json.dumps(message).encode())
         if ready:

@@ -26,7 +26,7 @@ pub struct Preload {
     /// File.
     pub script: String,
     /// Application group; empty is the main interpreter.
-    pub group: String,
+    pub application_group: String,
     /// Requests may be for it: a process in which it cannot be loaded has failed.
     #[serde(default)]
     pub serves: bool,
@@ -68,7 +68,7 @@ pub struct WarmupTarget {
     /// Callable in it.
     pub callable: String,
     /// Application group, as far as it is known; empty is the main interpreter.
-    pub group: String,
+    pub application_group: String,
     /// It runs in the main interpreter, whatever its group is called.
     pub is_main: bool,
     /// URL prefix of the alias that leads to it, if one does.

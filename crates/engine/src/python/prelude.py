@@ -307,7 +307,7 @@ def _replace_streams(restrict_stdin, restrict_stdout, fd):
         sys.stdout = _text(1, '<stdout>', fd)
 
 
-def set_group(name):
+def set_application_group(name):
     """The application group that the main interpreter stands for."""
     sys.modules['mod_wsgi'].application_group = name
 

@@ -205,7 +205,7 @@ mod tests {
     fn what_is_handed_on_may_not_make_the_greeting_too_long() {
         let one = |number| wsgi_wire::config::Preload {
             script: format!("/{number}{}", "\u{1}".repeat(500)),
-            group: String::new(),
+            application_group: String::new(),
             serves: true,
         };
         let mut group = crate::example::group();

@@ -24,7 +24,7 @@ pub struct Step<'c> {
     /// File.
     pub script: &'c str,
     /// Application group; empty is the main interpreter.
-    pub group: &'c str,
+    pub application_group: &'c str,
     /// The application group that `mod_wsgi.application_group` names, where it is another than that.
     pub reported_group: Option<&'c str>,
     /// Requests may be for it.
@@ -37,21 +37,29 @@ pub struct Step<'c> {
 pub fn steps(config: &GroupConfig) -> Vec<Step<'_>> {
     let main = config.main_script.as_deref();
     let is_main = |preload: &&Preload| main == Some(&preload.script);
-    let reported_group = config.preload.iter().find(is_main).map(|preload| &*preload.group);
-    let first = main.map(|script| Step { script, group: "", reported_group, serves: true, handed: false });
+    let reported_group = config.preload.iter().find(is_main).map(|preload| &*preload.application_group);
+    let first = main.map(|script| Step { script, application_group: "", reported_group, serves: true, handed: false });
     let others = config.preload.iter().filter(|preload| !is_main(preload));
     let others = others.map(|entry| step(entry, false));
     first.into_iter().chain(others).collect()
 }
 
 fn step(entry: &Preload, handed: bool) -> Step<'_> {
-    Step { script: &entry.script, group: &entry.group, reported_group: None, serves: entry.serves, handed }
+    Step {
+        script: &entry.script,
+        application_group: &entry.application_group,
+        reported_group: None,
+        serves: entry.serves,
+        handed,
+    }
 }
 
 /// What to load after that, because the process before this one had it loaded. Leaves out what the configuration asks
 /// to load itself, in whichever interpreter: the configuration knows better.
 fn handed_steps<'c>(main: Option<&str>, preload: &[Preload], handed: &'c [Preload]) -> Vec<Step<'c>> {
-    let same = |one: &Preload, other: &Preload| (&one.script, &one.group) == (&other.script, &other.group);
+    let same = |one: &Preload, other: &Preload| {
+        (&one.script, &one.application_group) == (&other.script, &other.application_group)
+    };
     let is_asked_for = |entry: &Preload| main == Some(&entry.script) || preload.iter().any(|it| same(it, entry));
     handed.iter().filter(|entry| !is_asked_for(entry)).map(|entry| step(entry, true)).collect()
 }
@@ -73,7 +81,11 @@ pub fn at_start(
             break;
         }
         let is_gone = step.handed && sys::is_missing(step.script.as_bytes());
-        let result = if is_gone { None } else { inside(gil, main, step.group, |gil, interp| take(gil, interp, &step)) };
+        let result = if is_gone {
+            None
+        } else {
+            inside(gil, main, step.application_group, |gil, interp| take(gil, interp, &step))
+        };
         if let Some(Err(concerns)) = result {
             failed.get_or_insert_default().extend(concerns);
         }
@@ -85,7 +97,7 @@ pub fn at_start(
 fn take(gil: Gil, interp: &Interp, step: &Step<'_>) -> Result<(), Vec<Concern>> {
     let script = step.script;
     if let Some(group) = step.reported_group {
-        interp.report_group(gil, group.as_bytes());
+        interp.report_application_group(gil, group.as_bytes());
     }
     let result = if step.serves {
         script::load_at_start(gil, interp, script)
@@ -122,7 +134,7 @@ mod tests {
     use super::*;
 
     fn preload(script: &str, group: &str) -> Preload {
-        Preload { script: script.to_owned(), group: group.to_owned(), serves: true }
+        Preload { script: script.to_owned(), application_group: group.to_owned(), serves: true }
     }
 
     #[test]
@@ -131,7 +143,7 @@ mod tests {
         let of = |main, preload: &[Preload]| -> Vec<(String, String)> {
             let steps = handed_steps(main, preload, &handed);
             assert!(steps.iter().all(|step| step.handed && step.serves && step.reported_group.is_none()));
-            steps.iter().map(|step| (step.script.to_owned(), step.group.to_owned())).collect()
+            steps.iter().map(|step| (step.script.to_owned(), step.application_group.to_owned())).collect()
         };
         let names = |all: &[(&str, &str)]| -> Vec<(String, String)> {
             all.iter().map(|(script, group)| ((*script).to_owned(), (*group).to_owned())).collect()

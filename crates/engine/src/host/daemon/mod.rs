@@ -236,7 +236,9 @@ fn serve_old_code(threads: &'static RequestThreads) {
 
 /// From now on tells the supervisor what the process that follows this one must load.
 fn tell_of_scripts(threads: &'static RequestThreads) {
-    script::announce_loads(Box::new(|group, script, why| threads.tell_loaded(group, script, why)));
+    script::announce_loads(Box::new(|application_group, script, why| {
+        threads.tell_loaded(application_group, script, why)
+    }));
 }
 
 /// Signals that the process catches. Where it runs nothing but scripts SIGTERM is Python's.

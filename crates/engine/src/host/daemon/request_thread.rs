@@ -213,7 +213,7 @@ fn run_exchange(
     let _open = slot.open(fd, begun, method, url);
     let _engaged = if head.flags & IGNORE_ACTIVITY == 0 { shared.activity.engage() } else { None };
     let is_main = head.flags & MAIN != 0 || shared.main_script.as_deref() == Some(head.script);
-    let Some(interp) = interpreters::of_group(if is_main { b"" } else { head.group }) else {
+    let Some(interp) = interpreters::of_application_group(if is_main { b"" } else { head.application_group }) else {
         return sink.end(Outcome::Failed(Failure::Interpreter)).is_ok();
     };
     let exchange = Exchange::new(body, sink, number, head.log_level);

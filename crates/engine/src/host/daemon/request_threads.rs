@@ -248,8 +248,8 @@ impl RequestThreads {
     }
 
     /// Tells the supervisor that a script is loaded, unless its name is too long to be handed on.
-    pub fn tell_loaded(&self, group: &str, script: &str, why: Occasion) {
-        let loaded = Loaded { asked: why == Occasion::Asked, group, script };
+    pub fn tell_loaded(&self, application_group: &str, script: &str, why: Occasion) {
+        let loaded = Loaded { asked: why == Occasion::Asked, application_group, script };
         let Some(message) = loaded.encode() else { return };
         // If this cannot be sent, the next process does not load the script in advance.
         let _ = sys::send(self.control, &[io::IoSlice::new(&message)]);

@@ -68,8 +68,8 @@ pub fn run(gil: Gil, daemon: &'static Daemon) -> i32 {
 fn run_scripts(gil: Gil, daemon: &'static Daemon) -> bool {
     let mut failed = false;
     for step in steps(&daemon.config) {
-        let done = inside(gil, daemon.main, step.group, |gil, interp| {
-            step.reported_group.iter().for_each(|group| interp.report_group(gil, group.as_bytes()));
+        let done = inside(gil, daemon.main, step.application_group, |gil, interp| {
+            step.reported_group.iter().for_each(|group| interp.report_application_group(gil, group.as_bytes()));
             script::run_service(gil, interp, step.script)
         });
         if ask(gil, daemon, "asked") {

@@ -33,7 +33,7 @@ pub fn run(gil: Gil, main: &'static Interp, config: &GroupConfig) {
         return gil.detach(|| process_log(WARN, text.as_bytes()));
     };
     let begin = Instant::now();
-    let group = if target.is_main { "" } else { &target.group };
+    let group = if target.is_main { "" } else { &target.application_group };
     let called = inside(gil, main, group, |gil, interp| call(gil, interp, config, warmup, target));
     let Some((outcome, status)) = called else { return };
     let seconds = begin.elapsed().as_secs_f64();
@@ -83,7 +83,7 @@ fn request(config: &GroupConfig, warmup: &Warmup, target: &WarmupTarget) -> Vec<
         queue_start_us: now,
         script: target.script.as_bytes(),
         callable: target.callable.as_bytes(),
-        group: target.group.as_bytes(),
+        application_group: target.application_group.as_bytes(),
     };
     let (path, query) = warmup.path.split_once('?').unwrap_or((&warmup.path, ""));
     let (script_name, path_info) = mounted(path, target.prefix.as_deref().unwrap_or("/"));
