@@ -215,7 +215,7 @@ pub enum Action {
     Terminate { process: ProcessId },
     /// Have it write the stacks of its threads.
     Dump { process: ProcessId },
-    /// SIGKILL to its process group.
+    /// SIGKILL to it and to what it has started in its session (killpg).
     Kill { process: ProcessId },
     /// Write to the log what was kept of its output, or forget that.
     Output { process: ProcessId, show: bool },

@@ -16,7 +16,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use wsgi_sys::poll::{PollFd, poll};
-use wsgi_sys::process::{Forked, Ids, fork_as, kill, kill_group, try_wait};
+use wsgi_sys::process::{Forked, Ids, fork_as, kill, killpg, try_wait};
 use wsgi_sys::{fd, user};
 use wsgi_wire::doctor::{Examination, Finding, Subject};
 
@@ -93,7 +93,7 @@ fn examine(all: &Examination, engine: BorrowedFd<'_>) -> Vec<Finding> {
             format!("{}; is one of its files on a server that does not answer?", late()),
         ));
         // The doctor does not wait for it: a process that waits for a file server cannot even be killed.
-        let _ = kill_group(left.fork.pid, libc::SIGKILL);
+        let _ = killpg(left.fork.pid, libc::SIGKILL);
     }
     if next < all.subjects.len() {
         let others = match all.subjects.len() - next - 1 {
@@ -107,7 +107,7 @@ fn examine(all: &Examination, engine: BorrowedFd<'_>) -> Vec<Finding> {
 }
 
 fn end(fork: &Forked) {
-    let _ = kill_group(fork.pid, libc::SIGKILL).or_else(|_| kill(fork.pid, libc::SIGKILL));
+    let _ = killpg(fork.pid, libc::SIGKILL).or_else(|_| kill(fork.pid, libc::SIGKILL));
     while matches!(try_wait(fork.pid), Ok(None)) {
         std::thread::sleep(Duration::from_millis(1));
     }

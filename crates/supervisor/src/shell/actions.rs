@@ -2,7 +2,7 @@
 
 use std::os::fd::AsFd;
 
-use wsgi_sys::process::{kill, kill_group, pidfd_kill};
+use wsgi_sys::process::{kill, killpg, pidfd_kill};
 use wsgi_sys::scoreboard::{State as SlotState, Stoppage};
 use wsgi_wire::control::ToDaemon;
 
@@ -145,8 +145,8 @@ impl Shell {
         }
         // If the process has ended meanwhile, this only fails.
         let _ = if signal == libc::SIGKILL {
-            // Before setsid the process has no group of its own.
-            kill_group(process.pid, signal).or_else(|_| kill(process.pid, signal))
+            // killpg fails before the process has called setsid.
+            killpg(process.pid, signal).or_else(|_| kill(process.pid, signal))
         } else {
             kill(process.pid, signal)
         };

@@ -104,13 +104,13 @@ fn is_daemon(pid: i32, user: u32) -> bool {
     owner.is_ok_and(|owner| owner == user) && leads_session(&stat, pid)
 }
 
-/// proc(5): after the name in parentheses come state, parent, process group, session.
+/// proc(5): after the name in parentheses come state, parent, pgrp, session.
 fn leads_session(stat: &str, pid: i32) -> bool {
     let Some((_, rest)) = stat.rsplit_once(')') else { return false };
     let fields: Vec<&str> = rest.split_whitespace().take(4).collect();
-    let [state, _, group, session] = fields[..] else { return false };
+    let [state, _, pgrp, session] = fields[..] else { return false };
     let own = pid.to_string();
-    state != "Z" && group == own && session == own
+    state != "Z" && pgrp == own && session == own
 }
 
 #[cfg(test)]
