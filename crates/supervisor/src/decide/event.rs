@@ -1,4 +1,4 @@
-//! What decisions are about: a group's rules, what happens, what to do.
+//! What decisions are about: a process group's rules, what happens, what to do.
 
 use wsgi_wire::control::Cause;
 

@@ -7,9 +7,9 @@
 //! asked to be replaced. A process that could not load its script is *Failed*: it watches for the mend, and takes
 //! requests (which get 500) only while no other process does.
 //!
-//! A group that the configuration does not name any more serves on for a little while at least. It serves until the
-//! group of the same name that follows it (if there is one) is ready, and until the children of the old configuration
-//! are gone. Then it drains.
+//! A process group that the configuration does not name any more serves on for a little while at least. It serves until
+//! the group of the same name that follows it (if there is one) is ready, and until the children of the old
+//! configuration are gone. Then it drains.
 
 mod event;
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! What a group knows of one of its processes.
+//! What a process group knows of one of its processes.
 
 use wsgi_wire::control::Cause;
 

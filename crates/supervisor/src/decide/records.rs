@@ -1,5 +1,5 @@
-//! What a group keeps beside its processes: attempts to start, its size, replacements for `maximum-memory`. `start`,
-//! `scale` and `replace` decide by them.
+//! What a process group keeps beside its processes: attempts to start, its size, replacements for `maximum-memory`.
+//! `start`, `scale` and `replace` decide by them.
 
 use super::Millis;
 

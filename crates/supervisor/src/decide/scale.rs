@@ -1,4 +1,5 @@
-//! How many processes a group is to have, between `min-processes` and `max-processes`: as many as its load needs.
+//! How many processes a process group is to have, between `min-processes` and `max-processes`: as many as its load
+//! needs.
 
 use wsgi_wire::control::Cause;
 

@@ -1,4 +1,4 @@
-//! Tests of the decisions: groups that grow and shrink.
+//! Tests of the decisions: process groups that grow and shrink.
 
 use wsgi_wire::control::Cause;
 

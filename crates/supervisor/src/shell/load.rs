@@ -1,4 +1,4 @@
-//! Looks at the load of groups and at the memory of their processes.
+//! Looks at the load of process groups and at the memory of their processes.
 
 use std::fs;
 

@@ -1,4 +1,4 @@
-//! Replacement, failed loads, limits and sizes of groups, with the built supervisor.
+//! Replacement, failed loads, limits and sizes of process groups, with the built supervisor.
 
 use std::time::{Duration, Instant};
 
