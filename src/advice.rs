@@ -10,7 +10,7 @@ use crate::environ::Withheld;
 use crate::httpd::log::Level;
 use crate::httpd::request::Request;
 
-/// What has been said in this child.
+/// What advice has been given in this child.
 #[derive(Debug, Default)]
 pub(crate) struct Advice {
     off: AtomicBool,
@@ -24,11 +24,11 @@ const MAX_FORBIDDEN: usize = 100;
 impl Advice {
     /// The request has an `Authorization` header that the application does not see.
     pub(crate) fn withheld(&self, request: Request<'_>, why: Withheld) {
-        let (said, why) = match why {
+        let (given, why) = match why {
             Withheld::ByDirective => (&self.off, "WSGIPassAuthorization (or pass-authorization=) is Off here"),
             Withheld::ForHttpd => (&self.authenticated, "httpd itself authenticates users here"),
         };
-        if !said.swap(true, Ordering::Relaxed) {
+        if !given.swap(true, Ordering::Relaxed) {
             let text = format!(
                 "the application does not see the Authorization header, because {why}; WSGIPassAuthorization On \
                  passes it (said once in each child)"
@@ -39,8 +39,8 @@ impl Advice {
     /// httpd refused a request for this script before any handler saw it.
     pub(crate) fn forbidden(&self, request: Request<'_>, script: &[u8]) {
         let Some(directory) = directory_of(script) else { return };
-        let mut said = self.forbidden.lock().unwrap_or_else(PoisonError::into_inner);
-        if said.len() < MAX_FORBIDDEN && said.insert(directory.to_vec()) {
+        let mut given = self.forbidden.lock().unwrap_or_else(PoisonError::into_inner);
+        if given.len() < MAX_FORBIDDEN && given.insert(directory.to_vec()) {
             let (script, directory) = (shown(script), shown(directory));
             let text = format!(
                 "httpd refused a request for the script \"{script}\" before the application saw it; if it is no \

@@ -80,10 +80,10 @@ pub(crate) fn begin(pconf: Pool<'_>) {
 /// The configuration that httpd is reading. Only one caller at a time may hold it: a directive that makes httpd read
 /// other directives must give it back before.
 pub(crate) fn reading() -> Option<MutexGuard<'static, Reading>> {
-    alone(&READING)
+    try_lock(&READING)
 }
 
-fn alone<T>(place: &'static AtomicPtr<Mutex<T>>) -> Option<MutexGuard<'static, T>> {
+fn try_lock<T>(place: &'static AtomicPtr<Mutex<T>>) -> Option<MutexGuard<'static, T>> {
     match crate::httpd::pool::shared(place)?.try_lock() {
         Ok(found) => Some(found),
         // The panic of a directive has ended httpd's start, or is about to.
@@ -111,12 +111,12 @@ mod tests {
     #[test]
     fn nobody_gets_what_somebody_changes() {
         static PLACE: AtomicPtr<Mutex<u32>> = AtomicPtr::new(std::ptr::null_mut());
-        assert!(alone(&PLACE).is_none());
+        assert!(try_lock(&PLACE).is_none());
         PLACE.store(Box::leak(Box::default()), Ordering::Release);
-        let mut first = alone(&PLACE).expect("free");
+        let mut first = try_lock(&PLACE).expect("free");
         *first = 7;
-        assert!(alone(&PLACE).is_none());
+        assert!(try_lock(&PLACE).is_none());
         drop(first);
-        assert_eq!(alone(&PLACE).as_deref(), Some(&7));
+        assert_eq!(try_lock(&PLACE).as_deref(), Some(&7));
     }
 }

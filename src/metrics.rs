@@ -13,8 +13,9 @@ use wsgi_sys::poll::{PollFd, poll};
 use wsgi_sys::{clock, memory, signal, socket};
 use wsgi_wire::control::{Connect, asked_metrics};
 
+use crate::httpd;
 use crate::httpd::pool::Pool;
-use crate::httpd::scoreboard::{self, Child, Thread, Whole};
+use crate::httpd::scoreboard::{Child, Thread, Whole};
 use crate::live::Live;
 
 const FILE: &CStr = c"wsgi-server-metrics";
@@ -116,7 +117,7 @@ static ENDING: AtomicBool = AtomicBool::new(false);
 /// Held while it is read.
 static READING: Mutex<()> = Mutex::new(());
 
-/// Ends the reading of the scoreboard with the child's pool, which goes before those of the parent.
+/// Ends the reading of httpd's scoreboard with the child's pool, which goes before those of the parent.
 struct AtEnd;
 
 impl Drop for AtEnd {
@@ -136,9 +137,9 @@ pub(crate) fn snapshot() -> Option<OwnedFd> {
     let reading = READING.lock().unwrap_or_else(PoisonError::into_inner);
     // Looked at again for each child, so that the end of this child does not have to wait for long.
     let is_there = || !ENDING.load(Ordering::SeqCst);
-    let whole = is_there().then(scoreboard::whole)??;
-    let child = |number| is_there().then(|| scoreboard::child(number))?;
-    let metrics = describe(&whole, child, scoreboard::thread, clock::wall_us());
+    let whole = is_there().then(httpd::scoreboard::whole)??;
+    let child = |number| is_there().then(|| httpd::scoreboard::child(number))?;
+    let metrics = describe(&whole, child, httpd::scoreboard::thread, clock::wall_us());
     drop(reading);
     let json = serde_json::to_vec(&metrics).ok()?;
     memory::sealed(FILE, &json).ok()
@@ -171,7 +172,7 @@ fn answer(dispatch: &OwnedFd) -> Option<()> {
     let begun = clock::monotonic();
     let Some(file) = snapshot() else { return Some(()) };
     let took = u64::try_from((clock::monotonic() - begun).as_micros()).unwrap_or(0);
-    let message = Connect { pool: took, slot: Connect::METRICS, epoch: number }.encode();
+    let message = Connect { group: took, slot: Connect::METRICS, epoch: number }.encode();
     // A supervisor that runs takes at once what children send. If it does not, the process that wants the answer asks
     // again.
     let _ = poll(&mut [PollFd::new(dispatch.as_fd(), false, true)], Some(ROOM));

@@ -222,8 +222,8 @@ mod tests {
     fn a_line_of_the_head_has_a_limit() {
         let of = |value: &str| with_head(200, &[("A", "1"), ("X-Long", value)], |head| too_long(head, 98));
         assert_eq!(of(&"x".repeat(88)), None);
-        let told = of(&"x".repeat(89)).unwrap();
-        assert!(told.contains("\"X-Long\" of 99 bytes; header-buffer-size=98 "), "{told}");
+        let problem = of(&"x".repeat(89)).unwrap();
+        assert!(problem.contains("\"X-Long\" of 99 bytes; header-buffer-size=98 "), "{problem}");
     }
 
     #[test]

@@ -96,5 +96,5 @@ def read_exactly(pipe, size):
     return seen
 
 
-def told(path, text):
+def expect_mark(path, text):
     wait_until(lambda: path.exists() and text in path.read_text(), 5, f"{text!r} in {path}")

@@ -52,8 +52,8 @@ class Site:
         )
         return self
 
-    def told(self):
-        """The processes that told why they cannot load the application, with each traceback."""
+    def failed_loads(self):
+        """The processes whose log says why they cannot load the application, with each traceback."""
         return [int(found[1]) for found in re.finditer(r"\] RuntimeError: broken in (\d+)", self.httpd.log.text())]
 
     def starts(self):
@@ -86,8 +86,8 @@ def test_each_request_gets_500_and_a_line_that_refers_to_the_traceback(site):
     line = r"app.wsgi' cannot be loaded as Python module. RuntimeError: broken in (\d+) \(process \1 tried it \d+ s ago; the log"
     wait_until(lambda: len(site.httpd.log.matching(line)) == 20, 10, "each request told it")
     started = {int(line.split("process ")[-1].split()[0]) for line in site.starts()}
-    assert set(site.told()) <= started and len(started) < 10, "no request has it imported again"
-    assert len(site.told()) == 1, "the traceback of an attempt is written once, and that of a like one not again"
+    assert set(site.failed_loads()) <= started and len(started) < 10, "no request has it imported again"
+    assert len(site.failed_loads()) == 1, "the traceback of an attempt is written once, and that of a like one not again"
     site.deploy("mended")
     assert mended_within(site, "mended") < 2.5
 

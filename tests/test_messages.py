@@ -3,7 +3,7 @@
 import pytest
 
 
-def told(site, code):
+def results(site, code):
     response = site.post("/calls", code.encode())
     assert response.status == 200
     return response.text.splitlines()
@@ -54,7 +54,7 @@ MESSAGES = [
 
 @pytest.mark.parametrize("code, message", MESSAGES)
 def test_a_wrong_call_raises(site, code, message):
-    assert told(site, code) == [message]
+    assert results(site, code) == [message]
 
 
 OURS = [
@@ -72,12 +72,12 @@ OURS = [
 @pytest.mark.ours("the original accepts the first six, and refuses None")
 @pytest.mark.parametrize("code, message", OURS)
 def test_a_call_that_the_original_takes_otherwise(site, code, message):
-    assert told(site, code) == [message]
+    assert results(site, code) == [message]
 
 
 def test_write_of_nothing_commits(site):
     code = "start_response('200 OK', [])(b''); written = True\nattempt(start_response, '201 Created', [])"
-    assert told(site, code) == ["RuntimeError: start_response() called more than once without exc_info"]
+    assert results(site, code) == ["RuntimeError: start_response() called more than once without exc_info"]
 
 
 @pytest.mark.parametrize("call, message", [
@@ -91,16 +91,16 @@ def test_write_of_nothing_commits(site):
 @pytest.mark.mpms("event")
 def test_what_is_used_after_its_request_raises(site, call, message):
     keep = "kept.update(start_response=start_response, write=start_response('200 OK', []), input=input)"
-    told(site, keep)
-    assert told(site, f"attempt({call})") == [message]
+    results(site, keep)
+    assert results(site, f"attempt({call})") == [message]
 
 
 @pytest.mark.mpms("event")
 @pytest.mark.ours("the original raises RuntimeError")
 def test_wsgi_errors_may_be_used_after_its_request(site):
     site.log.expect("late line")
-    told(site, "kept.update(errors=errors)")
-    assert told(site, "attempt(kept['errors'].write, 'late line\\n')") == ["10"]
+    results(site, "kept.update(errors=errors)")
+    assert results(site, "attempt(kept['errors'].write, 'late line\\n')") == ["10"]
 
 
 def test_the_buffer_below_a_stream_takes_bytes_and_for_once_text(site):
@@ -113,6 +113,6 @@ for data in (b"bytes\\n", bytearray(b"array\\n"), memoryview(b"view\\n"), "text\
     attempt(lambda: [warning.category.__name__ for warning in found])
 attempt(errors.buffer.write, None)
 """
-    *warned, failed = told(site, code)
+    *warned, failed = results(site, code)
     assert warned == ["[]", "[]", "[]", "['DeprecationWarning']", "[]"]
     assert failed.startswith("TypeError: ") and "bytes-like object" in failed

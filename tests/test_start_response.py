@@ -5,7 +5,7 @@ from urllib.parse import quote_plus
 import pytest
 
 
-def told(site, *arguments):
+def start(site, *arguments):
     return site.get(f"/start_response?{quote_plus(repr(arguments))}")
 
 
@@ -21,7 +21,7 @@ ACCEPTED = [
 
 @pytest.mark.parametrize("arguments", ACCEPTED, ids=repr)
 def test_valid_arguments_are_accepted(site, arguments):
-    response = told(site, *arguments)
+    response = start(site, *arguments)
     assert response.text == "accepted"
     assert f"{response.status} {response.reason}" == arguments[0]
 
@@ -63,7 +63,7 @@ REFUSED = [
 
 @pytest.mark.parametrize("arguments, error", REFUSED, ids=repr)
 def test_invalid_arguments_raise(site, arguments, error):
-    response = told(site, *arguments)
+    response = start(site, *arguments)
     assert response.text.partition(":")[0] == error
 
 
@@ -77,17 +77,17 @@ NUL = [
 @pytest.mark.ours("the original cuts at a NUL")
 @pytest.mark.parametrize("arguments, error", NUL, ids=repr)
 def test_a_nul_is_refused(site, arguments, error):
-    assert told(site, *arguments).text.partition(":")[0] == error
+    assert start(site, *arguments).text.partition(":")[0] == error
 
 
 @pytest.mark.ours("the original takes it apart into another header or lets httpd refuse it")
 def test_a_header_name_with_a_colon_is_refused(site):
-    assert told(site, "200 OK", [("X:Y", "v")]).text.startswith("ValueError")
+    assert start(site, "200 OK", [("X:Y", "v")]).text.startswith("ValueError")
 
 
 def test_the_message_names_what_was_wrong(site):
-    assert "must be list, not tuple" in told(site, "200 OK", ()).text
-    assert "3 digit" in told(site, "20 OK", []).text
+    assert "must be list, not tuple" in start(site, "200 OK", ()).text
+    assert "3 digit" in start(site, "20 OK", []).text
 
 
 def test_a_second_call_before_output_replaces_the_first(site):

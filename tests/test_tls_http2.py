@@ -16,7 +16,7 @@ from conftest import finish
 from httpd import MODULES_DIR, Httpd
 from made import curl, file_content, made, part_content
 from processes import wait_until
-from secure import PROTOCOLS, Over, feed, read_exactly, start_secure, told
+from secure import PROTOCOLS, Over, expect_mark, feed, read_exactly, start_secure
 
 TRACEBACK = r"WSGI0|Exception occurred|Traceback|File \"|Error|raise |\^\^|    "
 CURL = subprocess.run(["curl", "-V"], capture_output=True, text=True).stdout
@@ -164,7 +164,7 @@ def test_an_upload_and_a_download_at_once(over, mode, ours):
         assert read_exactly(client.stdout, 1_000_000) == b"x" * 1_000_000
         client.kill()
         sender.join()
-    told(mark, "closed")
+    expect_mark(mark, "closed")
 
 
 @pytest.mark.parametrize("over", ["https"], indirect=True)
@@ -188,7 +188,7 @@ def test_100_mb_in_both_directions(over):
     shown = over.get(url, "-T", path, "-X", "POST", "-o", over.server.root / "answer", "-w",
                      "%{http_code} %{size_download}")
     assert shown == b"200 100000000"
-    told(mark, "echoed all")
+    expect_mark(mark, "echoed all")
 
 
 # -- endings ---------------------------------------------------------------------------------------
@@ -246,7 +246,7 @@ def test_a_client_that_leaves_a_download(over):
     with over.begin(url) as client:
         assert read_exactly(client.stdout, 100_000)
         client.kill()
-    told(mark, "closed")
+    expect_mark(mark, "closed")
     assert over.get("/hello") == b"Hello, world!\n"
 
 
@@ -259,8 +259,8 @@ def test_a_client_that_leaves_an_upload(over, mode, ours):
     with over.begin(url, "-T", ".", "-X", "POST", "-H", "Expect:", stdin=subprocess.PIPE) as client:
         sender = threading.Thread(target=feed, args=(client.stdin, 2_000_000))
         sender.start()
-        told(mark, "reading")
+        expect_mark(mark, "reading")
         client.kill()
         sender.join()
-    told(mark, "OSError")
+    expect_mark(mark, "OSError")
     assert over.get("/hello") == b"Hello, world!\n"

@@ -2,12 +2,12 @@
 //! promises. Called by `fuzz_targets/`, and with the corpus by `crates/wire/tests/corpus.rs`.
 
 use wsgi_wire::bytes::DecodeError;
+use wsgi_wire::config::{DaemonConfig, EmbedConfig, inside};
 use wsgi_wire::control::{Connect, FromDaemon, ParentMessage, Stored, ToDaemon, ask_metrics, asked_metrics};
 use wsgi_wire::doctor::{Examination, Finding};
 use wsgi_wire::frame::{self, HEADER, InputFailure, Tag};
 use wsgi_wire::lines::{Lines, MAX_LINE};
 use wsgi_wire::loaded::Loaded;
-use wsgi_wire::pool::{DaemonConfig, EmbedConfig, inside};
 use wsgi_wire::request::{self, Encoder};
 use wsgi_wire::response::{Failure, FilePart, Head, HeadEncoder, LogRecord, is_token};
 use wsgi_wire::scan::Scan;
@@ -134,8 +134,13 @@ pub fn control(bytes: &[u8]) {
 /// What a daemon process tells of the scripts that it has loaded.
 pub fn loaded(bytes: &[u8]) {
     if let Ok(loaded) = Loaded::decode(bytes) {
-        assert!(loaded.group.len() <= Loaded::MAX_GROUP && loaded.script.len() <= Loaded::MAX_SCRIPT);
-        assert!(loaded.script.starts_with('/') && !loaded.script.contains('\0') && !loaded.group.contains('\0'));
+        assert!(
+            loaded.application_group.len() <= Loaded::MAX_APPLICATION_GROUP
+                && loaded.script.len() <= Loaded::MAX_SCRIPT
+        );
+        assert!(
+            loaded.script.starts_with('/') && !loaded.script.contains('\0') && !loaded.application_group.contains('\0')
+        );
         assert_eq!(loaded.encode().as_deref(), Some(bytes));
     }
 }

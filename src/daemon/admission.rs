@@ -50,7 +50,7 @@ pub(super) fn reserve(job: &Job<'_>, deadline: Instant) -> Result<Lease, Ending>
 /// Tells the supervisor that a request waits for a group without processes.
 fn ask_for_process(job: &Job<'_>) {
     if let Some(dispatch) = job.dispatch {
-        let message = Connect { pool: job.group.id, slot: Connect::WANTED, epoch: 0 }.encode();
+        let message = Connect { group: job.group.id, slot: Connect::WANTED, epoch: 0 }.encode();
         // If the socket is full, the request asks again in a moment.
         let _ = socket::send_with_fds(dispatch.as_fd(), &message, &[]);
     }

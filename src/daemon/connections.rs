@@ -114,7 +114,7 @@ pub(super) fn connect(job: &Job<'_>, lease: &Lease) -> io::Result<Connection> {
     for end in [&ours, &theirs] {
         set_buffers(job, end.as_fd());
     }
-    let message = Connect { pool: job.group.id, slot: lease.slot, epoch: lease.epoch }.encode();
+    let message = Connect { group: job.group.id, slot: lease.slot, epoch: lease.epoch }.encode();
     let limit = Duration::from_secs(job.options.connect_timeout.into());
     send(dispatch, &message, theirs.as_fd(), Instant::now() + limit)?;
     drop(theirs);

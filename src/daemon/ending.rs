@@ -6,7 +6,7 @@ use wsgi_wire::bytes::DecodeError;
 use wsgi_wire::response::{Failure, FilePart};
 
 use super::exchange::Exchange;
-use super::line::MOURNING;
+use super::line::WAIT_FOR_END;
 use super::outcome::{self, Ending, Lost, is_logged};
 use super::relay::Progress;
 use super::upload::Upload;
@@ -125,7 +125,7 @@ impl Exchange<'_> {
         if let Some(line) = &line {
             line.forget();
         }
-        let limit = if lost.is_end() { MOURNING } else { Duration::ZERO };
+        let limit = if lost.is_end() { WAIT_FOR_END } else { Duration::ZERO };
         let ended = self.process.end(&self.job.group.board, limit);
         if let Some(line) = line {
             line.give_up(matches!(lost, Lost::Stale));

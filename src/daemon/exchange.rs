@@ -19,7 +19,7 @@ use wsgi_wire::request;
 use super::Job;
 use super::connections;
 use super::drain::{self, Drained, Offer, Taken};
-use super::line::{Line, Witness};
+use super::line::{LeasedProcess, Line};
 use super::outcome::{self, Ending, Lost};
 use super::relay::{Progress, Relay};
 use super::upload::{self, Upload};
@@ -58,7 +58,7 @@ pub(super) struct Exchange<'j> {
     /// it over.
     pub(super) line: Option<Line>,
     /// Tells the pid and the end of the line's process, also when `line` is gone.
-    pub(super) process: Witness,
+    pub(super) process: LeasedProcess,
     /// The response as `drain` receives it, once `drain` has taken the line over.
     pub(super) drained: Option<Arc<Drained>>,
     pub(super) relay: Relay<'j>,
@@ -90,7 +90,7 @@ impl<'j> Exchange<'j> {
         out.clear();
         Exchange {
             job,
-            process: line.witness(),
+            process: line.process(),
             line: Some(line),
             drained: None,
             relay: Relay::new(job),
@@ -421,10 +421,10 @@ impl<'j> Exchange<'j> {
             self.line = Some(offer.line);
             return self.relay.pass(&self.input, then);
         }
-        let standing = drain::Standing;
+        let guard = drain::WithdrawOnDrop;
         self.relay.pass(&self.input, then);
         let found = drain::withdraw();
-        drop(standing);
+        drop(guard);
         match found {
             Some(Ok(offer)) => self.line = Some(offer.line),
             Some(Err(drained)) => {

@@ -24,22 +24,22 @@ pub(super) struct Line {
     connections: Arc<Connections>,
     supervisor: Option<Arc<OwnedFd>>,
     /// The supervisor's number for the group.
-    pool: u64,
+    group: u64,
     /// How much of a response may be kept for a slow client.
     pub(super) limits: Arc<Limits>,
 }
 
 /// How long a thread waits for the supervisor to say how a lost process ended.
-pub(super) const MOURNING: Duration = Duration::from_millis(250);
+pub(super) const WAIT_FOR_END: Duration = Duration::from_millis(250);
 
-/// The process of a line, also after the line is through.
+/// The process of a line. Tells its pid and how it ended, also when the line is gone.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Witness {
+pub(super) struct LeasedProcess {
     lease: Lease,
     pub(super) pid: u32,
 }
 
-impl Witness {
+impl LeasedProcess {
     /// How the process ended, if it did. Waits at most `limit` for the supervisor to say so.
     pub(super) fn end(&self, board: &Scoreboard, limit: Duration) -> Option<String> {
         board.await_end(&self.lease, limit)
@@ -48,15 +48,15 @@ impl Witness {
 
 impl Line {
     /// Its process.
-    pub(super) fn witness(&self) -> Witness {
-        Witness { lease: self.lease, pid: self.board.pid(self.lease.slot) }
+    pub(super) fn process(&self) -> LeasedProcess {
+        LeasedProcess { lease: self.lease, pid: self.board.pid(self.lease.slot) }
     }
 
     pub(super) fn new(job: &Job<'_>, lease: Lease, connection: Connection) -> Line {
         let group = job.group;
         Line {
             supervisor: job.dispatch.cloned(),
-            pool: group.id,
+            group: group.id,
             connection: Some(connection),
             lease,
             reserved: true,
@@ -95,7 +95,7 @@ impl Line {
     /// supervisor next looks.
     fn say_drained(&self) {
         if let Some(supervisor) = &self.supervisor {
-            let message = Connect { pool: self.pool, slot: Connect::DRAINED, epoch: 0 }.encode();
+            let message = Connect { group: self.group, slot: Connect::DRAINED, epoch: 0 }.encode();
             // If the socket is full, the supervisor wakes up anyway.
             let _ = socket::send_with_fds(supervisor.as_fd(), &message, &[]);
         }
@@ -118,7 +118,7 @@ impl Line {
 
     /// The supervisor has said that the process has ended.
     pub(super) fn has_ended(&self) -> bool {
-        self.witness().end(&self.board, Duration::ZERO).is_some()
+        self.process().end(&self.board, Duration::ZERO).is_some()
     }
 
     /// Ends the line after a loss, and closes the idle connections to the process, which are of no use either. `stale`:

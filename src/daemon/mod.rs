@@ -194,24 +194,24 @@ fn attempt(job: &Job<'_>, upload: &mut Upload<'_>, deadline: Instant) -> Ending 
 /// Decides what follows a loss, and logs the loss. If the client already has the head of a response that now breaks
 /// off, it must get nothing after that, not even an error page.
 fn after_loss(job: &Job<'_>, lost: &Lost, upload: &Upload<'_>, exchange: &mut Exchange<'_>) -> Ending {
-    let told = exchange.give_up(lost, upload);
+    let what = exchange.give_up(lost, upload);
     if matches!(lost, Lost::Stopping) {
         return given_up(job);
     }
     if let Some(instead) = exchange.instead() {
         job.log(
             Level::Error,
-            &format!("{told}; the head of its response had come, and the client gets what that decides"),
+            &format!("{what}; the head of its response had come, and the client gets what that decides"),
         );
         return instead;
     }
     let ending = if exchange.has_begun() { Ending::Served } else { outcome::after(lost, upload.can_repeat()) };
     match &ending {
-        Ending::Again => job.log_lazily(Level::Debug, || format!("{told}; trying another process")),
+        Ending::Again => job.log_lazily(Level::Debug, || format!("{what}; trying another process")),
         Ending::Instead(_) => {}
-        Ending::Status(status) => job.log(Level::Error, &format!("{told}; the client gets {status}")),
-        Ending::Unavailable(_) => job.log(Level::Error, &format!("{told}; the client gets 503")),
-        Ending::Served => job.log(Level::Error, &format!("{told}; the response is cut short")),
+        Ending::Status(status) => job.log(Level::Error, &format!("{what}; the client gets {status}")),
+        Ending::Unavailable(_) => job.log(Level::Error, &format!("{what}; the client gets 503")),
+        Ending::Served => job.log(Level::Error, &format!("{what}; the response is cut short")),
     }
     ending
 }

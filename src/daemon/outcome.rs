@@ -87,13 +87,13 @@ impl Lost {
             (Lost::Garbage(error), _) => format!("{process} sent something that is no response: {error}"),
             (Lost::LongHeader(header), _) => format!("{process} sent {header}"),
             (Lost::Stopping, _) => "httpd stops or restarts".to_owned(),
-            (Lost::Failed(failure), _) => format!("{process}: {}", said(*failure)),
+            (Lost::Failed(failure), _) => format!("{process}: {}", words(*failure)),
         }
     }
 }
 
-/// What the engine says.
-fn said(failure: Failure) -> &'static str {
+/// What the engine says, in words.
+fn words(failure: Failure) -> &'static str {
     match failure {
         Failure::Load => "the script could not be loaded",
         Failure::Interpreter => "the interpreter of the application group could not be made",

@@ -86,7 +86,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn told(text: &str) -> Vec<String> {
+    fn lines(text: &str) -> Vec<String> {
         match parse(text.as_bytes()) {
             Ok(all) => all.iter().map(|(name, value)| format!("{}={}", text_of(name), text_of(value))).collect(),
             Err(BadLine { line, problem }) => vec![format!("{line}: {problem}")],
@@ -101,15 +101,15 @@ mod tests {
     fn variables_are_read() {
         let text =
             "\u{feff}# secrets\n\nONE=1\r\n  export TWO = 2\nexport\tTHREE=a b # c \nEMPTY=\n_X1=a=b\nexported=x";
-        assert_eq!(told("export TWO = 2")[0].split(':').next(), Some("1"));
+        assert_eq!(lines("export TWO = 2")[0].split(':').next(), Some("1"));
         let text = text.replace("TWO = 2", "TWO= 2");
-        assert_eq!(told(&text), ["ONE=1", "TWO=2", "THREE=a b # c", "EMPTY=", "_X1=a=b", "exported=x"]);
+        assert_eq!(lines(&text), ["ONE=1", "TWO=2", "THREE=a b # c", "EMPTY=", "_X1=a=b", "exported=x"]);
     }
 
     #[test]
     fn quotes_are_removed() {
         let text = "A='it is # \\n $HOME'\nB=\"x \\\"y\\\" \\\\ \\$HOME \\n \\t\"\nC=''\nD=\"\"\nE=it's";
-        assert_eq!(told(text), ["A=it is # \\n $HOME", "B=x \"y\" \\ $HOME \n \\t", "C=", "D=", "E=it's"]);
+        assert_eq!(lines(text), ["A=it is # \\n $HOME", "B=x \"y\" \\ $HOME \n \\t", "C=", "D=", "E=it's"]);
     }
 
     #[test]
@@ -126,8 +126,8 @@ mod tests {
             ("A=se\0cret", "1: must not hold a NUL"),
         ];
         for (text, expected) in cases {
-            let told = told(text);
-            assert!(told[0].starts_with(expected) && !told[0].contains("secret"), "{text:?}: {told:?}");
+            let lines = lines(text);
+            assert!(lines[0].starts_with(expected) && !lines[0].contains("secret"), "{text:?}: {lines:?}");
         }
     }
 

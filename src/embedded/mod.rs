@@ -14,8 +14,8 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 
 use wsgi_sys::forked;
+use wsgi_wire::config::{EmbedConfig, Preload};
 use wsgi_wire::layers::Layer;
-use wsgi_wire::pool::{EmbedConfig, Preload};
 use wsgi_wire::response::Failure;
 
 use crate::directive::GlobalConfig;

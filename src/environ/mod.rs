@@ -18,7 +18,7 @@ use keys::{Fate, classify};
 pub use authorization::{Withheld, withhold};
 pub use cgi::{Cgi, put_cgi};
 pub use paths::{below_root, collapse_slashes, path_info, script_name, with_root};
-pub use proxy::{ProxyHeader, Told, ToldScheme};
+pub use proxy::{ProxyHeader, ProxyScheme, TrustedHeaders};
 
 /// What httpd knows about a request beside its variables.
 #[derive(Clone, Copy, Debug)]
@@ -34,7 +34,7 @@ pub struct RequestFacts<'a> {
     /// mod_ssl says that the connection is TLS.
     pub tls: bool,
     /// What a trusted proxy says of the scheme.
-    pub told_scheme: ToldScheme,
+    pub proxy_scheme: ProxyScheme,
     /// `WSGIMapHEADToGET`.
     pub map_head_to_get: HeadMapping,
     /// The first output filter of the request works on content, not on the protocol.
@@ -78,11 +78,11 @@ pub fn build<'v>(
         put(b"HTTP_AUTHORIZATION", value);
     }
     put(b"REQUEST_METHOD", request_method(facts.method, facts.map_head_to_get, facts.content_filter));
-    let https = match facts.told_scheme {
-        ToldScheme::Nothing => https || facts.tls,
-        ToldScheme::Unclear => https,
-        ToldScheme::Https => true,
-        ToldScheme::Http => false,
+    let https = match facts.proxy_scheme {
+        ProxyScheme::Nothing => https || facts.tls,
+        ProxyScheme::Unclear => https,
+        ProxyScheme::Https => true,
+        ProxyScheme::Http => false,
     };
     put(b"wsgi.url_scheme", if https { b"https" } else { b"http" });
     put_paths(facts, &mut put);
@@ -160,7 +160,7 @@ mod tests {
         path_info: b"/x",
         included: false,
         tls: false,
-        told_scheme: ToldScheme::Nothing,
+        proxy_scheme: ProxyScheme::Nothing,
         map_head_to_get: HeadMapping::Auto,
         content_filter: false,
         authorization: None,
@@ -252,14 +252,18 @@ mod tests {
 
     #[test]
     fn a_trusted_proxy_has_the_last_word_on_the_scheme() {
-        for (told, tls, variable, scheme) in [
-            (ToldScheme::Http, true, "on", "http"),
-            (ToldScheme::Https, false, "off", "https"),
-            (ToldScheme::Unclear, true, "off", "http"),
-            (ToldScheme::Unclear, false, "on", "https"),
+        for (proxy_scheme, tls, variable, scheme) in [
+            (ProxyScheme::Http, true, "on", "http"),
+            (ProxyScheme::Https, false, "off", "https"),
+            (ProxyScheme::Unclear, true, "off", "http"),
+            (ProxyScheme::Unclear, false, "on", "https"),
         ] {
-            let facts = RequestFacts { tls, told_scheme: told, ..FACTS };
-            assert_eq!(environ(&facts, &[("HTTPS", variable)])["wsgi.url_scheme"], scheme, "{told:?} {tls} {variable}");
+            let facts = RequestFacts { tls, proxy_scheme, ..FACTS };
+            assert_eq!(
+                environ(&facts, &[("HTTPS", variable)])["wsgi.url_scheme"],
+                scheme,
+                "{proxy_scheme:?} {tls} {variable}"
+            );
         }
     }
 

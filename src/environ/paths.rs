@@ -28,7 +28,7 @@ fn script_name_end(uri: &[u8], path_info: &[u8]) -> usize {
 
 /// A path of the host in a process whose root directory is `root`; `None` when it lies outside.
 pub fn below_root<'p>(root: Option<&[u8]>, path: &'p [u8]) -> Option<&'p [u8]> {
-    root.map_or(Some(path), |root| wsgi_wire::pool::inside(root, path))
+    root.map_or(Some(path), |root| wsgi_wire::config::inside(root, path))
 }
 
 /// The value of the variable `name` for such a process, as mod_wsgi gives it: a `DOCUMENT_ROOT` outside is left out, a

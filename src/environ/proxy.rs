@@ -1,8 +1,9 @@
 //! What proxies tell about their client: `WSGITrustedProxyHeaders` and `WSGITrustedProxies`.
 //!
-//! The handler makes a [`Told`] only where headers are listed, filters every variable of the request through
-//! [`Told::passes`], and adds those of [`Told::put`]. If the list names no header of a category, that category's
-//! headers stay as they are. If it names one, the application sees at most the header that the handler believed.
+//! The handler makes a [`TrustedHeaders`] only where headers are listed, filters every variable of the request through
+//! [`TrustedHeaders::passes`], and adds those of [`TrustedHeaders::put`]. If the list names no header of a category,
+//! that category's headers stay as they are. If it names one, the application sees at most the header that the handler
+//! believed.
 
 use std::borrow::Cow;
 use std::ffi::CStr;
@@ -73,7 +74,7 @@ const FORWARDED_FOR: &CStr = c"HTTP_X_FORWARDED_FOR";
 
 /// What a trusted header says of the scheme.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum ToldScheme {
+pub enum ProxyScheme {
     /// Nothing: there is none.
     #[default]
     Nothing,
@@ -85,20 +86,20 @@ pub enum ToldScheme {
     Https,
 }
 
-/// What was believed of a request's headers.
+/// What the believed headers of a request say.
 #[derive(Debug, Default)]
-pub struct Told<'a> {
+pub struct TrustedHeaders<'a> {
     /// New values of [`VARIABLES`].
     values: [Option<Cow<'a, [u8]>>; PLAIN],
     /// New value of `HTTP_X_FORWARDED_FOR`.
     forwarded_for: Option<Vec<u8>>,
     /// `wsgi.url_scheme`.
-    pub scheme: ToldScheme,
+    pub scheme: ProxyScheme,
     /// One bit for each of [`KNOWN`] that the application must not see.
     hidden: u16,
 }
 
-impl<'a> Told<'a> {
+impl<'a> TrustedHeaders<'a> {
     /// Believes those of the headers `listed` that `peer` may tell. Without a list of `proxies` anyone may tell them,
     /// else only an address in that list. `lookup` finds the value of a header of the request.
     pub fn new(
@@ -106,9 +107,9 @@ impl<'a> Told<'a> {
         proxies: Option<&[Subnet]>,
         peer: &[u8],
         lookup: impl Fn(&ProxyHeader) -> Option<&'a [u8]>,
-    ) -> Told<'a> {
+    ) -> TrustedHeaders<'a> {
         let trusted = proxies.is_none_or(|proxies| is_trusted(peer, proxies));
-        let mut told = Told::default();
+        let mut trusted_headers = TrustedHeaders::default();
         let mut winners = [None; PLAIN + 1];
         let mut touched = [false; PLAIN + 1];
         let find = |name: &Text| KNOWN.iter().position(|known| known.variable.to_bytes() == &**name);
@@ -116,17 +117,17 @@ impl<'a> Told<'a> {
             let known = &KNOWN[number];
             touched[known.category as usize] = true;
             if let Some(value) = lookup(known).filter(|_| trusted) {
-                told.believe(known, value, proxies);
+                trusted_headers.believe(known, value, proxies);
                 winners[known.category as usize] = Some(number);
             }
         }
         for (number, known) in KNOWN.iter().enumerate() {
             let category = known.category as usize;
             if touched[category] && winners[category] != Some(number) {
-                told.hidden |= 1 << number;
+                trusted_headers.hidden |= 1 << number;
             }
         }
-        told
+        trusted_headers
     }
 
     fn believe(&mut self, known: &ProxyHeader, value: &'a [u8], proxies: Option<&[Subnet]>) {
@@ -173,16 +174,16 @@ impl<'a> Told<'a> {
     }
 }
 
-impl ToldScheme {
+impl ProxyScheme {
     /// What holds when a further header says `value`: On or Off if it is a switch, else a scheme.
-    fn and(self, switch: bool, value: &[u8]) -> ToldScheme {
+    fn and(self, switch: bool, value: &[u8]) -> ProxyScheme {
         let is = |words: &[&str]| words.iter().any(|word| value.eq_ignore_ascii_case(word.as_bytes()));
         let words: [&[&str]; 2] =
             if switch { [&["on", "true", "1"], &["off", "false", "0"]] } else { [&["https"], &["http"]] };
         match self {
-            _ if is(words[0]) => ToldScheme::Https,
-            _ if is(words[1]) => ToldScheme::Http,
-            ToldScheme::Nothing => ToldScheme::Unclear,
+            _ if is(words[0]) => ProxyScheme::Https,
+            _ if is(words[1]) => ProxyScheme::Http,
+            ProxyScheme::Nothing => ProxyScheme::Unclear,
             before => before,
         }
     }

@@ -9,7 +9,7 @@ use wsgi_wire::request::{self, Encoder, Head};
 use super::facts::{Names, mtime_us, script_of};
 use crate::daemon::Group;
 use crate::directive::{Subnet, Text};
-use crate::environ::{self, Cgi, RequestFacts, Told};
+use crate::environ::{self, Cgi, RequestFacts, TrustedHeaders};
 use crate::httpd::request::Request;
 use crate::live::Live;
 use crate::route::{Rejection, Settings};
@@ -65,10 +65,10 @@ fn encode(
     let script = script_of(request, settings);
     // The handler has refused a script that lies outside of the root directory.
     let script = environ::below_root(root, script).unwrap_or(script);
-    let alone = group.is_some_and(|group| group.main_script.as_deref() == Some(script));
+    let is_main = group.is_some_and(|group| group.main_script.as_deref() == Some(script));
     let flag = |is_set: bool, flag: u8| if is_set { flag } else { 0 };
     let flags = flag(settings.script_reloading, request::RELOAD)
-        | flag(alone, request::MAIN)
+        | flag(is_main, request::MAIN)
         | flag(settings.pass_apache_request && group.is_none(), request::PASS_RECORD)
         | flag(settings.ignore_activity, request::IGNORE_ACTIVITY);
     let head = Head {
@@ -79,17 +79,18 @@ fn encode(
         queue_start_us: if group.is_some() { now_us() } else { 0 },
         script,
         callable: &names.callable,
-        group: &names.application_group,
+        application_group: &names.application_group,
     };
     let (listener_host, listener_port) = request.listener();
-    let told = settings.trusted_proxy_headers.map(|listed| told(request, listed, settings.trusted_proxies));
+    let trusted =
+        settings.trusted_proxy_headers.map(|listed| trusted_headers(request, listed, settings.trusted_proxies));
     let facts = RequestFacts {
         method: request.method(),
         uri: request.uri(),
         path_info: request.path_info(),
         included: request.is_included(),
         tls: request.is_tls(),
-        told_scheme: told.as_ref().map(|told| told.scheme).unwrap_or_default(),
+        proxy_scheme: trusted.as_ref().map(|trusted| trusted.scheme).unwrap_or_default(),
         map_head_to_get: settings.map_head_to_get,
         content_filter: request.has_content_filter(),
         authorization: authorization(request, live, settings),
@@ -103,7 +104,7 @@ fn encode(
     };
     let mut encoder = Encoder::new(out, &head);
     let mut put = |name: &[u8], value: &[u8]| {
-        if told.as_ref().is_none_or(|told| told.passes(name)) {
+        if trusted.as_ref().is_none_or(|trusted| trusted.passes(name)) {
             if let Some(value) = environ::with_root(root, name, value) {
                 encoder.put(name, value);
             }
@@ -113,15 +114,15 @@ fn encode(
     if !request.has_cgi_rules() {
         environ::put_cgi(&cgi(request, listener_host), request.headers_in().iter(), &mut put);
     }
-    if let Some(told) = &told {
-        told.put(|name, value| encoder.put(name, value));
+    if let Some(trusted) = &trusted {
+        trusted.put(|name, value| encoder.put(name, value));
     }
     encoder.finish();
 }
 
-/// What the proxy before httpd tells of its client.
-fn told<'r>(request: Request<'r>, listed: &[Text], proxies: Option<&[Subnet]>) -> Told<'r> {
-    Told::new(listed, proxies, request.remote_addr(), |header| {
+/// What the proxy before httpd says of its client, as far as the configuration trusts it.
+fn trusted_headers<'r>(request: Request<'r>, listed: &[Text], proxies: Option<&[Subnet]>) -> TrustedHeaders<'r> {
+    TrustedHeaders::new(listed, proxies, request.remote_addr(), |header| {
         // SetEnv and mod_rewrite may make up such a variable, so look for the header itself first.
         request.headers_in().get(header.name).or_else(|| request.subprocess_env().get(header.variable))
     })

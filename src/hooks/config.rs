@@ -4,7 +4,7 @@ use std::ffi::{c_char, c_void};
 use std::ptr;
 
 use crate::directive::{self, DirConfig, Id, Place, ServerConfig, TABLE};
-use crate::httpd::bindings as sys;
+use crate::httpd::bindings;
 use crate::httpd::bytes;
 use crate::httpd::command::Command;
 use crate::httpd::guard::guard;
@@ -15,7 +15,7 @@ use crate::{live, startup};
 
 /// # Safety
 /// httpd passes a pool that outlives the record.
-pub(super) unsafe extern "C" fn create_dir_config(p: *mut sys::apr_pool_t, _dir: *mut c_char) -> *mut c_void {
+pub(super) unsafe extern "C" fn create_dir_config(p: *mut bindings::apr_pool_t, _dir: *mut c_char) -> *mut c_void {
     // SAFETY: the contract above.
     let pool = unsafe { Pool::from_raw(p) };
     guard(ptr::null_mut(), |_| {}, || pool.own(DirConfig::default()).cast())
@@ -24,7 +24,7 @@ pub(super) unsafe extern "C" fn create_dir_config(p: *mut sys::apr_pool_t, _dir:
 /// # Safety
 /// httpd passes a pool and two records that `create_dir_config` or this function made.
 pub(super) unsafe extern "C" fn merge_dir_config(
-    p: *mut sys::apr_pool_t,
+    p: *mut bindings::apr_pool_t,
     base: *mut c_void,
     add: *mut c_void,
 ) -> *mut c_void {
@@ -35,7 +35,10 @@ pub(super) unsafe extern "C" fn merge_dir_config(
 
 /// # Safety
 /// httpd passes a pool that outlives the record.
-pub(super) unsafe extern "C" fn create_server_config(p: *mut sys::apr_pool_t, _s: *mut sys::server_rec) -> *mut c_void {
+pub(super) unsafe extern "C" fn create_server_config(
+    p: *mut bindings::apr_pool_t,
+    _s: *mut bindings::server_rec,
+) -> *mut c_void {
     // SAFETY: the contract above.
     let pool = unsafe { Pool::from_raw(p) };
     guard(ptr::null_mut(), |_| {}, || pool.own(ServerConfig::default()).cast())
@@ -44,7 +47,7 @@ pub(super) unsafe extern "C" fn create_server_config(p: *mut sys::apr_pool_t, _s
 /// # Safety
 /// httpd passes a pool and two records that `create_server_config` or this function made.
 pub(super) unsafe extern "C" fn merge_server_config(
-    p: *mut sys::apr_pool_t,
+    p: *mut bindings::apr_pool_t,
     base: *mut c_void,
     add: *mut c_void,
 ) -> *mut c_void {
@@ -58,7 +61,7 @@ pub(super) unsafe extern "C" fn merge_server_config(
 /// # Safety
 /// httpd passes the directive's record, the directory's record of this module, and a C string or NULL.
 pub(super) unsafe extern "C" fn directive(
-    cmd: *mut sys::cmd_parms,
+    cmd: *mut bindings::cmd_parms,
     mconfig: *mut c_void,
     args: *const c_char,
 ) -> *const c_char {

@@ -3,7 +3,7 @@
 use std::ffi::{c_char, c_int};
 use std::ptr;
 
-use crate::httpd::bindings as sys;
+use crate::httpd::bindings;
 use crate::httpd::guard::{guard, install_panic_hook};
 use crate::httpd::log::Level;
 use crate::httpd::module;
@@ -13,36 +13,36 @@ use crate::httpd::request::Request;
 use crate::httpd::server::Server;
 use crate::{handler, live, startup};
 
-const DECLINED: c_int = sys::DECLINED;
-const FAILED: c_int = sys::HTTP_INTERNAL_SERVER_ERROR as c_int;
+const DECLINED: c_int = bindings::DECLINED;
+const FAILED: c_int = bindings::HTTP_INTERNAL_SERVER_ERROR as c_int;
 
 /// # Safety
 /// `record` is the module's record; httpd calls for this once for each load of the module.
-pub(super) unsafe fn register_hooks(record: *mut sys::module) {
+pub(super) unsafe fn register_hooks(record: *mut bindings::module) {
     // SAFETY: the contract above.
     unsafe { module::set_record(record) };
     install_panic_hook();
     // SAFETY: the order lists are static and end with NULL; the functions match the hooks' types.
     unsafe {
-        sys::ap_hook_pre_config(Some(pre_config), ptr::null(), ptr::null(), MIDDLE);
-        sys::ap_hook_check_config(Some(check_config), ptr::null(), ptr::null(), MIDDLE);
-        sys::ap_hook_open_logs(Some(open_logs), ptr::null(), BEFORE_LOGS.0.as_ptr(), FIRST);
-        sys::ap_hook_test_config(Some(test_config), ptr::null(), ptr::null(), MIDDLE);
-        sys::ap_hook_post_config(Some(post_config), ptr::null(), ptr::null(), MIDDLE);
-        sys::ap_hook_optional_fn_retrieve(Some(mpm_is_next), ptr::null(), ptr::null(), LAST);
-        sys::ap_hook_monitor(Some(monitor), ptr::null(), ptr::null(), MIDDLE);
-        sys::ap_hook_child_init(Some(child_init), ptr::null(), ptr::null(), MIDDLE);
-        sys::wsgi_hook_child_stopping(Some(child_stopping));
-        sys::ap_hook_translate_name(Some(translate_name), AFTER.0.as_ptr(), BEFORE.0.as_ptr(), MIDDLE);
-        sys::ap_hook_fixups(Some(fixups), ptr::null(), ptr::null(), FIRST);
-        sys::ap_hook_log_transaction(Some(log_transaction), ptr::null(), ptr::null(), MIDDLE);
-        sys::ap_hook_handler(Some(handle), ptr::null(), ptr::null(), MIDDLE);
+        bindings::ap_hook_pre_config(Some(pre_config), ptr::null(), ptr::null(), MIDDLE);
+        bindings::ap_hook_check_config(Some(check_config), ptr::null(), ptr::null(), MIDDLE);
+        bindings::ap_hook_open_logs(Some(open_logs), ptr::null(), BEFORE_LOGS.0.as_ptr(), FIRST);
+        bindings::ap_hook_test_config(Some(test_config), ptr::null(), ptr::null(), MIDDLE);
+        bindings::ap_hook_post_config(Some(post_config), ptr::null(), ptr::null(), MIDDLE);
+        bindings::ap_hook_optional_fn_retrieve(Some(mpm_is_next), ptr::null(), ptr::null(), LAST);
+        bindings::ap_hook_monitor(Some(monitor), ptr::null(), ptr::null(), MIDDLE);
+        bindings::ap_hook_child_init(Some(child_init), ptr::null(), ptr::null(), MIDDLE);
+        bindings::wsgi_hook_child_stopping(Some(child_stopping));
+        bindings::ap_hook_translate_name(Some(translate_name), AFTER.0.as_ptr(), BEFORE.0.as_ptr(), MIDDLE);
+        bindings::ap_hook_fixups(Some(fixups), ptr::null(), ptr::null(), FIRST);
+        bindings::ap_hook_log_transaction(Some(log_transaction), ptr::null(), ptr::null(), MIDDLE);
+        bindings::ap_hook_handler(Some(handle), ptr::null(), ptr::null(), MIDDLE);
     }
 }
 
-const FIRST: c_int = sys::APR_HOOK_REALLY_FIRST;
-const LAST: c_int = sys::APR_HOOK_REALLY_LAST as c_int;
-const MIDDLE: c_int = sys::APR_HOOK_MIDDLE as c_int;
+const FIRST: c_int = bindings::APR_HOOK_REALLY_FIRST;
+const LAST: c_int = bindings::APR_HOOK_REALLY_LAST as c_int;
+const MIDDLE: c_int = bindings::APR_HOOK_MIDDLE as c_int;
 
 /// Names of modules for httpd's ordering of hooks, which it looks at after the registration.
 struct Order<const N: usize>([*const c_char; N]);
@@ -60,9 +60,9 @@ static BEFORE: Order<3> = Order([c"mod_userdir.c".as_ptr(), c"mod_vhost_alias.c"
 /// # Safety
 /// httpd passes the pools of the configuration that is about to be read.
 unsafe extern "C" fn pre_config(
-    pconf: *mut sys::apr_pool_t,
-    _plog: *mut sys::apr_pool_t,
-    _ptemp: *mut sys::apr_pool_t,
+    pconf: *mut bindings::apr_pool_t,
+    _plog: *mut bindings::apr_pool_t,
+    _ptemp: *mut bindings::apr_pool_t,
 ) -> c_int {
     // SAFETY: the contract above; the pool lives as long as the configuration.
     let pool = unsafe { Pool::from_raw(pconf) };
@@ -79,10 +79,10 @@ unsafe extern "C" fn pre_config(
 /// # Safety
 /// httpd passes its pools and the main server.
 unsafe extern "C" fn check_config(
-    _pconf: *mut sys::apr_pool_t,
-    _plog: *mut sys::apr_pool_t,
-    _ptemp: *mut sys::apr_pool_t,
-    s: *mut sys::server_rec,
+    _pconf: *mut bindings::apr_pool_t,
+    _plog: *mut bindings::apr_pool_t,
+    _ptemp: *mut bindings::apr_pool_t,
+    s: *mut bindings::server_rec,
 ) -> c_int {
     // SAFETY: the contract above.
     let server = unsafe { Server::from_raw(s) };
@@ -92,10 +92,10 @@ unsafe extern "C" fn check_config(
 /// # Safety
 /// httpd passes its pools and the main server.
 unsafe extern "C" fn open_logs(
-    _pconf: *mut sys::apr_pool_t,
-    _plog: *mut sys::apr_pool_t,
-    _ptemp: *mut sys::apr_pool_t,
-    s: *mut sys::server_rec,
+    _pconf: *mut bindings::apr_pool_t,
+    _plog: *mut bindings::apr_pool_t,
+    _ptemp: *mut bindings::apr_pool_t,
+    s: *mut bindings::server_rec,
 ) -> c_int {
     // SAFETY: the contract above.
     let server = unsafe { Server::from_raw(s) };
@@ -104,7 +104,7 @@ unsafe extern "C" fn open_logs(
 
 /// # Safety
 /// httpd passes its pool and the main server.
-unsafe extern "C" fn test_config(_pconf: *mut sys::apr_pool_t, s: *mut sys::server_rec) {
+unsafe extern "C" fn test_config(_pconf: *mut bindings::apr_pool_t, s: *mut bindings::server_rec) {
     // SAFETY: the contract above.
     let server = unsafe { Server::from_raw(s) };
     guard((), |panic| server.log(Level::Crit, panic), || startup::examine(server));
@@ -113,10 +113,10 @@ unsafe extern "C" fn test_config(_pconf: *mut sys::apr_pool_t, s: *mut sys::serv
 /// # Safety
 /// httpd passes its pools and the main server.
 unsafe extern "C" fn post_config(
-    pconf: *mut sys::apr_pool_t,
-    _plog: *mut sys::apr_pool_t,
-    _ptemp: *mut sys::apr_pool_t,
-    s: *mut sys::server_rec,
+    pconf: *mut bindings::apr_pool_t,
+    _plog: *mut bindings::apr_pool_t,
+    _ptemp: *mut bindings::apr_pool_t,
+    s: *mut bindings::server_rec,
 ) -> c_int {
     // SAFETY: the contract above.
     let (pool, server) = unsafe { (Pool::from_raw(pconf), Server::from_raw(s)) };
@@ -131,7 +131,7 @@ unsafe extern "C" fn mpm_is_next() {
 
 /// # Safety
 /// httpd's parent passes the configuration's pool and the main server.
-unsafe extern "C" fn monitor(pconf: *mut sys::apr_pool_t, s: *mut sys::server_rec) -> c_int {
+unsafe extern "C" fn monitor(pconf: *mut bindings::apr_pool_t, s: *mut bindings::server_rec) -> c_int {
     // SAFETY: the contract above.
     let (pool, server) = unsafe { (Pool::from_raw(pconf), Server::from_raw(s)) };
     guard((), |panic| server.log(Level::Crit, panic), || startup::look_after(pool, server));
@@ -140,7 +140,7 @@ unsafe extern "C" fn monitor(pconf: *mut sys::apr_pool_t, s: *mut sys::server_re
 
 /// # Safety
 /// httpd passes the child's pool and the main server.
-unsafe extern "C" fn child_init(pchild: *mut sys::apr_pool_t, s: *mut sys::server_rec) {
+unsafe extern "C" fn child_init(pchild: *mut bindings::apr_pool_t, s: *mut bindings::server_rec) {
     // SAFETY: the contract above.
     let (pool, server) = unsafe { (Pool::from_raw(pchild), Server::from_raw(s)) };
     guard((), |panic| server.log(Level::Crit, panic), || startup::child(pool, server));
@@ -148,7 +148,7 @@ unsafe extern "C" fn child_init(pchild: *mut sys::apr_pool_t, s: *mut sys::serve
 
 /// # Safety
 /// httpd calls it in a child, under prefork even in a signal handler.
-unsafe extern "C" fn child_stopping(_pchild: *mut sys::apr_pool_t, graceful: c_int) {
+unsafe extern "C" fn child_stopping(_pchild: *mut bindings::apr_pool_t, graceful: c_int) {
     if graceful == 0 {
         startup::child_stops();
     }
@@ -156,7 +156,7 @@ unsafe extern "C" fn child_stopping(_pchild: *mut sys::apr_pool_t, graceful: c_i
 
 /// # Safety
 /// httpd passes a request that stays valid until this returns.
-unsafe extern "C" fn translate_name(r: *mut sys::request_rec) -> c_int {
+unsafe extern "C" fn translate_name(r: *mut bindings::request_rec) -> c_int {
     // SAFETY: the contract above; NULL is declined.
     let Some(request) = (unsafe { Request::from_raw(r) }) else { return DECLINED };
     guard(FAILED, |panic| request.log(Level::Crit, panic), || if handler::translate(request) { 0 } else { DECLINED })
@@ -164,7 +164,7 @@ unsafe extern "C" fn translate_name(r: *mut sys::request_rec) -> c_int {
 
 /// # Safety
 /// httpd passes a request that stays valid until this returns.
-unsafe extern "C" fn handle(r: *mut sys::request_rec) -> c_int {
+unsafe extern "C" fn handle(r: *mut bindings::request_rec) -> c_int {
     // SAFETY: the contract above; NULL is declined.
     let Some(request) = (unsafe { Request::from_raw(r) }) else { return DECLINED };
     let answer = guard(Some(FAILED), |panic| request.log(Level::Crit, panic), || handler::run(request));
@@ -173,7 +173,7 @@ unsafe extern "C" fn handle(r: *mut sys::request_rec) -> c_int {
 
 /// # Safety
 /// httpd passes a request that stays valid until this returns.
-unsafe extern "C" fn fixups(r: *mut sys::request_rec) -> c_int {
+unsafe extern "C" fn fixups(r: *mut bindings::request_rec) -> c_int {
     // SAFETY: the contract above; NULL is declined.
     if let Some(request) = unsafe { Request::from_raw(r) } {
         guard((), |panic| request.log(Level::Crit, panic), || handler::admit(request));
@@ -183,7 +183,7 @@ unsafe extern "C" fn fixups(r: *mut sys::request_rec) -> c_int {
 
 /// # Safety
 /// httpd passes a request that stays valid until this returns.
-unsafe extern "C" fn log_transaction(r: *mut sys::request_rec) -> c_int {
+unsafe extern "C" fn log_transaction(r: *mut bindings::request_rec) -> c_int {
     // SAFETY: the contract above; NULL is declined.
     if let Some(request) = unsafe { Request::from_raw(r) } {
         guard((), |panic| request.log(Level::Crit, panic), || handler::look_back(request));

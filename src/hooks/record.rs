@@ -6,20 +6,20 @@ use std::ptr;
 
 use super::{config, entries};
 use crate::directive::{Places, Row, TABLE};
-use crate::httpd::bindings as sys;
+use crate::httpd::bindings;
 
 /// Looked up by name; httpd writes its index and handle into it while it is single-threaded.
 #[unsafe(no_mangle)]
 #[allow(non_upper_case_globals)]
-static mut wsgi_module: sys::module = sys::module {
-    version: sys::MODULE_MAGIC_NUMBER_MAJOR as i32,
-    minor_version: sys::MODULE_MAGIC_NUMBER_MINOR as i32,
+static mut wsgi_module: bindings::module = bindings::module {
+    version: bindings::MODULE_MAGIC_NUMBER_MAJOR as i32,
+    minor_version: bindings::MODULE_MAGIC_NUMBER_MINOR as i32,
     module_index: -1,
     // <IfModule mod_wsgi.c> and lists of hook order match on this name.
     name: c"mod_wsgi.c".as_ptr(),
     dynamic_load_handle: ptr::null_mut(),
     next: ptr::null_mut(),
-    magic: sys::MODULE_MAGIC_COOKIE as _,
+    magic: bindings::MODULE_MAGIC_COOKIE as _,
     rewrite_args: None,
     create_dir_config: Some(config::create_dir_config),
     merge_dir_config: Some(config::merge_dir_config),
@@ -32,13 +32,13 @@ static mut wsgi_module: sys::module = sys::module {
 
 /// # Safety
 /// httpd calls it once for each load of the module.
-unsafe extern "C" fn register_hooks(_p: *mut sys::apr_pool_t) {
+unsafe extern "C" fn register_hooks(_p: *mut bindings::apr_pool_t) {
     // SAFETY: the record lives as long as the image, and this is the call that is meant.
     unsafe { entries::register_hooks(&raw mut wsgi_module) };
 }
 
 /// httpd's rows, one for each of ours and the end mark.
-struct Commands([sys::command_rec; TABLE.len() + 1]);
+struct Commands([bindings::command_rec; TABLE.len() + 1]);
 
 // SAFETY: the rows are never written; their pointers lead to constants.
 unsafe impl Sync for Commands {}
@@ -53,23 +53,23 @@ static COMMANDS: Commands = Commands({
     rows
 });
 
-const END: sys::command_rec = sys::command_rec {
+const END: bindings::command_rec = bindings::command_rec {
     name: ptr::null(),
-    func: sys::cmd_func { raw_args: None },
+    func: bindings::cmd_func { raw_args: None },
     cmd_data: ptr::null_mut(),
     req_override: 0,
-    args_how: sys::cmd_how_RAW_ARGS,
+    args_how: bindings::cmd_how_RAW_ARGS,
     errmsg: ptr::null(),
 };
 
 /// The row for httpd: raw arguments, which `directive` reads itself, so that its errors can name them.
-const fn command(row: &'static Row, number: usize) -> sys::command_rec {
-    sys::command_rec {
+const fn command(row: &'static Row, number: usize) -> bindings::command_rec {
+    bindings::command_rec {
         name: row.name.as_ptr(),
-        func: sys::cmd_func { raw_args: Some(config::directive) },
+        func: bindings::cmd_func { raw_args: Some(config::directive) },
         cmd_data: ptr::without_provenance_mut(number),
         req_override: places(row.places),
-        args_how: sys::cmd_how_RAW_ARGS,
+        args_how: bindings::cmd_how_RAW_ARGS,
         errmsg: row.help.as_ptr(),
     }
 }
@@ -78,16 +78,16 @@ const fn command(row: &'static Row, number: usize) -> sys::command_rec {
 const fn places(places: Places) -> i32 {
     let mut mask = 0;
     if places.contains(Places::SERVER) {
-        mask |= sys::RSRC_CONF;
+        mask |= bindings::RSRC_CONF;
     }
     if places.contains(Places::DIR) {
-        mask |= sys::ACCESS_CONF;
+        mask |= bindings::ACCESS_CONF;
     }
     if places.contains(Places::FILE_INFO) {
-        mask |= sys::OR_FILEINFO;
+        mask |= bindings::OR_FILEINFO;
     }
     if places.contains(Places::AUTH_CONFIG) {
-        mask |= sys::OR_AUTHCFG;
+        mask |= bindings::OR_AUTHCFG;
     }
     mask as i32
 }

@@ -2,7 +2,7 @@
 
 use std::ffi::c_char;
 
-use super::bindings as sys;
+use super::bindings;
 use super::request::Request;
 
 /// Why the body could not be read to its end.
@@ -21,13 +21,13 @@ const DISCARD: usize = 64 << 10;
 
 /// Statuses of a client that has left.
 const GONE: [i32; 5] =
-    [sys::APR_EOF as i32, sys::APR_INCOMPLETE as i32, libc::ECONNRESET, libc::ECONNABORTED, libc::EPIPE];
+    [bindings::APR_EOF as i32, bindings::APR_INCOMPLETE as i32, libc::ECONNRESET, libc::ECONNABORTED, libc::EPIPE];
 
 /// Reads the body of a request, once.
 #[derive(Debug)]
 pub(crate) struct Body<'r> {
     request: Request<'r>,
-    brigade: *mut sys::apr_bucket_brigade,
+    brigade: *mut bindings::apr_bucket_brigade,
     ended: bool,
 }
 
@@ -50,7 +50,7 @@ impl<'r> Body<'r> {
         let before = out.len();
         while !self.ended && out.len() == before {
             if !self.has_buckets() {
-                self.fetch(most, sys::apr_read_type_e_APR_BLOCK_READ)?;
+                self.fetch(most, bindings::apr_read_type_e_APR_BLOCK_READ)?;
             }
             self.drain(|bytes| {
                 out.extend_from_slice(bytes);
@@ -68,7 +68,7 @@ impl<'r> Body<'r> {
         let mut filled = 0;
         while !self.ended && filled == 0 {
             if !self.has_buckets() {
-                self.fetch(buffer.len(), sys::apr_read_type_e_APR_BLOCK_READ)?;
+                self.fetch(buffer.len(), bindings::apr_read_type_e_APR_BLOCK_READ)?;
             }
             self.drain(|bytes| {
                 let count = bytes.len().min(buffer.len() - filled);
@@ -87,7 +87,7 @@ impl<'r> Body<'r> {
     pub(crate) fn read_now(&mut self, out: &mut Vec<u8>, most: usize) -> Result<bool, BodyError> {
         let before = out.len();
         if !self.has_buckets() {
-            self.fetch(most, sys::apr_read_type_e_APR_NONBLOCK_READ)?;
+            self.fetch(most, bindings::apr_read_type_e_APR_NONBLOCK_READ)?;
         }
         self.drain(|bytes| {
             out.extend_from_slice(bytes);
@@ -103,7 +103,7 @@ impl<'r> Body<'r> {
     pub(crate) fn discard(&mut self) -> Result<(), BodyError> {
         while !self.ended {
             if !self.has_buckets() {
-                self.fetch(DISCARD, sys::apr_read_type_e_APR_BLOCK_READ)?;
+                self.fetch(DISCARD, bindings::apr_read_type_e_APR_BLOCK_READ)?;
             }
             self.drain(<[u8]>::len)?;
         }
@@ -113,22 +113,28 @@ impl<'r> Body<'r> {
     /// Some of what httpd gave was not taken yet.
     fn has_buckets(&self) -> bool {
         // SAFETY: the brigade is ours, if there is one.
-        !self.brigade.is_null() && !unsafe { sys::wsgi_brigade_first(self.brigade) }.is_null()
+        !self.brigade.is_null() && !unsafe { bindings::wsgi_brigade_first(self.brigade) }.is_null()
     }
 
     /// Lets httpd's filters put up to `most` bytes into the brigade.
-    fn fetch(&mut self, most: usize, wait: sys::apr_read_type_e) -> Result<(), BodyError> {
+    fn fetch(&mut self, most: usize, wait: bindings::apr_read_type_e) -> Result<(), BodyError> {
         let raw = self.request.raw();
         if self.brigade.is_null() {
             // SAFETY: pool and allocator belong to the request and its connection.
-            self.brigade = unsafe { sys::apr_brigade_create((*raw).pool, (*(*raw).connection).bucket_alloc) };
+            self.brigade = unsafe { bindings::apr_brigade_create((*raw).pool, (*(*raw).connection).bucket_alloc) };
         }
         let most = i64::try_from(most).unwrap_or(i64::MAX);
         // SAFETY: filters and brigade are the request's.
         let status = unsafe {
-            sys::ap_get_brigade((*raw).input_filters, self.brigade, sys::ap_input_mode_t_AP_MODE_READBYTES, wait, most)
+            bindings::ap_get_brigade(
+                (*raw).input_filters,
+                self.brigade,
+                bindings::ap_input_mode_t_AP_MODE_READBYTES,
+                wait,
+                most,
+            )
         };
-        if status == 0 || status == libc::EAGAIN && wait == sys::apr_read_type_e_APR_NONBLOCK_READ {
+        if status == 0 || status == libc::EAGAIN && wait == bindings::apr_read_type_e_APR_NONBLOCK_READ {
             return Ok(());
         }
         self.ended = true;
@@ -138,7 +144,7 @@ impl<'r> Body<'r> {
     fn error(&self, status: i32) -> BodyError {
         let aborted = self.request.is_aborted();
         // SAFETY: takes a status code and a default by value.
-        let mapped = unsafe { sys::ap_map_http_request_error(status, sys::HTTP_BAD_REQUEST as i32) };
+        let mapped = unsafe { bindings::ap_map_http_request_error(status, bindings::HTTP_BAD_REQUEST as i32) };
         // The end before the announced one is a 400 for httpd, and mod_ssl has statuses of its own.
         let ended = || self.request.client_socket().is_some_and(wsgi_sys::stream::has_ended);
         match mapped {
@@ -153,12 +159,12 @@ impl<'r> Body<'r> {
     fn drain(&mut self, mut take: impl FnMut(&[u8]) -> usize) -> Result<(), BodyError> {
         while !self.ended {
             // SAFETY: the brigade is ours.
-            let bucket = unsafe { sys::wsgi_brigade_first(self.brigade) };
+            let bucket = unsafe { bindings::wsgi_brigade_first(self.brigade) };
             if bucket.is_null() {
                 return Ok(());
             }
             // SAFETY: a bucket of the brigade.
-            if unsafe { sys::wsgi_bucket_is_eos(bucket) } != 0 {
+            if unsafe { bindings::wsgi_bucket_is_eos(bucket) } != 0 {
                 self.ended = true;
             } else if let Some(bytes) = bytes_of(bucket).map_err(|status| self.fail(status))? {
                 let taken = take(bytes);
@@ -167,14 +173,14 @@ impl<'r> Body<'r> {
                 }
                 if taken < bytes.len() {
                     // SAFETY: a bucket of the brigade, longer than `taken`; the first part is deleted below.
-                    unsafe { sys::wsgi_bucket_split(bucket, taken as sys::apr_size_t) };
+                    unsafe { bindings::wsgi_bucket_split(bucket, taken as bindings::apr_size_t) };
                     // SAFETY: as above.
-                    unsafe { sys::wsgi_bucket_delete(bucket) };
+                    unsafe { bindings::wsgi_bucket_delete(bucket) };
                     return Ok(());
                 }
             }
             // SAFETY: a bucket of the brigade.
-            unsafe { sys::wsgi_bucket_delete(bucket) };
+            unsafe { bindings::wsgi_bucket_delete(bucket) };
         }
         Ok(())
     }
@@ -186,15 +192,15 @@ impl<'r> Body<'r> {
 }
 
 /// The bytes of a bucket, which stay until it is deleted; `None`: it holds none.
-fn bytes_of<'b>(bucket: *mut sys::apr_bucket) -> Result<Option<&'b [u8]>, i32> {
+fn bytes_of<'b>(bucket: *mut bindings::apr_bucket) -> Result<Option<&'b [u8]>, i32> {
     // SAFETY: a bucket of a brigade that the caller owns.
-    if unsafe { sys::wsgi_bucket_is_metadata(bucket) } != 0 {
+    if unsafe { bindings::wsgi_bucket_is_metadata(bucket) } != 0 {
         return Ok(None);
     }
     let mut data: *const c_char = std::ptr::null();
-    let mut len: sys::apr_size_t = 0;
+    let mut len: bindings::apr_size_t = 0;
     // SAFETY: as above; the places for the answer are valid.
-    let status = unsafe { sys::wsgi_bucket_read(bucket, &raw mut data, &raw mut len) };
+    let status = unsafe { bindings::wsgi_bucket_read(bucket, &raw mut data, &raw mut len) };
     if status != 0 {
         return Err(status);
     }

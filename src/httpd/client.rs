@@ -3,14 +3,14 @@
 use std::marker::PhantomData;
 use std::time::Duration;
 
-use super::bindings as sys;
+use super::bindings;
 use super::request::Request;
 
 /// While it lives, httpd waits for the client as long as [`Request::set_client_patience`] said.
 #[derive(Debug)]
 pub(crate) struct Patience<'r> {
-    socket: *mut sys::apr_socket_t,
-    before: sys::apr_interval_time_t,
+    socket: *mut bindings::apr_socket_t,
+    before: bindings::apr_interval_time_t,
     life: PhantomData<&'r ()>,
 }
 
@@ -24,11 +24,11 @@ impl<'r> Request<'r> {
         let limit = i64::try_from(limit.as_micros()).unwrap_or(i64::MAX);
         let mut before = 0;
         // SAFETY: the connection is the request's; its socket, or NULL, lives as long.
-        let socket = unsafe { sys::ap_get_conn_socket((*self.raw()).connection) };
+        let socket = unsafe { bindings::ap_get_conn_socket((*self.raw()).connection) };
         // SAFETY: the socket is valid, and the place for the answer, too.
-        let known = !socket.is_null() && unsafe { sys::apr_socket_timeout_get(socket, &raw mut before) } == 0;
+        let known = !socket.is_null() && unsafe { bindings::apr_socket_timeout_get(socket, &raw mut before) } == 0;
         // SAFETY: as above.
-        let set = known && unsafe { sys::apr_socket_timeout_set(socket, limit) } == 0;
+        let set = known && unsafe { bindings::apr_socket_timeout_set(socket, limit) } == 0;
         set.then_some(Patience { socket, before, life: PhantomData })
     }
 }
@@ -36,6 +36,6 @@ impl<'r> Request<'r> {
 impl Drop for Patience<'_> {
     fn drop(&mut self) {
         // SAFETY: the socket lives as long as the request's connection, and so longer than this.
-        unsafe { sys::apr_socket_timeout_set(self.socket, self.before) };
+        unsafe { bindings::apr_socket_timeout_set(self.socket, self.before) };
     }
 }

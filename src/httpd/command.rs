@@ -3,7 +3,7 @@
 use std::ffi::{CStr, c_char};
 use std::marker::PhantomData;
 
-use super::bindings as sys;
+use super::bindings;
 use super::bytes;
 use super::pool::Pool;
 use super::server::Server;
@@ -11,18 +11,18 @@ use super::server::Server;
 /// `cmd_parms` for the time of one directive.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Command<'c> {
-    raw: *mut sys::cmd_parms,
+    raw: *mut bindings::cmd_parms,
     life: PhantomData<&'c ()>,
 }
 
 impl<'c> Command<'c> {
     /// # Safety
     /// `raw` is what httpd gave to a directive's function, which has not returned.
-    pub(crate) unsafe fn from_raw(raw: *mut sys::cmd_parms) -> Self {
+    pub(crate) unsafe fn from_raw(raw: *mut bindings::cmd_parms) -> Self {
         Command { raw, life: PhantomData }
     }
 
-    fn record(self) -> &'c sys::cmd_parms {
+    fn record(self) -> &'c bindings::cmd_parms {
         // SAFETY: `from_raw`'s contract.
         unsafe { &*self.raw }
     }
@@ -65,7 +65,7 @@ impl<'c> Command<'c> {
     /// In a `.htaccess` file.
     pub(crate) fn in_htaccess(self) -> bool {
         // SAFETY: the records are valid; the function only reads them.
-        let found = unsafe { sys::ap_check_cmd_context(self.raw, sys::NOT_IN_HTACCESS) };
+        let found = unsafe { bindings::ap_check_cmd_context(self.raw, bindings::NOT_IN_HTACCESS) };
         !found.is_null()
     }
 
@@ -74,7 +74,7 @@ impl<'c> Command<'c> {
         // SAFETY: the directive's node and its children are valid for the call.
         let error = unsafe {
             let children = (*self.record().directive).first_child;
-            sys::ap_walk_config(children, self.raw, self.record().context)
+            bindings::ap_walk_config(children, self.raw, self.record().context)
         };
         // SAFETY: an error is a C string of the configuration's pool.
         (!error.is_null()).then(|| unsafe { CStr::from_ptr(error) })

@@ -7,7 +7,7 @@ use std::ptr;
 use wsgi_sys::memory::Window;
 use wsgi_sys::{fd, temporary};
 
-use super::bindings as sys;
+use super::bindings;
 use super::file_bucket;
 use super::output::{Output, Then};
 use super::request::Request;
@@ -149,14 +149,14 @@ impl Output<'_> {
     /// Appends it for sendfile, which does not move the file's position.
     fn append_file(&mut self, body: &FileBody) -> Result<(), FileError> {
         let pool = self.request().pool().raw();
-        let flags = (sys::APR_FOPEN_READ | sys::APR_FOPEN_SENDFILE_ENABLED) as i32;
+        let flags = (bindings::APR_FOPEN_READ | bindings::APR_FOPEN_SENDFILE_ENABLED) as i32;
         let (mut lent, mut owned) = (ptr::null_mut(), ptr::null_mut());
         let mut fd = body.file.as_raw_fd();
         // SAFETY: the places for the answers are valid; httpd closes only the duplicate, which belongs to the pool
         // and moves with its bucket when the rest is written later.
         let status = unsafe {
-            match sys::apr_os_file_put(&raw mut lent, &raw mut fd, flags, pool) {
-                0 => sys::apr_file_dup(&raw mut owned, lent, pool),
+            match bindings::apr_os_file_put(&raw mut lent, &raw mut fd, flags, pool) {
+                0 => bindings::apr_file_dup(&raw mut owned, lent, pool),
                 status => status,
             }
         };
@@ -171,9 +171,10 @@ impl Output<'_> {
             let allocator = self.allocator();
             // SAFETY: file, pool and allocator live as long as the request; the length is below the type's limit.
             let bucket = unsafe {
-                let bucket = sys::apr_bucket_file_create(owned, offset, part as sys::apr_size_t, pool, allocator);
+                let bucket =
+                    bindings::apr_bucket_file_create(owned, offset, part as bindings::apr_size_t, pool, allocator);
                 // httpd would die if the file became shorter under a mapping.
-                sys::apr_bucket_file_enable_mmap(bucket, 0);
+                bindings::apr_bucket_file_enable_mmap(bucket, 0);
                 bucket
             };
             self.append(bucket);
@@ -203,7 +204,7 @@ impl Request<'_> {
     /// Whether httpd's `EnableSendfile` is on for this request.
     pub(crate) fn allows_sendfile(self) -> bool {
         // SAFETY: the core's record of the directory is always there, of this type.
-        let core = unsafe { sys::wsgi_core_dir_config(self.raw()).as_ref() };
-        core.is_some_and(|core| core.enable_sendfile() == sys::ENABLE_SENDFILE_ON)
+        let core = unsafe { bindings::wsgi_core_dir_config(self.raw()).as_ref() };
+        core.is_some_and(|core| core.enable_sendfile() == bindings::ENABLE_SENDFILE_ON)
     }
 }

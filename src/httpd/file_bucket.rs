@@ -10,7 +10,7 @@ use std::ptr;
 
 use wsgi_sys::fd;
 
-use super::bindings as sys;
+use super::bindings;
 use super::guard::guard;
 
 /// Bytes read at a time.
@@ -19,22 +19,22 @@ const BLOCK: usize = 64 << 10;
 /// What all buckets of one file share. The count comes first: APR changes it.
 #[repr(C)]
 struct Shared {
-    count: sys::apr_bucket_refcount,
+    count: bindings::apr_bucket_refcount,
     file: OwnedFd,
 }
 
-static TYPE: Type = Type(sys::apr_bucket_type_t {
+static TYPE: Type = Type(bindings::apr_bucket_type_t {
     name: c"WSGI_FILE".as_ptr(),
     num_func: 5,
-    is_metadata: sys::apr_bucket_type_t_APR_BUCKET_DATA,
+    is_metadata: bindings::apr_bucket_type_t_APR_BUCKET_DATA,
     destroy: Some(destroy),
     read: Some(read),
-    setaside: Some(sys::apr_bucket_setaside_noop),
-    split: Some(sys::apr_bucket_shared_split),
-    copy: Some(sys::apr_bucket_shared_copy),
+    setaside: Some(bindings::apr_bucket_setaside_noop),
+    split: Some(bindings::apr_bucket_shared_split),
+    copy: Some(bindings::apr_bucket_shared_copy),
 });
 
-struct Type(sys::apr_bucket_type_t);
+struct Type(bindings::apr_bucket_type_t);
 
 // SAFETY: the record is never written; its pointers lead to constants.
 unsafe impl Sync for Type {}
@@ -44,16 +44,16 @@ pub(super) fn create(
     file: OwnedFd,
     offset: u64,
     length: u64,
-    allocator: *mut sys::apr_bucket_alloc_t,
-) -> Option<*mut sys::apr_bucket> {
+    allocator: *mut bindings::apr_bucket_alloc_t,
+) -> Option<*mut bindings::apr_bucket> {
     let offset = i64::try_from(offset).ok()?;
-    let length = sys::apr_size_t::try_from(length).ok()?;
-    let shared = Box::into_raw(Box::new(Shared { count: sys::apr_bucket_refcount { refcount: 0 }, file }));
+    let length = bindings::apr_size_t::try_from(length).ok()?;
+    let shared = Box::into_raw(Box::new(Shared { count: bindings::apr_bucket_refcount { refcount: 0 }, file }));
     // SAFETY: the allocator is a connection's.
     let bucket = unsafe { new(allocator) };
     // SAFETY: the bucket is new, and the record begins with the count that APR sets.
     unsafe {
-        sys::apr_bucket_shared_make(bucket, shared.cast(), offset, length);
+        bindings::apr_bucket_shared_make(bucket, shared.cast(), offset, length);
         (*bucket).type_ = &raw const TYPE.0;
     }
     Some(bucket)
@@ -63,14 +63,15 @@ pub(super) fn create(
 ///
 /// # Safety
 /// The allocator is valid.
-unsafe fn new(allocator: *mut sys::apr_bucket_alloc_t) -> *mut sys::apr_bucket {
+unsafe fn new(allocator: *mut bindings::apr_bucket_alloc_t) -> *mut bindings::apr_bucket {
     // SAFETY: the contract above; a bucket of zeroes is valid before it has a type.
     unsafe {
-        let bucket: *mut sys::apr_bucket = sys::apr_bucket_alloc(size_of::<sys::apr_bucket>(), allocator).cast();
+        let bucket: *mut bindings::apr_bucket =
+            bindings::apr_bucket_alloc(size_of::<bindings::apr_bucket>(), allocator).cast();
         ptr::write_bytes(bucket, 0, 1);
         (*bucket).link.next = bucket;
         (*bucket).link.prev = bucket;
-        (*bucket).free = Some(sys::apr_bucket_free);
+        (*bucket).free = Some(bindings::apr_bucket_free);
         (*bucket).list = allocator;
         bucket
     }
@@ -84,7 +85,7 @@ unsafe extern "C" fn destroy(data: *mut c_void) {
         (),
         |_| {},
         || unsafe {
-            if sys::apr_bucket_shared_destroy(data) != 0 {
+            if bindings::apr_bucket_shared_destroy(data) != 0 {
                 drop(Box::from_raw(data.cast::<Shared>()));
             }
         },
@@ -97,12 +98,12 @@ unsafe extern "C" fn destroy(data: *mut c_void) {
 /// # Safety
 /// APR passes a bucket of this type, and valid places for the answers.
 unsafe extern "C" fn read(
-    bucket: *mut sys::apr_bucket,
+    bucket: *mut bindings::apr_bucket,
     bytes: *mut *const c_char,
-    len: *mut sys::apr_size_t,
-    _block: sys::apr_read_type_e,
+    len: *mut bindings::apr_size_t,
+    _block: bindings::apr_read_type_e,
 ) -> c_int {
-    let failed = sys::APR_EGENERAL as c_int;
+    let failed = bindings::APR_EGENERAL as c_int;
     // SAFETY: the contract above.
     guard(failed, |_| {}, || unsafe { read_block(bucket, bytes, len) }.unwrap_or(failed))
 }
@@ -110,9 +111,9 @@ unsafe extern "C" fn read(
 /// # Safety
 /// As [`read`].
 unsafe fn read_block(
-    bucket: *mut sys::apr_bucket,
+    bucket: *mut bindings::apr_bucket,
     bytes: *mut *const c_char,
-    len: *mut sys::apr_size_t,
+    len: *mut bindings::apr_size_t,
 ) -> Option<c_int> {
     // SAFETY: the contract above; the record lives as long as the bucket's share in it.
     let (shared, start, length, list) =
@@ -128,18 +129,18 @@ unsafe fn read_block(
     // SAFETY: the bucket keeps its place; without a function to free it heap_make copies the block. The bucket's share
     // in the record goes to the bucket of the rest, or ends.
     unsafe {
-        sys::apr_bucket_heap_make(bucket, block.as_ptr().cast(), got, None);
+        bindings::apr_bucket_heap_make(bucket, block.as_ptr().cast(), got, None);
         if left > 0 {
             let rest = new(list);
             (*rest).type_ = &raw const TYPE.0;
             (*rest).data = shared.cast();
             (*rest).start = start + got as i64;
             (*rest).length = left;
-            sys::wsgi_bucket_insert_after(bucket, rest);
+            bindings::wsgi_bucket_insert_after(bucket, rest);
         } else {
             destroy(shared.cast());
         }
-        ((*bucket).type_.as_ref()?.read)?(bucket, bytes, len, sys::apr_read_type_e_APR_BLOCK_READ);
+        ((*bucket).type_.as_ref()?.read)?(bucket, bytes, len, bindings::apr_read_type_e_APR_BLOCK_READ);
     }
     Some(0)
 }

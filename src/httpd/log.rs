@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use wsgi_sys::forked;
 
-use super::bindings as sys;
+use super::bindings;
 use super::module;
 use super::request::Request;
 use super::server::Server;
@@ -37,7 +37,7 @@ impl Request<'_> {
     /// APLOG level of the module for this request: lines above it are not written.
     pub(crate) fn log_level(self) -> u8 {
         // SAFETY: the request is valid, and the index is the module's.
-        let limit = unsafe { sys::ap_get_request_module_loglevel(self.raw(), module::index()) };
+        let limit = unsafe { bindings::ap_get_request_module_loglevel(self.raw(), module::index()) };
         u8::try_from(limit.clamp(0, 15)).unwrap_or(15)
     }
 
@@ -57,7 +57,9 @@ impl Request<'_> {
         let _one = one_record();
         for piece in pieces(text, room) {
             // SAFETY: request and text are valid for the call.
-            unsafe { sys::wsgi_log_rerror(self.raw(), level, piece.as_ptr().cast(), piece.len() as sys::apr_size_t) };
+            unsafe {
+                bindings::wsgi_log_rerror(self.raw(), level, piece.as_ptr().cast(), piece.len() as bindings::apr_size_t)
+            };
         }
     }
 }
@@ -73,7 +75,9 @@ impl Server<'_> {
         let _one = one_record();
         for piece in pieces(text, LONGEST) {
             // SAFETY: server and text are valid for the call.
-            unsafe { sys::wsgi_log_error(self.raw(), level, piece.as_ptr().cast(), piece.len() as sys::apr_size_t) };
+            unsafe {
+                bindings::wsgi_log_error(self.raw(), level, piece.as_ptr().cast(), piece.len() as bindings::apr_size_t)
+            };
         }
     }
 }
@@ -82,7 +86,7 @@ impl Server<'_> {
 pub(crate) fn say_at_startup(level: Level, text: &str) {
     for piece in pieces(text.as_bytes(), LONGEST) {
         // SAFETY: the text is valid for the call.
-        unsafe { sys::wsgi_log_startup(level as i32, piece.as_ptr().cast(), piece.len() as sys::apr_size_t) };
+        unsafe { bindings::wsgi_log_startup(level as i32, piece.as_ptr().cast(), piece.len() as bindings::apr_size_t) };
     }
 }
 

@@ -8,16 +8,16 @@ use std::path::PathBuf;
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
-use super::bindings as sys;
+use super::bindings;
 
 /// Set once for each load of the image, while httpd has one thread.
-static RECORD: AtomicPtr<sys::module> = AtomicPtr::new(ptr::null_mut());
+static RECORD: AtomicPtr<bindings::module> = AtomicPtr::new(ptr::null_mut());
 
 /// Tells where the module's record is.
 ///
 /// # Safety
 /// `record` is the record that httpd loaded; it lives as long as the image.
-pub(crate) unsafe fn set_record(record: *mut sys::module) {
+pub(crate) unsafe fn set_record(record: *mut bindings::module) {
     RECORD.store(record, Ordering::Relaxed);
 }
 
@@ -34,7 +34,7 @@ pub(crate) unsafe trait OfServer {}
 pub(crate) unsafe trait OfDirectory {}
 
 /// The record's address, as httpd's functions want it.
-pub(super) fn record() -> *mut sys::module {
+pub(super) fn record() -> *mut bindings::module {
     RECORD.load(Ordering::Relaxed)
 }
 

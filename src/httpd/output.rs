@@ -3,7 +3,7 @@
 use wsgi_sys::memory::Area;
 use wsgi_wire::response::FilePart;
 
-use super::bindings as sys;
+use super::bindings;
 use super::request::Request;
 
 /// The client is gone, or a filter failed: nothing more can be sent.
@@ -25,7 +25,7 @@ pub(crate) enum Then {
 #[derive(Debug)]
 pub(crate) struct Output<'r> {
     request: Request<'r>,
-    brigade: *mut sys::apr_bucket_brigade,
+    brigade: *mut bindings::apr_bucket_brigade,
     /// Filters have seen some of the response.
     passed: bool,
     /// The client took nothing for as long as httpd waits.
@@ -43,24 +43,24 @@ impl<'r> Output<'r> {
         self.request
     }
 
-    pub(super) fn allocator(&self) -> *mut sys::apr_bucket_alloc_t {
+    pub(super) fn allocator(&self) -> *mut bindings::apr_bucket_alloc_t {
         // SAFETY: the request and its connection are valid.
         unsafe { (*(*self.request.raw()).connection).bucket_alloc }
     }
 
-    fn brigade(&mut self) -> *mut sys::apr_bucket_brigade {
+    fn brigade(&mut self) -> *mut bindings::apr_bucket_brigade {
         if self.brigade.is_null() {
             let allocator = self.allocator();
             // SAFETY: the pool is the request's.
-            self.brigade = unsafe { sys::apr_brigade_create((*self.request.raw()).pool, allocator) };
+            self.brigade = unsafe { bindings::apr_brigade_create((*self.request.raw()).pool, allocator) };
         }
         self.brigade
     }
 
-    pub(super) fn append(&mut self, bucket: *mut sys::apr_bucket) {
+    pub(super) fn append(&mut self, bucket: *mut bindings::apr_bucket) {
         let brigade = self.brigade();
         // SAFETY: the brigade is ours and takes the new bucket.
-        unsafe { sys::wsgi_brigade_insert_tail(brigade, bucket) };
+        unsafe { bindings::wsgi_brigade_insert_tail(brigade, bucket) };
     }
 
     /// Appends memory that only the next pass needs.
@@ -71,7 +71,8 @@ impl<'r> Output<'r> {
     pub(super) unsafe fn append_memory(&mut self, start: *const u8, len: usize) {
         let allocator = self.allocator();
         // SAFETY: a transient bucket's bytes are copied by any filter that keeps them beyond the pass.
-        let bucket = unsafe { sys::apr_bucket_transient_create(start.cast(), len as sys::apr_size_t, allocator) };
+        let bucket =
+            unsafe { bindings::apr_bucket_transient_create(start.cast(), len as bindings::apr_size_t, allocator) };
         self.append(bucket);
     }
 
@@ -82,7 +83,8 @@ impl<'r> Output<'r> {
     unsafe fn append_copy(&mut self, start: *const u8, len: usize) {
         let allocator = self.allocator();
         // SAFETY: APR copies what comes without a function to free it, by memcpy.
-        let bucket = unsafe { sys::apr_bucket_heap_create(start.cast(), len as sys::apr_size_t, None, allocator) };
+        let bucket =
+            unsafe { bindings::apr_bucket_heap_create(start.cast(), len as bindings::apr_size_t, None, allocator) };
         self.append(bucket);
     }
 
@@ -138,16 +140,16 @@ impl<'r> Output<'r> {
         match then {
             Then::More => {}
             // SAFETY: the allocator is the connection's.
-            Then::Flush => self.append(unsafe { sys::apr_bucket_flush_create(allocator) }),
+            Then::Flush => self.append(unsafe { bindings::apr_bucket_flush_create(allocator) }),
             // SAFETY: as above.
-            Then::End => self.append(unsafe { sys::apr_bucket_eos_create(allocator) }),
+            Then::End => self.append(unsafe { bindings::apr_bucket_eos_create(allocator) }),
         }
         let brigade = self.brigade();
         // SAFETY: filters and brigade are the request's.
-        let status = unsafe { sys::ap_pass_brigade((*self.request.raw()).output_filters, brigade) };
+        let status = unsafe { bindings::ap_pass_brigade((*self.request.raw()).output_filters, brigade) };
         // SAFETY: the brigade is ours; what the filters took is out of it.
-        unsafe { sys::apr_brigade_cleanup(brigade.cast()) };
-        self.timed_out |= i64::from(status) == i64::from(sys::APR_TIMEUP);
+        unsafe { bindings::apr_brigade_cleanup(brigade.cast()) };
+        self.timed_out |= i64::from(status) == i64::from(bindings::APR_TIMEUP);
         if status != 0 || self.request.is_aborted() { Err(Broken) } else { Ok(()) }
     }
 
@@ -164,33 +166,38 @@ impl<'r> Output<'r> {
     pub(crate) fn cut_short(&mut self) {
         let request = self.request.raw();
         // SAFETY: the connection outlives the request.
-        unsafe { (*(*request).connection).keepalive = sys::ap_conn_keepalive_e_AP_CONN_CLOSE };
+        unsafe { (*(*request).connection).keepalive = bindings::ap_conn_keepalive_e_AP_CONN_CLOSE };
         let allocator = self.allocator();
         // SAFETY: pool and allocator are the request's and its connection's.
         let error = unsafe {
-            sys::ap_bucket_error_create(sys::HTTP_BAD_GATEWAY as i32, std::ptr::null(), (*request).pool, allocator)
+            bindings::ap_bucket_error_create(
+                bindings::HTTP_BAD_GATEWAY as i32,
+                std::ptr::null(),
+                (*request).pool,
+                allocator,
+            )
         };
         self.append(error);
         // SAFETY: the allocator is the connection's.
-        self.append(unsafe { sys::apr_bucket_eos_create(allocator) });
+        self.append(unsafe { bindings::apr_bucket_eos_create(allocator) });
         let brigade = self.brigade();
         // SAFETY: the filter is of the request, the brigade ours. What the filters say makes no difference any more.
         unsafe {
-            sys::ap_pass_brigade(self.protocol_filter(), brigade);
-            sys::apr_brigade_cleanup(brigade.cast());
+            bindings::ap_pass_brigade(self.protocol_filter(), brigade);
+            bindings::apr_brigade_cleanup(brigade.cast());
         }
         self.reset_if_unmarked();
     }
 
     /// The first filter that works on the protocol. The filters before it work on content; they must not complete a
     /// response that has no end (with the trailer of a gzip stream).
-    fn protocol_filter(&self) -> *mut sys::ap_filter_t {
+    fn protocol_filter(&self) -> *mut bindings::ap_filter_t {
         // SAFETY: the request is valid.
         let mut filter = unsafe { (*self.request.raw()).output_filters };
         while !filter.is_null() {
             // SAFETY: a filter in the chain of the request, and its registration.
             let (kind, next) = unsafe { ((*(*filter).frec).ftype, (*filter).next) };
-            if kind >= sys::ap_filter_type_AP_FTYPE_PROTOCOL {
+            if kind >= bindings::ap_filter_type_AP_FTYPE_PROTOCOL {
                 break;
             }
             filter = next;
@@ -210,7 +217,7 @@ impl<'r> Output<'r> {
         // SAFETY: the connection is valid; the socket is the one it was accepted with, or NULL. An aborted connection
         // is closed at once, without a shutdown before, which would look like an end.
         unsafe {
-            sys::wsgi_reset_on_close((*request).connection);
+            bindings::wsgi_reset_on_close((*request).connection);
             (*(*request).connection).aborted = 1;
         }
     }
@@ -222,7 +229,7 @@ impl Request<'_> {
     fn forgo_ranges(self) {
         if self.headers_in().get(c"Range").is_some() {
             // SAFETY: the request is valid; the name is a constant, and a filter that is not there is no harm.
-            unsafe { sys::ap_remove_output_filter_byhandle((*self.raw()).output_filters, c"BYTERANGE".as_ptr()) };
+            unsafe { bindings::ap_remove_output_filter_byhandle((*self.raw()).output_filters, c"BYTERANGE".as_ptr()) };
         }
     }
 
@@ -232,7 +239,7 @@ impl Request<'_> {
         // SAFETY: the request is ours in its handler.
         unsafe { (*raw).status = i32::from(status) };
         // SAFETY: takes the number by value and gives a constant text such as "200 OK".
-        let usual = unsafe { super::bytes(sys::ap_get_status_line(i32::from(status))) };
+        let usual = unsafe { super::bytes(bindings::ap_get_status_line(i32::from(status))) };
         if !reason.is_empty() && usual.get(4..) != Some(reason) {
             let mut line = status.to_string().into_bytes();
             line.push(b' ');
@@ -246,7 +253,7 @@ impl Request<'_> {
     /// Whether httpd has a page for the status. It takes a status that it does not know for 500.
     pub(crate) fn has_page_for(self, status: u16) -> bool {
         // SAFETY: takes the number by value and gives a constant text such as "404 Not Found".
-        let line = unsafe { super::bytes(sys::ap_get_status_line(i32::from(status))) };
+        let line = unsafe { super::bytes(bindings::ap_get_status_line(i32::from(status))) };
         line.starts_with(status.to_string().as_bytes())
     }
 
@@ -256,7 +263,7 @@ impl Request<'_> {
         let url = self.pool().string(url);
         // Unread bytes of the body would pass for the client's next request, because the new request has no body.
         // SAFETY: the request is ours in its handler.
-        let status = unsafe { sys::ap_discard_request_body(raw) };
+        let status = unsafe { bindings::ap_discard_request_body(raw) };
         if status != 0 {
             return status;
         }
@@ -265,8 +272,8 @@ impl Request<'_> {
         // SAFETY: as above; the name is constant, the URL lives in the request's pool.
         unsafe {
             (*raw).method = c"GET".as_ptr();
-            (*raw).method_number = sys::M_GET as i32;
-            sys::ap_internal_redirect_handler(url, raw);
+            (*raw).method_number = bindings::M_GET as i32;
+            bindings::ap_internal_redirect_handler(url, raw);
         }
         0
     }
@@ -275,12 +282,12 @@ impl Request<'_> {
     pub(crate) fn set_content_type(self, value: &[u8]) {
         let value = self.pool().string(value);
         // SAFETY: the request is valid, the string lives in its pool.
-        unsafe { sys::ap_set_content_type(self.raw(), value) };
+        unsafe { bindings::ap_set_content_type(self.raw(), value) };
     }
 
     /// `Content-Length`.
     pub(crate) fn set_content_length(self, length: i64) {
         // SAFETY: the request is valid.
-        unsafe { sys::ap_set_content_length(self.raw(), length) };
+        unsafe { bindings::ap_set_content_length(self.raw(), length) };
     }
 }

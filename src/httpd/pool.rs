@@ -4,24 +4,24 @@ use std::ffi::{CString, c_char, c_void};
 use std::marker::PhantomData;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
-use super::bindings as sys;
+use super::bindings;
 
 /// A pool that lives at least as long as `'p`.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Pool<'p> {
-    raw: *mut sys::apr_pool_t,
+    raw: *mut bindings::apr_pool_t,
     life: PhantomData<&'p ()>,
 }
 
 impl<'p> Pool<'p> {
     /// # Safety
     /// `raw` is a pool that is not destroyed or cleared for `'p`.
-    pub(crate) unsafe fn from_raw(raw: *mut sys::apr_pool_t) -> Self {
+    pub(crate) unsafe fn from_raw(raw: *mut bindings::apr_pool_t) -> Self {
         Pool { raw, life: PhantomData }
     }
 
     /// For calls of httpd.
-    pub(crate) fn raw(self) -> *mut sys::apr_pool_t {
+    pub(crate) fn raw(self) -> *mut bindings::apr_pool_t {
         self.raw
     }
 
@@ -29,7 +29,7 @@ impl<'p> Pool<'p> {
     pub(crate) fn string(self, text: &[u8]) -> *mut c_char {
         let end = text.iter().position(|byte| *byte == 0).unwrap_or(text.len());
         // SAFETY: the pool is valid and `end` bytes can be read.
-        unsafe { sys::apr_pstrmemdup(self.raw, text.as_ptr().cast(), end as sys::apr_size_t) }
+        unsafe { bindings::apr_pstrmemdup(self.raw, text.as_ptr().cast(), end as bindings::apr_size_t) }
     }
 
     /// Gives `value` to the pool, which drops it when it is cleared.
@@ -37,7 +37,12 @@ impl<'p> Pool<'p> {
         let raw = Box::into_raw(Box::new(value));
         // SAFETY: the pool is valid; `release` matches the pointer's type and runs once.
         unsafe {
-            sys::apr_pool_cleanup_register(self.raw, raw.cast(), Some(release::<T>), Some(sys::apr_pool_cleanup_null));
+            bindings::apr_pool_cleanup_register(
+                self.raw,
+                raw.cast(),
+                Some(release::<T>),
+                Some(bindings::apr_pool_cleanup_null),
+            );
         }
         raw
     }
@@ -61,7 +66,7 @@ impl<'p> Pool<'p> {
         let key = CString::new(key).unwrap_or_default();
         let mut found: *mut c_void = std::ptr::null_mut();
         // SAFETY: pool, key and the place for the answer are valid.
-        unsafe { sys::apr_pool_userdata_get(&raw mut found, key.as_ptr(), self.raw) };
+        unsafe { bindings::apr_pool_userdata_get(&raw mut found, key.as_ptr(), self.raw) };
         found
     }
 
@@ -69,13 +74,13 @@ impl<'p> Pool<'p> {
     pub(crate) fn keep(self, key: &str, value: *mut c_void) {
         let key = self.string(key.as_bytes());
         // SAFETY: pool and key are valid; no cleanup is registered.
-        unsafe { sys::apr_pool_userdata_setn(value, key, None, self.raw) };
+        unsafe { bindings::apr_pool_userdata_setn(value, key, None, self.raw) };
     }
 }
 
 /// # Safety
 /// `value` came from `Box::into_raw` in [`Pool::own`] with the same type, and this is its only release.
-unsafe extern "C" fn release<T>(value: *mut c_void) -> sys::apr_status_t {
+unsafe extern "C" fn release<T>(value: *mut c_void) -> bindings::apr_status_t {
     super::guard::guard(
         (),
         |_| {},

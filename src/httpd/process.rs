@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::time::{Duration, Instant};
 
-use super::bindings as sys;
+use super::bindings;
 use super::guard::guard;
 use super::log::Level;
 use super::pool::Pool;
@@ -14,24 +14,24 @@ use super::server::Server;
 
 /// The first pass over the configuration at the first start, after which the module is loaded again.
 pub(crate) fn is_rehearsal() -> bool {
-    state() == sys::AP_SQ_MS_CREATE_PRE_CONFIG as c_int
+    state() == bindings::AP_SQ_MS_CREATE_PRE_CONFIG as c_int
 }
 
 /// The configuration is only tested (`-t`), and not dumped in some way.
 pub(crate) fn is_test() -> bool {
     // SAFETY: takes its argument by value.
-    let mode = unsafe { sys::ap_state_query(sys::AP_SQ_RUN_MODE as c_int) };
-    mode == sys::AP_SQ_RM_CONFIG_TEST as c_int
+    let mode = unsafe { bindings::ap_state_query(bindings::AP_SQ_RUN_MODE as c_int) };
+    mode == bindings::AP_SQ_RM_CONFIG_TEST as c_int
 }
 
 /// httpd's parent is about to end.
 pub(crate) fn is_exiting() -> bool {
-    state() == sys::AP_SQ_MS_EXITING as c_int
+    state() == bindings::AP_SQ_MS_EXITING as c_int
 }
 
 fn state() -> c_int {
     // SAFETY: takes its argument by value.
-    unsafe { sys::ap_state_query(sys::AP_SQ_MAIN_STATE as c_int) }
+    unsafe { bindings::ap_state_query(bindings::AP_SQ_MAIN_STATE as c_int) }
 }
 
 /// This configuration begins by `restart` and not by `graceful` or a first start. (The MPM clears
@@ -53,41 +53,41 @@ pub(crate) fn is_restart() -> bool {
 /// Nothing at a first start.
 fn was_graceful() -> Option<bool> {
     // SAFETY: the record lives as long as httpd; NULL before an MPM is loaded.
-    let retained = unsafe { sys::ap_unixd_mpm_get_retained_data().as_ref() }?;
+    let retained = unsafe { bindings::ap_unixd_mpm_get_retained_data().as_ref() }?;
     (retained.my_generation > 0).then_some(retained.was_graceful != 0)
 }
 
 /// httpd's `User` and `Group`.
 pub(crate) fn unprivileged_ids() -> (u32, u32) {
     // SAFETY: httpd's own record, written while the configuration is read, on this thread.
-    unsafe { (sys::ap_unixd_config.user_id, sys::ap_unixd_config.group_id) }
+    unsafe { (bindings::ap_unixd_config.user_id, bindings::ap_unixd_config.group_id) }
 }
 
 /// Version of the running httpd.
 pub(crate) fn version() -> (u32, u32, u32) {
-    let mut version = sys::ap_version_t { major: 0, minor: 0, patch: 0, add_string: std::ptr::null() };
+    let mut version = bindings::ap_version_t { major: 0, minor: 0, patch: 0, add_string: std::ptr::null() };
     // SAFETY: the record to fill is valid.
-    unsafe { sys::ap_get_server_revision(&raw mut version) };
+    unsafe { bindings::ap_get_server_revision(&raw mut version) };
     let number = |part: c_int| u32::try_from(part).unwrap_or(0);
     (number(version.major), number(version.minor), number(version.patch))
 }
 
 /// Whether children run several threads, and how many; whether there are several children, and how many.
 pub(crate) fn mpm_shape() -> (u32, u32) {
-    (ask_mpm(sys::AP_MPMQ_MAX_THREADS).max(1), ask_mpm(sys::AP_MPMQ_MAX_DAEMONS).max(1))
+    (ask_mpm(bindings::AP_MPMQ_MAX_THREADS).max(1), ask_mpm(bindings::AP_MPMQ_MAX_DAEMONS).max(1))
 }
 
 /// Places for children, old ones that finish included: MaxRequestWorkers / ThreadsPerChild, and for event ServerLimit.
 pub(crate) fn places() -> u32 {
     // SAFETY: returns a constant of the MPM, or one of httpd's where none is loaded.
-    let name = unsafe { CStr::from_ptr(sys::ap_show_mpm()) };
-    ask_mpm(if name == c"event" { sys::AP_MPMQ_HARD_LIMIT_DAEMONS } else { sys::AP_MPMQ_MAX_DAEMONS })
+    let name = unsafe { CStr::from_ptr(bindings::ap_show_mpm()) };
+    ask_mpm(if name == c"event" { bindings::AP_MPMQ_HARD_LIMIT_DAEMONS } else { bindings::AP_MPMQ_MAX_DAEMONS })
 }
 
 fn ask_mpm(query: u32) -> u32 {
     let mut answer: c_int = 0;
     // SAFETY: the place for the answer is valid.
-    unsafe { sys::ap_mpm_query(query as c_int, &raw mut answer) };
+    unsafe { bindings::ap_mpm_query(query as c_int, &raw mut answer) };
     u32::try_from(answer).unwrap_or(0)
 }
 
@@ -95,7 +95,7 @@ fn ask_mpm(query: u32) -> u32 {
 pub(crate) fn add_banner(pconf: Pool<'_>, text: &str) {
     let text = pconf.string(text.as_bytes());
     // SAFETY: pool and text are valid; httpd copies the text.
-    unsafe { sys::ap_add_version_component(pconf.raw(), text) };
+    unsafe { bindings::ap_add_version_component(pconf.raw(), text) };
 }
 
 /// What [`keep`] kept under `key`.
@@ -117,20 +117,20 @@ pub(crate) fn keep<T: 'static>(main: Server<'_>, key: &str, value: T) -> &'stati
 pub(crate) type Gone = fn(Server<'_>, Pool<'_>, i32, &str);
 
 struct Watched {
-    process: sys::apr_proc_t,
-    pconf: *mut sys::apr_pool_t,
+    process: bindings::apr_proc_t,
+    pconf: *mut bindings::apr_pool_t,
     gone: Gone,
 }
 
 /// Has httpd's parent call `gone` when the process `pid` ends, as long as the configuration lives.
 pub(crate) fn watch(pconf: Pool<'_>, pid: i32, gone: Gone) {
     // SAFETY: an apr_proc_t of zeroes is valid: no pipes.
-    let mut process: sys::apr_proc_t = unsafe { std::mem::zeroed() };
+    let mut process: bindings::apr_proc_t = unsafe { std::mem::zeroed() };
     process.pid = pid;
     let watched = pconf.own(Watched { process, pconf: pconf.raw(), gone });
     // SAFETY: `watched` lives in the pool, which unregisters the process before it drops the record.
     unsafe {
-        sys::apr_proc_other_child_register(
+        bindings::apr_proc_other_child_register(
             &raw mut (*watched).process,
             Some(maintain),
             watched.cast(),
@@ -143,20 +143,20 @@ pub(crate) fn watch(pconf: Pool<'_>, pid: i32, gone: Gone) {
 /// # Safety
 /// httpd passes the record that [`watch`] registered.
 unsafe extern "C" fn maintain(reason: c_int, data: *mut c_void, status: c_int) {
-    if reason != sys::APR_OC_REASON_DEATH as c_int && reason != sys::APR_OC_REASON_LOST as c_int {
+    if reason != bindings::APR_OC_REASON_DEATH as c_int && reason != bindings::APR_OC_REASON_LOST as c_int {
         return;
     }
     // SAFETY: the contract above.
     let watched = unsafe { &*data.cast::<Watched>() };
     let (pconf, pid, gone) = (watched.pconf, watched.process.pid, watched.gone);
     // SAFETY: the record was registered with APR, and is told of once.
-    unsafe { sys::apr_proc_other_child_unregister(data) };
+    unsafe { bindings::apr_proc_other_child_unregister(data) };
     let mut mpm: c_int = 0;
     // SAFETY: the place for the answer is valid.
-    unsafe { sys::ap_mpm_query(sys::AP_MPMQ_MPM_STATE as c_int, &raw mut mpm) };
+    unsafe { bindings::ap_mpm_query(bindings::AP_MPMQ_MPM_STATE as c_int, &raw mut mpm) };
     // SAFETY: httpd sets its main server before it runs.
-    let main = unsafe { Server::from_raw(sys::ap_server_conf) };
-    if mpm == sys::AP_MPMQ_STOPPING as c_int || is_exiting() {
+    let main = unsafe { Server::from_raw(bindings::ap_server_conf) };
+    if mpm == bindings::AP_MPMQ_STOPPING as c_int || is_exiting() {
         return;
     }
     // SAFETY: the configuration that registered the process is still in force.
@@ -177,7 +177,7 @@ struct Ending(fn(Server<'_>));
 impl Drop for Ending {
     fn drop(&mut self) {
         // SAFETY: httpd's main server stays readable until the configuration's pool is gone.
-        let main = unsafe { Server::from_raw(sys::ap_server_conf) };
+        let main = unsafe { Server::from_raw(bindings::ap_server_conf) };
         (self.0)(main);
     }
 }
@@ -229,7 +229,7 @@ pub(crate) fn environment() -> Vec<CString> {
 /// Whether httpd was started with `-D` and this name.
 pub(crate) fn is_defined(name: &std::ffi::CStr) -> bool {
     // SAFETY: looks the C string up in a list that is complete before any hook runs.
-    unsafe { sys::ap_exists_config_define(name.as_ptr()) != 0 }
+    unsafe { bindings::ap_exists_config_define(name.as_ptr()) != 0 }
 }
 
 /// Whether this is the only process, started by somebody who looks at it: `httpd -X` or `-DONE_PROCESS`.
@@ -240,14 +240,14 @@ pub(crate) fn is_single() -> bool {
 /// The module's log level of the main server.
 pub(crate) fn main_log_level() -> u8 {
     // SAFETY: httpd's main server lives as long as any child.
-    let level = unsafe { Server::from_raw(sys::ap_server_conf) }.log_level();
+    let level = unsafe { Server::from_raw(bindings::ap_server_conf) }.log_level();
     u8::try_from(level.clamp(0, 15)).unwrap_or(15)
 }
 
 /// Writes a record that belongs to no request into the main server's log.
 pub(crate) fn log_main(level: i32, text: &[u8]) {
     // SAFETY: httpd's main server lives as long as any child.
-    unsafe { Server::from_raw(sys::ap_server_conf) }.log_record(level, text);
+    unsafe { Server::from_raw(bindings::ap_server_conf) }.log_record(level, text);
 }
 
 /// For `guard` where no request is at hand.

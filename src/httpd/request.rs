@@ -5,7 +5,7 @@ use std::ffi::CStr;
 use std::marker::PhantomData;
 use std::os::fd::BorrowedFd;
 
-use super::bindings as sys;
+use super::bindings;
 use super::module::OfDirectory;
 use super::pool::Pool;
 use super::server::Server;
@@ -15,7 +15,7 @@ use super::{bytes, module, optional};
 /// A request that lives for `'r`, the time of the hook that got it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Request<'r> {
-    raw: *mut sys::request_rec,
+    raw: *mut bindings::request_rec,
     life: PhantomData<&'r ()>,
 }
 
@@ -33,7 +33,7 @@ pub(crate) enum FileKind {
 /// A number of a C macro as the type of the field that holds it.
 macro_rules! constant {
     ($name:ident) => {
-        sys::$name as i64
+        bindings::$name as i64
     };
 }
 
@@ -48,21 +48,21 @@ struct Own<T> {
 impl<'r> Request<'r> {
     /// # Safety
     /// `raw` is NULL or a request that lives for `'r`.
-    pub(crate) unsafe fn from_raw(raw: *mut sys::request_rec) -> Option<Self> {
+    pub(crate) unsafe fn from_raw(raw: *mut bindings::request_rec) -> Option<Self> {
         (!raw.is_null()).then_some(Request { raw, life: PhantomData })
     }
 
     /// For calls of httpd.
-    pub(crate) fn raw(self) -> *mut sys::request_rec {
+    pub(crate) fn raw(self) -> *mut bindings::request_rec {
         self.raw
     }
 
-    fn record(self) -> &'r sys::request_rec {
+    fn record(self) -> &'r bindings::request_rec {
         // SAFETY: `from_raw`'s contract; the reference is not kept over calls that change the request.
         unsafe { &*self.raw }
     }
 
-    fn connection(self) -> &'r sys::conn_rec {
+    fn connection(self) -> &'r bindings::conn_rec {
         // SAFETY: a request's connection outlives it.
         unsafe { &*self.record().connection }
     }
@@ -84,7 +84,7 @@ impl<'r> Request<'r> {
         // SAFETY: the vector is the request's; the module's entry is a `T` (the contract of `OfDirectory`) of a pool that
         // outlives it, or NULL.
         unsafe {
-            let found = sys::ap_get_module_config(self.record().per_dir_config, module::record());
+            let found = bindings::ap_get_module_config(self.record().per_dir_config, module::record());
             found.cast::<T>().as_ref()
         }
     }
@@ -93,13 +93,13 @@ impl<'r> Request<'r> {
     pub(crate) fn set_own_config<T: 'static>(self, value: T) {
         let owned = self.pool().own(Own { kind: TypeId::of::<T>(), value });
         // SAFETY: the vector is the request's and has room for the module.
-        unsafe { sys::ap_set_module_config(self.record().request_config, module::record(), owned.cast()) };
+        unsafe { bindings::ap_set_module_config(self.record().request_config, module::record(), owned.cast()) };
     }
 
     /// What [`Request::set_own_config`] gave, if it was a `T`.
     pub(crate) fn own_config<T: 'static>(self) -> Option<&'r T> {
         // SAFETY: the vector is the request's.
-        let found = unsafe { sys::ap_get_module_config(self.record().request_config, module::record()) };
+        let found = unsafe { bindings::ap_get_module_config(self.record().request_config, module::record()) };
         // SAFETY: only `set_own_config` puts the module's entry there: an `Own`, which begins with its kind, or NULL.
         let kind = unsafe { found.cast::<TypeId>().as_ref() }?;
         if *kind != TypeId::of::<T>() {
@@ -151,7 +151,7 @@ impl<'r> Request<'r> {
         // SAFETY: the request is ours in its handler, and the hook stores a C string of its pool.
         unsafe {
             if (*raw).log_id.is_null() {
-                sys::ap_run_generate_log_id((*raw).connection, raw, &raw mut (*raw).log_id);
+                bindings::ap_run_generate_log_id((*raw).connection, raw, &raw mut (*raw).log_id);
             }
             optional((*raw).log_id)
         }
@@ -160,7 +160,7 @@ impl<'r> Request<'r> {
     /// `LimitRequestBody`, bytes; 0 is no limit.
     pub(crate) fn body_limit(self) -> u64 {
         // SAFETY: the request is valid.
-        u64::try_from(unsafe { sys::ap_get_limit_req_body(self.raw) }).unwrap_or(0)
+        u64::try_from(unsafe { bindings::ap_get_limit_req_body(self.raw) }).unwrap_or(0)
     }
 
     /// The connection's log id.
@@ -193,13 +193,13 @@ impl<'r> Request<'r> {
     /// The port that httpd takes for the server's.
     pub(crate) fn server_port(self) -> u16 {
         // SAFETY: the request is valid.
-        unsafe { sys::ap_get_server_port(self.raw) }
+        unsafe { bindings::ap_get_server_port(self.raw) }
     }
 
     /// Whether `Options` allows ExecCGI.
     pub(crate) fn exec_cgi(self) -> bool {
         // SAFETY: the request is valid.
-        let options = unsafe { sys::ap_allow_options(self.raw) };
+        let options = unsafe { bindings::ap_allow_options(self.raw) };
         i64::from(options) & constant!(OPT_EXECCGI) != 0
     }
 
@@ -211,8 +211,8 @@ impl<'r> Request<'r> {
     /// What httpd found at `r->filename`.
     pub(crate) fn file_kind(self) -> FileKind {
         match self.record().finfo.filetype {
-            sys::apr_filetype_e_APR_NOFILE => FileKind::Missing,
-            sys::apr_filetype_e_APR_DIR => FileKind::Directory,
+            bindings::apr_filetype_e_APR_NOFILE => FileKind::Missing,
+            bindings::apr_filetype_e_APR_DIR => FileKind::Directory,
             _ => FileKind::File,
         }
     }
@@ -256,9 +256,9 @@ impl<'r> Request<'r> {
     /// redirected or included by another one.
     pub(crate) fn has_cgi_rules(self) -> bool {
         // SAFETY: the core's record of the directory is always there, of this type.
-        let core = unsafe { sys::wsgi_core_dir_config(self.raw).as_ref() };
-        let by_configuration =
-            core.is_none_or(|core| core.cgi_pass_auth() == sys::AP_CGI_PASS_AUTH_ON || !core.cgi_var_rules.is_null());
+        let core = unsafe { bindings::wsgi_core_dir_config(self.raw).as_ref() };
+        let by_configuration = core
+            .is_none_or(|core| core.cgi_pass_auth() == bindings::AP_CGI_PASS_AUTH_ON || !core.cgi_var_rules.is_null());
         by_configuration || !self.record().prev.is_null() || !self.record().main.is_null()
     }
 
@@ -283,19 +283,21 @@ impl<'r> Request<'r> {
     /// `ap_http_scheme`.
     pub(crate) fn scheme(self) -> &'r [u8] {
         // SAFETY: the request is valid; the text, or NULL, lives as long.
-        unsafe { bytes(sys::ap_run_http_scheme(self.raw)) }
+        unsafe { bytes(bindings::ap_run_http_scheme(self.raw)) }
     }
 
     /// `ap_get_server_banner`.
     pub(crate) fn banner(self) -> &'r [u8] {
         // SAFETY: the request is valid; the text, or NULL, lives as long.
-        unsafe { bytes(sys::ap_get_server_banner()) }
+        unsafe { bytes(bindings::ap_get_server_banner()) }
     }
 
     /// `ap_get_server_name_for_url`, escaped for HTML.
     pub(crate) fn escaped_server_name(self) -> &'r [u8] {
         // SAFETY: the request is valid; the text, or NULL, lives as long.
-        unsafe { bytes(sys::ap_escape_html2(self.record().pool, sys::ap_get_server_name_for_url(self.raw), 0)) }
+        unsafe {
+            bytes(bindings::ap_escape_html2(self.record().pool, bindings::ap_get_server_name_for_url(self.raw), 0))
+        }
     }
 
     /// `r->useragent_ip`.
@@ -307,13 +309,13 @@ impl<'r> Request<'r> {
     /// `ap_document_root`.
     pub(crate) fn document_root(self) -> &'r [u8] {
         // SAFETY: the request is valid; the text, or NULL, lives as long.
-        unsafe { bytes(sys::ap_document_root(self.raw)) }
+        unsafe { bytes(bindings::ap_document_root(self.raw)) }
     }
 
     /// `ap_context_prefix`.
     pub(crate) fn context_prefix(self) -> &'r [u8] {
         // SAFETY: the request is valid; the text, or NULL, lives as long.
-        unsafe { bytes(sys::ap_context_prefix(self.raw)) }
+        unsafe { bytes(bindings::ap_context_prefix(self.raw)) }
     }
 
     /// `ServerAdmin`.
@@ -339,14 +341,14 @@ impl<'r> Request<'r> {
     /// `r->user` can fulfil it, and asking httpd would run every access checker again.)
     pub(crate) fn is_authenticated_by_httpd(self) -> bool {
         // SAFETY: the request is valid; the answer is a C string or NULL.
-        let configured = unsafe { !sys::ap_auth_type(self.raw).is_null() };
+        let configured = unsafe { !bindings::ap_auth_type(self.raw).is_null() };
         configured || self.user().is_some() || self.auth_type().is_some()
     }
 
     /// `ap_context_document_root`.
     pub(crate) fn context_document_root(self) -> Option<&'r [u8]> {
         // SAFETY: as above.
-        unsafe { optional(sys::ap_context_document_root(self.raw)) }
+        unsafe { optional(bindings::ap_context_document_root(self.raw)) }
     }
 
     /// The client's port.
@@ -363,9 +365,9 @@ impl<'r> Request<'r> {
     pub(crate) fn add_cgi_variables(self) {
         // SAFETY: the request is valid and in its handler; the empty text is constant and put back at once.
         unsafe {
-            sys::ap_add_common_vars(self.raw);
+            bindings::ap_add_common_vars(self.raw);
             let path_info = std::mem::replace(&mut (*self.raw).path_info, c"".as_ptr().cast_mut());
-            sys::ap_add_cgi_vars(self.raw);
+            bindings::ap_add_cgi_vars(self.raw);
             (*self.raw).path_info = path_info;
         }
     }
@@ -373,13 +375,13 @@ impl<'r> Request<'r> {
     /// The connection is TLS.
     pub(crate) fn is_tls(self) -> bool {
         // SAFETY: the connection outlives the request.
-        unsafe { sys::wsgi_is_https(self.record().connection) != 0 }
+        unsafe { bindings::wsgi_is_https(self.record().connection) != 0 }
     }
 
     /// The client's socket; `None` where the connection is not one of its own (an HTTP/2 stream).
     pub(crate) fn client_socket(self) -> Option<BorrowedFd<'r>> {
         // SAFETY: the connection is the request's.
-        let fd = unsafe { sys::wsgi_client_fd(self.record().connection) };
+        let fd = unsafe { bindings::wsgi_client_fd(self.record().connection) };
         // SAFETY: httpd keeps the client's socket open as long as its connection.
         (fd >= 0).then(|| unsafe { BorrowedFd::borrow_raw(fd) })
     }
@@ -414,7 +416,7 @@ impl<'r> Request<'r> {
         }
         // SAFETY: a filter in the chain of the request, and its registration.
         let kind = unsafe { (*(*filter).frec).ftype };
-        kind < sys::ap_filter_type_AP_FTYPE_PROTOCOL
+        kind < bindings::ap_filter_type_AP_FTYPE_PROTOCOL
     }
 
     /// Maps the request to a file for a handler.

@@ -3,7 +3,7 @@
 
 use std::ffi::c_char;
 
-use super::bindings as sys;
+use super::bindings;
 
 /// What holds for all of httpd. Times are microseconds since the epoch.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -57,11 +57,11 @@ macro_rules! read {
 /// What holds for all; nothing where httpd has no scoreboard.
 pub(crate) fn whole() -> Option<Whole> {
     // SAFETY: takes nothing.
-    if unsafe { sys::ap_exists_scoreboard_image() } == 0 {
+    if unsafe { bindings::ap_exists_scoreboard_image() } == 0 {
         return None;
     }
-    // SAFETY: there is a scoreboard.
-    let record = unsafe { sys::ap_get_scoreboard_global() };
+    // SAFETY: httpd has a scoreboard.
+    let record = unsafe { bindings::ap_get_scoreboard_global() };
     (!record.is_null()).then(|| Whole {
         server_limit: read!(record.server_limit),
         thread_limit: read!(record.thread_limit),
@@ -73,7 +73,7 @@ pub(crate) fn whole() -> Option<Whole> {
 /// A child's place, by its number from 0; nothing beyond the limit.
 pub(crate) fn child(number: i32) -> Option<Child> {
     // SAFETY: httpd checks the number.
-    let record = unsafe { sys::ap_get_scoreboard_process(number) };
+    let record = unsafe { bindings::ap_get_scoreboard_process(number) };
     (!record.is_null()).then(|| Child {
         pid: read!(record.pid),
         generation: read!(record.generation),
@@ -85,7 +85,7 @@ pub(crate) fn child(number: i32) -> Option<Child> {
 /// httpd 2.4 have, and `client64`: the record is as long as the running httpd has it.
 pub(crate) fn thread(child: i32, number: i32) -> Option<Thread> {
     // SAFETY: httpd checks the numbers.
-    let record = unsafe { sys::ap_get_scoreboard_worker_from_indexes(child, number) };
+    let record = unsafe { bindings::ap_get_scoreboard_worker_from_indexes(child, number) };
     (!record.is_null()).then(|| Thread {
         number: read!(record.thread_num),
         generation: read!(record.generation),
@@ -101,11 +101,11 @@ pub(crate) fn thread(child: i32, number: i32) -> Option<Thread> {
     })
 }
 
-fn client(record: *const sys::worker_score) -> Vec<u8> {
+fn client(record: *const bindings::worker_score) -> Vec<u8> {
     // httpd before 2.4.35 has room for IPv4 addresses only, and no such field.
     if super::process::version() >= (2, 4, 35) {
         // SAFETY: computes an address within the record; NULL when this was built for an older httpd.
-        let place = unsafe { sys::wsgi_worker_client64(record) }.cast::<[c_char; 64]>();
+        let place = unsafe { bindings::wsgi_worker_client64(record) }.cast::<[c_char; 64]>();
         if !place.is_null() {
             // SAFETY: the field has that many bytes, in a record that is mapped.
             let long = text(&unsafe { std::ptr::read_volatile(place) });

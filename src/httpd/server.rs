@@ -2,7 +2,7 @@
 
 use std::marker::PhantomData;
 
-use super::bindings as sys;
+use super::bindings;
 use super::module::OfServer;
 use super::pool::Pool;
 use super::{bytes, module};
@@ -10,23 +10,23 @@ use super::{bytes, module};
 /// A server that lives for `'s`.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Server<'s> {
-    raw: *const sys::server_rec,
+    raw: *const bindings::server_rec,
     life: PhantomData<&'s ()>,
 }
 
 impl<'s> Server<'s> {
     /// # Safety
     /// `raw` is a server that lives for `'s`.
-    pub(crate) unsafe fn from_raw(raw: *const sys::server_rec) -> Self {
+    pub(crate) unsafe fn from_raw(raw: *const bindings::server_rec) -> Self {
         Server { raw, life: PhantomData }
     }
 
     /// For calls of httpd.
-    pub(crate) fn raw(self) -> *const sys::server_rec {
+    pub(crate) fn raw(self) -> *const bindings::server_rec {
         self.raw
     }
 
-    fn record(self) -> &'s sys::server_rec {
+    fn record(self) -> &'s bindings::server_rec {
         // SAFETY: `from_raw`'s contract.
         unsafe { &*self.raw }
     }
@@ -61,14 +61,14 @@ impl<'s> Server<'s> {
     /// The descriptor of its error log, when it is a file or a pipe.
     pub(crate) fn error_log_fd(self) -> Option<i32> {
         // SAFETY: the file is the server's own, or NULL.
-        let fd = unsafe { sys::wsgi_file_fd(self.record().error_log) };
+        let fd = unsafe { bindings::wsgi_file_fd(self.record().error_log) };
         (fd >= 0).then_some(fd)
     }
 
     /// The module's log level here.
     pub(crate) fn log_level(self) -> i32 {
         // SAFETY: the server is valid, and the index is the module's.
-        unsafe { sys::ap_get_server_module_loglevel(self.raw, module::index()) }
+        unsafe { bindings::ap_get_server_module_loglevel(self.raw, module::index()) }
     }
 
     /// The module's record of this server, made by its create or merge function.
@@ -80,7 +80,7 @@ impl<'s> Server<'s> {
     /// As [`Server::config`], for whoever may change it.
     pub(crate) fn config_record<T: OfServer>(self) -> *mut T {
         // SAFETY: the vector is the server's.
-        unsafe { sys::ap_get_module_config(self.record().module_config, module::record()).cast() }
+        unsafe { bindings::ap_get_module_config(self.record().module_config, module::record()).cast() }
     }
 
     /// The process: its pool lives until httpd's parent ends.

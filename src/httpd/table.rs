@@ -2,21 +2,21 @@
 
 use std::marker::PhantomData;
 
-use super::bindings as sys;
+use super::bindings;
 use super::pool::Pool;
 use super::{bytes, optional};
 
 /// A table of a record that lives for `'t`.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Table<'t> {
-    raw: *mut sys::apr_table_t,
+    raw: *mut bindings::apr_table_t,
     pool: Pool<'t>,
 }
 
 impl<'t> Table<'t> {
     /// # Safety
     /// `raw` is a table, or NULL, that lives for `'t`; `pool` lives as long as the table.
-    pub(crate) unsafe fn from_raw(raw: *mut sys::apr_table_t, pool: Pool<'t>) -> Self {
+    pub(crate) unsafe fn from_raw(raw: *mut bindings::apr_table_t, pool: Pool<'t>) -> Self {
         Table { raw, pool }
     }
 
@@ -26,27 +26,27 @@ impl<'t> Table<'t> {
             return None;
         }
         // SAFETY: table and key are valid; values live in the record's pool.
-        unsafe { optional(sys::apr_table_get(self.raw, key.as_ptr())) }
+        unsafe { optional(bindings::apr_table_get(self.raw, key.as_ptr())) }
     }
 
     /// Replaces the value of `key`.
     pub(crate) fn set(self, key: &[u8], value: &[u8]) {
         let (key, value) = (self.pool.string(key), self.pool.string(value));
         // SAFETY: table and strings are valid, and the strings live as long as the table.
-        unsafe { sys::apr_table_setn(self.raw, key, value) };
+        unsafe { bindings::apr_table_setn(self.raw, key, value) };
     }
 
     /// Adds a value beside others of the same key.
     pub(crate) fn add(self, key: &[u8], value: &[u8]) {
         let (key, value) = (self.pool.string(key), self.pool.string(value));
         // SAFETY: as in `set`.
-        unsafe { sys::apr_table_addn(self.raw, key, value) };
+        unsafe { bindings::apr_table_addn(self.raw, key, value) };
     }
 
     /// Removes all values of `key`.
     pub(crate) fn unset(self, key: &std::ffi::CStr) {
         // SAFETY: table and key are valid.
-        unsafe { sys::apr_table_unset(self.raw, key.as_ptr()) };
+        unsafe { bindings::apr_table_unset(self.raw, key.as_ptr()) };
     }
 
     /// Keys and values in order. An entry without a value is left out.
@@ -56,7 +56,7 @@ impl<'t> Table<'t> {
             return entries;
         }
         // SAFETY: apr_table_elts gives the array inside the table.
-        let array = unsafe { sys::apr_table_elts(self.raw) };
+        let array = unsafe { bindings::apr_table_elts(self.raw) };
         // SAFETY: the array header is valid as long as the table.
         let header = unsafe { &*array };
         entries.next = header.elts.cast();
@@ -68,7 +68,7 @@ impl<'t> Table<'t> {
 /// Iterator over a table. The table is not to be changed meanwhile.
 #[derive(Debug)]
 pub(crate) struct Entries<'t> {
-    next: *const sys::apr_table_entry_t,
+    next: *const bindings::apr_table_entry_t,
     left: usize,
     life: PhantomData<&'t ()>,
 }

@@ -1,12 +1,12 @@
 //! httpd's configuration as it was read: the lines of its tree, for the doctor.
 
-use super::bindings as sys;
+use super::bindings;
 use super::bytes;
 
 /// A line of the configuration.
 #[derive(Clone, Copy)]
 #[allow(missing_debug_implementations, reason = "httpd's record has none")]
-pub(crate) struct Node<'c>(&'c sys::ap_directive_t);
+pub(crate) struct Node<'c>(&'c bindings::ap_directive_t);
 
 impl<'c> Node<'c> {
     /// Its name; that of a section begins with `<`.
@@ -38,14 +38,14 @@ impl<'c> Node<'c> {
 /// is that of the configuration that was read last.
 pub(crate) fn top<T>(look: impl FnOnce(&mut dyn Iterator<Item = Node<'_>>) -> T) -> T {
     // SAFETY: httpd's own variable, which only the main thread changes, between two configurations.
-    let mut nodes = unsafe { following(sys::ap_conftree) };
+    let mut nodes = unsafe { following(bindings::ap_conftree) };
     look(&mut nodes)
 }
 
 /// # Safety
 /// `first` is NULL or a node of a tree that nobody changes for `'c`.
-unsafe fn following<'c>(first: *const sys::ap_directive_t) -> impl Iterator<Item = Node<'c>> {
+unsafe fn following<'c>(first: *const bindings::ap_directive_t) -> impl Iterator<Item = Node<'c>> {
     // SAFETY: the caller's promise holds for each node of the list.
-    let node = |raw: *const sys::ap_directive_t| unsafe { raw.as_ref() };
+    let node = |raw: *const bindings::ap_directive_t| unsafe { raw.as_ref() };
     std::iter::successors(node(first), move |last| node(last.next)).map(Node)
 }

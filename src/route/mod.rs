@@ -3,7 +3,7 @@
 //! Pure functions over the records of [`crate::directive`] and small structs of facts that the glue fills
 //! in. The handler calls them in this order: [`match_alias`] when the URL is translated; then [`check_request`],
 //! [`Settings::of`], [`expand_group`] and [`expand_callable`], [`admit`], and [`check_owner`] where the group wants it.
-//! [`alone`] and [`preloads`] are asked once, when the configuration has been read.
+//! [`only_scripts`] and [`preloads`] are asked once, when the configuration has been read.
 
 #![forbid(unsafe_code)]
 
@@ -11,11 +11,11 @@ mod alias;
 mod check;
 mod denied;
 mod expand;
+mod group_scripts;
 mod mounts;
 mod owner;
 mod permit;
 mod settings;
-mod sole;
 mod targets;
 mod warmup;
 
@@ -25,11 +25,11 @@ pub use alias::{AliasMatch, Captures, MAX_CAPTURES, match_alias, match_prefix, s
 pub use check::{AcceptPathInfo, BodyLength, FileKind, HandlerFacts, check_request};
 pub use denied::{ConfigLine, denied};
 pub use expand::{Facts, Lookup, expand_auth_group, expand_callable, expand_group};
+pub use group_scripts::{OnlyScript, Preload, Servers, only_scripts, preloads};
 pub use mounts::{Mount, mounts, oddity, outside_roots, undefined_groups};
 pub use owner::{FileOwner, Ownership, check_owner};
 pub use permit::{Target, admit};
 pub use settings::Settings;
-pub use sole::{Preload, Servers, Sole, alone, preloads};
 pub use targets::{RouteTarget, targets};
 pub use warmup::warmup_target;
 

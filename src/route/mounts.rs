@@ -1,7 +1,7 @@
 //! Which files the configuration names as scripts, by what, and for which process group: for the doctor, who looks
 //! at them before any request does.
 
-use super::sole::Servers;
+use super::group_scripts::Servers;
 use crate::directive::{Alias, AliasTarget, GlobalConfig, ServerConfig, ServerKey, Text, did_you_mean};
 
 /// A script of the configuration.
@@ -94,7 +94,7 @@ pub fn outside_roots(global: &GlobalConfig, mounts: &[Mount]) -> Vec<String> {
     let sentence = |mount: &Mount| {
         let group = global.group(mount.group.as_deref()?)?;
         let root = group.chroot.as_deref()?;
-        wsgi_wire::pool::inside(root, &mount.path).is_none().then(|| {
+        wsgi_wire::config::inside(root, &mount.path).is_none().then(|| {
             let (path, root, name) = (shown(&mount.path), shown(root), shown(&group.name));
             let (from, defined) = (&mount.from, &group.defined);
             format!(
@@ -167,7 +167,7 @@ mod tests {
         (global, all)
     }
 
-    fn told(lines: &[&str]) -> Vec<String> {
+    fn mount_lines(lines: &[&str]) -> Vec<String> {
         let text = |mount: &Mount| {
             let group = mount.group.as_ref().map_or("?".to_owned(), |group| shown(group));
             format!("{} {} -> {group}", mount.from, shown(&mount.path))
@@ -176,9 +176,9 @@ mod tests {
     }
 
     #[test]
-    fn scripts_are_told_with_place_and_group() {
+    fn scripts_are_listed_with_place_and_group() {
         assert_eq!(
-            told(&[
+            mount_lines(&[
                 "WSGIDaemonProcess g",
                 "WSGIProcessGroup g",
                 "WSGIScriptAlias / /a",
@@ -186,18 +186,21 @@ mod tests {
             ]),
             ["WSGIScriptAlias / at c:3 /a -> g", "WSGIScriptAlias /b at c:4 /b -> h"]
         );
-        assert_eq!(told(&["WSGIScriptAlias / /a"]), ["WSGIScriptAlias / at c:1 /a -> "]);
-        assert_eq!(told(&["WSGIScriptAlias / /a", "  WSGIProcessGroup g"]), ["WSGIScriptAlias / at c:1 /a -> ?"]);
-        assert_eq!(told(&["WSGIScriptAlias / /a process-group=%{ENV:X}"]), ["WSGIScriptAlias / at c:1 /a -> ?"]);
-        assert!(told(&["WSGIScriptAliasMatch ^/(.*) /srv/$1"]).is_empty());
+        assert_eq!(mount_lines(&["WSGIScriptAlias / /a"]), ["WSGIScriptAlias / at c:1 /a -> "]);
         assert_eq!(
-            told(&["WSGIImportScript /i process-group=g application-group=x"]),
+            mount_lines(&["WSGIScriptAlias / /a", "  WSGIProcessGroup g"]),
+            ["WSGIScriptAlias / at c:1 /a -> ?"]
+        );
+        assert_eq!(mount_lines(&["WSGIScriptAlias / /a process-group=%{ENV:X}"]), ["WSGIScriptAlias / at c:1 /a -> ?"]);
+        assert!(mount_lines(&["WSGIScriptAliasMatch ^/(.*) /srv/$1"]).is_empty());
+        assert_eq!(
+            mount_lines(&["WSGIImportScript /i process-group=g application-group=x"]),
             ["WSGIImportScript at c:1 /i -> g"]
         );
     }
 
     #[test]
-    fn scripts_outside_of_a_root_are_told() {
+    fn scripts_outside_of_a_root_are_mistakes() {
         let of = |lines: &[&str]| {
             let (global, mounts) = read(lines);
             outside_roots(&global, &mounts)
@@ -205,8 +208,10 @@ mod tests {
         let define = "WSGIDaemonProcess g chroot=/jail";
         assert!(of(&[define, "WSGIScriptAlias / /jail/a process-group=g"]).is_empty());
         assert!(of(&[define, "WSGIScriptAlias / /b"]).is_empty());
-        let told = of(&[define, "WSGIScriptAlias / /jailed/a process-group=g"]);
-        assert!(told[0].starts_with("WSGIScriptAlias / at c:2: the script \"/jailed/a\" lies outside of chroot=/jail"));
+        let found = of(&[define, "WSGIScriptAlias / /jailed/a process-group=g"]);
+        assert!(
+            found[0].starts_with("WSGIScriptAlias / at c:2: the script \"/jailed/a\" lies outside of chroot=/jail")
+        );
     }
 
     #[test]

@@ -4,8 +4,8 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
+use super::group_scripts::Servers;
 use super::mounts::{is_completed, process_group};
-use super::sole::Servers;
 use crate::directive::{Alias, GlobalConfig, Recorded, ServerConfig, ServerKey, Text};
 
 /// A file or directory to which requests lead.
@@ -16,7 +16,7 @@ pub struct RouteTarget {
     /// The process group, empty for embedded mode; `None` when a request decides.
     pub process_group: Option<Text>,
     /// A digest of everything that the configuration says about the groups. It is only compared.
-    pub said: u64,
+    pub groups_digest: u64,
 }
 
 /// The targets of all aliases and handler scripts, each where it stands. `name` is a server's `ServerName`.
@@ -26,15 +26,15 @@ pub fn targets<'n>(
     name: impl Fn(ServerKey) -> Option<&'n [u8]>,
 ) -> Vec<RouteTarget> {
     // The texts may be long where there are many directories, and are only compared.
-    let target = |(path, process_group, said): (Text, Option<Text>, Vec<u8>)| {
+    let target = |(path, process_group, settings): (Text, Option<Text>, Vec<u8>)| {
         let mut digest = DefaultHasher::new();
-        said.hash(&mut digest);
-        RouteTarget { path, process_group, said: digest.finish() }
+        settings.hash(&mut digest);
+        RouteTarget { path, process_group, groups_digest: digest.finish() }
     };
     described(global, servers, name).map(target).collect()
 }
 
-/// Path, process group, and what is said of the groups, of each target.
+/// Path, process group, and what the configuration says of the groups, of each target.
 fn described<'n>(
     global: &GlobalConfig,
     servers: &Servers<'_>,
@@ -46,20 +46,20 @@ fn described<'n>(
         let own = server.aliases.iter().filter(move |alias| alias.server == *key);
         let aliases = own.map(move |alias| {
             let (fixed, options) = (process_group(global, server, alias), &alias.options);
-            let said = [
+            let settings = [
                 of_application(global, *key, server, options.application_group.as_ref(), &[name, &alias.pattern]),
                 of_process(global, *key, options.process_group.as_ref(), fixed.as_ref()),
             ];
-            (fixed_part(alias), fixed, said.concat())
+            (fixed_part(alias), fixed, settings.concat())
         });
         let scripts = global.handler_scripts.iter().filter(move |(owner, _)| owner == key);
         let scripts = scripts.map(move |(_, script)| {
             let fixed = script.process_group.clone().filter(|name| !name.starts_with(b"%{"));
-            let said = [
+            let settings = [
                 of_application(global, *key, server, script.application_group.as_ref(), &[name, &script.handler]),
                 of_process(global, *key, script.process_group.as_ref(), fixed.as_ref()),
             ];
-            (script.path.clone(), fixed, said.concat())
+            (script.path.clone(), fixed, settings.concat())
         });
         aliases.chain(scripts)
     })
@@ -132,21 +132,21 @@ mod tests {
         let text = |text: &[u8]| String::from_utf8_lossy(text).replace('\n', " ");
         let servers = [(ServerKey::MAIN, &server)];
         let name = |_| Some(server_name.as_bytes());
-        let digests: Vec<_> = targets(&global, &servers, name).iter().map(|target| target.said).collect();
+        let digests: Vec<_> = targets(&global, &servers, name).iter().map(|target| target.groups_digest).collect();
         let all: Vec<_> = described(&global, &servers, name).collect();
         for (one, other) in digests.iter().zip(&all).zip(digests.iter().zip(&all).skip(1)) {
             assert_eq!(one.0 == other.0, one.1.2 == other.1.2);
         }
         let group = |group: &Option<Text>| group.as_deref().map_or("?".into(), text);
-        all.iter().map(|(path, of, said)| (text(path), group(of), text(said))).collect()
+        all.iter().map(|(path, of, settings)| (text(path), group(of), text(settings))).collect()
     }
 
-    fn told(lines: &[&str]) -> Vec<String> {
+    fn target_lines(lines: &[&str]) -> Vec<String> {
         read(lines, "www").into_iter().map(|(path, group, of)| format!("{path} -> {group}: {of}")).collect()
     }
 
     #[test]
-    fn each_script_is_told_with_what_decides_its_groups() {
+    fn each_script_is_listed_with_what_decides_its_groups() {
         let lines = [
             "WSGIProcessGroup g",
             "WSGIScriptAlias /a /a",
@@ -166,13 +166,13 @@ mod tests {
             "/f/ -> g: %{RESOURCE} www /f",
             "/md -> g: %{RESOURCE} www md",
         ];
-        assert_eq!(told(&lines), expected);
+        assert_eq!(target_lines(&lines), expected);
     }
 
     #[test]
     fn what_directories_say_of_the_process_group_belongs_to_it() {
         let aliases = ["WSGIScriptAlias /a /a", "WSGIScriptAlias /b /b process-group=g"];
-        let with = |groups: &[&'static str]| told(&[&aliases[..], groups].concat());
+        let with = |groups: &[&'static str]| target_lines(&[&aliases[..], groups].concat());
         let expected = ["/a -> ?: %{RESOURCE} www /a ; g ; h", "/b -> g: %{RESOURCE} www /b"];
         assert_eq!(with(&["  WSGIProcessGroup g", "  WSGIProcessGroup h"]), expected);
         assert_ne!(with(&["  WSGIProcessGroup g"])[0], with(&["  WSGIProcessGroup h"])[0]);

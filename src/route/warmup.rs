@@ -1,6 +1,6 @@
 //! Which application of a process group `warmup=` is for.
 
-use super::sole::{Preload, Served, Sole};
+use super::group_scripts::{OnlyScript, Preload, Served};
 use crate::directive::Text;
 
 /// The application that a warmup request calls.
@@ -10,7 +10,7 @@ pub struct Target<'c> {
     pub script: &'c Text,
     /// The application group, where it is fixed before the request.
     pub application_group: Option<&'c Text>,
-    /// Whether the script is alone in its process group, and so in the main interpreter.
+    /// Whether the script is the only one of its process group, and so in the main interpreter.
     pub is_main: bool,
     /// The callable, where the configuration fixes it before the request.
     pub callable_object: Option<&'c Text>,
@@ -18,10 +18,10 @@ pub struct Target<'c> {
     pub prefix: Option<&'c Text>,
 }
 
-/// The script that is alone in the process group, else the only one that serves requests and is loaded at the start.
+/// The only script of the process group, else the only one that serves requests and is loaded at the start.
 /// `preloads` are those of the process group.
-pub fn warmup_target<'c>(sole: Option<&'c Sole>, preloads: &[&'c Preload]) -> Option<Target<'c>> {
-    if let Some(Sole { path, callable_object, prefix }) = sole {
+pub fn warmup_target<'c>(only_script: Option<&'c OnlyScript>, preloads: &[&'c Preload]) -> Option<Target<'c>> {
+    if let Some(OnlyScript { path, callable_object, prefix }) = only_script {
         let preloaded = preloads.iter().find(|preload| preload.path == *path);
         return Some(Target {
             script: path,
@@ -57,11 +57,11 @@ mod tests {
 
     #[test]
     fn a_script_that_is_alone_is_meant() {
-        let sole = Sole { path: text("/a"), callable_object: None, prefix: Some(text("/")) };
-        let target = warmup_target(Some(&sole), &[]).unwrap();
+        let only_script = OnlyScript { path: text("/a"), callable_object: None, prefix: Some(text("/")) };
+        let target = warmup_target(Some(&only_script), &[]).unwrap();
         assert_eq!((target.script, target.application_group, target.is_main), (&text("/a"), None, true));
         let preload = preload("/a", true);
-        let target = warmup_target(Some(&sole), &[&preload]).unwrap();
+        let target = warmup_target(Some(&only_script), &[&preload]).unwrap();
         assert_eq!((target.application_group, target.is_main), (Some(&text("one")), true));
     }
 

@@ -16,11 +16,11 @@ use std::time::{Duration, Instant};
 use wsgi_sys::poll::{PollFd, poll};
 use wsgi_sys::process::{Program, kill, spawn, try_wait};
 use wsgi_sys::{fd, user};
-use wsgi_wire::doctor::{self, DOCTOR, Examination, Finding, Mount as WireMount, Patient};
-use wsgi_wire::pool::Identity;
+use wsgi_wire::config::Identity;
+use wsgi_wire::doctor::{self, DOCTOR, Examination, Finding, Mount as WireMount, Subject};
 
 use super::companions;
-use super::pools::Pool;
+use super::groups::PlannedGroup;
 use crate::directive::{GlobalConfig, ServerConfig, ServerKey};
 use crate::httpd::log::{Level, say_at_startup};
 use crate::httpd::process;
@@ -38,20 +38,20 @@ const MAX_ANSWER: usize = 4 << 20;
 const SHOW_ALL: &std::ffi::CStr = c"WSGI_DOCTOR";
 
 /// Looks at all groups and scripts, and writes what was found to standard error.
-pub(super) fn examine(main: Server<'_>, global: &GlobalConfig, pools: Vec<Pool>) {
+pub(super) fn examine(main: Server<'_>, global: &GlobalConfig, groups: Vec<PlannedGroup>) {
     let servers: Vec<(ServerKey, &ServerConfig)> =
         main.and_following().filter_map(|server| Some((live::server_key(server), server.config()?))).collect();
     let mounts = route::mounts(global, &servers);
-    if pools.is_empty() && mounts.is_empty() {
+    if groups.is_empty() && mounts.is_empty() {
         return;
     }
     let mut lines: Vec<String> = mounts.iter().filter_map(directory).collect();
     lines.extend(route::undefined_groups(global, &mounts));
     let tree = tree::top(|nodes| nodes.map(|node| config_line(node, main)).collect::<Vec<_>>());
     lines.extend(route::denied(&mounts, &tree, &Path::is_file));
-    lines.extend(pools.iter().zip(&global.groups).flat_map(|(pool, group)| owners(pool, group, &mounts)));
-    let patients = patients(pools, &mounts);
-    let answered = ask(&patients);
+    lines.extend(groups.iter().zip(&global.groups).flat_map(|(planned, group)| owners(planned, group, &mounts)));
+    let subjects = subjects(groups, &mounts);
+    let answered = ask(&subjects);
     let findings = match answered {
         Ok(findings) => findings,
         Err(error) => {
@@ -60,7 +60,7 @@ pub(super) fn examine(main: Server<'_>, global: &GlobalConfig, pools: Vec<Pool>)
         }
     };
     let show_all = process::is_defined(SHOW_ALL);
-    let titles: Vec<_> = patients.iter().map(Patient::title).collect();
+    let titles: Vec<_> = subjects.iter().map(Subject::title).collect();
     lines.extend(doctor::lines(&titles, &findings, show_all));
     lines.dedup();
     for line in &lines {
@@ -68,7 +68,7 @@ pub(super) fn examine(main: Server<'_>, global: &GlobalConfig, pools: Vec<Pool>)
     }
     if show_all {
         let wrong = lines.len() - findings.iter().filter(|finding| finding.well).count();
-        let groups = patients.len() - 1;
+        let groups = subjects.len() - 1;
         say_at_startup(Level::Warn, &format!("mod_wsgi: process groups examined: {groups}, findings: {wrong}"));
     }
 }
@@ -90,16 +90,16 @@ fn config_line(node: tree::Node<'_>, main: Server<'_>) -> ConfigLine {
 }
 
 /// Whom to look at: each group, and httpd's children last, because scripts must be reachable for both.
-fn patients(pools: Vec<Pool>, mounts: &[Mount]) -> Vec<Patient> {
+fn subjects(groups: Vec<PlannedGroup>, mounts: &[Mount]) -> Vec<Subject> {
     let wire = |mount: &Mount, path: &[u8]| WireMount {
         path: OsStr::from_bytes(path).to_string_lossy().into_owned(),
         from: mount.from.clone(),
     };
-    let mut all: Vec<Patient> = Vec::new();
-    for pool in pools {
-        let mine = mounts.iter().filter(|mount| mount.group.as_deref() == Some(pool.config.name.as_bytes()));
+    let mut all: Vec<Subject> = Vec::new();
+    for group in groups {
+        let mine = mounts.iter().filter(|mount| mount.group.as_deref() == Some(group.config.name.as_bytes()));
         let files = mine.filter(|mount| !companions::is_directory(&mount.path));
-        let inside = files.filter_map(|mount| Some(wire(mount, pool.config.inside(&mount.path)?)));
+        let inside = files.filter_map(|mount| Some(wire(mount, group.config.inside(&mount.path)?)));
         let mut scripts: Vec<WireMount> = Vec::new();
         for mount in inside {
             // One script may be mounted often; the first place will do.
@@ -107,10 +107,10 @@ fn patients(pools: Vec<Pool>, mounts: &[Mount]) -> Vec<Patient> {
                 scripts.push(mount);
             }
         }
-        all.push(Patient { identity: pool.config.identity.clone(), pool: Some(Box::new(pool.config)), scripts });
+        all.push(Subject { identity: group.config.identity.clone(), group: Some(Box::new(group.config)), scripts });
     }
     let scripts = mounts.iter().filter(|mount| mount.maps_urls).map(|mount| wire(mount, &mount.path)).collect();
-    all.push(Patient { identity: children(), pool: None, scripts });
+    all.push(Subject { identity: children(), group: None, scripts });
     all
 }
 
@@ -127,14 +127,14 @@ fn children() -> Option<Identity> {
 }
 
 /// Starts the doctor and reads what it finds.
-fn ask(patients: &[Patient]) -> Result<Vec<Finding>, String> {
+fn ask(subjects: &[Subject]) -> Result<Vec<Finding>, String> {
     let files = companions::Companions::open()?;
     let failed = |error: std::io::Error| format!("the supervisor: {error}");
     let examination = Examination {
         protocol: wsgi_wire::PROTOCOL,
         interpreter_ms: INTERPRETER_MS,
         limit_ms: LIMIT_MS,
-        patients: patients.to_vec(),
+        subjects: subjects.to_vec(),
     };
     let text = serde_json::to_vec(&examination).map_err(|error| error.to_string())?;
     let input = fd::memfd(c"mod_wsgi-doctor").map_err(failed)?;
@@ -214,9 +214,10 @@ fn directory(mount: &Mount) -> Option<String> {
 }
 
 /// `script-user` and `script-group` of a group.
-fn owners(pool: &Pool, group: &crate::directive::ProcessGroup, mounts: &[Mount]) -> Vec<String> {
-    let user = pool.script_user.zip(group.script_user.as_deref()).map(|(id, name)| Ownership::User(id, name));
-    let of_group = || pool.script_group.zip(group.script_group.as_deref()).map(|(id, name)| Ownership::Group(id, name));
+fn owners(planned: &PlannedGroup, group: &crate::directive::ProcessGroup, mounts: &[Mount]) -> Vec<String> {
+    let user = planned.script_user.zip(group.script_user.as_deref()).map(|(id, name)| Ownership::User(id, name));
+    let of_group =
+        || planned.script_group.zip(group.script_group.as_deref()).map(|(id, name)| Ownership::Group(id, name));
     let Some(wanted) = user.or_else(of_group) else { return Vec::new() };
     let owner = |found: Metadata| FileOwner { uid: found.uid(), gid: found.gid(), mode: found.mode() };
     let mine = mounts.iter().filter(|mount| mount.group.as_ref() == Some(&group.name));
@@ -227,7 +228,7 @@ fn owners(pool: &Pool, group: &crate::directive::ProcessGroup, mounts: &[Mount])
         let rejection = route::check_owner(wanted, &mount.path, Some(script), directory).err()?;
         Some(format!(
             "process group \"{}\" ({}): {}: {}; requests get 403",
-            pool.config.name, pool.config.defined_at, mount.from, rejection.text
+            planned.config.name, planned.config.defined_at, mount.from, rejection.text
         ))
     };
     mine.filter_map(refused).collect()

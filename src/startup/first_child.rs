@@ -8,7 +8,7 @@ use std::time::Duration;
 use wsgi_sys::alarm;
 
 use crate::httpd::pool::Pool;
-use crate::httpd::{process, scoreboard};
+use crate::httpd::{self, process};
 
 /// The time from the end of the configuration to the signal: by then the MPM sleeps.
 const SOON: Duration = Duration::from_millis(20);
@@ -33,7 +33,7 @@ pub(super) fn is_child() {
 
 fn is_room() -> bool {
     let places = process::places();
-    let child = |place| scoreboard::child(i32::try_from(place).ok()?);
+    let child = |place| httpd::scoreboard::child(i32::try_from(place).ok()?);
     let taken = (0..places).filter_map(child).filter(|child| child.pid != 0).count();
     is_enough(places as usize, taken)
 }

@@ -67,7 +67,7 @@ impl Former {
     /// Tells the supervisor to finish: it goes on only for children of the old configuration. A supervisor that cannot
     /// be told, or does not understand, ends at once.
     pub(super) fn let_go(&mut self, main: Server<'_>) {
-        let told = self.control.as_ref().map(|control| {
+        let sent = self.control.as_ref().map(|control| {
             let (log, begin) = begin(main)?;
             let send = |message: &[u8], fds: &[BorrowedFd<'_>]| {
                 socket::send_with_fds_waiting(control.as_fd(), message, fds).map_err(|error| error.to_string())
@@ -75,7 +75,7 @@ impl Former {
             send(&begin, &[log.as_fd()])?;
             send(&encode(&ParentMessage::Commit)?, &[])
         });
-        if !matches!(told, Some(Ok(_))) {
+        if !matches!(sent, Some(Ok(_))) {
             self.control = None;
         }
     }

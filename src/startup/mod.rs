@@ -10,8 +10,8 @@ mod environment;
 mod first_child;
 mod fit;
 mod former;
+mod groups;
 mod layers;
-mod pools;
 mod supervisor;
 mod text;
 
@@ -31,12 +31,12 @@ use crate::httpd::process;
 use crate::httpd::server::Server;
 use crate::live::{self, Live};
 use crate::metrics;
-use crate::route::{self, Preload, RouteTarget, Sole};
+use crate::route::{self, OnlyScript, Preload, RouteTarget};
 use companions::Companions;
 
 /// What the configuration asks for, beyond what its directives say one by one.
 struct Plan {
-    sole: Vec<Option<Sole>>,
+    only_scripts: Vec<Option<OnlyScript>>,
     preloads: Vec<Preload>,
     targets: Vec<RouteTarget>,
     names: Vec<(ServerKey, Vec<u8>)>,
@@ -45,7 +45,7 @@ struct Plan {
 /// Checks what no single directive can know; also for `configtest`. False: there were errors, and they
 /// have been logged.
 pub(crate) fn check(main: Server<'_>) -> bool {
-    let checked = plan(main).and_then(|plan| pools::build(main, &plan)).map(drop);
+    let checked = plan(main).and_then(|plan| groups::build(main, &plan)).map(drop);
     // `httpd -k stop` comes by here as well, and has to work when files are missing.
     let files = if process::is_test() { Companions::open().map(drop).map_err(|error| vec![error]) } else { Ok(()) };
     report(main, checked.and(files))
@@ -70,9 +70,9 @@ pub(crate) fn examine(main: Server<'_>) {
         return;
     }
     // Errors have been told by `check`.
-    let Ok(pools) = plan(main).and_then(|plan| pools::build(main, &plan)) else { return };
+    let Ok(groups) = plan(main).and_then(|plan| groups::build(main, &plan)) else { return };
     let Some(reading) = live::reading() else { return };
-    doctor::examine(main, &reading.global, pools);
+    doctor::examine(main, &reading.global, groups);
 }
 
 fn plan(main: Server<'_>) -> Result<Plan, Vec<String>> {
@@ -83,11 +83,11 @@ fn plan(main: Server<'_>) -> Result<Plan, Vec<String>> {
     let names: Vec<_> = main.and_following().map(|server| (live::server_key(server), server.name().to_vec())).collect();
     let name = |key| names.iter().find(|(server, _)| *server == key).map(|(_, name)| name);
     let same_name = |one, other| one == other || name(one).is_some_and(|found| Some(found) == name(other));
-    let sole = route::alone(global, &servers, &companions::is_directory);
+    let only_scripts = route::only_scripts(global, &servers, &companions::is_directory);
     let preloads = route::preloads(global, &servers, &companions::is_directory, same_name)?;
     let targets = route::targets(global, &servers, |key| name(key).map(Vec::as_slice));
     let outside = route::outside_roots(global, &route::mounts(global, &servers));
-    if outside.is_empty() { Ok(Plan { sole, preloads, targets, names }) } else { Err(outside) }
+    if outside.is_empty() { Ok(Plan { only_scripts, preloads, targets, names }) } else { Err(outside) }
 }
 
 /// Puts the configuration in force. False: httpd must not start, and the log says why.
@@ -124,29 +124,29 @@ fn files(main: Server<'_>) -> Result<Result<Companions, String>, String> {
 fn begin(pconf: Pool<'_>, main: Server<'_>) -> Result<(), Vec<String>> {
     let one = |error: String| vec![error];
     let plan = plan(main)?;
-    let pools = pools::build(main, &plan)?;
+    let planned = groups::build(main, &plan)?;
     let reading = std::mem::take(&mut *live::reading().ok_or_else(|| one("no configuration was read".into()))?);
     process::add_banner(pconf, concat!("mod_wsgi/", env!("CARGO_PKG_VERSION")));
     let files = files(main).map_err(one)?;
     first_child::prepare(pconf);
-    let (boards, presence) = supervisor::apply(main, pconf, &pools, files.as_ref().ok()).map_err(one)?;
+    let (boards, presence) = supervisor::apply(main, pconf, &planned, files.as_ref().ok()).map_err(one)?;
     pconf.own(presence);
-    let all = pools
+    let all = planned
         .into_iter()
         .zip(boards)
-        .map(|(pool, (id, board))| Group {
+        .map(|(planned, (id, board))| Group {
             id,
             connections: Arc::new(Connections::new(board.slots())),
-            limits: Arc::new(pool.limits),
+            limits: Arc::new(planned.limits),
             board,
-            root: pool.config.chroot.map(String::into_bytes),
-            main_script: pool.config.main_script.map(String::into_bytes),
-            script_user: pool.script_user,
-            script_group: pool.script_group,
+            root: planned.config.chroot.map(String::into_bytes),
+            main_script: planned.config.main_script.map(String::into_bytes),
+            script_user: planned.script_user,
+            script_group: planned.script_group,
         })
         .collect();
     let layers = layers::of(&reading.global, b"").map_err(one)?;
-    let preload = pools::preload(b"", None, &plan.preloads).map_err(one)?;
+    let preload = groups::preload(b"", None, &plan.preloads).map_err(one)?;
     let dispatch = supervisor::dispatch_end(main).map_err(one)?.map(Arc::new);
     dispatch.iter().for_each(|end| forked::keep_private(end.as_raw_fd()));
     daemon::publish(pconf, Groups { all, dispatch });
@@ -190,4 +190,4 @@ pub(crate) fn child_stops() {
 }
 
 pub(crate) use first_child::mpm_is_next;
-pub(crate) use pools::check_names;
+pub(crate) use groups::check_names;

@@ -16,15 +16,15 @@ use std::time::{Duration, Instant};
 use wsgi_sys::process::{Ids, Limit, Program, exists, spawn};
 use wsgi_sys::scoreboard::{Geometry, Scoreboard};
 use wsgi_sys::socket::{self, Kind};
+use wsgi_wire::config::GroupConfig;
 use wsgi_wire::control::{AGAIN, MAX_MESSAGE, ParentMessage};
-use wsgi_wire::pool::PoolConfig;
 
 use super::companions::Companions;
 use super::former::{
     DEFAULT_PATIENCE, Former, NOTE_KEY, Note, STORE_KEY, StoreNote, begin, empty, encode, error_log,
     left_by_another_version,
 };
-use super::pools::Pool as Group;
+use super::groups::PlannedGroup;
 use crate::httpd::log::Level;
 use crate::httpd::pool::Pool;
 use crate::httpd::process;
@@ -51,7 +51,7 @@ struct KeptBoard {
 }
 
 /// A message with its descriptors. The parent keeps it, so that it can send it again to a new supervisor.
-struct Said {
+struct KeptMessage {
     message: Vec<u8>,
     fds: Vec<OwnedFd>,
 }
@@ -73,7 +73,7 @@ struct Kept {
     noted: bool,
     boards: Vec<KeptBoard>,
     next_id: u64,
-    said: Vec<Said>,
+    messages: Vec<KeptMessage>,
     /// The supervisor's file and the engine's; `None` until usable ones are found.
     files: Option<Companions>,
     /// Whom the supervisor runs as; `None` is root, or whoever runs httpd.
@@ -97,7 +97,7 @@ fn kept(main: Server<'_>) -> Option<&'static mut Kept> {
 pub(super) fn apply(
     main: Server<'_>,
     pconf: Pool<'_>,
-    groups: &[Group],
+    groups: &[PlannedGroup],
     files: Option<&Companions>,
 ) -> Result<(Vec<Board>, Option<OwnedFd>), String> {
     let note = process::kept::<Note>(main, NOTE_KEY);
@@ -131,23 +131,23 @@ pub(super) fn apply(
         kept.ids = ids;
     }
     kept.files = files.map(Companions::again).transpose().map_err(|error| error.to_string())?;
-    let patience = |group: &Group| Some(group.config.shutdown_timeout_ms).filter(|limit| *limit > 0);
+    let patience = |group: &PlannedGroup| Some(group.config.shutdown_timeout_ms).filter(|limit| *limit > 0);
     kept.patience_ms = groups.iter().map(|group| patience(group).unwrap_or(DEFAULT_PATIENCE)).max().unwrap_or(0);
     let boards =
         kept.boards_for(main, groups).map_err(|error| format!("no shared memory for a scoreboard: {error}"))?;
     let (children, presence) = wsgi_sys::fd::pipe().map_err(|error| error.to_string())?;
-    kept.said = say(main, kept, groups, children)?;
+    kept.messages = messages(main, kept, groups, children)?;
     if !groups.is_empty() {
-        let told = (kept.pid != 0).then(|| kept.tell_all());
-        if let Some(Err(error)) = &told {
+        let sent = (kept.pid != 0).then(|| kept.tell_all());
+        if let Some(Err(error)) = &sent {
             let pid = kept.pid;
             main.log(
                 Level::Error,
                 &format!("supervisor {pid} cannot be told ({error}): it was lost; starting another one"),
             );
         }
-        if !matches!(told, Some(Ok(()))) {
-            match kept.start_patiently(main) {
+        if !matches!(sent, Some(Ok(()))) {
+            match kept.start_with_retries(main) {
                 Err(error) if process::is_restart() => kept.do_without(main, &error),
                 started => started?,
             }
@@ -161,7 +161,7 @@ pub(super) fn apply(
 
 fn new() -> io::Result<Kept> {
     let (dispatch, store) = (Some(socket::pair(Kind::Datagram)?), Some(socket::pair(Kind::SeqPacket)?));
-    let (boards, said) = (Vec::new(), Vec::new());
+    let (boards, messages) = (Vec::new(), Vec::new());
     Ok(Kept {
         pid: 0,
         control: None,
@@ -172,7 +172,7 @@ fn new() -> io::Result<Kept> {
         noted: false,
         boards,
         next_id: 1,
-        said,
+        messages,
         files: None,
         ids: None,
         patience_ms: 0,
@@ -181,8 +181,8 @@ fn new() -> io::Result<Kept> {
 
 /// The identity that is enough for all groups. `None`: the supervisor must keep httpd's own, because a group names
 /// none, or the groups name several, or one needs what only root may do.
-fn least_ids(groups: &[Group]) -> Option<Ids> {
-    let needs_root = |group: &Group| {
+fn least_ids(groups: &[PlannedGroup]) -> Option<Ids> {
+    let needs_root = |group: &PlannedGroup| {
         let config = &group.config;
         let grace = config.shutdown_timeout_ms.div_ceil(1000);
         let limits = Limit::all(config.cpu_time_limit.into(), grace, config.memory_limit, config.virtual_memory_limit);
@@ -277,16 +277,16 @@ impl Kept {
         }
     }
 
-    /// Starts a supervisor and says the configuration, with some patience.
-    fn start_patiently(&mut self, main: Server<'_>) -> Result<(), String> {
+    /// Starts a supervisor and sends it the configuration; tries several times.
+    fn start_with_retries(&mut self, main: Server<'_>) -> Result<(), String> {
         let mut tried = 0;
         loop {
             // Closing the socket ends a supervisor that did not get the configuration.
             self.control = None;
             self.put_aside();
-            let told = self.start(main).and_then(|()| self.tell_all().map_err(|error| error.to_string()));
+            let started = self.start(main).and_then(|()| self.tell_all().map_err(|error| error.to_string()));
             tried += 1;
-            match told {
+            match started {
                 Err(_) if tried < ATTEMPTS => std::thread::sleep(PAUSE),
                 other => return other,
             }
@@ -295,7 +295,7 @@ impl Kept {
 
     /// Returns a scoreboard for each group: the one that the group's name had before, if the group still fits. If
     /// something in a child has written to a scoreboard, the parent gives it up, together with the processes in it.
-    fn boards_for(&mut self, main: Server<'_>, groups: &[Group]) -> io::Result<Vec<Board>> {
+    fn boards_for(&mut self, main: Server<'_>, groups: &[PlannedGroup]) -> io::Result<Vec<Board>> {
         let all = std::mem::take(&mut self.boards).into_iter();
         let (mut old, broken): (Vec<_>, Vec<_>) = all.partition(|kept| !kept.written_to && kept.board.is_intact());
         for broken in broken {
@@ -392,31 +392,36 @@ impl Kept {
             kept.written_to |= !kept.board.is_intact();
             kept.board.restore();
         }
-        for said in &self.said {
-            let fds: Vec<BorrowedFd<'_>> = said.fds.iter().map(AsFd::as_fd).collect();
-            socket::send_with_fds_waiting(control.as_fd(), &said.message, &fds)?;
+        for kept in &self.messages {
+            let fds: Vec<BorrowedFd<'_>> = kept.fds.iter().map(AsFd::as_fd).collect();
+            socket::send_with_fds_waiting(control.as_fd(), &kept.message, &fds)?;
         }
         Ok(())
     }
 }
 
 /// The messages of this configuration.
-fn say(main: Server<'_>, kept: &Kept, groups: &[Group], children: OwnedFd) -> Result<Vec<Said>, String> {
+fn messages(
+    main: Server<'_>,
+    kept: &Kept,
+    groups: &[PlannedGroup],
+    children: OwnedFd,
+) -> Result<Vec<KeptMessage>, String> {
     let (log, message) = begin(main)?;
-    let mut all = vec![Said { message, fds: vec![log] }];
+    let mut all = vec![KeptMessage { message, fds: vec![log] }];
     for (group, board) in groups.iter().zip(&kept.boards) {
-        let config = PoolConfig { id: board.id, ..group.config.clone() };
+        let config = GroupConfig { id: board.id, ..group.config.clone() };
         let memory = board.memory.try_clone().map_err(|error| error.to_string())?;
-        all.push(Said { message: of_pool(config)?, fds: vec![memory, error_log(group.log)?] });
+        all.push(KeptMessage { message: of_group(config)?, fds: vec![memory, error_log(group.log)?] });
     }
-    all.push(Said { message: encode(&ParentMessage::Commit)?, fds: vec![children] });
+    all.push(KeptMessage { message: encode(&ParentMessage::Commit)?, fds: vec![children] });
     Ok(all)
 }
 
 /// The message about a group. If it is too long, it leaves out the targets, which are only there for comparison.
-fn of_pool(config: PoolConfig) -> Result<Vec<u8>, String> {
-    let short = PoolConfig { targets: Vec::new(), ..config.clone() };
-    encode(&ParentMessage::Pool(Box::new(config))).or_else(|_| encode(&ParentMessage::Pool(Box::new(short))))
+fn of_group(config: GroupConfig) -> Result<Vec<u8>, String> {
+    let short = GroupConfig { targets: Vec::new(), ..config.clone() };
+    encode(&ParentMessage::Group(Box::new(config))).or_else(|_| encode(&ParentMessage::Group(Box::new(short))))
 }
 
 /// A supervisor is gone: httpd's parent calls this within a second.
@@ -448,7 +453,7 @@ impl Kept {
     /// Starts a supervisor in place of one that was lost. If that fails, the parent tries again later.
     fn bring_back(&mut self, main: Server<'_>, pconf: Pool<'_>) {
         let before = self.former.len();
-        match self.start_patiently(main) {
+        match self.start_with_retries(main) {
             Err(error) => self.do_without(main, &error),
             Ok(()) => {
                 self.wanted = false;
@@ -510,6 +515,6 @@ pub(super) fn forget_in_child(main: Server<'_>) {
     let Some(kept) = kept(main) else { return };
     (kept.control, kept.store, kept.dispatch, kept.files) = (None, None, None, None);
     kept.former.clear();
-    kept.said.clear();
+    kept.messages.clear();
     kept.boards.clear();
 }

@@ -82,7 +82,7 @@ def status_of(pid):
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
-def told(body):
+def from_fork(body):
     """What `body` returns in a forked process, as JSON."""
     reader, writer = os.pipe()
     pid = os.fork()
@@ -119,7 +119,7 @@ def closed(environ, start_response):
     """The request, as a forked process finds it."""
     write = start_response("200 OK", [("Content-Type", "application/json")])
     stream = environ["wsgi.input"]
-    return told(lambda: [error_of(stream.read), error_of(stream.readline), error_of(next, stream), error_of(write, b"x"),
+    return from_fork(lambda: [error_of(stream.read), error_of(stream.readline), error_of(next, stream), error_of(write, b"x"),
                          error_of(start_response, "200 OK", [])])
 
 
@@ -222,7 +222,7 @@ def application(environ, start_response):
         found = closed(environ, start_response)
     else:
         if way == "descriptors":
-            found = [descriptors(), told(descriptors)]
+            found = [descriptors(), from_fork(descriptors)]
         elif way == "talks":
             found = talks(environ)
         elif way == "pid":

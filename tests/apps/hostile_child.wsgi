@@ -113,8 +113,8 @@ def say(sock, data, files=()):
     return 0
 
 
-def connect(pool, slot, epoch):
-    return pool.to_bytes(8, "big") + slot.to_bytes(4, "big") + epoch.to_bytes(4, "big")
+def connect(group, slot, epoch):
+    return group.to_bytes(8, "big") + slot.to_bytes(4, "big") + epoch.to_bytes(4, "big")
 
 
 def noise():
@@ -162,9 +162,9 @@ def passes():
     files, sent = kinds(), 0
     for sock in ways():
         for file in files:
-            for pool in range(PLACES):
+            for group in range(PLACES):
                 for epoch in range(EPOCHS):
-                    sent += say(sock, connect(pool, 0, epoch), [file]) > 0
+                    sent += say(sock, connect(group, 0, epoch), [file]) > 0
                     sent += say(sock, connect(1, 0xFFFF_FFFE, epoch), [file]) > 0
         sent += say(sock, connect(1, 0, 1), files[:8]) > 0
         sent += say(sock, connect(1, 0, 1), files * 10) > 0

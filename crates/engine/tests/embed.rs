@@ -9,8 +9,8 @@ use std::process::Command;
 use std::sync::Mutex;
 use std::time::Duration;
 
+use wsgi_wire::config::EmbedConfig;
 use wsgi_wire::host::{EMBED_SYMBOL, Embed, FINISH_SYMBOL, Finish, Host, READ_GONE, RUN_SYMBOL, Run};
-use wsgi_wire::pool::EmbedConfig;
 use wsgi_wire::request::{Encoder, Head, RELOAD};
 use wsgi_wire::response;
 
@@ -144,7 +144,7 @@ fn payload(script: &Path, path: &str, group: &str) -> Vec<u8> {
         queue_start_us: 0,
         script,
         callable: b"application",
-        group: group.as_bytes(),
+        application_group: group.as_bytes(),
     };
     let mut out = Vec::new();
     let mut encoder = Encoder::new(&mut out, &head);

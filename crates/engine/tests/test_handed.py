@@ -15,7 +15,7 @@ class Told(Case):
         for _ in range(2):
             for script, group in ((one, 'g'), (one, ''), (two, 'g')):
                 self.assertTrue(c.get(script, group=group).body)
-        self.assertEqual(daemon.told(3), [(True, 'g', 'one.wsgi'), (True, '', 'one.wsgi'), (True, 'g', 'two.wsgi')])
+        self.assertEqual(daemon.loaded_scripts(3), [(True, 'g', 'one.wsgi'), (True, '', 'one.wsgi'), (True, 'g', 'two.wsgi')])
         self.assertIsNone(daemon.message(0.1))
         self.assertEqual(len(daemon.loaded), 3)
 
@@ -23,13 +23,13 @@ class Told(Case):
         script = self.write('app.wsgi', GOOD % 'one')
         daemon = self.start()
         self.assertTrue(daemon.connect().get(script, group='g', flags=MAIN).body)
-        self.assertEqual(daemon.told(1), [(True, '', 'app.wsgi')])
+        self.assertEqual(daemon.loaded_scripts(1), [(True, '', 'app.wsgi')])
 
     def test_not_what_fails_and_what_the_configuration_has_loaded_only_when_it_is(self):
         main = self.write('main.wsgi', GOOD % 'main')
         preloaded = self.write('preloaded.wsgi', GOOD % 'preloaded')
         bad = self.write('bad.wsgi', 'raise RuntimeError')
-        daemon = self.start(main_script=main, preload=[{'script': preloaded, 'group': 'g', 'serves': True}])
+        daemon = self.start(main_script=main, preload=[{'script': preloaded, 'application_group': 'g', 'serves': True}])
         c = daemon.connect()
         self.assertTrue(c.get(main, group='any').body and c.get(preloaded, group='g').body)
         self.assertEqual(c.get(bad, group='g').failed, 2)
@@ -38,7 +38,7 @@ class Told(Case):
         self.assertEqual(daemon.loaded, configured)
         self.write('bad.wsgi', GOOD % 'mended')
         self.assertEqual(c.get(bad, group='g').body, b'mended')
-        self.assertEqual(daemon.told(3), [*configured, (True, 'g', 'bad.wsgi')])
+        self.assertEqual(daemon.loaded_scripts(3), [*configured, (True, 'g', 'bad.wsgi')])
 
 
 class HandedOn(Case):
@@ -49,7 +49,7 @@ class HandedOn(Case):
         self.assertEqual(daemon.loaded, loaded)
         for _ in range(2):
             self.assertEqual(daemon.connect().get(script, group='two').body, b'app')
-        self.assertEqual(daemon.told(3), [*loaded, (True, 'two', 'app.wsgi')])
+        self.assertEqual(daemon.loaded_scripts(3), [*loaded, (True, 'two', 'app.wsgi')])
         self.assertIsNone(daemon.message(0.1))
         self.assertEqual(len(daemon.loaded), 3)
         self.assertEqual(daemon.stop(), 0)
@@ -74,7 +74,7 @@ class HandedOn(Case):
         daemon = self.start(handed=[(bad, 'a', True), (good, 'b', True)], ready='failed')
         c = daemon.connect()
         self.assertEqual((c.get(bad, group='a').failed, c.get(good, group='b').body), (2, b'good'))
-        self.assertEqual(daemon.told(2), [(False, 'b', 'good.wsgi'), (True, 'b', 'good.wsgi')])
+        self.assertEqual(daemon.loaded_scripts(2), [(False, 'b', 'good.wsgi'), (True, 'b', 'good.wsgi')])
         self.write('bad.wsgi', '')
         self.assertEqual(daemon.next_message(), CHANGED)
 
@@ -85,7 +85,7 @@ class HandedOn(Case):
         self.assertEqual(c.get(bad, group='a').failed, 2)
         self.write('bad.wsgi', GOOD % 'mended')
         self.assertEqual(c.get(bad, group='a').body, b'mended')
-        self.assertEqual(daemon.told(1), [(True, 'a', 'bad.wsgi')])
+        self.assertEqual(daemon.loaded_scripts(1), [(True, 'a', 'bad.wsgi')])
 
     def test_a_change_is_noticed(self):
         script = self.write('app.wsgi', GOOD % 'old')

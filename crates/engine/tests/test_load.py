@@ -131,7 +131,7 @@ class FailedLoad(Case):
     def test_only_scripts_that_serve_fail_a_process(self):
         bad = self.write('bad.wsgi', 'raise RuntimeError("import")')
         good = self.write('good.wsgi', GOOD % 'good')
-        daemon = self.start(preload=[{'script': bad, 'group': ''}, {'script': good, 'group': 'g', 'serves': True}])
+        daemon = self.start(preload=[{'script': bad, 'application_group': ''}, {'script': good, 'application_group': 'g', 'serves': True}])
         self.assertEqual(daemon.connect().get(good, group='g').body, b'good')
         # What is not loaded at start is tried at each request.
         c = daemon.connect()
@@ -143,7 +143,7 @@ class FailedLoad(Case):
     def test_siblings_of_a_failed_script_are_served(self):
         bad = self.write('bad.wsgi', 'raise RuntimeError("preload")')
         good = self.write('good.wsgi', GOOD % 'good')
-        preload = [{'script': bad, 'group': 'a', 'serves': True}, {'script': good, 'group': 'b', 'serves': True}]
+        preload = [{'script': bad, 'application_group': 'a', 'serves': True}, {'script': good, 'application_group': 'b', 'serves': True}]
         daemon = self.start(preload=preload, ready='failed')
         c = daemon.connect()
         self.assertEqual((c.get(bad, group='a').failed, c.get(good, group='b').body), (2, b'good'))
@@ -153,7 +153,7 @@ class FailedLoad(Case):
 
     def test_preloaded_scripts_are_loaded_in_their_groups(self):
         script = self.write('app.wsgi', 'import mod_wsgi; print("loaded in", mod_wsgi.application_group)')
-        daemon = self.start(preload=[{'script': script, 'group': 'one'}, {'script': script, 'group': 'two'}])
+        daemon = self.start(preload=[{'script': script, 'application_group': 'one'}, {'script': script, 'application_group': 'two'}])
         self.assertEqual(daemon.stop(), 0)
         self.assertEqual(daemon.output, ['loaded in one', 'loaded in two'])
 

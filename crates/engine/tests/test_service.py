@@ -12,9 +12,9 @@ class Service(Case):
     def begin(self, *texts, **options):
         scripts = [self.write('service%d.py' % number, text) for number, text in enumerate(texts)]
         options.setdefault('main_script', scripts[0] if len(scripts) == 1 else None)
-        return self.start(threads=0, preload=[{'script': script, 'group': ''} for script in scripts], **options)
+        return self.start(threads=0, preload=[{'script': script, 'application_group': ''} for script in scripts], **options)
 
-    def said(self, daemon, text):
+    def wait_for_line(self, daemon, text):
         """Waits for a line of the process."""
         end = time.monotonic() + 20
         while not any(text in line for line in daemon.output):
@@ -39,14 +39,14 @@ class Service(Case):
 
     def test_ready_comes_before_the_script_and_stop_ends_it(self):
         daemon = self.begin(self.FOREVER)
-        self.said(daemon, 'running')
+        self.wait_for_line(daemon, 'running')
         self.assertEqual(daemon.stop(), 0)
         self.assertEqual(daemon.output, ['main thread True', 'running', 'cleaned up'])
 
     def test_stop_wakes_a_script_at_whatever_moment_it_comes(self):
         for _ in range(20):
             daemon = self.begin('import time\nprint("running")\nwhile True:\n time.sleep(60)', shutdown_timeout_ms=20000)
-            self.said(daemon, 'running')
+            self.wait_for_line(daemon, 'running')
             self.assertEqual(daemon.stop(), 0)
             self.assertEqual(daemon.output, ['running'])
 
@@ -63,9 +63,9 @@ class Service(Case):
                 time.sleep(0.5)
                 print('cleaned up')
         ''')
-        self.said(daemon, 'running')
+        self.wait_for_line(daemon, 'running')
         daemon.process.send_signal(signal.SIGTERM)
-        self.said(daemon, 'cleaning')
+        self.wait_for_line(daemon, 'cleaning')
         daemon.process.send_signal(signal.SIGTERM)
         self.assertEqual(self.ended(daemon), 0)
         self.assertEqual(daemon.output, ['running', 'cleaning', 'cleaned up'])
@@ -80,13 +80,13 @@ class Service(Case):
                 except SystemExit:
                     pass
         ''', shutdown_timeout_ms=500)
-        self.said(daemon, 'running')
+        self.wait_for_line(daemon, 'running')
         self.assertEqual(daemon.stop(), 0)
         self.assertIn('did not end within shutdown-timeout=0.5; its import script is cut off', daemon.output[-1])
 
     def test_sigusr1_asks_for_a_replacement(self):
         daemon = self.begin(self.FOREVER)
-        self.said(daemon, 'running')
+        self.wait_for_line(daemon, 'running')
         daemon.process.send_signal(signal.SIGUSR1)
         self.assertEqual(daemon.next_message(), RETIRE_GRACEFUL)
         self.assertEqual(daemon.stop(), 0)
@@ -100,7 +100,7 @@ class Service(Case):
             done.wait()
             print('handled')
         ''')
-        self.said(daemon, 'running')
+        self.wait_for_line(daemon, 'running')
         self.assertEqual(daemon.stop(), 0)
         self.assertEqual(daemon.output, ['running', 'handled'])
 
@@ -114,7 +114,7 @@ class Service(Case):
 
     def test_sigterm_leaves_out_the_scripts_that_follow(self):
         daemon = self.begin('import time; print("running"); time.sleep(60)', 'print("two")')
-        self.said(daemon, 'running')
+        self.wait_for_line(daemon, 'running')
         self.assertEqual(daemon.stop(), 0)
         self.assertEqual(daemon.output, ['running'])
 
@@ -144,13 +144,13 @@ class Service(Case):
             threading.Thread(target=time.sleep, args=(60,)).start()
             print('returns')
         ''', shutdown_timeout_ms=20000)
-        self.said(daemon, 'returns')
+        self.wait_for_line(daemon, 'returns')
         self.assertEqual(daemon.stop(), 0)
         self.assertEqual(daemon.output, ['returns', 'exit function'])
 
     def test_it_ends_with_its_supervisor(self):
         daemon = self.begin(self.FOREVER)
-        self.said(daemon, 'running')
+        self.wait_for_line(daemon, 'running')
         daemon.control.close()
         self.assertEqual(self.ended(daemon), 0)
         self.assertEqual(daemon.output[-1], 'cleaned up')
@@ -161,7 +161,7 @@ class Service(Case):
 
     def test_a_group_of_its_own(self):
         script = self.write('service.py', 'import mod_wsgi, os; print(mod_wsgi.application_group, os.getpid())')
-        daemon = self.start(threads=0, preload=[{'script': script, 'group': 'one'}, {'script': script, 'group': 'two'}])
+        daemon = self.start(threads=0, preload=[{'script': script, 'application_group': 'one'}, {'script': script, 'application_group': 'two'}])
         self.assertEqual(self.ended(daemon), 0)
         self.assertEqual(daemon.output, ['%s %d' % (group, daemon.process.pid) for group in ('one', 'two')])
 

@@ -147,7 +147,7 @@ class Connection:
 class Daemon:
     """An engine in a process of `python`."""
 
-    def __init__(self, python, engine, ready=True, protocol=PROTOCOL, parent=None, handed=(), **pool):
+    def __init__(self, python, engine, ready=True, protocol=PROTOCOL, parent=None, handed=(), **group):
         config = {'id': 1, 'name': 'test', 'defined_at': 'here:1', 'processes': 1, 'threads': 2, 'multiprocess': False,
                   'python': python, 'python_from': 'test', 'identity': None, 'home': None, 'umask': None, 'display_name': None,
                   'env': [], 'utf8_mode': False, 'python_path': [], 'main_script': None, 'preload': [], 'maximum_requests': 0,
@@ -157,7 +157,7 @@ class Daemon:
                   'interrupt_timeout_ms': 0, 'eviction_timeout_ms': 0, 'cpu_time_limit': 0, 'maximum_memory': 0,
                   'memory_limit': 0, 'virtual_memory_limit': 0, 'case_insensitive': False, 'log_level': 4,
                   'apache_version': [2, 4, 71]}
-        config.update(pool)
+        config.update(group)
         self.control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.control.settimeout(20)
         library = os.open(engine, os.O_RDONLY)
@@ -177,10 +177,10 @@ class Daemon:
         self.output = []
         self.reader = threading.Thread(target=self._read, daemon=True)
         self.reader.start()
-        # What it has said of scripts that requests ask for: asked, group, path.
+        # What it has said of scripts that requests ask for: asked, application group, path.
         self.loaded = []
-        handed = [{'script': script, 'group': group, 'serves': serves} for script, group, serves in handed]
-        message = {'protocol': protocol, 'parent_pid': parent or os.getpid(), 'pool': config, 'handed': handed}
+        handed = [{'script': script, 'application_group': group, 'serves': serves} for script, group, serves in handed]
+        message = {'protocol': protocol, 'parent_pid': parent or os.getpid(), 'group': config, 'handed': handed}
         self.control.send(json.dumps(message).encode())
         if ready:
             message = self.message(20)
@@ -212,8 +212,8 @@ class Daemon:
             self.loaded.append((bool(message[1]), group.decode(), os.path.basename(script.decode())))
         return None
 
-    def told(self, count):
-        """What it says of scripts, once that is so much."""
+    def loaded_scripts(self, count):
+        """The messages about loaded scripts, once there are `count` of them."""
         for _ in range(200):
             if len(self.loaded) >= count:
                 break

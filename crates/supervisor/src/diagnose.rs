@@ -1,5 +1,5 @@
-//! Why a daemon process could not start, in words that say what to change: a walk along the path as the
-//! pool's user would take it, a look at the virtual environment, and the well-known last words of Python.
+//! Why a daemon process could not start, in words that say what to change: a walk along the path as the process
+//! group's user would take it, a look at the virtual environment, and the well-known last words of Python.
 //! The doctor asks the same questions before anything is started.
 
 mod venv;
@@ -8,8 +8,8 @@ mod walk;
 use std::path::{Path, PathBuf};
 
 use wsgi_sys::process::{Ids, Step};
+use wsgi_wire::config::GroupConfig;
 use wsgi_wire::control::Exit;
-use wsgi_wire::pool::PoolConfig;
 
 use crate::decide::Ended;
 
@@ -44,8 +44,8 @@ impl std::fmt::Display for Problem {
     }
 }
 
-/// The identity that a pool's processes have.
-pub fn identity(config: &PoolConfig) -> (Ids, String) {
+/// The identity that a group's processes have.
+pub fn identity(config: &GroupConfig) -> (Ids, String) {
     match &config.identity {
         Some(found) => (Ids { uid: found.uid, gid: found.gid, groups: found.groups.clone() }, found.name.clone()),
         None => {
@@ -57,15 +57,15 @@ pub fn identity(config: &PoolConfig) -> (Ids, String) {
     }
 }
 
-/// The pool's user, as the one who walks, seen from outside of the pool's root directory.
-pub fn walker(config: &PoolConfig) -> Walker {
+/// The group's user, as the one who walks, seen from outside of the group's root directory.
+pub fn walker(config: &GroupConfig) -> Walker {
     let (ids, user) = identity(config);
     let root = config.chroot.as_ref().map_or_else(|| PathBuf::from("/"), PathBuf::from);
     Walker { host: root.clone(), root, ids, user }
 }
 
 /// Why a step between fork and exec failed.
-pub fn step(config: &PoolConfig, step: Step, error: &std::io::Error) -> String {
+pub fn step(config: &GroupConfig, step: Step, error: &std::io::Error) -> String {
     let walker = walker(config);
     match step {
         Step::Exec => {
@@ -93,8 +93,8 @@ pub fn step(config: &PoolConfig, step: Step, error: &std::io::Error) -> String {
 }
 
 /// The problem that `python-home` names an interpreter, and not the directory of one. `root`: where the caller finds
-/// the pool's root directory.
-pub fn home_is_a_file(config: &PoolConfig, root: &Path) -> Option<Problem> {
+/// the group's root directory.
+pub fn home_is_a_file(config: &GroupConfig, root: &Path) -> Option<Problem> {
     let home = config.python.strip_suffix("/bin/python3").or_else(|| config.python.strip_suffix("/bin/python"))?;
     let given = config.python_from.strip_suffix(home)?;
     if !root.join(home.trim_start_matches('/')).is_file() {
@@ -112,7 +112,7 @@ pub fn home_is_a_file(config: &PoolConfig, root: &Path) -> Option<Problem> {
 }
 
 /// The line that says that process `pid` starts without what an option asks for.
-pub fn went_without(config: &PoolConfig, pid: i32, step: Step, error: &std::io::Error) -> String {
+pub fn went_without(config: &GroupConfig, pid: i32, step: Step, error: &std::io::Error) -> String {
     let option = match step {
         Step::Priority => format!("cpu-priority={}", config.cpu_priority.unwrap_or(0)),
         Step::CpuLimit => format!("cpu-time-limit={}", config.cpu_time_limit),
@@ -138,7 +138,7 @@ pub fn went_without(config: &PoolConfig, pid: i32, step: Step, error: &std::io::
 }
 
 /// Why the system cannot execute a program that the user may execute.
-pub fn no_exec(config: &PoolConfig, error: &std::io::Error) -> String {
+pub fn no_exec(config: &GroupConfig, error: &std::io::Error) -> String {
     let python = Path::new(&config.python);
     match error.raw_os_error() {
         Some(libc::ENOEXEC) => "the file is not a program for this machine".to_owned(),
@@ -155,8 +155,8 @@ pub fn no_exec(config: &PoolConfig, error: &std::io::Error) -> String {
     }
 }
 
-/// The directory in which a pool's processes start, and the option that says so.
-pub fn working_directory(config: &PoolConfig) -> (String, &'static str) {
+/// The directory in which a group's processes start, and the option that says so.
+pub fn working_directory(config: &GroupConfig) -> (String, &'static str) {
     match (&config.home, &config.identity) {
         (Some(home), _) => (home.clone(), "home="),
         (None, Some(identity)) if config.in_users_home && !identity.home.is_empty() => {
@@ -185,8 +185,8 @@ const KNOWN: [(&str, &str); 6] = [
     ("Exec format error", "the file is not a program for this machine"),
 ];
 
-/// Why a process ended before it was ready. `said` are the first lines that it wrote.
-pub fn early_exit(config: &PoolConfig, ended: Ended, said: &[String], last: &str) -> String {
+/// Why a process ended before it was ready. `first` are the first lines that it wrote, `last` is the last one.
+pub fn early_exit(config: &GroupConfig, ended: Ended, first: &[String], last: &str) -> String {
     let refused = [Exit::Unfit, Exit::Bootstrap].iter().any(|exit| ended == Ended::Status(*exit as i32));
     let stop = "it ended before it was ready";
     let limit = memory_limit(config);
@@ -197,12 +197,12 @@ pub fn early_exit(config: &PoolConfig, ended: Ended, said: &[String], last: &str
             "the engine could not be set up"
         };
         let perhaps = perhaps(limit);
-        return format!("{what} ({ended}){perhaps}; it wrote:\n{}\n-- end of its output", said.join("\n"));
+        return format!("{what} ({ended}){perhaps}; it wrote:\n{}\n-- end of its output", first.join("\n"));
     }
-    if let Some(limit) = limit.as_ref().filter(|_| is_short_of_memory(ended, said)) {
+    if let Some(limit) = limit.as_ref().filter(|_| is_short_of_memory(ended, first)) {
         return format!("{stop} ({ended}): {limit}");
     }
-    if let Some((_, hint)) = KNOWN.iter().find(|(words, _)| said.iter().any(|line| line.contains(words))) {
+    if let Some((_, hint)) = KNOWN.iter().find(|(words, _)| first.iter().any(|line| line.contains(words))) {
         return format!("{stop} ({ended}): {hint}");
     }
     let base = config.chroot.is_none().then(|| base_is_gone(Path::new(&config.python))).flatten();
@@ -221,7 +221,7 @@ fn perhaps(limit: Option<String>) -> String {
 }
 
 /// A signal is more likely to come from what a script imports than from Python.
-fn while_loading(config: &PoolConfig, ended: Ended) -> String {
+fn while_loading(config: &GroupConfig, ended: Ended) -> String {
     let first = config.main_script.as_ref().or_else(|| config.preload.first().map(|entry| &entry.script));
     match (first, ended) {
         (Some(script), Ended::Signal(_)) => format!(", perhaps while it loaded {script},"),
@@ -230,17 +230,17 @@ fn while_loading(config: &PoolConfig, ended: Ended) -> String {
 }
 
 /// The limit of memory that the process may have met.
-fn memory_limit(config: &PoolConfig) -> Option<String> {
+fn memory_limit(config: &GroupConfig) -> Option<String> {
     let limits = [("memory-limit", config.memory_limit), ("virtual-memory-limit", config.virtual_memory_limit)];
     let (option, limit) = limits.into_iter().filter(|(_, limit)| *limit > 0).min_by_key(|(_, limit)| *limit)?;
     Some(format!("{option}={limit} bytes may be too little for Python and the application"))
 }
 
 /// Whether the process seems to have ended for lack of memory.
-fn is_short_of_memory(ended: Ended, said: &[String]) -> bool {
+fn is_short_of_memory(ended: Ended, first: &[String]) -> bool {
     const WORDS: [&str; 4] = ["MemoryError", "memory allocation", "Cannot allocate memory", "failed to map segment"];
     matches!(ended, Ended::Signal(libc::SIGSEGV | libc::SIGABRT | libc::SIGKILL | libc::SIGBUS))
-        || said.iter().any(|line| WORDS.iter().any(|words| line.contains(words)))
+        || first.iter().any(|line| WORDS.iter().any(|words| line.contains(words)))
 }
 
 #[cfg(test)]

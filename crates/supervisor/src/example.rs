@@ -1,10 +1,10 @@
-//! A pool's configuration for unit tests.
+//! A process group's configuration for unit tests.
 
-use wsgi_wire::pool::PoolConfig;
+use wsgi_wire::config::GroupConfig;
 
-/// A pool with one process and nothing unusual.
-pub fn pool() -> PoolConfig {
-    PoolConfig {
+/// A group with one process and nothing unusual.
+pub fn group() -> GroupConfig {
+    GroupConfig {
         id: 1,
         name: "site".to_owned(),
         defined_at: "httpd.conf:3".to_owned(),

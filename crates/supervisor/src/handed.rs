@@ -8,8 +8,8 @@
 
 #![forbid(unsafe_code)]
 
+use wsgi_wire::config::{Preload, Target};
 use wsgi_wire::loaded::Loaded;
-use wsgi_wire::pool::{Preload, Target};
 
 use crate::decide::Millis;
 
@@ -32,7 +32,7 @@ pub struct Handed {
 
 impl Handed {
     fn is(&self, other: &Handed) -> bool {
-        self.script.script == other.script.script && self.script.group == other.script.group
+        self.script.script == other.script.script && self.script.application_group == other.script.application_group
     }
 }
 
@@ -63,7 +63,7 @@ enum Since {
 #[derive(Debug)]
 struct Script {
     script: String,
-    group: String,
+    application_group: String,
     /// When a request for it last came to an earlier process, which handed it on.
     asked_at: Millis,
     /// A request for it has come to this process.
@@ -73,7 +73,7 @@ struct Script {
 
 impl Script {
     fn size(&self) -> usize {
-        self.script.len() + self.group.len()
+        self.script.len() + self.application_group.len()
     }
 }
 
@@ -81,9 +81,9 @@ impl Known {
     /// What is known of a process that starts with these targets and gets these scripts.
     pub fn new(targets: &[Target], handed: &[Handed]) -> Known {
         let mut known = Known { targets: targets.to_vec(), ..Known::default() };
-        for Handed { script: Preload { script, group, .. }, asked_at } in handed {
-            let (script, group) = (script.clone(), group.clone());
-            known.add(Script { script, group, asked_at: *asked_at, asked: false, loaded: false });
+        for Handed { script: Preload { script, application_group, .. }, asked_at } in handed {
+            let (script, application_group) = (script.clone(), application_group.clone());
+            known.add(Script { script, application_group, asked_at: *asked_at, asked: false, loaded: false });
         }
         known
     }
@@ -100,7 +100,7 @@ impl Known {
     /// The process says that it has loaded a script. The supervisor keeps the script if it fits, and if it was handed
     /// to the process or a request asked for it. Returns whether the start of the process has made progress.
     pub fn note(&mut self, loaded: &Loaded<'_>) -> bool {
-        let same = |it: &&mut Script| it.script == loaded.script && it.group == loaded.group;
+        let same = |it: &&mut Script| it.script == loaded.script && it.application_group == loaded.application_group;
         if let Some(found) = self.scripts.iter_mut().find(same) {
             found.asked |= loaded.asked;
             return !std::mem::replace(&mut found.loaded, true);
@@ -110,8 +110,8 @@ impl Known {
             self.configured += 1;
             return self.configured <= MOST;
         }
-        let (script, group) = (loaded.script.to_owned(), loaded.group.to_owned());
-        self.add(Script { script, group, asked_at: 0, asked: true, loaded: true })
+        let (script, application_group) = (loaded.script.to_owned(), loaded.application_group.to_owned());
+        self.add(Script { script, application_group, asked_at: 0, asked: true, loaded: true })
     }
 
     /// The group has a new configuration, with these targets. `None`: its processes now run as another user or in
@@ -147,7 +147,8 @@ impl Known {
         let asked_at = move |it: &Script| if it.asked { now } else { it.asked_at };
         let wanted = self.scripts.iter().filter(move |it| it.loaded && now.saturating_sub(asked_at(it)) <= KEPT);
         wanted.filter(|it| self.stays(&it.script)).map(move |it| {
-            let script = Preload { script: it.script.clone(), group: it.group.clone(), serves: true };
+            let script =
+                Preload { script: it.script.clone(), application_group: it.application_group.clone(), serves: true };
             Handed { script, asked_at: asked_at(it) }
         })
     }
@@ -164,7 +165,7 @@ pub fn hand_on<'k>(known: impl Iterator<Item = &'k Known>, is_required: bool, no
             found.asked_at = found.asked_at.max(one.asked_at);
             continue;
         }
-        let size = one.script.script.len() + one.script.group.len();
+        let size = one.script.script.len() + one.script.application_group.len();
         if all.len() < MOST && bytes + size <= MOST_BYTES {
             bytes += size;
             all.push(one);
@@ -181,11 +182,11 @@ mod tests {
     const NOW: Millis = 3 * KEPT;
 
     fn asked(script: &str) -> Loaded<'_> {
-        Loaded { asked: true, group: "g", script }
+        Loaded { asked: true, application_group: "g", script }
     }
 
-    fn target(path: &str, said: u64) -> Target {
-        Target { path: path.to_owned(), said }
+    fn target(path: &str, groups_digest: u64) -> Target {
+        Target { path: path.to_owned(), groups_digest }
     }
 
     /// What one process hands on: scripts, with `!` behind a script that must load.
@@ -201,7 +202,7 @@ mod tests {
         assert!(!known.note(&asked("/a")), "no news");
         assert_eq!(of(&known, true, NOW), ["/a!", "/b!"]);
         assert_eq!(of(&known, false, NOW), ["/a", "/b"]);
-        let other = Loaded { group: "other", ..asked("/a") };
+        let other = Loaded { application_group: "other", ..asked("/a") };
         assert!(known.note(&other), "another interpreter's");
         assert_eq!(of(&known, false, NOW), ["/a", "/b", "/a"]);
     }
@@ -270,7 +271,7 @@ mod tests {
             for (process, asked, number, length) in notes {
                 let script = format!("/{number}{}", "x".repeat(length));
                 let before = all[process].scripts.len();
-                let news = all[process].note(&Loaded { asked, group: "", script: &script });
+                let news = all[process].note(&Loaded { asked, application_group: "", script: &script });
                 prop_assert!(all[process].scripts.len() <= before + usize::from(news && asked));
                 prop_assert!(!news || asked || all[process].configured <= MOST);
                 prop_assert!(all[process].scripts.len() <= MOST);

@@ -11,7 +11,7 @@ use wsgi_sys::process::{Program, kill, spawn, wait};
 use wsgi_sys::scoreboard::{Refused, State};
 
 #[test]
-fn a_pool_starts_serves_connections_and_stops() {
+fn a_group_starts_serves_connections_and_stops() {
     let httpd = Httpd::start("serves", 2);
     httpd.configure();
     let pids = httpd.ready(2);
@@ -264,7 +264,7 @@ fn a_stopped_process_holds_nothing_up() {
     let pids = httpd.ready(2);
     let slot = (0..2).find(|slot| httpd.board.pid(*slot) == pids[0] as u32).expect("slot");
     kill(pids[0], libc::SIGSTOP).expect("kill");
-    let wanted = wsgi_wire::control::Connect { pool: common::POOL, slot, epoch: httpd.board.epoch(slot) };
+    let wanted = wsgi_wire::control::Connect { group: common::GROUP, slot, epoch: httpd.board.epoch(slot) };
     httpd.flood(wanted, 1_000);
     let other = 1 - slot;
     assert_eq!(httpd.connect(other, httpd.board.epoch(other)), httpd.board.pid(other).to_string());

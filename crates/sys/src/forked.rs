@@ -219,8 +219,8 @@ mod tests {
     use super::*;
     use crate::fd::pipe;
 
-    /// Forks. Returns what `in_child` tells, which comes as the exit status.
-    fn told(in_child: impl FnOnce() -> u8) -> i32 {
+    /// Forks. Returns what `in_child` returns in the child, as its exit status.
+    fn in_forked_child(in_child: impl FnOnce() -> u8) -> i32 {
         // SAFETY: the child calls nothing that another thread of the tests may have locked, and ends by _exit.
         let pid = unsafe { libc::fork() };
         if pid == 0 {
@@ -251,7 +251,7 @@ mod tests {
         drop(gone);
         assert!(!is_open(number) && !is_child());
         let private = reader.as_raw_fd();
-        let found = told(|| {
+        let found = in_forked_child(|| {
             let is_right = is_child() && !is_open(private) && is_open(writer.as_raw_fd());
             // SAFETY: takes numbers.
             let taken = unsafe { libc::dup2(writer.as_raw_fd(), private) } == private;
@@ -280,7 +280,7 @@ mod tests {
         let (file, _) = crate::memory::Area::create(c"test", 4096).expect("made");
         let area = crate::memory::Area::open(&file, 4096).expect("mapped");
         let start = area.start().addr();
-        let found = told(|| {
+        let found = in_forked_child(|| {
             let mut there = 0;
             // SAFETY: an address is only asked about, and there is room for a page's answer.
             let status = unsafe { libc::mincore(std::ptr::with_exposed_provenance_mut(start), 1, &mut there) };

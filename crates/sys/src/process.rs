@@ -74,11 +74,11 @@ pub fn kill(pid: i32, signal: i32) -> io::Result<()> {
     cvt(unsafe { libc::kill(pid, signal) }).map(drop)
 }
 
-/// Sends a signal to every process of the group that `leader` leads.
+/// Sends a signal to every process of the group (killpg(2), no process group of ours) that `leader` leads.
 ///
 /// # Errors
 /// `InvalidInput` for a number that is no process id; otherwise what killpg says.
-pub fn kill_group(leader: i32, signal: i32) -> io::Result<()> {
+pub fn killpg(leader: i32, signal: i32) -> io::Result<()> {
     if leader <= 1 {
         return Err(io::ErrorKind::InvalidInput.into());
     }

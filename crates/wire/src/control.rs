@@ -4,14 +4,14 @@
 //! * parent -> supervisor: [`ParentMessage`], JSON.
 //! * child -> supervisor: [`Connect`], fixed size, with one end of a socket pair.
 //! * supervisor -> any child: [`ask_metrics`]; the child answers with [`Connect::METRICS`].
-//! * supervisor -> daemon process: first a [`crate::pool::DaemonConfig`] as JSON, then [`ToDaemon`].
+//! * supervisor -> daemon process: first a [`crate::config::DaemonConfig`] as JSON, then [`ToDaemon`].
 //! * supervisor -> the supervisor after it: [`Stored`], fixed size, with a control socket.
 //! * daemon process -> supervisor: [`FromDaemon`], fixed size, and [`crate::loaded::Loaded`], bounded; not trusted.
 
 use serde::{Deserialize, Serialize};
 
 use crate::bytes::{DecodeError, Reader};
-use crate::pool::PoolConfig;
+use crate::config::GroupConfig;
 
 /// Longest message, in bytes. The parent refuses a configuration that does not fit, with an error.
 pub const MAX_MESSAGE: usize = 128 << 10;
@@ -46,13 +46,13 @@ pub enum ParentMessage {
         log_level: u8,
     },
     /// A process group of the configuration. Two descriptors: its scoreboard, its error log.
-    Pool(Box<PoolConfig>),
+    Group(Box<GroupConfig>),
     /// The configuration is complete. One descriptor: the reading end of a pipe whose writing end the children of
-    /// this configuration hold. A pool that the configuration does not name serves on until the pool of the same
+    /// this configuration hold. A group that the configuration does not name serves on until the group of the same
     /// name that takes its place is ready, and until all children that know it are gone; then it is drained. A
-    /// configuration without any pool lets the supervisor end when all of them are drained.
+    /// configuration without any group lets the supervisor end when all of them are drained.
     Commit,
-    /// Stop everything: drain up to each pool's shutdown timeout, then exit. End of file means the same.
+    /// Stop everything: drain up to each group's shutdown timeout, then exit. End of file means the same.
     Stop,
 }
 
@@ -62,8 +62,8 @@ pub enum ParentMessage {
 /// With the slot [`Connect::METRICS`] the descriptor is what [`ToDaemon::ServerMetrics`] hands on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Connect {
-    /// [`PoolConfig::id`].
-    pub pool: u64,
+    /// [`GroupConfig::id`].
+    pub group: u64,
     /// The process's slot on the scoreboard.
     pub slot: u32,
     /// The slot's epoch when the child chose it.
@@ -77,7 +77,7 @@ impl Connect {
     /// No slot: a process is wanted, whichever.
     pub const WANTED: u32 = u32::MAX;
 
-    /// No slot: an answer to [`ask_metrics`], for which the child has worked [`Connect::pool`] microseconds.
+    /// No slot: an answer to [`ask_metrics`], for which the child has worked [`Connect::group`] microseconds.
     pub const METRICS: u32 = u32::MAX - 1;
 
     /// No slot: it is worth looking at what drains.
@@ -86,7 +86,7 @@ impl Connect {
     /// The message's bytes.
     pub fn encode(&self) -> [u8; Self::SIZE] {
         let mut out = [0; Self::SIZE];
-        out[..8].copy_from_slice(&self.pool.to_be_bytes());
+        out[..8].copy_from_slice(&self.group.to_be_bytes());
         out[8..12].copy_from_slice(&self.slot.to_be_bytes());
         out[12..].copy_from_slice(&self.epoch.to_be_bytes());
         out
@@ -98,7 +98,7 @@ impl Connect {
     /// When it is not exactly [`Connect::SIZE`] bytes long.
     pub fn decode(message: &[u8]) -> Result<Connect, DecodeError> {
         let mut reader = Reader::new(message);
-        let found = Connect { pool: reader.u64()?, slot: reader.u32()?, epoch: reader.u32()? };
+        let found = Connect { group: reader.u64()?, slot: reader.u32()?, epoch: reader.u32()? };
         reader.finish()?;
         Ok(found)
     }
@@ -109,8 +109,8 @@ impl Connect {
 /// open, and does no more than empty it.)
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stored {
-    /// [`PoolConfig::id`].
-    pub pool: u64,
+    /// [`GroupConfig::id`].
+    pub group: u64,
     /// The process's slot on the scoreboard.
     pub slot: u32,
     /// The slot's epoch.
@@ -126,7 +126,7 @@ impl Stored {
     /// The message's bytes.
     pub fn encode(&self) -> [u8; Self::SIZE] {
         let mut out = [0; Self::SIZE];
-        out[..8].copy_from_slice(&self.pool.to_be_bytes());
+        out[..8].copy_from_slice(&self.group.to_be_bytes());
         for (place, value) in out[8..].chunks_exact_mut(4).zip([self.slot, self.epoch, self.pid]) {
             place.copy_from_slice(&value.to_be_bytes());
         }
@@ -139,7 +139,7 @@ impl Stored {
     /// When it is not exactly [`Stored::SIZE`] bytes long.
     pub fn decode(message: &[u8]) -> Result<Stored, DecodeError> {
         let mut reader = Reader::new(message);
-        let found = Stored { pool: reader.u64()?, slot: reader.u32()?, epoch: reader.u32()?, pid: reader.u32()? };
+        let found = Stored { group: reader.u64()?, slot: reader.u32()?, epoch: reader.u32()?, pid: reader.u32()? };
         reader.finish()?;
         Ok(found)
     }
@@ -321,7 +321,7 @@ mod tests {
 
     #[test]
     fn messages_round_trip() {
-        let connect = Connect { pool: 7, slot: 3, epoch: u32::MAX };
+        let connect = Connect { group: 7, slot: 3, epoch: u32::MAX };
         assert_eq!(Connect::decode(&connect.encode()), Ok(connect));
         let retiring = Cause::ALL.map(FromDaemon::Retire);
         let plain = [FromDaemon::Ready, FromDaemon::Failed, FromDaemon::Changed, FromDaemon::ServerMetrics];
@@ -332,7 +332,7 @@ mod tests {
         for message in orders.into_iter().chain([ToDaemon::TellScripts]) {
             assert_eq!(ToDaemon::decode(&[message as u8]), Ok(message));
         }
-        let stored = Stored { pool: u64::MAX - 1, slot: 3, epoch: 9, pid: 4711 };
+        let stored = Stored { group: u64::MAX - 1, slot: 3, epoch: 9, pid: 4711 };
         assert_eq!(Stored::decode(&stored.encode()), Ok(stored));
     }
 

@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::pool::{Identity, PoolConfig};
+use crate::config::{GroupConfig, Identity};
 
 /// Argument of the supervisor's program.
 pub const DOCTOR: &str = "--doctor";
@@ -17,17 +17,17 @@ pub struct Examination {
     pub interpreter_ms: u64,
     /// Time for everything together, milliseconds.
     pub limit_ms: u64,
-    /// Whom to look at. Findings name them by their place in this list.
-    pub patients: Vec<Patient>,
+    /// What to look at. Findings name them by their place in this list.
+    pub subjects: Vec<Subject>,
 }
 
-/// A process group, or httpd's children.
+/// What the doctor examines: a process group, or httpd's children.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Patient {
+pub struct Subject {
     /// Whom its processes run as; `None` is whoever runs the doctor.
     pub identity: Option<Identity>,
     /// The process group; `None`: httpd's children, which look at scripts before they send requests on.
-    pub pool: Option<Box<PoolConfig>>,
+    pub group: Option<Box<GroupConfig>>,
     /// The scripts that requests execute there.
     pub scripts: Vec<Mount>,
 }
@@ -44,8 +44,8 @@ pub struct Mount {
 /// What the doctor has found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finding {
-    /// Index of the patient.
-    pub patient: usize,
+    /// Index of the subject.
+    pub subject: usize,
     /// What is wrong, as a clause; or, of one that is well, what it runs.
     pub what: String,
     /// The command that mends it.
@@ -54,18 +54,18 @@ pub struct Finding {
     pub well: bool,
 }
 
-impl Patient {
+impl Subject {
     /// Who it is, for the administrator.
     pub fn title(&self) -> Title {
         let user = self.identity.as_ref().map(|found| found.name.as_str());
-        match &self.pool {
-            Some(pool) => Title::of_group(&pool.name, &pool.defined_at, user),
+        match &self.group {
+            Some(group) => Title::of_group(&group.name, &group.defined_at, user),
             None => Title::of_children(user),
         }
     }
 }
 
-/// Who a patient is.
+/// Who a subject is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Title {
     text: String,
@@ -88,11 +88,11 @@ impl Title {
 
 /// A line for each finding, in their order. Without `show_all` nothing is said of what is well. What is found for a group
 /// and, in the same words, for httpd's children is said once.
-pub fn lines(patients: &[Title], findings: &[Finding], show_all: bool) -> Vec<String> {
+pub fn lines(subjects: &[Title], findings: &[Finding], show_all: bool) -> Vec<String> {
     let mut seen: Vec<&str> = Vec::new();
     let mut lines = Vec::new();
     for finding in findings.iter().filter(|finding| show_all || !finding.well) {
-        let Some(title) = patients.get(finding.patient) else { continue };
+        let Some(title) = subjects.get(finding.subject) else { continue };
         if !title.is_group && seen.contains(&finding.what.as_str()) {
             continue;
         }
@@ -108,13 +108,13 @@ pub fn lines(patients: &[Title], findings: &[Finding], show_all: bool) -> Vec<St
 mod tests {
     use super::*;
 
-    fn finding(patient: usize, what: &str, mend: Option<&str>) -> Finding {
-        Finding { patient, what: what.to_owned(), mend: mend.map(str::to_owned), well: false }
+    fn finding(subject: usize, what: &str, mend: Option<&str>) -> Finding {
+        Finding { subject, what: what.to_owned(), mend: mend.map(str::to_owned), well: false }
     }
 
     #[test]
-    fn findings_name_the_patient_and_the_command() {
-        let patients = [
+    fn findings_name_the_subject_and_the_command() {
+        let subjects = [
             Title::of_group("shop", "conf:3", Some("web")),
             Title::of_group("own", "conf:4", None),
             Title::of_children(Some("www-data")),
@@ -127,7 +127,7 @@ mod tests {
             finding(9, "nobody's", None),
         ];
         assert_eq!(
-            lines(&patients, &findings, false),
+            lines(&subjects, &findings, false),
             [
                 "process group \"shop\" (conf:3, user web): /srv is closed; to mend it: chmod o+x /srv",
                 "process group \"own\" (conf:4): lost",
@@ -138,10 +138,10 @@ mod tests {
 
     #[test]
     fn what_is_well_is_told_when_asked() {
-        let patients = [Title::of_group("shop", "conf:3", None), Title::of_children(None)];
+        let subjects = [Title::of_group("shop", "conf:3", None), Title::of_children(None)];
         let well = [Finding { well: true, ..finding(0, "Python 3.12", None) }];
-        assert!(lines(&patients, &well, false).is_empty());
-        assert_eq!(lines(&patients, &well, true), ["process group \"shop\" (conf:3): is well: Python 3.12"]);
-        assert_eq!(lines(&patients, &[finding(1, "x", None)], false), ["httpd's children: x"]);
+        assert!(lines(&subjects, &well, false).is_empty());
+        assert_eq!(lines(&subjects, &well, true), ["process group \"shop\" (conf:3): is well: Python 3.12"]);
+        assert_eq!(lines(&subjects, &[finding(1, "x", None)], false), ["httpd's children: x"]);
     }
 }

@@ -52,7 +52,7 @@ pub struct Host {
 }
 
 /// Starts Python in this process on a thread of its own, and waits until it runs. `config` is an
-/// [`crate::pool::EmbedConfig`] as JSON. Null when Python runs; else the cause as a C string that lives
+/// [`crate::config::EmbedConfig`] as JSON. Null when Python runs; else the cause as a C string that lives
 /// as long as the process. To be called once.
 pub type Embed = unsafe extern "C" fn(config: *const u8, len: usize, host: *const Host) -> *const c_char;
 

@@ -7,10 +7,11 @@ use crate::bytes::{DecodeError, Reader};
 /// a length of two bytes, the path behind another one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Loaded<'a> {
-    /// A request has asked for it; else it was handed on ([`crate::pool::DaemonConfig::handed`]), and none has so far.
+    /// A request has asked for it; else it was handed on ([`crate::config::DaemonConfig::handed`]), and none has so
+    /// far.
     pub asked: bool,
     /// Application group; empty is the main interpreter.
-    pub group: &'a str,
+    pub application_group: &'a str,
     /// File.
     pub script: &'a str,
 }
@@ -19,19 +20,19 @@ impl<'a> Loaded<'a> {
     /// The first byte of the message, among those of [`crate::control::FromDaemon`].
     pub const TAG: u8 = 6;
     /// Longest name of an application group, in bytes.
-    pub const MAX_GROUP: usize = 1 << 10;
+    pub const MAX_APPLICATION_GROUP: usize = 1 << 10;
     /// Longest path, in bytes (PATH_MAX of Linux).
     pub const MAX_SCRIPT: usize = 4 << 10;
     /// Longest message, in bytes.
-    pub const MAX_SIZE: usize = 6 + Self::MAX_GROUP + Self::MAX_SCRIPT;
+    pub const MAX_SIZE: usize = 6 + Self::MAX_APPLICATION_GROUP + Self::MAX_SCRIPT;
 
     /// The message's bytes; nothing when a name is too long for it.
     pub fn encode(&self) -> Option<Vec<u8>> {
-        if self.group.len() > Self::MAX_GROUP || self.script.len() > Self::MAX_SCRIPT {
+        if self.application_group.len() > Self::MAX_APPLICATION_GROUP || self.script.len() > Self::MAX_SCRIPT {
             return None;
         }
         let mut out = vec![Self::TAG, u8::from(self.asked)];
-        for text in [self.group, self.script] {
+        for text in [self.application_group, self.script] {
             out.extend(u16::try_from(text.len()).ok()?.to_be_bytes());
             out.extend(text.as_bytes());
         }
@@ -53,11 +54,12 @@ impl<'a> Loaded<'a> {
             1 => true,
             _ => return Err(DecodeError::Invalid("asked")),
         };
-        let (group, script) = (reader.short()?, reader.short()?);
+        let (application_group, script) = (reader.short()?, reader.short()?);
         reader.finish()?;
-        let group = text(group, Self::MAX_GROUP).ok_or(DecodeError::Invalid("group"))?;
+        let application_group =
+            text(application_group, Self::MAX_APPLICATION_GROUP).ok_or(DecodeError::Invalid("application group"))?;
         let script = text(script, Self::MAX_SCRIPT).filter(|path| path.starts_with('/'));
-        Ok(Loaded { asked, group, script: script.ok_or(DecodeError::Invalid("script"))? })
+        Ok(Loaded { asked, application_group, script: script.ok_or(DecodeError::Invalid("script"))? })
     }
 }
 
@@ -73,8 +75,8 @@ mod tests {
 
     proptest! {
         #[test]
-        fn messages_round_trip(asked: bool, group in "[^\0]{0,80}", script in "/[^\0]{0,80}") {
-            let loaded = Loaded { asked, group: &group, script: &script };
+        fn messages_round_trip(asked: bool, application_group in "[^\0]{0,80}", script in "/[^\0]{0,80}") {
+            let loaded = Loaded { asked, application_group: &application_group, script: &script };
             let bytes = loaded.encode().expect("short");
             prop_assert_eq!(Loaded::decode(&bytes), Ok(loaded));
             for cut in 0..bytes.len() {
@@ -96,14 +98,15 @@ mod tests {
 
     #[test]
     fn long_names_are_left_out() {
-        let (group, script) = ("g".repeat(Loaded::MAX_GROUP), format!("/{}", "s".repeat(Loaded::MAX_SCRIPT - 1)));
-        let loaded = Loaded { asked: true, group: &group, script: &script };
+        let (application_group, script) =
+            ("g".repeat(Loaded::MAX_APPLICATION_GROUP), format!("/{}", "s".repeat(Loaded::MAX_SCRIPT - 1)));
+        let loaded = Loaded { asked: true, application_group: &application_group, script: &script };
         let mut bytes = loaded.encode().expect("fits");
         assert_eq!((bytes.len(), Loaded::decode(&bytes)), (Loaded::MAX_SIZE, Ok(loaded)));
-        let (longer_group, longer_script) = (format!("{group}x"), format!("{script}x"));
-        assert_eq!(Loaded { group: &longer_group, ..loaded }.encode(), None);
+        let (longer_application_group, longer_script) = (format!("{application_group}x"), format!("{script}x"));
+        assert_eq!(Loaded { application_group: &longer_application_group, ..loaded }.encode(), None);
         assert_eq!(Loaded { script: &longer_script, ..loaded }.encode(), None);
-        let at = 4 + group.len();
+        let at = 4 + application_group.len();
         bytes[at..at + 2].copy_from_slice(&u16::try_from(longer_script.len()).expect("short").to_be_bytes());
         bytes.push(b'x');
         assert_eq!(Loaded::decode(&bytes), Err(DecodeError::Invalid("script")));
@@ -111,9 +114,9 @@ mod tests {
 
     #[test]
     fn names_that_no_file_has_are_errors() {
-        for (group, script) in [("g", "relative"), ("g", ""), ("g\0", "/s"), ("g", "/s\0")] {
-            let bytes = Loaded { asked: true, group, script }.encode().expect("short");
-            assert!(Loaded::decode(&bytes).is_err(), "{group:?} {script:?}");
+        for (application_group, script) in [("g", "relative"), ("g", ""), ("g\0", "/s"), ("g", "/s\0")] {
+            let bytes = Loaded { asked: true, application_group, script }.encode().expect("short");
+            assert!(Loaded::decode(&bytes).is_err(), "{application_group:?} {script:?}");
         }
         assert!(Loaded::decode(&[Loaded::TAG, 2, 0, 0, 0, 1, b'/']).is_err());
         assert!(Loaded::decode(&[Loaded::TAG, 1, 0, 1, 0xFF, 0, 1, b'/']).is_err());

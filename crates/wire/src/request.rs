@@ -45,7 +45,7 @@ pub struct Head<'a> {
     /// Name of the callable in it.
     pub callable: &'a [u8],
     /// Application group; empty is the main interpreter.
-    pub group: &'a [u8],
+    pub application_group: &'a [u8],
 }
 
 /// Appends a request's payload: the head, then each variable by [`Encoder::put`].
@@ -63,7 +63,7 @@ impl<'o> Encoder<'o> {
         for number in [head.mtime_us, head.request_start_us, head.queue_start_us] {
             out.extend_from_slice(&number.to_be_bytes());
         }
-        for text in [head.script, head.callable, head.group] {
+        for text in [head.script, head.callable, head.application_group] {
             put_long(out, text);
         }
         let count_at = out.len();
@@ -163,7 +163,7 @@ pub fn decode(payload: &[u8]) -> Result<(Head<'_>, Variables<'_>), DecodeError> 
         queue_start_us: reader.i64()?,
         script: reader.long()?,
         callable: reader.long()?,
-        group: reader.long()?,
+        application_group: reader.long()?,
     };
     let left = reader.u32()?;
     Ok((head, Variables { reader, left }))
@@ -183,7 +183,7 @@ mod tests {
             queue_start_us: 3,
             script: b"/srv/app.wsgi",
             callable: b"application",
-            group: b"",
+            application_group: b"",
         };
         let mut out = Vec::new();
         let mut encoder = Encoder::new(&mut out, &head);

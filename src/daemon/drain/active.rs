@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use wsgi_sys::stream;
 
-use super::super::line::{Line, MOURNING};
+use super::super::line::{Line, WAIT_FOR_END};
 use super::super::spool::Spool;
 use super::{Drained, End, Offer};
 use wsgi_wire::scan::Scan;
@@ -19,8 +19,8 @@ pub(super) struct Active {
     scan: Scan,
     pub(super) unsent: Vec<u8>,
     clean: bool,
-    /// The process was told that nobody receives any more.
-    pub(super) told: bool,
+    /// The drain thread has stopped receiving, which the process notices at its next write.
+    pub(super) stopped_receiving: bool,
     /// When the drain thread lost the process. The request thread stays reserved for a moment, so that the supervisor
     /// sees what the process was executing.
     lost: Option<Instant>,
@@ -34,7 +34,8 @@ impl Active {
         spool.keep(&early);
         let drained = Arc::new(Drained::new(spool));
         let other = Arc::clone(&drained);
-        let mut active = Active { line: Some(line), scan, unsent, clean, told: false, lost: None, drained };
+        let mut active =
+            Active { line: Some(line), scan, unsent, clean, stopped_receiving: false, lost: None, drained };
         if !sound {
             active.lose();
         }
@@ -53,8 +54,8 @@ impl Active {
         }
         let mut state = self.drained.lock();
         state.full = !state.spool.has_room();
-        let receives = !self.told && !state.full;
-        (receives || self.told || !self.unsent.is_empty()).then_some((receives, !self.unsent.is_empty()))
+        let receives = !self.stopped_receiving && !state.full;
+        (receives || self.stopped_receiving || !self.unsent.is_empty()).then_some((receives, !self.unsent.is_empty()))
     }
 
     /// Receives once.
@@ -83,7 +84,7 @@ impl Active {
             return;
         }
         // The last bytes are in the spool: the request thread is free.
-        let clean = self.clean && self.unsent.is_empty() && !self.told;
+        let clean = self.clean && self.unsent.is_empty() && !self.stopped_receiving;
         if let Some(line) = self.line.take() {
             line.finish(clean);
         }
@@ -111,7 +112,7 @@ impl Active {
     /// Nothing is left to do with it.
     pub(super) fn is_through(&self) -> bool {
         let Some(line) = &self.line else { return true };
-        self.lost.is_some_and(|since| since.elapsed() >= MOURNING || line.has_ended())
+        self.lost.is_some_and(|since| since.elapsed() >= WAIT_FOR_END || line.has_ended())
     }
 
     /// Sends what is left of the request.
@@ -125,11 +126,11 @@ impl Active {
     }
 
     /// Once nobody wants the rest, stops receiving, so that the process gets an error at its next write.
-    pub(super) fn tell_if_abandoned(&mut self, buffer: &mut [u8]) {
-        if self.told || self.is_lost() || !self.drained.lock().abandoned {
+    pub(super) fn stop_if_abandoned(&mut self, buffer: &mut [u8]) {
+        if self.stopped_receiving || self.is_lost() || !self.drained.lock().abandoned {
             return;
         }
-        self.told = true;
+        self.stopped_receiving = true;
         let Some(socket) = self.line.as_ref().and_then(Line::socket) else { return };
         let _ = stream::stop_receiving(socket);
         // What the process sent before is still in the socket. Perhaps the response ends there.

@@ -254,10 +254,10 @@ pub(super) fn withdraw() -> Option<Result<Box<Offer>, Arc<Drained>>> {
     }
 }
 
-/// While it lives, this thread's offer stands; dropped in the middle (a panic), it leaves none behind.
-pub(super) struct Standing;
+/// Withdraws this thread's offer when it is dropped, also by a panic.
+pub(super) struct WithdrawOnDrop;
 
-impl Drop for Standing {
+impl Drop for WithdrawOnDrop {
     fn drop(&mut self) {
         if let Some(Err(drained)) = withdraw() {
             drained.abandon();
@@ -345,15 +345,15 @@ impl Loop {
         }
         drop(places);
         for active in &mut self.active {
-            active.tell_if_abandoned(&mut self.buffer);
+            active.stop_if_abandoned(&mut self.buffer);
         }
         self.active.retain(|active| !active.is_through());
         offers
     }
 
     fn wait(&mut self, limit: Option<Duration>) {
-        let mourns = self.active.iter().any(Active::is_lost);
-        let limit = if mourns { Some(limit.map_or(PATIENCE, |limit| limit.min(PATIENCE))) } else { limit };
+        let awaits_end = self.active.iter().any(Active::is_lost);
+        let limit = if awaits_end { Some(limit.map_or(PATIENCE, |limit| limit.min(PATIENCE))) } else { limit };
         let ready: Vec<(usize, bool, bool)> = {
             let wanted = self.active.iter().enumerate().filter_map(|(at, active)| {
                 let (receives, sends) = active.wants()?;
@@ -372,7 +372,7 @@ impl Loop {
             if writable && !active.unsent.is_empty() {
                 active.send();
             }
-            if readable && active.told {
+            if readable && active.stopped_receiving {
                 // The process was told that nobody receives any more, and has closed its end: its request thread is
                 // free.
                 active.leave();

@@ -13,18 +13,18 @@ fn listed(names: &[&str]) -> Vec<Text> {
     names.iter().map(|name| Text::from(variable(name).as_bytes())).collect()
 }
 
-/// What the application sees of `headers` and of a few variables, and the scheme that was told.
+/// What the application sees of `headers` and of a few variables, and the scheme that the trusted headers say.
 fn seen(
     names: &[&str],
     proxies: Option<&[&str]>,
     peer: &str,
     headers: &[(&str, &str)],
-) -> (BTreeMap<String, String>, ToldScheme) {
+) -> (BTreeMap<String, String>, ProxyScheme) {
     let proxies = proxies.map(subnets);
     let find = |known: &ProxyHeader| {
         headers.iter().find(|(name, _)| name.as_bytes() == known.name.to_bytes()).map(|(_, value)| value.as_bytes())
     };
-    let told = Told::new(&listed(names), proxies.as_deref(), peer.as_bytes(), find);
+    let trusted = TrustedHeaders::new(&listed(names), proxies.as_deref(), peer.as_bytes(), find);
     let mut all = BTreeMap::new();
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
     let mut put = |name: &[u8], value: &[u8]| assert_eq!(all.insert(text(name), text(value)), None);
@@ -33,12 +33,12 @@ fn seen(
     let of_headers = headers.iter().map(|(name, value)| (listed(&[name])[0].to_vec(), *value));
     let of_server = own.iter().map(|(name, value)| (name.as_bytes().to_vec(), *value));
     for (name, value) in of_headers.chain(of_server) {
-        if told.passes(&name) {
+        if trusted.passes(&name) {
             put(&name, value.as_bytes());
         }
     }
-    told.put(put);
-    (all, told.scheme)
+    trusted.put(put);
+    (all, trusted.scheme)
 }
 
 #[test]
@@ -64,7 +64,7 @@ fn each_category_sets_its_variables_and_nothing_comes_twice() {
     ] {
         assert_eq!(all[name], value);
     }
-    assert_eq!(scheme, ToldScheme::Https);
+    assert_eq!(scheme, ProxyScheme::Https);
 }
 
 #[test]
@@ -75,7 +75,7 @@ fn who_is_not_trusted_tells_nothing_and_is_stripped() {
         assert_eq!(all["REMOTE_ADDR"], peer);
         assert!(!all.contains_key("HTTP_X_FORWARDED_FOR") && !all.contains_key("HTTP_X_REAL_IP"));
         assert_eq!(all["HTTP_X_FORWARDED_PORT"], "444", "its category is not in the list");
-        assert_eq!(scheme, ToldScheme::Nothing);
+        assert_eq!(scheme, ProxyScheme::Nothing);
     }
 }
 
@@ -121,15 +121,15 @@ fn the_list_is_read_from_the_right() {
 #[test]
 fn the_scheme_has_two_vocabularies() {
     let cases = [
-        (&[("X-Forwarded-Proto", "http")][..], ToldScheme::Http),
-        (&[("X-Scheme", "wss")], ToldScheme::Unclear),
-        (&[("X-Scheme", "on")], ToldScheme::Unclear),
-        (&[("X-HTTPS", "https")], ToldScheme::Unclear),
-        (&[("X-Forwarded-SSL", "On")], ToldScheme::Https),
-        (&[("X-HTTPS", "FALSE")], ToldScheme::Http),
-        (&[("X-Forwarded-Proto", "https"), ("X-Forwarded-SSL", "off")], ToldScheme::Http),
-        (&[("X-Forwarded-Proto", "https"), ("X-Forwarded-SSL", "?")], ToldScheme::Https),
-        (&[], ToldScheme::Nothing),
+        (&[("X-Forwarded-Proto", "http")][..], ProxyScheme::Http),
+        (&[("X-Scheme", "wss")], ProxyScheme::Unclear),
+        (&[("X-Scheme", "on")], ProxyScheme::Unclear),
+        (&[("X-HTTPS", "https")], ProxyScheme::Unclear),
+        (&[("X-Forwarded-SSL", "On")], ProxyScheme::Https),
+        (&[("X-HTTPS", "FALSE")], ProxyScheme::Http),
+        (&[("X-Forwarded-Proto", "https"), ("X-Forwarded-SSL", "off")], ProxyScheme::Http),
+        (&[("X-Forwarded-Proto", "https"), ("X-Forwarded-SSL", "?")], ProxyScheme::Https),
+        (&[], ProxyScheme::Nothing),
     ];
     for (headers, expected) in cases {
         let names = ["X-Forwarded-Proto", "X-Scheme", "X-Forwarded-SSL", "X-HTTPS"];
@@ -179,7 +179,7 @@ proptest! {
     #[test]
     fn any_bytes_are_read(value: Vec<u8>, peer: Vec<u8>) {
         let names = listed(&["X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host"]);
-        let told = Told::new(&names, Some(&subnets(&["0.0.0.0/0"])), &peer, |_| Some(&value[..]));
-        told.put(|_, _| {});
+        let trusted = TrustedHeaders::new(&names, Some(&subnets(&["0.0.0.0/0"])), &peer, |_| Some(&value[..]));
+        trusted.put(|_, _| {});
     }
 }

@@ -6,7 +6,7 @@ use core::{mem, ptr};
 use std::ffi::CString;
 
 use pyo3::ffi;
-use wsgi_wire::pool::EmbedConfig;
+use wsgi_wire::config::EmbedConfig;
 
 use crate::python::interp::Interp;
 use crate::python::py;

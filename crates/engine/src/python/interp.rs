@@ -93,7 +93,7 @@ pub struct Objects {
     pub describe: Stored,
     pub missing: Stored,
     pub concerned: Stored,
-    pub set_group: Stored,
+    pub set_application_group: Stored,
     pub finish: Stored,
     pub service: Stored,
     pub threads: Stored,
@@ -117,7 +117,7 @@ pub struct Interp {
     /// Thread states that request threads have for it.
     pub states: AtomicUsize,
     /// `mod_wsgi.application_group` has been set to the group that it stands for.
-    group_is_told: AtomicBool,
+    application_group_is_reported: AtomicBool,
 }
 
 // SAFETY: the pointers are only passed to Python, which allows it from every thread.
@@ -138,10 +138,13 @@ impl Interp {
 
     /// Sets `mod_wsgi.application_group` to the name of an application's group, when that application is alone in the
     /// main interpreter.
-    pub fn report_group(&self, gil: Gil, group: &[u8]) {
-        if group != self.name.as_bytes() && !self.group_is_told.swap(true, Ordering::SeqCst) {
-            let told = gil.latin1(group).and_then(|group| self.objects.set_group.get(gil).call(&[&group]));
-            if let Err(raised) = told {
+    pub fn report_application_group(&self, gil: Gil, application_group: &[u8]) {
+        if application_group != self.name.as_bytes() && !self.application_group_is_reported.swap(true, Ordering::SeqCst)
+        {
+            let reported = gil
+                .latin1(application_group)
+                .and_then(|application_group| self.objects.set_application_group.get(gil).call(&[&application_group]));
+            if let Err(raised) = reported {
                 drop(gil.fetch(raised));
             }
         }
@@ -182,7 +185,7 @@ impl Interp {
             describe: find("describe")?.store(),
             missing: find("missing")?.store(),
             concerned: find("concerned")?.store(),
-            set_group: find("set_group")?.store(),
+            set_application_group: find("set_application_group")?.store(),
             finish: find("finish")?.store(),
             service: find("service")?.store(),
             threads: find("threads")?.store(),
@@ -197,7 +200,7 @@ impl Interp {
             objects,
             scripts: Scripts::default(),
             states: AtomicUsize::new(0),
-            group_is_told: AtomicBool::new(false),
+            application_group_is_reported: AtomicBool::new(false),
         })
     }
 }

@@ -75,18 +75,18 @@ pub fn at(address: usize) -> Option<&'static Interp> {
 /// The interpreter of an application group, made now if there is none. The thread is not attached.
 /// Nothing when it cannot be made; why has been logged. It is tried again after a pause only, as each attempt takes long
 /// and is most likely to fail like the one before.
-pub fn of_group(group: &[u8]) -> Option<&'static Interp> {
+pub fn of_application_group(application_group: &[u8]) -> Option<&'static Interp> {
     let engine = ENGINE.get()?;
-    if group.is_empty() {
+    if application_group.is_empty() {
         return Some(engine.main);
     }
     let mut named = engine.named.lock().unwrap_or_else(PoisonError::into_inner);
     loop {
-        if let Some(found) = named.all.get(group) {
+        if let Some(found) = named.all.get(application_group) {
             return Some(found);
         }
-        if let Some(failed) = named.failed.get(group).filter(|failed| failed.is_final(Instant::now())) {
-            let text = failed.refusal(group);
+        if let Some(failed) = named.failed.get(application_group).filter(|failed| failed.is_final(Instant::now())) {
+            let text = failed.refusal(application_group);
             drop(named);
             process_log(ERROR, text.as_bytes());
             return None;
@@ -98,24 +98,24 @@ pub fn of_group(group: &[u8]) -> Option<&'static Interp> {
     }
     named.busy = true;
     drop(named);
-    let made = panic::catch_unwind(AssertUnwindSafe(|| make(engine, &String::from_utf8_lossy(group))));
+    let made = panic::catch_unwind(AssertUnwindSafe(|| make(engine, &String::from_utf8_lossy(application_group))));
     let made = made.unwrap_or_else(|payload| {
         mem::forget(payload);
         Err(Unmade { is_repeatable: false, ..Unmade::new("internal error of mod_wsgi") })
     });
     let mut named = engine.named.lock().unwrap_or_else(PoisonError::into_inner);
     named.busy = false;
-    let attempts = named.failed.remove(group).map_or(0, |failed| failed.attempts) + 1;
+    let attempts = named.failed.remove(application_group).map_or(0, |failed| failed.attempts) + 1;
     let text = match &made {
         Ok(interp) => {
-            named.all.insert(group.to_vec(), interp);
+            named.all.insert(application_group.to_vec(), interp);
             None
         }
         Err(unmade) => {
             let again = unmade.is_repeatable.then(|| Instant::now() + pause_after(attempts));
             let failed = Failed { attempts, cause: unmade.cause.clone(), again };
-            let text = failed.report(group, &unmade.traceback);
-            named.failed.insert(group.to_vec(), failed);
+            let text = failed.report(application_group, &unmade.traceback);
+            named.failed.insert(application_group.to_vec(), failed);
             Some(text)
         }
     };
@@ -198,14 +198,14 @@ fn traceback(gil: Gil, exception: &Exception) -> String {
 pub fn inside<T: Send>(
     gil: Gil,
     main: &'static Interp,
-    group: &str,
+    application_group: &str,
     body: impl FnOnce(Gil, &'static Interp) -> T + Send,
 ) -> Option<T> {
-    if group.is_empty() {
+    if application_group.is_empty() {
         return Some(body(gil, main));
     }
     gil.detach(|| {
-        let interp = of_group(group.as_bytes())?;
+        let interp = of_application_group(application_group.as_bytes())?;
         Some(threads::attach(interp, |gil| body(gil, interp)))
     })
 }

@@ -231,7 +231,7 @@ def _restrict_signal():
     """Makes signal.signal a function that registers nothing: the signals of this process are mod_wsgi's."""
     import signal
 
-    register, process, told = signal.signal, os.getpid(), set()
+    register, process, reported = signal.signal, os.getpid(), set()
 
     @functools.wraps(register)
     def ignore(signalnum, handler):
@@ -241,9 +241,9 @@ def _restrict_signal():
         number = operator.index(signalnum)
         # Without its handler the signal would end the process, and every request in it.
         is_dropped = handler is not signal.SIG_DFL and _drop_signal(number)
-        if number in told:
+        if number in reported:
             return handler
-        told.add(number)
+        reported.add(number)
         try:
             name = signal.Signals(number).name
         except ValueError:
@@ -307,7 +307,7 @@ def _replace_streams(restrict_stdin, restrict_stdout, fd):
         sys.stdout = _text(1, '<stdout>', fd)
 
 
-def set_group(name):
+def set_application_group(name):
     """The application group that the main interpreter stands for."""
     sys.modules['mod_wsgi'].application_group = name
 

@@ -42,26 +42,26 @@ impl Failed {
     }
 
     /// What is logged of an attempt.
-    pub fn report(&self, group: &[u8], traceback: &str) -> String {
+    pub fn report(&self, application_group: &[u8], traceback: &str) -> String {
         let Failed { attempts, cause, .. } = self;
         let next = match self.again {
             Some(_) => format!("the next attempt is at least {} s from now", pause_after(*attempts).as_secs()),
             None => "threads run in what was made of it, so this process makes no further attempt".to_owned(),
         };
-        let group = String::from_utf8_lossy(group);
+        let name = String::from_utf8_lossy(application_group);
         let text = format!(
-            "cannot make the interpreter of application group '{group}' (attempt {attempts}): {cause}; its requests get 500, \
+            "cannot make the interpreter of application group '{name}' (attempt {attempts}): {cause}; its requests get 500, \
              and {next}\n{traceback}"
         );
         text.trim_end().to_owned()
     }
 
     /// What is logged of a request between two attempts.
-    pub fn refusal(&self, group: &[u8]) -> String {
+    pub fn refusal(&self, application_group: &[u8]) -> String {
         let Failed { attempts, cause, .. } = self;
-        let group = String::from_utf8_lossy(group);
+        let name = String::from_utf8_lossy(application_group);
         format!(
-            "a request gets 500: the interpreter of application group '{group}' could not be made (see attempt {attempts} \
+            "a request gets 500: the interpreter of application group '{name}' could not be made (see attempt {attempts} \
              above: {cause})"
         )
     }

@@ -37,7 +37,7 @@ pub struct Request<'r> {
 /// request like an exception of the application.
 pub fn run(gil: Gil, interp: &Interp, exchange: &Exchange<'_>, request: Request<'_>) -> Outcome {
     streams::with_exchange(exchange, || {
-        interp.report_group(gil, request.head.group);
+        interp.report_application_group(gil, request.head.application_group);
         let served = panic::catch_unwind(AssertUnwindSafe(|| serve(gil, interp, exchange, request)));
         let outcome = served.map_or_else(
             |payload| {
@@ -289,8 +289,8 @@ fn environ(gil: Gil, interp: &Interp, exchange: &Exchange<'_>, request: &Request
     let names = &interp.objects.names;
     let environ = interp.objects.template.get(gil).copy_dict()?;
     let head = &request.head;
-    if head.group != interp.name().as_bytes() {
-        environ.set(names.known[numbers::GROUP].get(gil), &*gil.latin1(head.group)?)?;
+    if head.application_group != interp.name().as_bytes() {
+        environ.set(names.known[numbers::APPLICATION_GROUP].get(gil), &*gil.latin1(head.application_group)?)?;
     }
     environ.set(names.known[numbers::CALLABLE].get(gil), &*gil.latin1(head.callable)?)?;
     for variable in request.variables.clone() {
@@ -347,7 +347,7 @@ pub mod numbers {
     /// `SCRIPT_FILENAME`
     pub const FILENAME: usize = find("SCRIPT_FILENAME");
     /// `mod_wsgi.application_group`
-    pub const GROUP: usize = find("mod_wsgi.application_group");
+    pub const APPLICATION_GROUP: usize = find("mod_wsgi.application_group");
     /// `mod_wsgi.callable_object`
     pub const CALLABLE: usize = find("mod_wsgi.callable_object");
 }

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use wsgi_wire::pool::PoolConfig;
+use wsgi_wire::config::GroupConfig;
 
 /// If a look comes so much later than the look before, the whole process was stopped meanwhile.
 const STOPPED: Duration = Duration::from_secs(5);
@@ -36,7 +36,7 @@ pub struct Limits {
 
 impl Limits {
     /// Those of a configuration.
-    pub fn new(config: &PoolConfig) -> Limits {
+    pub fn new(config: &GroupConfig) -> Limits {
         let request = limit(config.request_timeout_ms);
         let factor = 1.0 + f64::from(config.threads.max(1)).ln();
         Limits {

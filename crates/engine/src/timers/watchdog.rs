@@ -12,9 +12,9 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use wsgi_sys::clock;
+use wsgi_wire::config::GroupConfig;
 use wsgi_wire::control::{Cause, Exit};
 use wsgi_wire::frame::{self, Tag};
-use wsgi_wire::pool::PoolConfig;
 use wsgi_wire::response::Failure;
 
 use crate::log::{self, ERROR, WARN};
@@ -88,7 +88,7 @@ impl Watchdog {
     pub fn start(
         process: &'static dyn Process,
         probe: &'static Probe,
-        config: &PoolConfig,
+        config: &GroupConfig,
     ) -> io::Result<&'static Watchdog> {
         let shared: &'static Watchdog =
             Box::leak(Box::new(Watchdog { deadline: Mutex::default(), changed: Condvar::new() }));

@@ -1,10 +1,10 @@
-//! What decisions are about: a group's rules, what happens, what to do.
+//! What decisions are about: a process group's rules, what happens, what to do.
 
 use wsgi_wire::control::Cause;
 
-use super::{Millis, PoolId, ProcessId};
+use super::{GroupId, Millis, ProcessId};
 
-/// The part of a pool's configuration that decisions and their messages need. A time of 0 sets no limit unless its
+/// The part of a group's configuration that decisions and their messages need. A time of 0 sets no limit unless its
 /// comment says otherwise.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Rules {
@@ -20,7 +20,7 @@ pub struct Rules {
     pub scripts: String,
     /// The path of the request that a process has to answer after that (`warmup=`); may be empty.
     pub warmup: String,
-    /// How many processes the pool begins with.
+    /// How many processes the group begins with.
     pub processes: u32,
     /// Fewest processes, when there is no load.
     pub min: u32,
@@ -79,7 +79,7 @@ pub struct Exit {
     pub diagnosis: String,
 }
 
-/// A look at the scoreboard of a pool.
+/// A look at the scoreboard of a group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Load {
     /// Request threads of the ready processes.
@@ -97,8 +97,8 @@ pub struct Load {
 /// A process that an earlier supervisor left behind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Found {
-    /// Its pool.
-    pub pool: PoolId,
+    /// Its group.
+    pub group: GroupId,
     /// Its number here.
     pub process: ProcessId,
     /// Its process id.
@@ -125,15 +125,15 @@ pub enum Left {
 pub enum Event {
     /// httpd's parent has sent a complete configuration.
     Configured {
-        /// All pools of it. If there is none, the supervisor ends as soon as the processes that run have drained.
-        pools: Vec<(PoolId, Rules)>,
+        /// All groups of it. If there is none, the supervisor ends as soon as the processes that run have drained.
+        groups: Vec<(GroupId, Rules)>,
     },
-    /// The supervisor found a process of an earlier supervisor on a pool's scoreboard. Comes before the configuration
-    /// that names the pool.
+    /// The supervisor found a process of an earlier supervisor on a group's scoreboard. Comes before the configuration
+    /// that names the group.
     Found(Found),
     /// The process exists.
     Spawned { process: ProcessId, pid: i32 },
-    /// The scoreboard had no slot for the process; its pool tries again soon.
+    /// The scoreboard had no slot for the process; its group tries again soon.
     NoSlot { process: ProcessId },
     /// The process could not be made or could not execute its program, for this reason.
     StartFailed { process: ProcessId, cause: String },
@@ -141,8 +141,8 @@ pub enum Event {
     Loaded { process: ProcessId },
     /// The process says that it is ready.
     Ready { process: ProcessId },
-    /// The process says that it could not load a script; `said` is what it wrote.
-    Failed { process: ProcessId, said: String },
+    /// The process says that it could not load a script; `output` is what it wrote.
+    Failed { process: ProcessId, output: String },
     /// The process says that a file has changed: it is worth trying again.
     Changed { process: ProcessId },
     /// The process asks to be replaced.
@@ -153,14 +153,14 @@ pub enum Event {
     InFlight { process: ProcessId, busy: Busy },
     /// The process's resident set, in bytes.
     Memory { process: ProcessId, bytes: u64 },
-    /// How many requests wait for a pool that is leaving.
-    Waiting { pool: PoolId, count: u32 },
-    /// Whether children are left of a configuration that names the pool.
-    Held { pool: PoolId, held: bool },
-    /// The load of a pool that may grow or shrink.
-    Load { pool: PoolId, load: Load },
-    /// A child has a request for a pool, and sees no process of that pool.
-    Wanted { pool: PoolId },
+    /// How many requests wait for a group that is leaving.
+    Waiting { group: GroupId, count: u32 },
+    /// Whether children are left of a configuration that names the group.
+    Held { group: GroupId, held: bool },
+    /// The load of a group that may grow or shrink.
+    Load { group: GroupId, load: Load },
+    /// A child has a request for a group, and sees no process of that group.
+    Wanted { group: GroupId },
     /// The process has ended.
     Exited { process: ProcessId, exit: Exit },
     /// Time has passed.
@@ -170,7 +170,7 @@ pub enum Event {
 }
 
 impl Event {
-    /// The process that the event is about; `None` for an event that is not about a process of a pool.
+    /// The process that the event is about; `None` for an event that is not about a process of a group.
     pub(super) fn process(&self) -> Option<ProcessId> {
         match self {
             Event::Spawned { process, .. }
@@ -202,7 +202,7 @@ impl Event {
 pub enum Action {
     /// Start a process; the shell answers with Spawned, NoSlot or StartFailed. `quiet`: keep what the process writes
     /// until [`Action::Output`], because other processes that start write the same, or the last attempt did.
-    Start { pool: PoolId, process: ProcessId, quiet: bool, handing: Handing },
+    Start { group: GroupId, process: ProcessId, quiet: bool, handing: Handing },
     /// Let requests come to it.
     MarkReady { process: ProcessId },
     /// Let no further request come to it.
@@ -215,18 +215,18 @@ pub enum Action {
     Terminate { process: ProcessId },
     /// Have it write the stacks of its threads.
     Dump { process: ProcessId },
-    /// SIGKILL to its process group.
+    /// SIGKILL to it and to what it has started in its session (killpg).
     Kill { process: ProcessId },
     /// Write to the log what was kept of its output, or forget that.
     Output { process: ProcessId, show: bool },
     /// It does not exist any more: free its slot.
     Clear { process: ProcessId },
     /// Say on the scoreboard why no process can be started, or that one can be.
-    Fault { pool: PoolId, cause: Option<String> },
-    /// The pool has no processes and is in no configuration.
-    Forget { pool: PoolId },
-    /// Write a line (or several, separated by newlines) to the pool's error log.
-    Log { pool: PoolId, level: u8, text: String },
+    Fault { group: GroupId, cause: Option<String> },
+    /// The group has no processes and is in no configuration.
+    Forget { group: GroupId },
+    /// Write a line (or several, separated by newlines) to the group's error log.
+    Log { group: GroupId, level: u8, text: String },
     /// Everything has ended.
     Exit,
 }

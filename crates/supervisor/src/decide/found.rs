@@ -2,14 +2,14 @@
 
 use wsgi_wire::control::Cause;
 
-use super::tests::{POOL, World, rules};
+use super::tests::{GROUP, World, rules};
 use super::*;
 
 #[test]
 fn what_cannot_be_reached_any_more_finishes_while_new_ones_start() {
     let mut world = World::default();
     let left = world.state.fresh();
-    world.event(Event::Found(Found { pool: POOL, process: left, pid: 55, left: Left::Alone }));
+    world.event(Event::Found(Found { group: GROUP, process: left, pid: 55, left: Left::Alone }));
     let new = world.configure(1);
     assert!(world.has(&Action::MarkDraining { process: left }));
     world.ready(new[0]);
@@ -28,7 +28,7 @@ fn bereft() -> (World, [ProcessId; 2]) {
     let mut world = World::default();
     let found = [55, 56].map(|pid| {
         let process = world.state.fresh();
-        world.event(Event::Found(Found { pool: POOL, process, pid, left: Left::Serving }));
+        world.event(Event::Found(Found { group: GROUP, process, pid, left: Left::Serving }));
         assert!(world.last.is_empty());
         process
     });
@@ -72,7 +72,7 @@ fn what_an_earlier_supervisor_left_stays_while_its_successors_cannot_load() {
     let (mut world, found) = bereft();
     world.at(300);
     let new = world.spawn();
-    world.event(Event::Failed { process: new[0], said: "SyntaxError: x".to_owned() });
+    world.event(Event::Failed { process: new[0], output: "SyntaxError: x".to_owned() });
     world.at(5_000);
     assert!(world.log.iter().any(|(_, text)| text.contains("kept the running version")));
     assert!(found.iter().all(|process| world.state.open().contains(process)));
@@ -85,11 +85,11 @@ fn a_group_that_had_grown_keeps_its_size() {
         let mut world = World::default();
         for pid in 0..found {
             let process = world.state.fresh();
-            world.event(Event::Found(Found { pool: POOL, process, pid, left: Left::Serving }));
+            world.event(Event::Found(Found { group: GROUP, process, pid, left: Left::Serving }));
         }
         let rules = Rules { processes, min: 0, max: 4, idle_timeout: 1_000, ..rules(1) };
-        world.event(Event::Configured { pools: vec![(POOL, rules)] });
-        assert_eq!(world.state.pools().map(|(_, pool)| pool.target()).sum::<usize>(), target, "{processes} {found}");
+        world.event(Event::Configured { groups: vec![(GROUP, rules)] });
+        assert_eq!(world.state.groups().map(|(_, group)| group.target()).sum::<usize>(), target, "{processes} {found}");
     }
 }
 
@@ -97,7 +97,7 @@ fn a_group_that_had_grown_keeps_its_size() {
 fn what_an_earlier_supervisor_was_starting_ends() {
     let mut world = World::default();
     let process = world.state.fresh();
-    world.event(Event::Found(Found { pool: POOL, process, pid: 55, left: Left::Starting }));
+    world.event(Event::Found(Found { group: GROUP, process, pid: 55, left: Left::Starting }));
     assert_eq!(world.configure(1).len(), 1, "requests may be waiting");
     assert!(world.has(&Action::Terminate { process }));
     world.at(6_000);
@@ -110,14 +110,14 @@ fn what_an_earlier_supervisor_was_starting_ends() {
 fn what_an_earlier_supervisor_knew_to_be_broken_is_no_running_version() {
     let mut world = World::default();
     let left = world.state.fresh();
-    world.event(Event::Found(Found { pool: POOL, process: left, pid: 55, left: Left::Serving }));
+    world.event(Event::Found(Found { group: GROUP, process: left, pid: 55, left: Left::Serving }));
     world.configure(1);
-    world.event(Event::Failed { process: left, said: String::new() });
+    world.event(Event::Failed { process: left, output: String::new() });
     let new = world.spawn();
     assert_eq!((new.len(), world.state.open()), (1, vec![left]), "it is not waited for");
     world.event(Event::Retire { process: left, cause: Cause::ScriptReload });
     assert!(world.has(&Action::MarkDraining { process: left }) && !world.has(&Action::MarkReady { process: left }));
-    world.event(Event::Failed { process: new[0], said: "SyntaxError: x".to_owned() });
+    world.event(Event::Failed { process: new[0], output: "SyntaxError: x".to_owned() });
     assert!(world.has(&Action::MarkReady { process: new[0] }));
     assert!(world.log.iter().any(|(_, text)| text.contains("requests get 500, with a line each")));
 }

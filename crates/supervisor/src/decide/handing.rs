@@ -1,6 +1,6 @@
 //! Tests: whether a process that starts is to load what other processes have loaded.
 
-use super::tests::{POOL, World, rules};
+use super::tests::{GROUP, World, rules};
 use super::*;
 use wsgi_wire::control::Cause;
 
@@ -13,10 +13,10 @@ fn handed(world: &World) -> Vec<Handing> {
     world.last.iter().filter_map(of).collect()
 }
 
-/// A pool whose processes are ready.
+/// A group whose processes are ready.
 fn serving(rules: Rules) -> (World, Vec<ProcessId>) {
     let mut world = World::default();
-    world.event(Event::Configured { pools: vec![(POOL, rules)] });
+    world.event(Event::Configured { groups: vec![(GROUP, rules)] });
     assert!(handed(&world).iter().all(|handing| *handing == Handing::Nothing), "nobody serves yet");
     let started = world.spawn();
     started.iter().for_each(|process| world.ready(*process));
@@ -45,11 +45,11 @@ fn a_replacement_must_load_what_its_predecessor_had() {
 #[test]
 fn a_new_configuration_must_load_what_the_old_one_had() {
     let (mut world, _) = serving(rules(2));
-    world.event(Event::Configured { pools: vec![(POOL, rules(2))] });
+    world.event(Event::Configured { groups: vec![(GROUP, rules(2))] });
     assert_eq!(handed(&world), [Handing::Required; 2]);
     let new = world.spawn();
-    world.event(Event::Failed { process: new[0], said: String::new() });
-    world.event(Event::Failed { process: new[1], said: String::new() });
+    world.event(Event::Failed { process: new[0], output: String::new() });
+    world.event(Event::Failed { process: new[1], output: String::new() });
     world.at(102_000);
     assert_eq!(handed(&world), [Handing::Required], "the next try as well");
 }
@@ -74,8 +74,8 @@ fn where_a_process_was_lost_or_more_are_needed_a_broken_script_holds_nothing_up(
     assert_eq!(handed(&world), [Handing::Nothing], "requests wait");
     let (mut world, _) = serving(Rules { max: 3, ..rules(1) });
     let load = Load { threads: 5, busy: 5, waiting: 3, served: false, idlest: None };
-    world.event(Event::Load { pool: POOL, load });
-    world.event(Event::Load { pool: POOL, load });
+    world.event(Event::Load { group: GROUP, load });
+    world.event(Event::Load { group: GROUP, load });
     assert_eq!(handed(&world), [Handing::Tried]);
     // Old code serves until new code can.
     let (mut world, all) = serving(Rules { rolling: true, ..rules(2) });
@@ -135,7 +135,7 @@ fn the_first_start_without_them_waits_for_no_earlier_failure() {
 #[test]
 fn startup_timeout_counts_for_each_script() {
     let mut world = World::default();
-    world.event(Event::Configured { pools: vec![(POOL, Rules { startup_timeout: 10_000, ..rules(1) })] });
+    world.event(Event::Configured { groups: vec![(GROUP, Rules { startup_timeout: 10_000, ..rules(1) })] });
     let process = world.spawn()[0];
     world.at(9_000);
     world.event(Event::Loaded { process });
@@ -152,8 +152,8 @@ fn the_line_about_a_failed_load_names_the_script_that_failed() {
     let (mut world, all) = serving(Rules { scripts: "/configured".to_owned(), ..rules(1) });
     world.event(Event::Retire { process: all[0], cause: Cause::MaximumRequests });
     let process = world.spawn()[0];
-    let said = "Target WSGI script '/srv/it's' cannot be loaded as Python module.\nTraceback\nSyntaxError: x";
-    world.event(Event::Failed { process, said: said.to_owned() });
+    let output = "Target WSGI script '/srv/it's' cannot be loaded as Python module.\nTraceback\nSyntaxError: x";
+    world.event(Event::Failed { process, output: output.to_owned() });
     let line =
         "could not load /srv/it's: SyntaxError: x; kept the running version: the running process goes on serving";
     assert!(world.errors()[0].contains(line), "{:?}", world.log);

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use wsgi_wire::control::Cause;
 
 use super::process::Phase;
-use super::tests::{POOL, World, rules};
+use super::tests::{GROUP, World, rules};
 use super::*;
 
 /// Causes for which a process serves until its replacement is ready, whatever the rules are.
@@ -61,8 +61,8 @@ impl Play {
             self.world.event(event);
             for action in self.world.last.clone() {
                 match action {
-                    Action::Start { pool, process, handing, .. } => {
-                        let serves = !self.world.state.serving(pool).is_empty();
+                    Action::Start { group, process, handing, .. } => {
+                        let serves = !self.world.state.serving(group).is_empty();
                         assert!(serves || handing == Handing::Nothing, "who serves hands on");
                         assert!(!self.exited && !self.world.state.stopping(), "started while stopping");
                         if self.full {
@@ -100,7 +100,7 @@ impl Play {
             3 => self.event(Event::Retire { process, cause: Cause::ScriptReload }),
             4 => self.event(Event::InFlight { process, busy: Busy { count: number as u32 / 2, ..Busy::default() } }),
             5 => self.event(Event::Violation { process, what: "x".to_owned() }),
-            6 => self.event(Event::Failed { process, said: format!("error {}", ["a", "b"][number % 2]) }),
+            6 => self.event(Event::Failed { process, output: format!("error {}", ["a", "b"][number % 2]) }),
             7 => self.event(Event::Changed { process }),
             8 => self.event(Event::Memory { process, bytes: [900, 1_100][number % 2] }),
             _ => self.event(Event::Retire { process, cause: STUCK[number % STUCK.len()] }),
@@ -110,17 +110,17 @@ impl Play {
     fn step(&mut self, kind: u8, number: usize) {
         match (kind, self.pick(number)) {
             (0..10, Some(process)) => self.of_process(kind, number, process),
-            (10, _) => self.event(Event::Configured { pools: vec![(POOL, various(number as u32))] }),
+            (10, _) => self.event(Event::Configured { groups: vec![(GROUP, various(number as u32))] }),
             (11, _) => {
                 let other = Rules { name: ["site", "other"][number % 2].to_owned(), ..rules(1) };
-                self.event(Event::Configured { pools: vec![(POOL + 1, other)] });
+                self.event(Event::Configured { groups: vec![(GROUP + 1, other)] });
             }
             (12, idlest) => {
                 let (busy, waiting) = (number as u32 % 6, number as u32 / 30);
                 let load = Load { threads: 5, busy, waiting, served: number % 7 == 0, idlest };
-                self.event(Event::Load { pool: POOL, load });
+                self.event(Event::Load { group: GROUP, load });
             }
-            (13, _) => self.event(Event::Wanted { pool: POOL }),
+            (13, _) => self.event(Event::Wanted { group: GROUP }),
             (14, _) => self.full = number % 4 == 0,
             _ => self.tick([10, 700, 5_000, 61_000][number % 4]),
         }
@@ -135,8 +135,8 @@ impl Play {
         }
     }
 
-    fn pool(&self) -> Option<&Pool> {
-        self.world.state.pools().find(|(id, _)| *id == POOL).map(|(_, pool)| pool)
+    fn group(&self) -> Option<&Group> {
+        self.world.state.groups().find(|(id, _)| *id == GROUP).map(|(_, group)| group)
     }
 
     fn open(&self) -> usize {
@@ -146,12 +146,12 @@ impl Play {
     /// What holds at every moment.
     fn check(&self) {
         let mut open = 0;
-        for (_, pool) in self.world.state.pools() {
-            open += pool.open_ones().count();
-            check_pool(pool, self.world.now);
+        for (_, group) in self.world.state.groups() {
+            open += group.open_ones().count();
+            check_group(group, self.world.now);
         }
         assert_eq!(open, self.open(), "what serves is what the scoreboard shows");
-        let known: usize = self.world.state.pools().map(|(_, pool)| pool.processes.len()).sum();
+        let known: usize = self.world.state.groups().map(|(_, group)| group.processes.len()).sum();
         assert_eq!(known, self.alive.len(), "no process is lost from sight");
     }
 
@@ -171,26 +171,26 @@ impl Play {
     }
 }
 
-fn check_pool(pool: &Pool, now: Millis) {
-    let count = |wanted: &dyn Fn(Phase) -> bool| pool.with_phase(wanted).len();
+fn check_group(group: &Group, now: Millis) {
+    let count = |wanted: &dyn Fn(Phase) -> bool| group.with_phase(wanted).len();
     let failed = count(&|phase| matches!(phase, Phase::Failed { .. }));
     assert!(failed <= 1, "one failed process is enough");
-    if pool.over {
+    if group.over {
         return;
     }
-    let target = pool.target();
-    assert!(target <= pool.rules.max as usize && target >= pool.rules.min as usize);
+    let target = group.target();
+    assert!(target <= group.rules.max as usize && target >= group.rules.min as usize);
     // Processes that take part, and the successor of one: never more.
-    assert!(pool.processes.values().filter(|it| pool.is_current(it)).count() <= target);
-    let ready = pool.processes.values().filter(|it| it.marks.generation == pool.generation);
+    assert!(group.processes.values().filter(|it| group.is_current(it)).count() <= target);
+    let ready = group.processes.values().filter(|it| it.marks.generation == group.generation);
     let ready = ready.filter(|it| it.phase == Phase::Ready).count();
-    let starting = pool.count(Phase::Starting);
+    let starting = group.count(Phase::Starting);
     assert!(starting <= target.saturating_sub(ready).max(1), "one voluntary replacement at a time");
     assert!(ready <= target.max(1), "{ready} ready, {target} wanted");
     let living = count(&|phase| matches!(phase, Phase::Starting | Phase::Held | Phase::Ready | Phase::Failed { .. }));
     if target > 0 && living == 0 {
-        let next = pool.deadline().expect("a start is due");
-        assert!(next <= now + 60_000, "no pool without a process for longer than the back-off");
+        let next = group.deadline().expect("a start is due");
+        assert!(next <= now + 60_000, "no group without a process for longer than the back-off");
     }
 }
 
@@ -206,23 +206,23 @@ proptest! {
             let process = play.world.state.fresh();
             play.alive.insert(process, false);
             let left = [Left::Serving, Left::Draining, Left::Starting, Left::Alone][*kind];
-            play.event(Event::Found(Found { pool: POOL, process, pid: 5, left }));
+            play.event(Event::Found(Found { group: GROUP, process, pid: 5, left }));
         }
-        play.event(Event::Configured { pools: vec![(POOL, rules(3))] });
+        play.event(Event::Configured { groups: vec![(GROUP, rules(3))] });
         play.check();
         prop_assert_eq!(play.open(), left.iter().filter(|kind| **kind == 0).count(), "who served serves");
         for (kind, number) in steps {
-            let of_pool = |play: &Play| play.pool().map_or(0, |pool| pool.open_ones().count());
-            let (open, named) = (of_pool(&play), play.pool().is_some_and(|pool| !pool.is_unnamed()));
-            let serving = play.pool().map_or(0, Pool::serving);
-            let most = play.pool().map_or(0, |pool| pool.rules.max as usize);
+            let of_group = |play: &Play| play.group().map_or(0, |group| group.open_ones().count());
+            let (open, named) = (of_group(&play), play.group().is_some_and(|group| !group.is_unnamed()));
+            let serving = play.group().map_or(0, Group::serving);
+            let most = play.group().map_or(0, |group| group.rules.max as usize);
             // The process never served, and this supervisor did not know that.
-            let found = |process| play.pool()?.processes.get(&process)?.adopted;
+            let found = |process| play.group()?.processes.get(&process)?.adopted;
             let confesses = kind == 6 && play.pick(number).and_then(found).is_some();
             play.step(kind, number);
             play.check();
-            let after = play.pool().map_or(0, Pool::serving);
-            let target = play.pool().map_or(0, Pool::target);
+            let after = play.group().map_or(0, Group::serving);
+            let target = play.group().map_or(0, Group::target);
             // A process that is to be replaced serves until its successor does. Neither a graceful restart nor time
             // alone takes a process away.
             if named && !confesses && matches!(kind, 0 | 2 | 6 | 7 | 8 | 10 | 15..) {
@@ -230,12 +230,12 @@ proptest! {
             }
             // The limit holds, except for processes that an old configuration allowed.
             if kind != 10 {
-                prop_assert!(of_pool(&play) <= open.max(most + 1));
+                prop_assert!(of_group(&play) <= open.max(most + 1));
             }
         }
-        // Whatever happened: with processes that become ready, the pool is complete.
+        // Whatever happened: with processes that become ready, the group is complete.
         play.full = false;
-        play.event(Event::Configured { pools: vec![(POOL, rules(3))] });
+        play.event(Event::Configured { groups: vec![(GROUP, rules(3))] });
         play.calm_down();
         prop_assert_eq!(play.open(), 3);
         prop_assert_eq!(play.alive.len(), 3);

@@ -1,4 +1,4 @@
-//! What a pool knows of one of its processes.
+//! What a process group knows of one of its processes.
 
 use wsgi_wire::control::Cause;
 
@@ -80,7 +80,7 @@ impl Process {
     }
 }
 
-/// The pool's counters at the moment when it started the process.
+/// The group's counters at the moment when it started the process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Marks {
     pub(super) generation: u64,

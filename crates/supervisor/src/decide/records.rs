@@ -1,5 +1,5 @@
-//! What a pool keeps beside its processes: attempts to start, its size, replacements for `maximum-memory`. `start`,
-//! `scale` and `replace` decide by them.
+//! What a process group keeps beside its processes: attempts to start, its size, replacements for `maximum-memory`.
+//! `start`, `scale` and `replace` decide by them.
 
 use super::Millis;
 
@@ -70,7 +70,7 @@ impl Attempts {
     }
 }
 
-/// What is known of a pool's size.
+/// What is known of a group's size.
 #[derive(Debug, Default)]
 pub(super) struct Scale {
     pub(super) target: u32,

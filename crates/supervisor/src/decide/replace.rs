@@ -2,7 +2,7 @@
 
 use wsgi_wire::control::Cause;
 
-use super::pool::{LOST_SUPERVISOR, Pool};
+use super::group::{Group, LOST_SUPERVISOR};
 use super::process::{Overdue, Phase, Process};
 use super::records::{MemoryHistory, back_off};
 use super::{Action, Left, Millis, Out, ProcessId};
@@ -30,7 +30,7 @@ enum Manner {
     Stuck,
 }
 
-impl Pool {
+impl Group {
     fn manner(&self, cause: Cause) -> Manner {
         match cause {
             // The old code may not answer another request, unless the configuration asks for that (`rolling`).
@@ -214,7 +214,7 @@ impl Pool {
             Some(Cause::EvictionSignal) if self.rules.eviction_timeout > 0 => {
                 ("eviction-timeout", self.rules.eviction_timeout)
             }
-            // Nothing is urgent: the pool does not cut a request short because few others came.
+            // Nothing is urgent: the group does not cut a request short because few others came.
             Some(Cause::IdleTimeout) => ("graceful-timeout", 0),
             _ => ("graceful-timeout", self.rules.graceful_timeout),
         }

@@ -3,7 +3,7 @@
 
 use wsgi_wire::control::Cause;
 
-use super::pool::Pool;
+use super::group::Group;
 use super::process::{Phase, Process};
 use super::replace::OWN_END;
 use super::{Action, Busy, Ended, Load, Millis, Out, ProcessId, Rules, level};
@@ -60,8 +60,8 @@ fn essence(cause: &str, telling: usize) -> String {
 }
 
 /// The scripts that could not be loaded, as the engine's lines name them, each once.
-fn not_loaded(said: &str) -> Option<String> {
-    let lines = said.lines().filter_map(|line| line.strip_prefix("Target WSGI script '"));
+fn not_loaded(output: &str) -> Option<String> {
+    let lines = output.lines().filter_map(|line| line.strip_prefix("Target WSGI script '"));
     let named = lines.filter_map(|rest| rest.strip_suffix("' cannot be loaded as Python module."));
     let mut all: Vec<&str> = named.collect();
     all.dedup();
@@ -111,7 +111,7 @@ impl Process {
     }
 }
 
-impl Pool {
+impl Group {
     fn line(&self, process: ProcessId, rest: &str) -> String {
         let pid = self.processes.get(&process).map(Process::pid_text).unwrap_or_default();
         format!("process group \"{}\": process {pid} {rest}", self.rules.name)
@@ -257,20 +257,20 @@ impl Pool {
 
     /// Whether the last failure in the log is another one than this: a process that could not load its script, with
     /// these words.
-    pub(super) fn is_news_of_loading(&mut self, said: &str) -> bool {
-        self.attempts.is_news(format!("not loaded: {}", essence(said, TELLING)))
+    pub(super) fn is_news_of_loading(&mut self, output: &str) -> bool {
+        self.attempts.is_news(format!("not loaded: {}", essence(output, TELLING)))
     }
 
     /// A process could not load its script. The output of the process is in the log.
     pub(super) fn say_not_loaded(
         &mut self,
         process: ProcessId,
-        said: &str,
+        output: &str,
         news: bool,
         now: Millis,
         out: &mut Out<'_>,
     ) {
-        let cause = said.lines().last().unwrap_or("its output says why");
+        let cause = output.lines().last().unwrap_or("its output says why");
         self.trouble = format!("could not load {}: {cause}", self.scripts());
         if !news {
             return self.say_again(now, out);
@@ -280,7 +280,7 @@ impl Pool {
             _ => self.meanwhile(),
         };
         let next = format!("{}, or when a file changes", self.next_try(now));
-        let scripts = not_loaded(said).unwrap_or_else(|| self.scripts().to_owned());
+        let scripts = not_loaded(output).unwrap_or_else(|| self.scripts().to_owned());
         let text = format!("could not load {scripts}: {cause}; {until}{next}");
         out.log(level::ERROR, self.line(process, &text));
     }

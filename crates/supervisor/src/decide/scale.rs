@@ -1,20 +1,21 @@
-//! How many processes a pool is to have, between `min-processes` and `max-processes`: as many as its load needs.
+//! How many processes a process group is to have, between `min-processes` and `max-processes`: as many as its load
+//! needs.
 
 use wsgi_wire::control::Cause;
 
-use super::pool::Pool;
+use super::group::Group;
 use super::process::Phase;
 use super::{Load, Millis, Out, ProcessId};
 
-/// The pool grows when this many looks in a row find that requests wait or that all request threads are taken.
+/// The group grows when this many looks in a row find that requests wait or that all request threads are taken.
 const LOOKS: u32 = 2;
 /// While processes still start because an earlier look asked for them, the next ones come this much later.
 const PACE: Millis = 1_000;
-/// Most processes that the pool grows by at a time.
+/// Most processes that the group grows by at a time.
 const MAX_STEP: u32 = 32;
 
-impl Pool {
-    /// How many processes the pool is to have now.
+impl Group {
+    /// How many processes the group is to have now.
     pub(super) fn target(&self) -> usize {
         self.scale.target as usize
     }
@@ -44,7 +45,7 @@ impl Pool {
         self.scale.needed_at.fill(now);
     }
 
-    /// The supervisor found this many processes: the pool is to have no fewer, within its limits.
+    /// The supervisor found this many processes: the group is to have no fewer, within its limits.
     pub(super) fn grow_to(&mut self, found: usize, now: Millis) {
         let found = u32::try_from(found).unwrap_or(u32::MAX).min(self.rules.max);
         if found > self.scale.target {
@@ -52,7 +53,7 @@ impl Pool {
         }
     }
 
-    /// A request has come while there is no process, so the pool gets one.
+    /// A request has come while there is no process, so the group gets one.
     pub(super) fn wake(&mut self, now: Millis, out: &mut Out<'_>) {
         if self.is_asleep() && self.rules.max > 0 && !self.over {
             self.say_wakes(out);
@@ -60,7 +61,7 @@ impl Pool {
         }
     }
 
-    /// Takes a look at the pool's load, and lets the pool grow or shrink.
+    /// Takes a look at the group's load, and lets the group grow or shrink.
     pub(super) fn load(&mut self, load: &Load, now: Millis, out: &mut Out<'_>) {
         if !self.scales() {
             return;
@@ -76,7 +77,7 @@ impl Pool {
         self.shrink(load.idlest, now, out);
     }
 
-    /// The moment at which the pool gives up one process, if it gets no more to do until then.
+    /// The moment at which the group gives up one process, if it gets no more to do until then.
     pub(super) fn shrinks_at(&self) -> Option<Millis> {
         let shrinks = self.scales() && self.scale.spare && self.scale.target > self.rules.min;
         let last = self.scale.needed_at.last().filter(|_| shrinks)?;

@@ -1,8 +1,8 @@
-//! Tests of the decisions: pools that grow and shrink.
+//! Tests of the decisions: process groups that grow and shrink.
 
 use wsgi_wire::control::Cause;
 
-use super::tests::{POOL, World, rules};
+use super::tests::{GROUP, World, rules};
 use super::*;
 
 fn elastic(min: u32, processes: u32, max: u32) -> Rules {
@@ -10,7 +10,7 @@ fn elastic(min: u32, processes: u32, max: u32) -> Rules {
 }
 
 #[test]
-fn a_pool_grows_by_one_two_four_while_all_is_taken() {
+fn a_group_grows_by_one_two_four_while_all_is_taken() {
     let mut world = World::default();
     world.serving(elastic(1, 1, 6));
     let mut sizes = Vec::new();
@@ -22,11 +22,14 @@ fn a_pool_grows_by_one_two_four_while_all_is_taken() {
         sizes.push(world.state.open().len());
     }
     assert_eq!(sizes, [1, 2, 2, 4, 4, 6, 6, 6]);
-    assert_eq!(world.said("5 of 5 request threads are taken, 3 requests waiting: 1 more process of at most 6"), 1);
+    assert_eq!(
+        world.lines_with("5 of 5 request threads are taken, 3 requests waiting: 1 more process of at most 6"),
+        1
+    );
 }
 
 #[test]
-fn a_pool_waits_for_what_it_has_asked_for() {
+fn a_group_waits_for_what_it_has_asked_for() {
     let mut world = World::default();
     world.serving(elastic(1, 1, 8));
     world.load(5, 0);
@@ -72,7 +75,7 @@ fn processes_that_nobody_needs_go_one_after_the_other() {
         left.push(world.state.open().len());
     }
     assert_eq!(left, [3, 2, 2, 2, 2, 2]);
-    assert_eq!(world.said(": idle_timeout"), 2);
+    assert_eq!(world.lines_with(": idle_timeout"), 2);
     for now in (10_600..=30_000).step_by(100) {
         world.now = now;
         world.load(0, 0);
@@ -81,17 +84,17 @@ fn processes_that_nobody_needs_go_one_after_the_other() {
 }
 
 #[test]
-fn an_empty_pool_is_no_fault_and_wakes_at_once() {
+fn an_empty_group_is_no_fault_and_wakes_at_once() {
     let mut world = World::default();
     assert!(world.with(elastic(0, 0, 2)).is_empty());
     assert!(!world.fault);
-    assert_eq!(world.state.scaling(true), [POOL]);
-    world.event(Event::Wanted { pool: POOL });
+    assert_eq!(world.state.scaling(true), [GROUP]);
+    world.event(Event::Wanted { group: GROUP });
     let one = world.spawn();
     assert_eq!(one.len(), 1);
-    world.event(Event::Wanted { pool: POOL });
+    world.event(Event::Wanted { group: GROUP });
     assert!(world.started().is_empty(), "it is coming");
-    assert_eq!(world.said("a request waits and there is no process: 1 process of at most 2"), 1);
+    assert_eq!(world.lines_with("a request waits and there is no process: 1 process of at most 2"), 1);
     world.ready(one[0]);
     world.load(1, 0);
     world.now = 10_000;
@@ -103,7 +106,7 @@ fn an_empty_pool_is_no_fault_and_wakes_at_once() {
 }
 
 #[test]
-fn a_pool_that_has_grown_keeps_its_size_at_graceful() {
+fn a_group_that_has_grown_keeps_its_size_at_graceful() {
     let mut world = World::default();
     world.serving(elastic(1, 1, 4));
     world.load(5, 1);
@@ -143,7 +146,9 @@ fn a_process_that_executes_something_is_not_idle_and_is_not_hurried() {
     world.at(10_015_000);
     assert!(world.has(&Action::SendStop { process: one }));
     assert_eq!(
-        world.said("still executes 1 request when graceful-timeout=15 s is over; it is stopped (graceful restart)"),
+        world.lines_with(
+            "still executes 1 request when graceful-timeout=15 s is over; it is stopped (graceful restart)"
+        ),
         1
     );
 }
@@ -155,7 +160,7 @@ fn requests_that_come_and_go_between_two_looks_keep_one_process() {
     for now in (100..=60_000).step_by(100) {
         world.now = now;
         let load = Load { threads: 10, served: now % 1_000 == 0, ..Load::default() };
-        world.event(Event::Load { pool: POOL, load });
+        world.event(Event::Load { group: GROUP, load });
     }
     assert_eq!(world.state.open(), two[..1], "{:?}", world.log);
     world.now = 70_000;
@@ -184,7 +189,10 @@ fn none_is_started_for_an_old_one_that_is_about_to_go() {
     let old = jitter::later(60_000, one).next_multiple_of(100);
     assert!(look(&mut world, 100, old - 5_000, 1).is_empty());
     assert!(look(&mut world, old - 4_900, old + 20_000, 0).is_empty());
-    assert_eq!((world.said(": idle_timeout"), world.said("restart_interval"), world.state.open().len()), (1, 0, 0));
+    assert_eq!(
+        (world.lines_with(": idle_timeout"), world.lines_with("restart_interval"), world.state.open().len()),
+        (1, 0, 0)
+    );
     // A process that is needed is replaced when its time has come. So is an idle process, if idle-timeout is too long
     // to wait for.
     for (busy, idle_timeout) in [(1, 10_000), (0, 600_000)] {

@@ -3,7 +3,7 @@
 
 use wsgi_wire::control::Cause;
 
-use super::pool::Pool;
+use super::group::Group;
 use super::process::{Marks, Phase, Process};
 use super::records::{Attempts, CHANGED_CALM, CHANGED_FREE, back_off};
 use super::{Action, Ended, Handing, Left, Millis, Out, ProcessId};
@@ -17,8 +17,8 @@ const CRASH_WAIT: Millis = 1_000;
 /// SIGKILL and SIGTERM. They come from outside, and not from what the process does (POSIX numbers them).
 const KILLERS: [i32; 2] = [9, 15];
 
-impl Pool {
-    /// Starts go badly, so the pool makes one at a time.
+impl Group {
+    /// Starts go badly, so the group makes one at a time.
     pub(super) fn ailing(&self) -> bool {
         self.attempts.failures > 0 || self.attempts.quick >= 2
     }
@@ -60,8 +60,8 @@ impl Pool {
     /// waits for the new process, so it has time to load all that they have.
     ///
     /// The new process must be able to load all of it in two cases: it follows a process that still serves and can go
-    /// on for long, or the pool serves old code on purpose. Otherwise (a process was lost, or more are needed) a broken
-    /// script may not cost the other scripts of the group anything: the new process is ready without it, and the
+    /// on for long, or the group serves old code on purpose. Otherwise (a process was lost, or more are needed) a
+    /// broken script may not cost the other scripts of the group anything: the new process is ready without it, and the
     /// requests for it find out. If a script even ends the process, or never ends itself, the next process loads none
     /// of them.
     fn handing(&self) -> Handing {
@@ -122,7 +122,7 @@ impl Pool {
             let handing = if why == Cause::ScriptReload.name() { Handing::Nothing } else { handing };
             (it.replaces, it.marks.handing) = (replaces, handing);
             self.processes.insert(*next, it);
-            out.push(Action::Start { pool: out.pool, process: *next, quiet, handing });
+            out.push(Action::Start { group: out.group, process: *next, quiet, handing });
         }
     }
 
@@ -227,14 +227,14 @@ impl Pool {
         }
     }
 
-    /// How long it is until the next attempt, if the pool does not make it at once.
+    /// How long it is until the next attempt, if the group does not make it at once.
     pub(super) fn wait_for_start(&self, now: Millis) -> Option<Millis> {
         (!self.over && self.attempts.next > now).then(|| self.attempts.next - now)
     }
 
     /// A process could not load its script. It stays, to notice when somebody mends the script. Of several such
     /// processes one stays, the one with the newest cause.
-    pub(super) fn failed(&mut self, process: ProcessId, said: &str, now: Millis, out: &mut Out<'_>) {
+    pub(super) fn failed(&mut self, process: ProcessId, output: &str, now: Millis, out: &mut Out<'_>) {
         let found = |it: &&mut Process| it.adopted == Some(Left::Serving) && it.phase == Phase::Ready;
         if let Some(it) = self.processes.get_mut(&process).filter(found) {
             // An earlier supervisor had heard this already. The process answers with 500, so nobody misses it.
@@ -251,9 +251,9 @@ impl Pool {
         let before = self.processes.iter().find(|(id, it)| **id != process && matches!(it.phase, Phase::Failed { .. }));
         let before = before.map(|(id, it)| (*id, it.phase, it.marks));
         self.count_failure(marks, now);
-        let news = overdue.is_none() && self.is_news_of_loading(said);
+        let news = overdue.is_none() && self.is_news_of_loading(output);
         out.push(Action::Output { process, show: news });
-        self.say_not_loaded(process, said, news, now, out);
+        self.say_not_loaded(process, output, news, now, out);
         match before {
             Some((_, _, of)) if of == marks => self.stop(process, "another one has failed as well", now, out),
             Some((other, Phase::Failed { open: true }, _)) => {

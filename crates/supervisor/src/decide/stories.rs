@@ -2,12 +2,12 @@
 
 use wsgi_wire::control::Cause;
 
-use super::tests::{POOL, World, rules};
+use super::tests::{GROUP, World, rules};
 use super::*;
 
 impl World {
     pub(super) fn with(&mut self, rules: Rules) -> Vec<ProcessId> {
-        self.event(Event::Configured { pools: vec![(POOL, rules)] });
+        self.event(Event::Configured { groups: vec![(GROUP, rules)] });
         self.spawn()
     }
 
@@ -19,7 +19,7 @@ impl World {
     }
 
     pub(super) fn failed(&mut self, process: ProcessId) {
-        self.event(Event::Failed { process, said: "Traceback\nSyntaxError: x".to_owned() });
+        self.event(Event::Failed { process, output: "Traceback\nSyntaxError: x".to_owned() });
     }
 
     pub(super) fn retire(&mut self, process: ProcessId, cause: Cause) {
@@ -35,10 +35,10 @@ impl World {
     pub(super) fn load(&mut self, busy: u32, waiting: u32) {
         let threads = 5 * u32::try_from(self.state.open().len()).expect("few");
         let idlest = self.state.open().last().copied();
-        self.event(Event::Load { pool: POOL, load: Load { threads, busy, waiting, served: false, idlest } });
+        self.event(Event::Load { group: GROUP, load: Load { threads, busy, waiting, served: false, idlest } });
     }
 
-    pub(super) fn said(&self, text: &str) -> usize {
+    pub(super) fn lines_with(&self, text: &str) -> usize {
         self.log.iter().filter(|(_, line)| line.contains(text)).count()
     }
 
@@ -83,7 +83,7 @@ fn where_none_serves_a_failed_process_takes_the_requests_and_fresh_ones_are_trie
     world.ready(mended);
     assert!(world.opens(mended) && world.drains(kept));
     assert_eq!(world.started().len(), 2, "the others follow at once");
-    assert_eq!(world.said("4 failed attempts to start came before it, in 15 s"), 1, "{:?}", world.log);
+    assert_eq!(world.lines_with("4 failed attempts to start came before it, in 15 s"), 1, "{:?}", world.log);
 }
 
 #[test]
@@ -104,7 +104,7 @@ fn a_change_brings_the_next_attempt_at_once() {
     assert_eq!(world.errors().len(), 1, "it is the same one");
     assert_eq!(world.spawn().len(), 1);
     world.event(Event::Changed { process: second });
-    let third = world.state.pools().next().expect("pool").1.processes.keys().last().copied().expect("process");
+    let third = world.state.groups().next().expect("group").1.processes.keys().last().copied().expect("process");
     world.ready(third);
     assert!(world.drains(second));
 }
@@ -160,7 +160,7 @@ fn at_graceful_old_processes_serve_while_the_new_code_fails_or_crashes() {
     world.failed(new[0]);
     assert!(!world.opens(new[0]), "it only watches");
     world.exit(new[1], Ended::Signal(11));
-    assert_eq!(world.said("kept the running version: the 2 running processes go on serving"), 2);
+    assert_eq!(world.lines_with("kept the running version: the 2 running processes go on serving"), 2);
     world.at(1_000);
     let again = world.spawn();
     world.failed(again[0]);
@@ -298,7 +298,7 @@ fn restart_intervals_of_processes_differ_and_replace_one_at_a_time() {
     let first = world.state.deadline().expect("a time");
     assert!((60_000..=66_000).contains(&first));
     world.at(66_000);
-    assert_eq!(world.said(": restart_interval; it serves until"), 3);
+    assert_eq!(world.lines_with(": restart_interval; it serves until"), 3);
     let next = world.spawn();
     assert_eq!(next.len(), 1);
     world.now += 1_000;
@@ -343,7 +343,7 @@ fn memory_counts_when_two_looks_in_a_row_find_too_much() {
     world.exit(all[0], Ended::Status(0));
     measured(&mut world, all[1], &[200]);
     assert_eq!(world.started().len(), 1);
-    assert_eq!(world.said("too small"), 0);
+    assert_eq!(world.lines_with("too small"), 0);
 }
 
 #[test]
@@ -362,7 +362,7 @@ fn a_limit_that_the_application_needs_to_start_makes_no_loop() {
         }
     }
     assert_eq!(times, [200, 1_200, 3_200, 7_200, 15_200, 31_200, 63_200, 123_200, 183_200]);
-    assert_eq!(world.said("too small for the application"), 1);
+    assert_eq!(world.lines_with("too small for the application"), 1);
 }
 
 #[test]
@@ -386,7 +386,7 @@ fn processor_time_that_the_start_alone_uses_up_makes_no_loop() {
         });
     }
     assert_eq!(starts, [0, 1_100, 3_100, 7_100, 15_100, 31_100]);
-    assert_eq!(world.said("it was not the first in a row, the next start is in 16 s"), 1);
+    assert_eq!(world.lines_with("it was not the first in a row, the next start is in 16 s"), 1);
     // One that has served for a while is replaced at once.
     world.at(63_200);
     let next = world.spawn()[0];
@@ -421,11 +421,11 @@ fn eviction_has_a_time_of_its_own() {
     world.retire(old, Cause::EvictionSignal);
     let next = world.spawn()[0];
     world.ready(next);
-    assert_eq!(world.said("is draining up to eviction-timeout=2 s: eviction_signal"), 1);
+    assert_eq!(world.lines_with("is draining up to eviction-timeout=2 s: eviction_signal"), 1);
     world.event(Event::InFlight { process: old, busy: Busy { count: 1, ..Busy::default() } });
     world.at(2_000);
     assert!(world.has(&Action::SendStop { process: old }));
-    assert_eq!(world.said("when eviction-timeout=2 s is over"), 1);
+    assert_eq!(world.lines_with("when eviction-timeout=2 s is over"), 1);
 }
 
 // -- starts that take long, crashes ----------------------------------------------------------------
@@ -474,7 +474,7 @@ fn without_a_limit_a_long_start_is_said_once_and_waited_for() {
     let slow = world.with(rules(1))[0];
     world.at(60_000);
     world.at(600_000);
-    assert_eq!(world.said("is not ready after 60 s"), 1);
+    assert_eq!(world.lines_with("is not ready after 60 s"), 1);
     world.ready(slow);
     assert!(world.opens(slow));
 }

@@ -3,7 +3,7 @@
 use super::*;
 use wsgi_wire::control::Cause;
 
-pub(super) const POOL: PoolId = 7;
+pub(super) const GROUP: GroupId = 7;
 
 pub(super) fn rules(processes: u32) -> Rules {
     Rules {
@@ -39,7 +39,7 @@ impl World {
         for action in self.last.clone() {
             match action {
                 Action::Log { level, text, .. } => self.log.push((level, text)),
-                Action::Fault { pool: POOL, cause } => {
+                Action::Fault { group: GROUP, cause } => {
                     self.fault = cause.is_some();
                     self.cause = cause.unwrap_or_default();
                 }
@@ -54,7 +54,7 @@ impl World {
     }
 
     pub(super) fn configure(&mut self, processes: u32) -> Vec<ProcessId> {
-        self.event(Event::Configured { pools: vec![(POOL, rules(processes))] });
+        self.event(Event::Configured { groups: vec![(GROUP, rules(processes))] });
         self.spawn()
     }
 
@@ -157,8 +157,8 @@ fn new_code_that_does_not_load_leaves_the_old_processes_serving() {
         ]
     );
     assert!(!world.fault);
-    let pool = world.state.pools().next().expect("pool").1;
-    assert_eq!(pool.serving(), 2);
+    let group = world.state.groups().next().expect("group").1;
+    assert_eq!(group.serving(), 2);
 }
 
 #[test]
@@ -287,12 +287,12 @@ fn a_changed_script_drains_at_once() {
 }
 
 #[test]
-fn a_pool_that_is_not_named_serves_a_little_longer_then_drains_away() {
+fn a_group_that_is_not_named_serves_a_little_longer_then_drains_away() {
     let mut world = World::default();
     let old = world.configure(1);
     world.ready(old[0]);
-    world.event(Event::Configured { pools: vec![(8, Rules { name: "other".to_owned(), ..rules(1) })] });
-    assert_eq!(world.state.leaving(), [POOL]);
+    world.event(Event::Configured { groups: vec![(8, Rules { name: "other".to_owned(), ..rules(1) })] });
+    assert_eq!(world.state.leaving(), [GROUP]);
     assert!(!world.has(&Action::MarkDraining { process: old[0] }));
     world.at(4_999);
     assert!(!world.has(&Action::MarkDraining { process: old[0] }));
@@ -301,17 +301,17 @@ fn a_pool_that_is_not_named_serves_a_little_longer_then_drains_away() {
     assert!(world.has(&Action::MarkDraining { process: old[0] }));
     world.event(Event::InFlight { process: old[0], busy: Busy { count: 0, ..Busy::default() } });
     world.exit(old[0], Ended::Status(0));
-    assert!(world.has(&Action::Forget { pool: POOL }));
+    assert!(world.has(&Action::Forget { group: GROUP }));
     assert!(!world.has(&Action::Exit));
     assert!(world.errors().is_empty());
 }
 
 #[test]
-fn a_pool_serves_until_the_one_that_takes_its_name_is_ready() {
+fn a_group_serves_until_the_one_that_takes_its_name_is_ready() {
     let mut world = World::default();
     let old = world.configure(1);
     world.ready(old[0]);
-    world.event(Event::Configured { pools: vec![(8, rules(2))] });
+    world.event(Event::Configured { groups: vec![(8, rules(2))] });
     let new = world.spawn();
     assert_eq!(new.len(), 2);
     world.at(60_000);
@@ -323,10 +323,10 @@ fn a_pool_serves_until_the_one_that_takes_its_name_is_ready() {
     let replacement = world.spawn();
     world.ready(replacement[0]);
     world.ready(new[1]);
-    world.event(Event::Waiting { pool: POOL, count: 1 });
+    world.event(Event::Waiting { group: GROUP, count: 1 });
     world.at(65_000);
     assert!(!world.has(&Action::MarkDraining { process: replacement[0] }), "a request waits for it");
-    world.event(Event::Waiting { pool: POOL, count: 0 });
+    world.event(Event::Waiting { group: GROUP, count: 0 });
     assert!(world.has(&Action::MarkDraining { process: replacement[0] }));
     assert!(world.fault && world.cause == "the process group is not configured any more");
 }
@@ -357,12 +357,12 @@ fn a_successor_that_cannot_start_is_not_waited_for() {
     let mut world = World::default();
     let old = world.configure(1);
     world.ready(old[0]);
-    world.event(Event::Configured { pools: vec![(8, rules(1))] });
+    world.event(Event::Configured { groups: vec![(8, rules(1))] });
     let new = world.spawn();
     world.exit(new[0], Ended::Status(1));
-    assert_eq!(world.state.leaving(), [POOL]);
-    // Requests that never cease to wait do not keep the pool for ever.
-    world.event(Event::Waiting { pool: POOL, count: 3 });
+    assert_eq!(world.state.leaving(), [GROUP]);
+    // Requests that never cease to wait do not keep the group for ever.
+    world.event(Event::Waiting { group: GROUP, count: 3 });
     world.at(19_999);
     assert!(!world.has(&Action::MarkDraining { process: old[0] }));
     world.at(20_000);
@@ -370,11 +370,11 @@ fn a_successor_that_cannot_start_is_not_waited_for() {
 }
 
 #[test]
-fn a_pool_that_is_named_again_stays() {
+fn a_group_that_is_named_again_stays() {
     let mut world = World::default();
     let old = world.configure(1);
     world.ready(old[0]);
-    world.event(Event::Configured { pools: vec![(8, rules(1))] });
+    world.event(Event::Configured { groups: vec![(8, rules(1))] });
     let new = world.configure(1);
     assert_eq!(new.len(), 1);
     world.at(60_000);
@@ -384,11 +384,11 @@ fn a_pool_that_is_named_again_stays() {
 }
 
 #[test]
-fn a_configuration_without_pools_ends_the_supervisor_when_all_is_done() {
+fn a_configuration_without_groups_ends_the_supervisor_when_all_is_done() {
     let mut world = World::default();
     let old = world.configure(1);
     world.ready(old[0]);
-    world.event(Event::Configured { pools: Vec::new() });
+    world.event(Event::Configured { groups: Vec::new() });
     world.at(5_000);
     world.event(Event::InFlight { process: old[0], busy: Busy { count: 1, ..Busy::default() } });
     world.at(14_000);
@@ -438,7 +438,7 @@ fn with_few_slots_a_graceful_restart_moves_in_steps() {
     let mut world = World::default();
     let old = world.configure(2);
     old.iter().for_each(|process| world.ready(*process));
-    world.event(Event::Configured { pools: vec![(POOL, rules(2))] });
+    world.event(Event::Configured { groups: vec![(GROUP, rules(2))] });
     let new = world.started();
     world.event(Event::Spawned { process: new[0], pid: 70 });
     world.event(Event::NoSlot { process: new[1] });
@@ -457,16 +457,16 @@ fn with_few_slots_a_graceful_restart_moves_in_steps() {
 }
 
 #[test]
-fn a_pool_without_a_name_serves_as_long_as_there_are_children_that_know_it() {
+fn a_group_without_a_name_serves_as_long_as_there_are_children_that_know_it() {
     let mut world = World::default();
     let old = world.configure(1);
     world.ready(old[0]);
-    world.event(Event::Configured { pools: vec![] });
-    world.event(Event::Held { pool: POOL, held: true });
+    world.event(Event::Configured { groups: vec![] });
+    world.event(Event::Held { group: GROUP, held: true });
     for hour in 1..10 {
         world.at(hour * 3_600_000);
         assert!(world.last.is_empty() && world.state.leaving().is_empty() && world.state.deadline().is_none());
     }
-    world.event(Event::Held { pool: POOL, held: false });
+    world.event(Event::Held { group: GROUP, held: false });
     assert!(world.has(&Action::MarkDraining { process: old[0] }));
 }

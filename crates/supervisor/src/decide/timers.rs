@@ -2,17 +2,17 @@
 
 use wsgi_wire::control::Cause;
 
-use super::pool::Pool;
+use super::group::Group;
 use super::process::{Phase, Process};
 use super::{Action, Millis, Out, ProcessId, jitter};
 
 /// If a start takes longer than this, the log says so.
 pub(super) const LONG_START: Millis = 60_000;
 
-/// A pool gets smaller this long after the moment at which it may, at the latest.
+/// A group gets smaller this long after the moment at which it may, at the latest.
 const SHRINKING: Millis = 1_000;
 
-impl Pool {
+impl Group {
     /// The next moment at which time alone changes something.
     pub fn deadline(&self) -> Option<Millis> {
         let starts = (!self.over && self.due() > 0).then_some(self.attempts.next);
@@ -46,8 +46,8 @@ impl Pool {
         self.old_at(process, it).is_some_and(|at| at <= now)
     }
 
-    /// When the supervisor replaces a process for its age. If the pool is about to have one process fewer, it waits for
-    /// that, by up to a tenth of restart-interval: otherwise it would start a process only to end it at once.
+    /// When the supervisor replaces a process for its age. If the group is about to have one process fewer, it waits
+    /// for that, by up to a tenth of restart-interval: otherwise it would start a process only to end it at once.
     fn recycled_at(&self, process: ProcessId, it: &Process) -> Option<Millis> {
         let old = self.old_at(process, it)?;
         let fewer =

@@ -66,9 +66,9 @@ fn the_first_obstacle_is_named() {
             .starts_with(&format!("user \"web\" may not execute {} (owner", at("venv/bin/python")))
     );
     tree.mode("venv", 0o750);
-    let said = tree.walk("venv/bin/python");
-    assert!(said.starts_with(&format!("user \"web\" may not enter the directory {} (owner", at("venv"))), "{said}");
-    assert!(said.ends_with(&format!("mode 0750); to mend it: chmod o+x {}", at("venv"))), "{said}");
+    let found = tree.walk("venv/bin/python");
+    assert!(found.starts_with(&format!("user \"web\" may not enter the directory {} (owner", at("venv"))), "{found}");
+    assert!(found.ends_with(&format!("mode 0750); to mend it: chmod o+x {}", at("venv"))), "{found}");
 }
 
 #[test]
@@ -97,7 +97,7 @@ fn directories_and_files_are_told_apart() {
 }
 
 #[test]
-fn paths_begin_at_the_root_directory_of_the_pool() {
+fn paths_begin_at_the_root_directory_of_the_group() {
     let tree = Tree::new("root");
     symlink("/venv/bin/python", tree.path("py")).expect("link");
     symlink("/no/such", tree.path("lost")).expect("link");
@@ -147,27 +147,27 @@ fn a_virtual_environment_remembers_its_python() {
 
 #[test]
 fn what_a_process_goes_without_is_told_with_option_and_cause() {
-    let mut config = crate::example::pool();
+    let mut config = crate::example::group();
     (config.cpu_priority, config.memory_limit) = (Some(-5), 4096);
     let text = |step, errno| went_without(&config, 12, step, &std::io::Error::from_raw_os_error(errno));
-    let told = text(Step::Priority, libc::EACCES);
+    let line = text(Step::Priority, libc::EACCES);
     assert!(
-        told.starts_with("process group \"site\" (defined at httpd.conf:3): process 12 runs without cpu-priority=-5"),
-        "{told}"
+        line.starts_with("process group \"site\" (defined at httpd.conf:3): process 12 runs without cpu-priority=-5"),
+        "{line}"
     );
-    assert!(told.contains("only root may raise the priority"), "{told}");
+    assert!(line.contains("only root may raise the priority"), "{line}");
     assert!(text(Step::DataLimit, libc::EPERM).contains("without memory-limit=4096: setrlimit(RLIMIT_DATA) failed"));
     assert!(text(Step::DataLimit, libc::EACCES).contains("httpd_setrlimit"));
 }
 
 #[test]
 fn a_memory_limit_is_suspected() {
-    let mut config = crate::example::pool();
+    let mut config = crate::example::group();
     config.virtual_memory_limit = 1 << 20;
     let text = early_exit(&config, Ended::Signal(11), &[], "");
     assert!(text.contains("virtual-memory-limit=1048576 bytes may be too little"), "{text}");
-    let said = ["MemoryError".to_owned()];
-    assert!(early_exit(&config, Ended::Status(1), &said, "MemoryError").contains("may be too little"));
+    let output = ["MemoryError".to_owned()];
+    assert!(early_exit(&config, Ended::Status(1), &output, "MemoryError").contains("may be too little"));
 }
 
 #[test]
@@ -197,19 +197,19 @@ fn a_link_that_leads_to_a_closed_place_is_named() {
     assert_eq!(tree.walk("venv/bin/python3"), "");
     tree.mode("away", 0o700);
     let (away, link) = (tree.path("away").display().to_string(), tree.path("venv/bin/python3").display().to_string());
-    let said = tree.walk("venv/bin/python3");
+    let found = tree.walk("venv/bin/python3");
     let end = format!("; the symbolic link {link} leads there; to mend it: chmod o+x {away}");
-    assert!(said.contains(&format!("may not enter the directory {away} (")) && said.ends_with(&end), "{said}");
+    assert!(found.contains(&format!("may not enter the directory {away} (")) && found.ends_with(&end), "{found}");
 }
 
 #[test]
 fn last_words_are_explained() {
     let tree = Tree::new("words");
-    let mut config = crate::example::pool();
+    let mut config = crate::example::group();
     config.python = tree.path("venv/bin/python").display().to_string();
     let lines = |text: &str| text.lines().map(str::to_owned).collect::<Vec<_>>();
-    let said = lines("Fatal Python error: x\nModuleNotFoundError: No module named 'encodings'");
-    let text = early_exit(&config, Ended::Status(1), &said, "");
+    let output = lines("Fatal Python error: x\nModuleNotFoundError: No module named 'encodings'");
+    let text = early_exit(&config, Ended::Status(1), &output, "");
     assert!(text.contains("does not find its standard library"), "{text}");
     let text = early_exit(&config, Ended::Status(64), &lines("version 1 is not 2"), "");
     assert!(text.contains("does not fit this Python (exited with status 64); it wrote:\nversion 1 is not 2"), "{text}");
@@ -222,7 +222,7 @@ fn last_words_are_explained() {
 
 #[test]
 fn failed_steps_are_explained() {
-    let mut config = crate::example::pool();
+    let mut config = crate::example::group();
     config.python = "/no/such/python".to_owned();
     let error = || std::io::Error::from_raw_os_error(libc::ENOENT);
     assert_eq!(step(&config, Step::Exec, &error()), "/no does not exist, on the way to /no/such/python");
@@ -247,17 +247,17 @@ fn a_home_that_is_an_interpreter_is_known() {
     let tree = Tree::new("home");
     let python = tree.path("venv/bin/python").display().to_string();
     let home = tree.path("venv").display().to_string();
-    let told = |given: &str, home: &str| {
+    let problem = |given: &str, home: &str| {
         let python_from = format!("{given}{home}");
-        let config = PoolConfig { python: format!("{home}/bin/python3"), python_from, ..crate::example::pool() };
+        let config = GroupConfig { python: format!("{home}/bin/python3"), python_from, ..crate::example::group() };
         home_is_a_file(&config, Path::new("/")).map(|problem| problem.to_string())
     };
-    let found = told("python-home=", &python).expect("a file");
+    let found = problem("python-home=", &python).expect("a file");
     assert!(found.starts_with(&format!("python-home={python} is a file")), "{found}");
     assert!(found.ends_with(&format!("write python={python} (for this interpreter) or python-home={home}")), "{found}");
-    let found = told("WSGIPythonHome ", &python).expect("a file");
+    let found = problem("WSGIPythonHome ", &python).expect("a file");
     assert!(found.ends_with(&format!("; write WSGIPythonHome {home}")), "{found}");
-    assert_eq!((told("python-home=", &home), told("python-home=", "/no/such")), (None, None));
-    let plain = PoolConfig { python: format!("{python}/bin/python3"), ..crate::example::pool() };
+    assert_eq!((problem("python-home=", &home), problem("python-home=", "/no/such")), (None, None));
+    let plain = GroupConfig { python: format!("{python}/bin/python3"), ..crate::example::group() };
     assert_eq!(home_is_a_file(&plain, Path::new("/")), None, "python= says what it means");
 }

@@ -11,7 +11,7 @@ use wsgi_sys::poll::{PollFd, poll};
 use wsgi_sys::process::{Outcome, Program, Spawned, spawn, wait};
 use wsgi_sys::{fd, signal};
 use wsgi_wire::boot::{PEAK, PROBE, WELL};
-use wsgi_wire::pool::{PoolConfig, stack_bytes};
+use wsgi_wire::config::{GroupConfig, stack_bytes};
 
 use crate::decide::Ended;
 use crate::diagnose::{self, Problem};
@@ -39,8 +39,8 @@ impl Answer {
     }
 }
 
-/// Asks the interpreter. This process already runs as the pool's user.
-pub fn ask(config: &PoolConfig, engine: BorrowedFd<'_>, time: Duration) -> Result<Answer, Problem> {
+/// Asks the interpreter. This process already runs as the group's user.
+pub fn ask(config: &GroupConfig, engine: BorrowedFd<'_>, time: Duration) -> Result<Answer, Problem> {
     let deadline = Instant::now() + time;
     let (spawned, output) = begin(config, engine).map_err(Problem::new)?;
     let (text, timely) = read(&output, deadline);
@@ -50,9 +50,9 @@ pub fn ask(config: &PoolConfig, engine: BorrowedFd<'_>, time: Duration) -> Resul
     }
     if !timely {
         let seconds = time.as_secs_f64();
-        let said = text.lines().rfind(|line| !line.trim().is_empty());
-        let said = said.map_or_else(|| "it wrote nothing".to_owned(), |line| format!("its last words: {line}"));
-        return Err(Problem::new(format!("it has not answered within {seconds} s; {said}")));
+        let line = text.lines().rfind(|line| !line.trim().is_empty());
+        let last = line.map_or_else(|| "it wrote nothing".to_owned(), |line| format!("its last words: {line}"));
+        return Err(Problem::new(format!("it has not answered within {seconds} s; {last}")));
     }
     let ended = wait(spawned.pid).map_or(Ended::Unknown, ending);
     judge(config, ended, &text)
@@ -63,7 +63,7 @@ fn ending(status: ExitStatus) -> Ended {
     code.or_else(|| status.signal().map(Ended::Signal)).unwrap_or(Ended::Unknown)
 }
 
-fn begin(config: &PoolConfig, engine: BorrowedFd<'_>) -> Result<(Spawned, OwnedFd), String> {
+fn begin(config: &GroupConfig, engine: BorrowedFd<'_>) -> Result<(Spawned, OwnedFd), String> {
     let failed = |error: io::Error| error.to_string();
     let (output, writer) = fd::pipe().map_err(failed)?;
     fd::set_nonblocking(output.as_fd(), true).map_err(failed)?;
@@ -83,7 +83,7 @@ fn begin(config: &PoolConfig, engine: BorrowedFd<'_>) -> Result<(Spawned, OwnedF
 }
 
 /// Why the interpreter was not executed.
-fn failed_step(config: &PoolConfig, spawned: &Spawned) -> Option<String> {
+fn failed_step(config: &GroupConfig, spawned: &Spawned) -> Option<String> {
     loop {
         match spawned.outcome() {
             Outcome::WentWithout(..) => {}
@@ -116,7 +116,7 @@ fn read(output: &OwnedFd, deadline: Instant) -> (String, bool) {
 }
 
 /// What the end and the output of an interpreter mean.
-fn judge(config: &PoolConfig, ended: Ended, text: &str) -> Result<Answer, Problem> {
+fn judge(config: &GroupConfig, ended: Ended, text: &str) -> Result<Answer, Problem> {
     let answer = text.lines().find_map(|line| line.strip_prefix(WELL));
     match (answer, ended) {
         (Some(answer), Ended::Status(0)) => {
@@ -131,8 +131,8 @@ fn judge(config: &PoolConfig, ended: Ended, text: &str) -> Result<Answer, Proble
     }
     let lines: Vec<String> = text.lines().filter(|line| !line.trim().is_empty()).map(str::to_owned).collect();
     let last = lines.last().map_or("", String::as_str);
-    let said = &lines[..lines.len().min(MAX_LINES)];
-    let why = diagnose::early_exit(config, ended, said, last);
+    let first = &lines[..lines.len().min(MAX_LINES)];
+    let why = diagnose::early_exit(config, ended, first, last);
     Err(Problem::new(why.lines().collect::<Vec<_>>().join(" | ")))
 }
 
@@ -152,7 +152,7 @@ const REST: u64 = 16 << 20;
 const ARENA: u64 = 64 << 20;
 
 /// How many such reservations there can be. `processors`: those that the process may use.
-fn arenas(config: &PoolConfig, processors: u64) -> u64 {
+fn arenas(config: &GroupConfig, processors: u64) -> u64 {
     let given = config.env.iter().rev().find(|(name, _)| name == "MALLOC_ARENA_MAX");
     let most = given.and_then(|(_, value)| value.parse().ok()).filter(|most| *most > 0).unwrap_or(processors * 8);
     most.min(u64::from(config.threads) + OTHER_THREADS)
@@ -160,12 +160,12 @@ fn arenas(config: &PoolConfig, processors: u64) -> u64 {
 
 /// The problem that `virtual-memory-limit` does not suffice for the request threads of a process. `peak`: the bytes
 /// that the process has taken before it has any request thread.
-pub fn too_little_for_threads(config: &PoolConfig, peak: u64) -> Option<Problem> {
+pub fn too_little_for_threads(config: &GroupConfig, peak: u64) -> Option<Problem> {
     let processors = std::thread::available_parallelism().map_or(1, |count| count.get() as u64);
     too_little(config, peak, processors)
 }
 
-fn too_little(config: &PoolConfig, peak: u64, processors: u64) -> Option<Problem> {
+fn too_little(config: &GroupConfig, peak: u64, processors: u64) -> Option<Problem> {
     let (limit, threads, stack) = (config.virtual_memory_limit, config.threads, stack_bytes(config.stack_size));
     let stacks = u64::from(threads).saturating_mul(stack);
     let arenas = arenas(config, processors);
@@ -192,7 +192,7 @@ mod tests {
     use super::*;
 
     fn judged(ended: Ended, text: &str) -> String {
-        match judge(&crate::example::pool(), ended, text) {
+        match judge(&crate::example::group(), ended, text) {
             Ok(answer) => format!("well: {} {:?}", answer.text, answer.version()),
             Err(problem) => problem.what,
         }
@@ -220,7 +220,7 @@ mod tests {
     #[test]
     fn threads_have_to_fit_the_limit_of_memory() {
         let answer = judge(
-            &crate::example::pool(),
+            &crate::example::group(),
             Ended::Status(0),
             "mod_wsgi-doctor: 3.12.1 /\nmod_wsgi-doctor-peak: VmPeak:\t  51200 kB\n",
         );
@@ -229,7 +229,7 @@ mod tests {
         let with = |limit: u64, stack_size, env: &[(&str, &str)]| {
             let env = env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
             let (virtual_memory_limit, threads) = (limit << 20, 16);
-            let config = PoolConfig { virtual_memory_limit, threads, stack_size, env, ..crate::example::pool() };
+            let config = GroupConfig { virtual_memory_limit, threads, stack_size, env, ..crate::example::group() };
             too_little(&config, peak, 2).map(|problem| problem.what)
         };
         // 50 + 16 * 8 + 16 * 64 + 16 / 4 + 16

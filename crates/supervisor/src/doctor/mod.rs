@@ -1,13 +1,13 @@
 //! The doctor: looks at every process group as its user, before anything is started, and says what is wrong
 //! and what mends it. httpd executes it for `apachectl configtest` (`httpd -t`).
 //!
-//! For each patient a fork changes to its user and root directory, asks the kernel what that user may do with the files
-//! concerned, and lets the interpreter load the engine. Nothing waits longer than the examination allows: an
-//! interpreter or a network file system that hangs is a finding.
+//! For each subject (a process group, or httpd's children) a fork changes to its user and root directory, asks the
+//! kernel what that user may do with the files concerned, and lets the interpreter load the engine. Nothing waits
+//! longer than the examination allows: an interpreter or a network file system that hangs is a finding.
 
 mod interpreter;
-mod patient;
 mod selinux;
+mod subject;
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -16,11 +16,11 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use wsgi_sys::poll::{PollFd, poll};
-use wsgi_sys::process::{Forked, Ids, fork_as, kill, kill_group, try_wait};
+use wsgi_sys::process::{Forked, Ids, fork_as, kill, killpg, try_wait};
 use wsgi_sys::{fd, user};
-use wsgi_wire::doctor::{Examination, Finding, Patient};
+use wsgi_wire::doctor::{Examination, Finding, Subject};
 
-/// How many patients the doctor looks at side by side.
+/// How many subjects the doctor looks at side by side.
 const BESIDE: usize = 8;
 /// Most that is read of one fork's findings, in bytes.
 const MAX_FINDINGS: usize = 256 << 10;
@@ -58,20 +58,20 @@ fn run() -> io::Result<()> {
 
 /// A fork at work.
 struct Working {
-    patient: usize,
+    subject: usize,
     fork: Forked,
     text: Vec<u8>,
     ended: bool,
 }
 
-/// All findings, in the order of the patients.
+/// All findings, in the order of the subjects.
 fn examine(all: &Examination, engine: BorrowedFd<'_>) -> Vec<Finding> {
     let deadline = Instant::now() + Duration::from_millis(all.limit_ms);
     let (mut next, mut working, mut found) = (0, Vec::<Working>::new(), Vec::new());
-    while (next < all.patients.len() || !working.is_empty()) && Instant::now() < deadline {
-        while next < all.patients.len() && working.len() < BESIDE {
+    while (next < all.subjects.len() || !working.is_empty()) && Instant::now() < deadline {
+        while next < all.subjects.len() && working.len() < BESIDE {
             match begin(all, next, engine) {
-                Ok(fork) => working.push(Working { patient: next, fork, text: Vec::new(), ended: false }),
+                Ok(fork) => working.push(Working { subject: next, fork, text: Vec::new(), ended: false }),
                 Err(error) => found.push(unexamined(next, format!("it could not be examined: {error}"))),
             }
             next += 1;
@@ -81,7 +81,7 @@ fn examine(all: &Examination, engine: BorrowedFd<'_>) -> Vec<Finding> {
         working = rest;
         for it in ended {
             found.extend(findings(&it));
-            // This kills all that the patient's interpreter has started, too.
+            // This kills all that the subject's interpreter has started, too.
             end(&it.fork);
         }
     }
@@ -89,52 +89,52 @@ fn examine(all: &Examination, engine: BorrowedFd<'_>) -> Vec<Finding> {
     for left in &working {
         found.extend(findings(left));
         found.push(unexamined(
-            left.patient,
+            left.subject,
             format!("{}; is one of its files on a server that does not answer?", late()),
         ));
         // The doctor does not wait for it: a process that waits for a file server cannot even be killed.
-        let _ = kill_group(left.fork.pid, libc::SIGKILL);
+        let _ = killpg(left.fork.pid, libc::SIGKILL);
     }
-    if next < all.patients.len() {
-        let others = match all.patients.len() - next - 1 {
+    if next < all.subjects.len() {
+        let others = match all.subjects.len() - next - 1 {
             0 => String::new(),
             others => format!(", nor {others} others after it"),
         };
         found.push(unexamined(next, late() + &others));
     }
-    found.sort_by_key(|finding| finding.patient);
+    found.sort_by_key(|finding| finding.subject);
     found
 }
 
 fn end(fork: &Forked) {
-    let _ = kill_group(fork.pid, libc::SIGKILL).or_else(|_| kill(fork.pid, libc::SIGKILL));
+    let _ = killpg(fork.pid, libc::SIGKILL).or_else(|_| kill(fork.pid, libc::SIGKILL));
     while matches!(try_wait(fork.pid), Ok(None)) {
         std::thread::sleep(Duration::from_millis(1));
     }
 }
 
-fn unexamined(patient: usize, what: String) -> Finding {
-    Finding { patient, what, mend: None, well: false }
+fn unexamined(subject: usize, what: String) -> Finding {
+    Finding { subject, what, mend: None, well: false }
 }
 
-/// Forks for one patient.
+/// Forks for one subject.
 fn begin(all: &Examination, index: usize, engine: BorrowedFd<'_>) -> io::Result<Forked> {
-    let patient = &all.patients[index];
+    let subject = &all.subjects[index];
     let time = Duration::from_millis(all.interpreter_ms);
-    let ids = ids(patient);
+    let ids = ids(subject);
     // No part of an application is executed as root, whatever the configuration says.
     if user::effective_uid() == 0 && ids.as_ref().is_none_or(|ids| ids.uid == 0) {
         return Err(io::Error::other("it would run as root"));
     }
-    let root = patient.pool.as_ref().and_then(|pool| pool.chroot.clone()).map(std::ffi::CString::new).transpose()?;
+    let root = subject.group.as_ref().and_then(|group| group.chroot.clone()).map(std::ffi::CString::new).transpose()?;
     let fork = fork_as(root.as_deref(), ids.as_ref(), |out: File, changed| {
         let findings = match changed {
-            Ok(()) => patient::examine(patient, engine, time),
-            Err((step, error)) => vec![patient::cannot_become(patient, step, &error)],
+            Ok(()) => subject::examine(subject, engine, time),
+            Err((step, error)) => vec![subject::cannot_become(subject, step, &error)],
         };
         let mut out = io::BufWriter::new(out);
         for (problem, well) in findings {
-            let finding = Finding { patient: index, what: problem.what, mend: problem.mend, well };
+            let finding = Finding { subject: index, what: problem.what, mend: problem.mend, well };
             // If the reader is gone, nobody wants the findings.
             let _ = serde_json::to_writer(&mut out, &finding).map(|()| out.write_all(b"\n"));
         }
@@ -144,8 +144,8 @@ fn begin(all: &Examination, index: usize, engine: BorrowedFd<'_>) -> io::Result<
 }
 
 /// The identity to change to. Only root can change.
-fn ids(patient: &Patient) -> Option<Ids> {
-    let identity = patient.identity.as_ref().filter(|_| user::effective_uid() == 0)?;
+fn ids(subject: &Subject) -> Option<Ids> {
+    let identity = subject.identity.as_ref().filter(|_| user::effective_uid() == 0)?;
     Some(Ids { uid: identity.uid, gid: identity.gid, groups: identity.groups.clone() })
 }
 
@@ -165,9 +165,9 @@ fn wait(working: &mut [Working], time: Duration) {
     }
 }
 
-/// The findings that a fork has written. It runs as another user, so only findings about its patient count.
+/// The findings that a fork has written. It runs as another user, so only findings about its subject count.
 fn findings(working: &Working) -> Vec<Finding> {
     let lines = working.text.split(|byte| *byte == b'\n');
     let all = lines.filter_map(|line| serde_json::from_slice::<Finding>(line).ok());
-    all.filter(|finding| finding.patient == working.patient).collect()
+    all.filter(|finding| finding.subject == working.subject).collect()
 }

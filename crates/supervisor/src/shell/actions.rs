@@ -2,23 +2,23 @@
 
 use std::os::fd::AsFd;
 
-use wsgi_sys::process::{kill, kill_group, pidfd_kill};
+use wsgi_sys::process::{kill, killpg, pidfd_kill};
 use wsgi_sys::scoreboard::{State as SlotState, Stoppage};
 use wsgi_wire::control::ToDaemon;
 
 use super::process::{Output, Process};
 use super::{Shell, millis, start};
-use crate::decide::{Action, Event, Handing, PoolId, ProcessId, level, seconds};
+use crate::decide::{Action, Event, GroupId, Handing, ProcessId, level, seconds};
 use crate::handed::{Handed, Known, hand_on};
 
 impl Shell {
     pub(super) fn execute(&mut self, action: Action) {
         match action {
-            Action::Start { pool, process, quiet, handing } => self.start(pool, process, quiet, handing),
+            Action::Start { group, process, quiet, handing } => self.start(group, process, quiet, handing),
             Action::MarkReady { process } => {
                 self.mark(process, SlotState::Ready);
-                if let Some(pool) = self.processes.get(&process).map(|found| found.pool) {
-                    self.say_refused(pool, "requests are taken again");
+                if let Some(group) = self.processes.get(&process).map(|found| found.group) {
+                    self.say_refused(group, "requests are taken again");
                 }
             }
             Action::MarkDraining { process } => self.mark(process, SlotState::Draining),
@@ -37,38 +37,38 @@ impl Shell {
             Action::Kill { process } => self.signal(process, libc::SIGKILL),
             Action::Output { process, show } => self.release_output(process, show),
             Action::Clear { process } => self.clear(process),
-            Action::Fault { pool, cause } => {
-                if let Some(entry) = self.pools.get(&pool) {
+            Action::Fault { group, cause } => {
+                if let Some(entry) = self.groups.get(&group) {
                     entry.board.set_fault(cause.as_deref());
                 }
             }
-            Action::Forget { pool } => {
-                self.say_refused(pool, "it ends");
-                self.pools.remove(&pool);
+            Action::Forget { group } => {
+                self.say_refused(group, "it ends");
+                self.groups.remove(&group);
             }
-            Action::Log { pool, level, text } => {
+            Action::Log { group, level, text } => {
                 let pid = i32::try_from(std::process::id()).unwrap_or(0);
-                text.lines().for_each(|line| self.write_output(pool, pid, level, line.as_bytes()));
+                text.lines().for_each(|line| self.write_output(group, pid, level, line.as_bytes()));
             }
             Action::Exit => self.done = true,
         }
     }
 
     /// The scripts that the serving processes hand on to the next process.
-    fn handed(&self, pool: PoolId, handing: Handing) -> Vec<Handed> {
+    fn handed(&self, group: GroupId, handing: Handing) -> Vec<Handed> {
         let serving = match handing {
             Handing::Nothing => Vec::new(),
             // Such a group checks the owner of a script at each request, so no process loads a script before a request.
-            _ if self.pools.get(&pool).is_some_and(|entry| entry.config.checks_owner) => Vec::new(),
-            Handing::Tried | Handing::Required => self.state.serving(pool),
+            _ if self.groups.get(&group).is_some_and(|entry| entry.config.checks_owner) => Vec::new(),
+            Handing::Tried | Handing::Required => self.state.serving(group),
         };
         let known = serving.iter().filter_map(|id| self.processes.get(id)).map(|process| &process.known);
         hand_on(known, handing == Handing::Required, self.clock.now())
     }
 
-    fn start(&mut self, pool: PoolId, id: ProcessId, quiet: bool, handing: Handing) {
-        let handed = self.handed(pool, handing);
-        let Some(entry) = self.pools.get(&pool) else { return };
+    fn start(&mut self, group: GroupId, id: ProcessId, quiet: bool, handing: Handing) {
+        let handed = self.handed(group, handing);
+        let Some(entry) = self.groups.get(&group) else { return };
         let Some(slot) = entry.board.free_slot() else {
             return self.events.push_back(Event::NoSlot { process: id });
         };
@@ -76,12 +76,12 @@ impl Shell {
             Ok(started) => {
                 let pid = started.spawned.pid;
                 let epoch = entry.board.place(slot, entry.config.threads, u32::try_from(pid).unwrap_or(0));
-                let mut process = Process::new(pool, pid, slot, epoch);
+                let mut process = Process::new(group, pid, slot, epoch);
                 process.spawned = Some(started.spawned);
                 process.control = Some(started.control);
                 process.known = Known::new(&entry.config.targets, &handed);
                 self.processes.insert(id, process);
-                self.outputs.insert(id, Output::new(started.output, pool, pid, quiet));
+                self.outputs.insert(id, Output::new(started.output, group, pid, quiet));
                 self.store(id);
                 self.events.push_back(Event::Spawned { process: id, pid });
             }
@@ -122,17 +122,17 @@ impl Shell {
     }
 
     /// Says how many requests were refused while no process could be started. A child said so when that began.
-    fn say_refused(&self, pool: PoolId, now: &str) {
-        let Some(entry) = self.pools.get(&pool) else { return };
+    fn say_refused(&self, group: GroupId, now: &str) {
+        let Some(entry) = self.groups.get(&group) else { return };
         let Some(stoppage) = entry.board.end_stoppage() else { return };
         let text = refused(&entry.config.name, now, stoppage);
-        self.write_output(pool, i32::try_from(std::process::id()).unwrap_or(0), level::WARNING, text.as_bytes());
+        self.write_output(group, i32::try_from(std::process::id()).unwrap_or(0), level::WARNING, text.as_bytes());
     }
 
     fn mark(&mut self, id: ProcessId, state: SlotState) {
         let Some(process) = self.processes.get_mut(&id) else { return };
         process.open = true;
-        if let Some(entry) = self.pools.get(&process.pool) {
+        if let Some(entry) = self.groups.get(&process.group) {
             entry.board.set_state(process.slot, state);
         }
     }
@@ -145,8 +145,8 @@ impl Shell {
         }
         // If the process has ended meanwhile, this only fails.
         let _ = if signal == libc::SIGKILL {
-            // Before setsid the process has no group of its own.
-            kill_group(process.pid, signal).or_else(|_| kill(process.pid, signal))
+            // killpg fails before the process has called setsid.
+            killpg(process.pid, signal).or_else(|_| kill(process.pid, signal))
         } else {
             kill(process.pid, signal)
         };
@@ -163,7 +163,7 @@ impl Shell {
 
     fn clear(&mut self, id: ProcessId) {
         let Some(process) = self.processes.remove(&id) else { return };
-        if let Some(entry) = self.pools.get(&process.pool) {
+        if let Some(entry) = self.groups.get(&process.group) {
             entry.board.set_state(process.slot, SlotState::Gone);
         }
         if self.outputs.get(&id).is_some_and(|output| output.fd.is_none()) {
@@ -173,8 +173,8 @@ impl Shell {
 
     fn release_output(&mut self, id: ProcessId, show: bool) {
         let Some(mut output) = self.outputs.remove(&id) else { return };
-        let (pool, pid) = (output.pool, output.pid);
-        output.release(show, &mut |level, line| self.write_output(pool, pid, level, line));
+        let (group, pid) = (output.group, output.pid);
+        output.release(show, &mut |level, line| self.write_output(group, pid, level, line));
         output.forget_start();
         self.outputs.insert(id, output);
     }

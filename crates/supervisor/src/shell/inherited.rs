@@ -12,25 +12,25 @@ use wsgi_wire::control::ToDaemon;
 use super::Shell;
 use super::process::{Output, Process};
 use super::store::Taken;
-use crate::decide::{Event, Found, Left, PoolId, level};
+use crate::decide::{Event, Found, GroupId, Left, level};
 use crate::diagnose;
 use crate::handed::Known;
 
 impl Shell {
-    /// Finds the processes of all pools, before the first configuration is in force.
+    /// Finds the processes of all groups, before the first configuration is in force.
     pub(super) fn take_over(&mut self) {
         let mut stored = self.store.take_all();
-        for pool in self.pools.keys().copied().collect::<Vec<_>>() {
-            self.take_over_pool(pool, &mut stored);
+        for group in self.groups.keys().copied().collect::<Vec<_>>() {
+            self.take_over_group(group, &mut stored);
         }
-        // This closes the rest of the store: processes of pools that no configuration names any more find that they are
-        // alone.
+        // This closes the rest of the store: processes of groups that no configuration names any more find that they
+        // are alone.
         drop(stored);
         self.processes.keys().copied().collect::<Vec<_>>().into_iter().for_each(|id| self.store(id));
     }
 
-    fn take_over_pool(&mut self, pool: PoolId, stored: &mut Vec<Taken>) {
-        let Some(entry) = self.pools.get(&pool) else { return };
+    fn take_over_group(&mut self, group: GroupId, stored: &mut Vec<Taken>) {
+        let Some(entry) = self.groups.get(&group) else { return };
         let user = diagnose::identity(&entry.config).0.uid;
         for slot in 0..entry.board.slots() {
             if entry.board.state(slot) == SlotState::Gone {
@@ -41,13 +41,13 @@ impl Shell {
             let watch = pidfd_open(pid).ok();
             if !is_daemon(pid, user) || pid == self.parent_pid {
                 if entry.board.state(slot) != SlotState::Draining {
-                    self.say_lost(pool, pid);
+                    self.say_lost(group, pid);
                 }
                 entry.board.set_state(slot, SlotState::Gone);
                 continue;
             }
             let id = self.state.fresh();
-            let mut process = Process::new(pool, pid, slot, entry.board.epoch(slot));
+            let mut process = Process::new(group, pid, slot, entry.board.epoch(slot));
             (process.watch, process.adopted) = (watch, true);
             let at = stored.iter().position(|one| process.stored() == one.stored);
             let (control, output) = at.map(|at| stored.swap_remove(at)).map(|it| (it.control, it.output)).unzip();
@@ -63,23 +63,23 @@ impl Shell {
             self.processes.insert(id, process);
             // Nothing is opened by way of the process's own descriptors: it decides what they are.
             if let Some(pipe) = output.flatten() {
-                let mut output = Output::new(pipe, pool, pid, false);
+                let mut output = Output::new(pipe, group, pid, false);
                 output.forget_start();
                 self.outputs.insert(id, output);
             }
-            self.events.push_back(Event::Found(Found { pool, process: id, pid, left }));
+            self.events.push_back(Event::Found(Found { group, process: id, pid, left }));
         }
     }
 }
 
 impl Shell {
-    fn say_lost(&self, pool: PoolId, pid: i32) {
-        let Some(entry) = self.pools.get(&pool) else { return };
+    fn say_lost(&self, group: GroupId, pid: i32) {
+        let Some(entry) = self.groups.get(&group) else { return };
         let name = &entry.config.name;
         let text = format!(
             "process group \"{name}\": process {pid} was lost while no supervisor was there to see how it ended; it is replaced"
         );
-        self.write_output(pool, i32::try_from(std::process::id()).unwrap_or(0), level::ERROR, text.as_bytes());
+        self.write_output(group, i32::try_from(std::process::id()).unwrap_or(0), level::ERROR, text.as_bytes());
     }
 }
 
@@ -104,13 +104,13 @@ fn is_daemon(pid: i32, user: u32) -> bool {
     owner.is_ok_and(|owner| owner == user) && leads_session(&stat, pid)
 }
 
-/// proc(5): after the name in parentheses come state, parent, process group, session.
+/// proc(5): after the name in parentheses come state, parent, pgrp, session.
 fn leads_session(stat: &str, pid: i32) -> bool {
     let Some((_, rest)) = stat.rsplit_once(')') else { return false };
     let fields: Vec<&str> = rest.split_whitespace().take(4).collect();
-    let [state, _, group, session] = fields[..] else { return false };
+    let [state, _, pgrp, session] = fields[..] else { return false };
     let own = pid.to_string();
-    state != "Z" && group == own && session == own
+    state != "Z" && pgrp == own && session == own
 }
 
 #[cfg(test)]

@@ -1,39 +1,39 @@
-//! Looks at the load of pools and at the memory of their processes.
+//! Looks at the load of process groups and at the memory of their processes.
 
 use std::fs;
 
 use super::{SAMPLE, Shell, millis};
-use crate::decide::{Event, Load, PoolId, ProcessId};
+use crate::decide::{Event, GroupId, Load, ProcessId};
 
 impl Shell {
-    /// Looks at the pools that may grow or shrink, when it is time.
+    /// Looks at the groups that may grow or shrink, when it is time.
     pub(super) fn sample(&mut self) {
         let now = self.clock.now();
         if now < self.next_sample {
             return;
         }
         self.next_sample = now + millis(SAMPLE);
-        for pool in self.state.scaling(false) {
-            let load = self.load_of(pool);
-            self.events.push_back(Event::Load { pool, load });
+        for group in self.state.scaling(false) {
+            let load = self.load_of(group);
+            self.events.push_back(Event::Load { group, load });
         }
-        // Children send a message to wake these pools, too. This look helps if that message is lost.
-        for pool in self.state.scaling(true) {
-            if self.pools.get(&pool).is_some_and(|entry| entry.board.waiting() > 0) {
-                self.events.push_back(Event::Wanted { pool });
+        // Children send a message to wake these groups, too. This look helps if that message is lost.
+        for group in self.state.scaling(true) {
+            if self.groups.get(&group).is_some_and(|entry| entry.board.waiting() > 0) {
+                self.events.push_back(Event::Wanted { group });
             }
         }
     }
 
-    fn load_of(&mut self, pool: PoolId) -> Load {
-        let Some(entry) = self.pools.get_mut(&pool) else { return Load::default() };
+    fn load_of(&mut self, group: GroupId) -> Load {
+        let Some(entry) = self.groups.get_mut(&group) else { return Load::default() };
         let before = std::mem::replace(&mut entry.served, entry.board.served_by_all());
         let served = entry.served > before;
-        let Some(entry) = self.pools.get(&pool) else { return Load::default() };
+        let Some(entry) = self.groups.get(&group) else { return Load::default() };
         let (_, threads, busy) = entry.board.census();
-        let of_pool = |id: &ProcessId| self.processes.get(id).filter(|it| it.pool == pool);
+        let of_group = |id: &ProcessId| self.processes.get(id).filter(|it| it.group == group);
         let open = self.state.open();
-        let idlest = open.iter().rev().filter_map(|id| Some((id, entry.board.in_flight(of_pool(id)?.slot))));
+        let idlest = open.iter().rev().filter_map(|id| Some((id, entry.board.in_flight(of_group(id)?.slot))));
         let idlest = idlest.min_by_key(|(_, busy)| *busy).map(|(id, _)| *id);
         Load { threads, busy, waiting: entry.board.waiting(), served, idlest }
     }

@@ -78,8 +78,8 @@ impl Asking {
 impl Shell {
     /// A process asks. It gets no answer if its group may not know.
     pub(super) fn ask_for_metrics(&mut self, id: ProcessId) {
-        let pool = self.processes.get(&id).and_then(|process| self.pools.get(&process.pool));
-        if pool.is_some_and(|entry| entry.config.server_metrics) {
+        let group = self.processes.get(&id).and_then(|process| self.groups.get(&process.group));
+        if group.is_some_and(|entry| entry.config.server_metrics) {
             self.asking.ask(id);
         }
     }
@@ -95,7 +95,7 @@ impl Shell {
 
     /// Hands on a child's answer.
     pub(super) fn hand_metrics_on(&mut self, answer: Connect, file: &OwnedFd) {
-        for id in self.asking.answered(answer.epoch, answer.pool / 1_000, self.clock.now()) {
+        for id in self.asking.answered(answer.epoch, answer.group / 1_000, self.clock.now()) {
             let process = self.processes.get_mut(&id).filter(|process| process.listens());
             if let (Some(process), Ok(copy)) = (process, file.try_clone()) {
                 process.hand(ToDaemon::ServerMetrics, copy);

@@ -22,9 +22,9 @@ use wsgi_sys::fd;
 use wsgi_sys::poll::{PollFd, poll};
 use wsgi_sys::process::Limit;
 use wsgi_sys::scoreboard::Scoreboard;
-use wsgi_wire::pool::PoolConfig;
+use wsgi_wire::config::GroupConfig;
 
-use crate::decide::{Event, Millis, PoolId, ProcessId, State, decide, level};
+use crate::decide::{Event, GroupId, Millis, ProcessId, State, decide, level};
 use crate::log::Log;
 use clock::Clock;
 use metrics::Asking;
@@ -33,16 +33,16 @@ use store::Store;
 
 /// How long the loop sleeps when poll fails.
 const NO_POLL: Duration = Duration::from_millis(20);
-/// How often the supervisor looks at pools that may grow or shrink.
+/// How often the supervisor looks at groups that may grow or shrink.
 const SAMPLE: Duration = Duration::from_millis(100);
 /// How many descriptors are kept in reserve: as many as come with one message, and some more.
 const SPARE: usize = 4;
 /// How often the supervisor looks at the rest.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// A pool's configuration, scoreboard and log.
-struct PoolEntry {
-    config: PoolConfig,
+/// A process group's configuration, scoreboard and log.
+struct GroupEntry {
+    config: GroupConfig,
     board: Scoreboard,
     log: Log,
     /// Requests that its processes had answered at the last look.
@@ -53,7 +53,7 @@ struct PoolEntry {
 /// when all of them are gone.
 struct Holder {
     pipe: OwnedFd,
-    pools: Vec<PoolId>,
+    groups: Vec<GroupId>,
 }
 
 /// The descriptors that the supervisor starts with.
@@ -77,7 +77,7 @@ pub struct Given {
 pub struct Shell {
     state: State,
     events: VecDeque<Event>,
-    pools: BTreeMap<PoolId, PoolEntry>,
+    groups: BTreeMap<GroupId, GroupEntry>,
     processes: BTreeMap<ProcessId, Process>,
     outputs: BTreeMap<ProcessId, Output>,
     parent: Option<OwnedFd>,
@@ -138,7 +138,7 @@ impl Shell {
         Shell {
             state: State::default(),
             events: VecDeque::new(),
-            pools: BTreeMap::new(),
+            groups: BTreeMap::new(),
             processes: BTreeMap::new(),
             outputs: BTreeMap::new(),
             parent: Some(parent),
@@ -200,8 +200,8 @@ impl Shell {
             }
         }
         // Children tell clients how long the wait is.
-        for (pool, wait) in self.state.next_starts(self.clock.now()) {
-            if let Some(entry) = self.pools.get(&pool) {
+        for (group, wait) in self.state.next_starts(self.clock.now()) {
+            if let Some(entry) = self.groups.get(&group) {
                 entry.board.set_next_start(wait.map(Duration::from_millis));
             }
         }

@@ -7,19 +7,19 @@ use wsgi_sys::fd;
 use wsgi_sys::process::{exists, pidfd_open};
 use wsgi_sys::scoreboard::Scoreboard;
 use wsgi_sys::socket::{self, Received};
+use wsgi_wire::config::GroupConfig;
 use wsgi_wire::control::{AGAIN, MAX_MESSAGE, ParentMessage};
-use wsgi_wire::pool::PoolConfig;
 
-use super::{Holder, PoolEntry, Shell};
+use super::{GroupEntry, Holder, Shell};
 use crate::decide::{Event, Rules, level};
 use crate::log::Log;
 
 /// A configuration that is being received.
 pub(super) struct Pending {
-    pools: Vec<(PoolConfig, OwnedFd, OwnedFd)>,
+    groups: Vec<(GroupConfig, OwnedFd, OwnedFd)>,
 }
 
-fn rules(config: &PoolConfig) -> Rules {
+fn rules(config: &GroupConfig) -> Rules {
     Rules {
         name: config.name.clone(),
         defined_at: config.defined_at.clone(),
@@ -43,7 +43,7 @@ fn rules(config: &PoolConfig) -> Rules {
 }
 
 /// What a process loads before it is ready.
-fn scripts(config: &PoolConfig) -> String {
+fn scripts(config: &GroupConfig) -> String {
     let preload = config.preload.iter().map(|entry| entry.script.as_str());
     let mut all: Vec<&str> = config.main_script.as_deref().into_iter().collect();
     for script in preload {
@@ -92,8 +92,8 @@ impl Shell {
                 }
                 self.begin(protocol, parent_pid);
             }
-            ParentMessage::Pool(config) => match (&mut self.pending, fds.next(), fds.next()) {
-                (Some(pending), Some(board), Some(log)) => pending.pools.push((*config, board, log)),
+            ParentMessage::Group(config) => match (&mut self.pending, fds.next(), fds.next()) {
+                (Some(pending), Some(board), Some(log)) => pending.groups.push((*config, board, log)),
                 (Some(_), ..) => self.refuse("a process group came without its descriptors"),
                 // The rest of a configuration that was refused.
                 (None, ..) => {}
@@ -128,7 +128,7 @@ impl Shell {
             self.say(level::ERROR, &text);
             return self.stop("the module has another version");
         }
-        self.pending = Some(Pending { pools: Vec::new() });
+        self.pending = Some(Pending { groups: Vec::new() });
         if parent_pid != self.parent_pid {
             if let Some(text) = super::sandbox::text() {
                 self.say(level::INFO, &format!("supervisor: {text}"));
@@ -140,14 +140,14 @@ impl Shell {
     }
 
     fn commit(&mut self, children: Option<OwnedFd>) {
-        let Some(Pending { pools }) = self.pending.take() else { return };
+        let Some(Pending { groups }) = self.pending.take() else { return };
         if self.state.stopping() {
             return;
         }
         let mut named = Vec::new();
-        for (config, board, log) in pools {
+        for (config, board, log) in groups {
             let (id, rules) = (config.id, rules(&config));
-            if let Err(error) = self.take_pool(config, &board, log) {
+            if let Err(error) = self.take_group(config, &board, log) {
                 let name = &rules.name;
                 self.say(level::ERROR, &format!("process group \"{name}\": its scoreboard cannot be used: {error}"));
                 continue;
@@ -156,35 +156,35 @@ impl Shell {
         }
         if let Some(pipe) = children {
             let number = self.holders.last_key_value().map_or(0, |(last, _)| last + 1);
-            self.holders.insert(number, Holder { pipe, pools: named.iter().map(|(id, _)| *id).collect() });
+            self.holders.insert(number, Holder { pipe, groups: named.iter().map(|(id, _)| *id).collect() });
         }
         if !std::mem::replace(&mut self.configured, true) {
             self.take_over();
         }
-        self.events.push_back(Event::Configured { pools: named });
+        self.events.push_back(Event::Configured { groups: named });
         self.tell_who_is_held();
     }
 
     pub(super) fn tell_who_is_held(&mut self) {
-        for pool in self.pools.keys() {
-            let held = self.holders.values().any(|holder| holder.pools.contains(pool));
-            self.events.push_back(Event::Held { pool: *pool, held });
+        for group in self.groups.keys() {
+            let held = self.holders.values().any(|holder| holder.groups.contains(group));
+            self.events.push_back(Event::Held { group: *group, held });
         }
     }
 
-    fn take_pool(&mut self, config: PoolConfig, board: &OwnedFd, log: OwnedFd) -> io::Result<()> {
+    fn take_group(&mut self, config: GroupConfig, board: &OwnedFd, log: OwnedFd) -> io::Result<()> {
         let log = Log::new(log, config.log_level);
-        if let Some(entry) = self.pools.get_mut(&config.id) {
+        if let Some(entry) = self.groups.get_mut(&config.id) {
             // Processes of another user, or in another root directory, do not learn what these processes say.
             let same = (&config.identity, &config.chroot) == (&entry.config.identity, &entry.config.chroot);
             let targets = same.then_some(config.targets.as_slice());
-            let mine = self.processes.values_mut().filter(|process| process.pool == config.id);
+            let mine = self.processes.values_mut().filter(|process| process.group == config.id);
             mine.for_each(|process| process.known.reconfigured(targets));
             (entry.config, entry.log) = (config, log.in_place_of(&entry.log));
             return Ok(());
         }
         let board = Scoreboard::map(board.as_fd())?;
-        self.pools.insert(config.id, PoolEntry { config, board, log, served: 0 });
+        self.groups.insert(config.id, GroupEntry { config, board, log, served: 0 });
         Ok(())
     }
 

@@ -10,7 +10,7 @@ use wsgi_sys::{fd, socket};
 use wsgi_wire::control::{FromDaemon, Stored, ToDaemon};
 use wsgi_wire::loaded::Loaded;
 
-use crate::decide::{Millis, PoolId, level};
+use crate::decide::{GroupId, Millis, level};
 use crate::handed::Known;
 use wsgi_wire::lines::Lines;
 
@@ -29,7 +29,7 @@ const ROUND: usize = 4;
 /// A daemon process.
 #[derive(Debug)]
 pub struct Process {
-    pub pool: PoolId,
+    pub group: GroupId,
     pub pid: i32,
     pub slot: u32,
     pub epoch: u32,
@@ -75,9 +75,9 @@ pub enum Heard {
 
 impl Process {
     /// A process in a slot.
-    pub fn new(pool: PoolId, pid: i32, slot: u32, epoch: u32) -> Process {
+    pub fn new(group: GroupId, pid: i32, slot: u32, epoch: u32) -> Process {
         Process {
-            pool,
+            group,
             pid,
             slot,
             epoch,
@@ -96,7 +96,7 @@ impl Process {
     /// What the next supervisor learns of this process.
     pub fn stored(&self) -> Stored {
         let pid = u32::try_from(self.pid).unwrap_or(0);
-        Stored { pool: self.pool, slot: self.slot, epoch: self.epoch, pid }
+        Stored { group: self.group, slot: self.slot, epoch: self.epoch, pid }
     }
 
     /// Whether a message waits for room in the socket.
@@ -189,7 +189,7 @@ impl Process {
 pub struct Output {
     /// `None` once it has ended.
     pub fd: Option<OwnedFd>,
-    pub pool: PoolId,
+    pub group: GroupId,
     pub pid: i32,
     lines: Lines,
     /// Its first lines, until it is ready.
@@ -202,11 +202,11 @@ pub struct Output {
 
 impl Output {
     /// The output of a process that starts. `quiet`: keep it until [`Output::release`].
-    pub fn new(fd: OwnedFd, pool: PoolId, pid: i32, quiet: bool) -> Output {
+    pub fn new(fd: OwnedFd, group: GroupId, pid: i32, quiet: bool) -> Output {
         let kept = quiet.then(Vec::new);
         Output {
             fd: Some(fd),
-            pool,
+            group,
             pid,
             lines: Lines::default(),
             first: Some(Vec::new()),
@@ -286,7 +286,7 @@ impl Output {
     }
 
     /// The first lines and the last line of a process that never was ready.
-    pub fn said(&self) -> (&[String], &str) {
+    pub fn first_and_last_lines(&self) -> (&[String], &str) {
         (self.first.as_deref().unwrap_or_default(), &self.last)
     }
 }

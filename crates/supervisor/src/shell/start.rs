@@ -9,8 +9,8 @@ use wsgi_sys::process::{Ids, Limit, Program, Spawned, spawn};
 use wsgi_sys::socket::{self, Kind};
 use wsgi_sys::{fd, user};
 use wsgi_wire::boot::BOOT;
+use wsgi_wire::config::{DaemonConfig, GroupConfig};
 use wsgi_wire::control::MAX_MESSAGE;
-use wsgi_wire::pool::{DaemonConfig, PoolConfig};
 
 use crate::decide::{ProcessId, jittered_requests};
 use crate::diagnose;
@@ -24,13 +24,13 @@ pub struct Started {
     pub output: OwnedFd,
 }
 
-/// Forks a process of the pool, which is to load the scripts in `handed`. [`Started::spawned`] tells later whether it
+/// Forks a process of the group, which is to load the scripts in `handed`. [`Started::spawned`] tells later whether it
 /// executes Python.
 ///
 /// # Errors
-/// The cause, for the pool's log.
+/// The cause, for the group's log.
 pub fn start(
-    config: &PoolConfig,
+    config: &GroupConfig,
     handed: &[Handed],
     id: ProcessId,
     parent_pid: i32,
@@ -77,7 +77,7 @@ fn exhausted(error: io::Error) -> String {
 }
 
 /// The identity to change to; `None` if it is the supervisor's own.
-fn ids(config: &PoolConfig) -> Result<Option<Ids>, String> {
+fn ids(config: &GroupConfig) -> Result<Option<Ids>, String> {
     let own = user::effective_uid();
     let (ids, name) = diagnose::identity(config);
     if ids.uid == 0 {
@@ -104,18 +104,18 @@ fn ids(config: &PoolConfig) -> Result<Option<Ids>, String> {
 /// Queues the configuration, before there is anyone who could read it. `log`: the writing end of the pipe of its output,
 /// for threads of the process that may not wait until it is read.
 fn greet(
-    config: &PoolConfig,
+    config: &GroupConfig,
     handed: &[Handed],
     id: ProcessId,
     parent_pid: i32,
     control: BorrowedFd<'_>,
     log: Option<&OwnedFd>,
 ) -> Result<(), String> {
-    let mut pool = config.clone();
-    pool.targets.clear();
-    pool.maximum_requests = jittered_requests(config.maximum_requests, config.max_processes > 1, id);
+    let mut group = config.clone();
+    group.targets.clear();
+    group.maximum_requests = jittered_requests(config.maximum_requests, config.max_processes > 1, id);
     let handed = handed.iter().map(|it| it.script.clone()).collect();
-    let bytes = greeting(DaemonConfig { protocol: wsgi_wire::PROTOCOL, parent_pid, pool, handed })?;
+    let bytes = greeting(DaemonConfig { protocol: wsgi_wire::PROTOCOL, parent_pid, group, handed })?;
     let log: Vec<BorrowedFd<'_>> = log.iter().map(|end| end.as_fd()).collect();
     socket::send_with_fds(control, &bytes, &log)
         // Too many descriptors are under way. The process can do without.
@@ -140,7 +140,7 @@ pub(crate) fn text(value: &str, what: &str) -> Result<CString, String> {
 }
 
 /// `python [-X utf8] -c CODE`. The name is the real path: Python finds its environment by it.
-pub(crate) fn arguments(config: &PoolConfig, code: &str) -> Result<Vec<CString>, String> {
+pub(crate) fn arguments(config: &GroupConfig, code: &str) -> Result<Vec<CString>, String> {
     let mut arguments = vec![text(&config.python, "the path of Python")?];
     if config.utf8_mode {
         arguments.extend([c"-X".to_owned(), c"utf8".to_owned()]);
@@ -154,13 +154,13 @@ pub(crate) fn arguments(config: &PoolConfig, code: &str) -> Result<Vec<CString>,
 ///
 /// The engine has the process replaced at the soft limit of processor time. At the hard limit the kernel kills the
 /// process; until then it has `shutdown-timeout` to end by itself, as in mod_wsgi.
-pub(crate) fn limits(config: &PoolConfig) -> Vec<Limit> {
+pub(crate) fn limits(config: &GroupConfig) -> Vec<Limit> {
     let grace = config.shutdown_timeout_ms.div_ceil(1000);
     Limit::all(config.cpu_time_limit.into(), grace, config.memory_limit, config.virtual_memory_limit)
 }
 
 /// The configured environment. If it does not set HOME, USER and LOGNAME, they are the user's.
-pub(crate) fn environment(config: &PoolConfig) -> Result<Vec<CString>, String> {
+pub(crate) fn environment(config: &GroupConfig) -> Result<Vec<CString>, String> {
     let mut variables = config.env.clone();
     if let Some(identity) = &config.identity {
         for (name, value) in [("HOME", &identity.home), ("USER", &identity.name), ("LOGNAME", &identity.name)] {
@@ -176,11 +176,11 @@ pub(crate) fn environment(config: &PoolConfig) -> Result<Vec<CString>, String> {
 mod tests {
     use super::*;
     use wsgi_sys::process::Resource;
-    use wsgi_wire::pool::Identity;
+    use wsgi_wire::config::Identity;
 
     #[test]
     fn the_environment_is_the_configured_one_and_the_user_s() {
-        let mut config = crate::example::pool();
+        let mut config = crate::example::group();
         config.env = vec![("LANG".to_owned(), "C.UTF-8".to_owned()), ("HOME".to_owned(), "/mine".to_owned())];
         let identity =
             Identity { uid: 5, gid: 6, groups: vec![], name: "web".to_owned(), home: "/home/web".to_owned() };
@@ -194,7 +194,7 @@ mod tests {
 
     #[test]
     fn limits_are_those_that_are_given() {
-        let mut config = crate::example::pool();
+        let mut config = crate::example::group();
         assert_eq!(limits(&config), []);
         (config.cpu_time_limit, config.shutdown_timeout_ms, config.memory_limit) = (60, 5_000, 1 << 30);
         let cpu = Limit { of: Resource::Cpu, soft: 60, hard: 66 };
@@ -203,29 +203,29 @@ mod tests {
 
     #[test]
     fn what_is_handed_on_may_not_make_the_greeting_too_long() {
-        let one = |number| wsgi_wire::pool::Preload {
+        let one = |number| wsgi_wire::config::Preload {
             script: format!("/{number}{}", "\u{1}".repeat(500)),
-            group: String::new(),
+            application_group: String::new(),
             serves: true,
         };
-        let mut pool = crate::example::pool();
-        let config = |pool: &PoolConfig, count| DaemonConfig {
+        let mut group = crate::example::group();
+        let config = |group: &GroupConfig, count| DaemonConfig {
             protocol: 0,
             parent_pid: 1,
-            pool: pool.clone(),
+            group: group.clone(),
             handed: (0..count).map(one).collect(),
         };
         let read = |bytes: &[u8]| serde_json::from_slice::<DaemonConfig>(bytes).expect("JSON").handed.len();
-        assert_eq!(read(&greeting(config(&pool, 10)).expect("JSON")), 10);
-        let bytes = greeting(config(&pool, 64)).expect("JSON");
+        assert_eq!(read(&greeting(config(&group, 10)).expect("JSON")), 10);
+        let bytes = greeting(config(&group, 64)).expect("JSON");
         assert!(bytes.len() <= MAX_MESSAGE && (16..64).contains(&read(&bytes)));
-        pool.env = vec![("LONG".to_owned(), "x".repeat(MAX_MESSAGE))];
-        assert_eq!(read(&greeting(config(&pool, 64)).expect("JSON")), 0);
+        group.env = vec![("LONG".to_owned(), "x".repeat(MAX_MESSAGE))];
+        assert_eq!(read(&greeting(config(&group, 64)).expect("JSON")), 0);
     }
 
     #[test]
     fn root_is_refused() {
-        let mut config = crate::example::pool();
+        let mut config = crate::example::group();
         let root = Identity { uid: 0, gid: 0, groups: vec![], name: "root".to_owned(), home: String::new() };
         config.identity = Some(root);
         assert!(ids(&config).expect_err("refused").contains("refused"));

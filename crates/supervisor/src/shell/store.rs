@@ -123,7 +123,7 @@ mod tests {
     const MANY: usize = 1 << 20;
 
     fn stored(pid: u32) -> Stored {
-        Stored { pool: 1, slot: pid % 7, epoch: 2, pid }
+        Stored { group: 1, slot: pid % 7, epoch: 2, pid }
     }
 
     fn copy(fd: &OwnedFd) -> OwnedFd {

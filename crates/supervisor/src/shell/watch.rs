@@ -13,8 +13,8 @@ use wsgi_sys::{fd, socket};
 use wsgi_wire::control::{Cause, Connect, FromDaemon, ToDaemon};
 
 use super::process::{Heard, Output};
-use super::{LOOK, PoolEntry, Shell, millis};
-use crate::decide::{Busy, Ended, Event, Exit, Millis, PoolId, ProcessId, level, seconds};
+use super::{GroupEntry, LOOK, Shell, millis};
+use crate::decide::{Busy, Ended, Event, Exit, GroupId, Millis, ProcessId, level, seconds};
 use crate::diagnose;
 
 /// Most messages that the supervisor takes from one socket in one round.
@@ -44,8 +44,8 @@ impl Shell {
     }
 
     pub(super) fn stop(&mut self, why: &'static str) {
-        let said = self.events.iter().any(|event| matches!(event, Event::Stop { .. }));
-        if !self.state.stopping() && !said {
+        let stop_is_queued = self.events.iter().any(|event| matches!(event, Event::Stop { .. }));
+        if !self.state.stopping() && !stop_is_queued {
             self.say(level::INFO, &format!("supervisor: stopping all daemon processes: {why}"));
         }
         self.events.push_back(Event::Stop { why });
@@ -90,11 +90,11 @@ impl Shell {
     }
 
     /// What the process has written since it started, as far as the shell has kept it.
-    fn words(&mut self, id: ProcessId) -> String {
+    fn output_so_far(&mut self, id: ProcessId) -> String {
         // The process wrote before it sent its message.
         self.read_output(id);
         let Some(output) = self.outputs.get(&id) else { return String::new() };
-        let (first, last) = output.said();
+        let (first, last) = output.first_and_last_lines();
         let last = (first.last().map(|line| line.trim()) != Some(last)).then_some(last);
         first.iter().map(String::as_str).chain(last).collect::<Vec<_>>().join("\n").trim_end().to_owned()
     }
@@ -102,21 +102,21 @@ impl Shell {
     /// Tells the children how the process ended that was executing their requests. They give their leases back then.
     fn tell_children(&self, id: ProcessId, ended: Ended) {
         let Some(process) = self.processes.get(&id) else { return };
-        if let Some(entry) = self.pools.get(&process.pool) {
+        if let Some(entry) = self.groups.get(&process.group) {
             entry.board.set_ended(process.slot, process.epoch, &ended.to_string());
         }
     }
 
     fn diagnose(&self, id: ProcessId, ended: Ended) -> String {
-        let config = self.processes.get(&id).and_then(|it| self.pools.get(&it.pool)).map(|entry| &entry.config);
-        let said = self.outputs.get(&id).map_or((&[][..], ""), Output::said);
-        config.map_or_else(String::new, |config| diagnose::early_exit(config, ended, said.0, said.1))
+        let config = self.processes.get(&id).and_then(|it| self.groups.get(&it.group)).map(|entry| &entry.config);
+        let (first, last) = self.outputs.get(&id).map_or((&[][..], ""), Output::first_and_last_lines);
+        config.map_or_else(String::new, |config| diagnose::early_exit(config, ended, first, last))
     }
 
     /// The requests that the process is executing.
     fn busy(&self, id: ProcessId) -> Busy {
         let Some(process) = self.processes.get(&id) else { return Busy::default() };
-        let Some(entry) = self.pools.get(&process.pool) else { return Busy::default() };
+        let Some(entry) = self.groups.get(&process.group) else { return Busy::default() };
         let count = entry.board.in_flight(process.slot);
         let all = if count > 0 { entry.board.executing(process.slot) } else { Vec::new() };
         let known = all.iter().filter(|one| !one.what.is_empty()).take(OLDEST);
@@ -126,7 +126,7 @@ impl Shell {
 
     /// How many requests the process has answered.
     fn served(&self, id: ProcessId) -> u32 {
-        let board = |process: &super::Process| Some(self.pools.get(&process.pool)?.board.served(process.slot));
+        let board = |process: &super::Process| Some(self.groups.get(&process.group)?.board.served(process.slot));
         self.processes.get(&id).and_then(board).unwrap_or(0)
     }
 
@@ -137,11 +137,11 @@ impl Shell {
         match spawned.outcome() {
             Outcome::Pending => {}
             Outcome::WentWithout(step, error) => {
-                let (pool, pid) = (process.pool, process.pid);
-                if let Some(entry) = self.pools.get(&pool) {
+                let (group, pid) = (process.group, process.pid);
+                if let Some(entry) = self.groups.get(&group) {
                     let text = diagnose::went_without(&entry.config, pid, step, &error);
                     let own = i32::try_from(std::process::id()).unwrap_or(0);
-                    self.write_output(pool, own, level::WARNING, text.as_bytes());
+                    self.write_output(group, own, level::WARNING, text.as_bytes());
                 }
                 // This comes to an end: each such step reports at most once.
                 self.executed(id);
@@ -149,7 +149,7 @@ impl Shell {
             Outcome::Executed => process.spawned = None,
             Outcome::Failed(step, error) => {
                 process.spawned = None;
-                let cause = self.pools.get(&process.pool).map(|entry| diagnose::step(&entry.config, step, &error));
+                let cause = self.groups.get(&process.group).map(|entry| diagnose::step(&entry.config, step, &error));
                 let cause = cause.unwrap_or_else(|| error.to_string());
                 self.events.push_back(Event::StartFailed { process: id, cause });
             }
@@ -166,7 +166,7 @@ impl Shell {
                 Heard::Loaded(true) if !process.open => Event::Loaded { process: id },
                 Heard::Loaded(_) => continue,
                 Heard::Message(FromDaemon::Ready) => Event::Ready { process: id },
-                Heard::Message(FromDaemon::Failed) => Event::Failed { process: id, said: self.words(id) },
+                Heard::Message(FromDaemon::Failed) => Event::Failed { process: id, output: self.output_so_far(id) },
                 Heard::Message(FromDaemon::Changed) => Event::Changed { process: id },
                 Heard::Message(FromDaemon::ServerMetrics) => {
                     self.ask_for_metrics(id);
@@ -187,8 +187,10 @@ impl Shell {
         }
     }
 
-    pub(super) fn write_output(&self, pool: PoolId, pid: i32, level: u8, line: &[u8]) {
-        let Some(PoolEntry { config, log, .. }) = self.pools.get(&pool) else { return self.log.line(level, pid, line) };
+    pub(super) fn write_output(&self, group: GroupId, pid: i32, level: u8, line: &[u8]) {
+        let Some(GroupEntry { config, log, .. }) = self.groups.get(&group) else {
+            return self.log.line(level, pid, line);
+        };
         let known = log.is_unread();
         log.line(level, pid, line);
         if !log.is_unread() || !log.takes(level) {
@@ -206,8 +208,8 @@ impl Shell {
 
     pub(super) fn read_output(&mut self, id: ProcessId) {
         let Some(mut output) = self.outputs.remove(&id) else { return };
-        let (pool, pid) = (output.pool, output.pid);
-        let more = output.read(|level, line| self.write_output(pool, pid, level, line));
+        let (group, pid) = (output.group, output.pid);
+        let more = output.read(|level, line| self.write_output(group, pid, level, line));
         if more || self.processes.contains_key(&id) {
             self.outputs.insert(id, output);
         }
@@ -215,13 +217,13 @@ impl Shell {
 
     fn finish_output(&mut self, id: ProcessId) {
         let Some(mut output) = self.outputs.remove(&id) else { return };
-        let (pool, pid) = (output.pool, output.pid);
+        let (group, pid) = (output.group, output.pid);
         for _ in 0..ROUND {
-            if !output.read(|level, line| self.write_output(pool, pid, level, line)) {
+            if !output.read(|level, line| self.write_output(group, pid, level, line)) {
                 break;
             }
         }
-        output.finish(|level, line| self.write_output(pool, pid, level, line));
+        output.finish(|level, line| self.write_output(group, pid, level, line));
         self.outputs.insert(id, output);
     }
 
@@ -242,7 +244,7 @@ impl Shell {
                 continue;
             }
             if wanted.slot == Connect::WANTED {
-                self.events.push_back(Event::Wanted { pool: wanted.pool });
+                self.events.push_back(Event::Wanted { group: wanted.group });
                 continue;
             }
             if wanted.slot == Connect::METRICS {
@@ -253,7 +255,7 @@ impl Shell {
             if wanted.slot == Connect::DRAINED {
                 continue;
             }
-            let fits = |it: &&mut super::Process| it.pool == wanted.pool && it.slot == wanted.slot && it.open;
+            let fits = |it: &&mut super::Process| it.group == wanted.group && it.slot == wanted.slot && it.open;
             let found = self.processes.values_mut().find(fits).filter(|it| it.epoch == wanted.epoch);
             // Otherwise the connection is closed, and the child chooses another process.
             if let (Some(process), Some(connection)) = (found, got.fds.pop()) {
@@ -282,9 +284,9 @@ impl Shell {
             let busy = self.busy(id);
             self.events.push_back(Event::InFlight { process: id, busy });
         }
-        for pool in self.state.leaving() {
-            let count = self.pools.get(&pool).map_or(0, |entry| entry.board.waiting());
-            self.events.push_back(Event::Waiting { pool, count });
+        for group in self.state.leaving() {
+            let count = self.groups.get(&group).map_or(0, |entry| entry.board.waiting());
+            self.events.push_back(Event::Waiting { group, count });
         }
         self.sample();
         self.look_for_questions();
@@ -295,7 +297,7 @@ impl Shell {
         self.next_look = now + u64::try_from(LOOK.as_millis()).unwrap_or(1_000);
         self.reap();
         self.look_for_parent();
-        for entry in self.pools.values() {
+        for entry in self.groups.values() {
             entry.board.reclaim_dead(|pid| i32::try_from(pid).is_ok_and(exists));
         }
         let closed = |at: Option<Millis>| at.is_some_and(|at| now >= at + CLOSED_LIMIT);
@@ -317,7 +319,7 @@ impl Shell {
     fn look_for_stale(&mut self) {
         for id in self.state.open() {
             let Some(process) = self.processes.get(&id) else { continue };
-            let board = self.pools.get(&process.pool).map(|entry| &entry.board);
+            let board = self.groups.get(&process.group).map(|entry| &entry.board);
             if board.is_some_and(|board| board.state(process.slot) == SlotState::Draining) {
                 self.events.push_back(Event::Retire { process: id, cause: Cause::ScriptReload });
             }

@@ -11,11 +11,11 @@ use wsgi_sys::process::{Program, exists, kill, spawn, try_wait, wait};
 use wsgi_sys::scoreboard::{Geometry, Scoreboard, State};
 use wsgi_sys::socket::{self, Kind};
 use wsgi_sys::user;
+use wsgi_wire::config::{GroupConfig, Identity};
 use wsgi_wire::control::{Connect, ParentMessage};
-use wsgi_wire::pool::{Identity, PoolConfig};
 
-/// Number of the pool.
-pub const POOL: u64 = 9;
+/// Number of the group.
+pub const GROUP: u64 = 9;
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// httpd's side.
@@ -27,7 +27,7 @@ pub struct Httpd {
     dispatch: (OwnedFd, OwnedFd),
     store: (OwnedFd, OwnedFd),
     pub supervisor: i32,
-    pub config: PoolConfig,
+    pub config: GroupConfig,
     pub parent_pid: i32,
 }
 
@@ -137,8 +137,8 @@ impl Httpd {
         let log = self.log_file();
         let protocol = wsgi_wire::PROTOCOL;
         self.say(&ParentMessage::Begin { protocol, parent_pid: self.parent_pid, log_level: 7 }, &[log.as_fd()]);
-        let pool = ParentMessage::Pool(Box::new(self.config.clone()));
-        self.say(&pool, &[self.memory.as_fd(), log.as_fd()]);
+        let group = ParentMessage::Group(Box::new(self.config.clone()));
+        self.say(&group, &[self.memory.as_fd(), log.as_fd()]);
         self.say(&ParentMessage::Commit, &[]);
     }
 
@@ -162,7 +162,7 @@ impl Httpd {
     /// Connects as a child does; the process id that the daemon process writes, or nothing.
     pub fn connect(&self, slot: u32, epoch: u32) -> String {
         let (ours, theirs) = socket::pair(Kind::Stream).expect("pair");
-        let wanted = Connect { pool: POOL, slot, epoch }.encode();
+        let wanted = Connect { group: GROUP, slot, epoch }.encode();
         socket::send_with_fds_waiting(self.dispatch.0.as_fd(), &wanted, &[theirs.as_fd()]).expect("sent");
         drop(theirs);
         io::read_to_string(File::from(ours)).unwrap_or_default()
@@ -224,10 +224,10 @@ impl Drop for Httpd {
 }
 
 /// As root the processes run as another user; otherwise as ourselves.
-fn config(directory: &std::path::Path, processes: u32) -> PoolConfig {
+fn config(directory: &std::path::Path, processes: u32) -> GroupConfig {
     let nobody = Identity { uid: 65534, gid: 65534, groups: vec![], name: "nobody".to_owned(), home: "/".to_owned() };
-    PoolConfig {
-        id: POOL,
+    GroupConfig {
+        id: GROUP,
         name: "site".to_owned(),
         defined_at: "httpd.conf:3".to_owned(),
         processes,

@@ -1,8 +1,8 @@
-//! Replacement, failed loads, limits and sizes of pools, with the built supervisor.
+//! Replacement, failed loads, limits and sizes of process groups, with the built supervisor.
 
 use std::time::{Duration, Instant};
 
-use crate::common::{Httpd, POOL, lives, until};
+use crate::common::{GROUP, Httpd, lives, until};
 use wsgi_sys::process::kill;
 use wsgi_sys::scoreboard::State;
 use wsgi_wire::control::Connect;
@@ -159,12 +159,12 @@ fn a_stuck_process_is_closed_at_once_and_replaced() {
 }
 
 #[test]
-fn a_pool_grows_under_load_and_shrinks_when_idle_down_to_nothing() {
+fn a_group_grows_under_load_and_shrinks_when_idle_down_to_nothing() {
     let mut httpd = Httpd::start("scales", 3);
     (httpd.config.processes, httpd.config.min_processes, httpd.config.max_processes) = (0, 0, 3);
     httpd.config.idle_timeout_ms = 500;
     httpd.configure();
-    let wanted = Connect { pool: POOL, slot: Connect::WANTED, epoch: 0 };
+    let wanted = Connect { group: GROUP, slot: Connect::WANTED, epoch: 0 };
     until(&httpd, "a process", || {
         httpd.want(wanted);
         httpd.pids(State::Ready).len() == 1
@@ -178,7 +178,7 @@ fn a_pool_grows_under_load_and_shrinks_when_idle_down_to_nothing() {
     });
     assert!(httpd.logged("of at most 3") >= 2, "{}", httpd.log());
     leases.into_iter().for_each(|lease| httpd.board.release(lease));
-    until(&httpd, "an empty pool", || httpd.pids(State::Gone).len() == httpd.board.slots() as usize);
+    until(&httpd, "an empty group", || httpd.pids(State::Gone).len() == httpd.board.slots() as usize);
     assert_eq!(httpd.logged("is draining without limit: idle_timeout"), 3, "{}", httpd.log());
     assert!(!httpd.board.unavailable(), "who comes waits for a process");
     httpd.want(wanted);
@@ -186,7 +186,7 @@ fn a_pool_grows_under_load_and_shrinks_when_idle_down_to_nothing() {
 }
 
 #[test]
-fn a_request_that_waits_wakes_a_pool_without_any_message() {
+fn a_request_that_waits_wakes_a_group_without_any_message() {
     let mut httpd = Httpd::start("wakes", 1);
     (httpd.config.processes, httpd.config.min_processes) = (0, 0);
     httpd.configure();

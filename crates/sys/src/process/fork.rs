@@ -14,7 +14,7 @@ use crate::fd::{self, cvt};
 /// A fork.
 #[derive(Debug)]
 pub struct Forked {
-    /// Process id; it leads a session and process group of its own.
+    /// Process id; it leads a session of its own.
     pub pid: i32,
     /// The pipe to which the fork writes. It is at its end when the fork has ended.
     pub output: OwnedFd,

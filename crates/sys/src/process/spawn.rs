@@ -36,7 +36,7 @@ pub struct Program<'a> {
     pub environment: Vec<CString>,
     /// Its descriptors: number there, descriptor here.
     pub descriptors: Vec<(RawFd, BorrowedFd<'a>)>,
-    /// Make it the leader of a session and process group of its own.
+    /// Make it the leader of a session of its own (setsid).
     pub session: bool,
     /// Scheduling priority, -20 (first) to 20. If the system refuses it, the process starts without.
     pub priority: Option<i32>,
@@ -277,7 +277,7 @@ fn place(prepared: &Prepared<'_>) -> io::Result<()> {
 mod tests {
     use super::*;
     use crate::process::Resource;
-    use crate::process::{exists, kill, kill_group, pidfd_kill, pidfd_open, try_wait};
+    use crate::process::{exists, kill, killpg, pidfd_kill, pidfd_open, try_wait};
     use std::fs::File;
     use std::os::unix::process::ExitStatusExt;
 
@@ -342,24 +342,24 @@ mod tests {
         };
         let limit = |of, soft, hard| Limit { of, soft, hard };
         let limits = vec![limit(Resource::Cpu, 30, 36), limit(Resource::AddressSpace, 1 << 32, 1 << 32)];
-        let (outcomes, told) = text(limits, "ulimit -St; ulimit -Ht; ulimit -v; nice");
-        assert_eq!((outcomes[0].as_str(), told.as_str()), ("Executed", "30\n36\n4194304\n7\n"));
+        let (outcomes, output) = text(limits, "ulimit -St; ulimit -Ht; ulimit -v; nice");
+        assert_eq!((outcomes[0].as_str(), output.as_str()), ("Executed", "30\n36\n4194304\n7\n"));
         // A soft limit above the hard one is refused to everybody.
-        let (outcomes, told) = text(vec![limit(Resource::Data, 2, 1)], "echo runs");
+        let (outcomes, output) = text(vec![limit(Resource::Data, 2, 1)], "echo runs");
         assert!(outcomes[0].starts_with("WentWithout(DataLimit"), "{outcomes:?}");
-        assert_eq!((outcomes[1].as_str(), told.as_str()), ("Executed", "runs\n"));
+        assert_eq!((outcomes[1].as_str(), output.as_str()), ("Executed", "runs\n"));
     }
 
     #[test]
-    fn a_group_is_killed_and_the_signal_told() {
+    fn killpg_reaches_the_leader_and_the_signal_is_known() {
         let program = shell("sleep 60", Vec::new());
         let pid = spawn(&program).expect("spawn").wait_executed().expect("exec");
         let pidfd = pidfd_open(pid).expect("pidfd");
         assert!(exists(pid));
         assert!(try_wait(pid).expect("wait").is_none());
-        kill_group(pid, libc::SIGKILL).expect("kill");
+        killpg(pid, libc::SIGKILL).expect("kill");
         assert_eq!(wait(pid).expect("wait").signal(), Some(libc::SIGKILL));
         assert!(pidfd_kill(pidfd.as_fd(), 0).is_err());
-        assert!(kill(0, 0).is_err() && kill_group(1, 0).is_err());
+        assert!(kill(0, 0).is_err() && killpg(1, 0).is_err());
     }
 }

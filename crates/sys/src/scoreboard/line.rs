@@ -1,10 +1,10 @@
 //! The line of requests that wait for a lease. Each waiter stands in a cell of its own. A child that frees a lease
 //! hands it to the oldest waiter instead of letting all race for it (a race costs p99 and CPU).
 //!
-//! A cell belongs to the process whose id stands in it. This begins with the exchange that put the id there, and ends
-//! when the owner stores 0 (or [`super::reclaim`], for a dead owner). Other processes only turn WAITING into GRANTED. A
-//! granted lease keeps the process id of its giver until the new holder puts in its own id. Until then the cell says
-//! that the lease is held.
+//! A cell belongs to the process whose id stands in it. This begins with the compare-and-swap that put the id there,
+//! and ends when the owner stores 0 (or [`super::reclaim`], for a dead owner). Other processes only turn WAITING into
+//! GRANTED. A granted lease keeps the process id of its giver until the new holder puts in its own id. Until then the
+//! cell says that the lease is held.
 
 use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use std::time::{Duration, Instant};

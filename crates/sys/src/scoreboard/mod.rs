@@ -15,9 +15,9 @@ mod line;
 mod reclaim;
 mod record;
 #[cfg(test)]
-mod tests;
+mod report_tests;
 #[cfg(test)]
-mod told;
+mod tests;
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};

@@ -1,7 +1,7 @@
 //! A connection to an httpd child: frames in any pieces, one exchange at a time.
 //!
-//! Between exchanges a connection rests in the pool, with what came too early. During one it belongs to
-//! one request thread.
+//! Between exchanges a connection rests in [`super::request_threads`], with what came too early. During one it belongs
+//! to one request thread.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, RawFd};

@@ -6,10 +6,10 @@
 
 use std::time::{Instant, SystemTime};
 
+use wsgi_wire::config::{GroupConfig, Preload};
 use wsgi_wire::control::FromDaemon;
-use wsgi_wire::pool::{PoolConfig, Preload};
 
-use crate::host::daemon::pool::Pool;
+use crate::host::daemon::request_threads::RequestThreads;
 use crate::log::{INFO, WARN, process_log};
 use crate::python::interp::Interp;
 use crate::python::interpreters::inside;
@@ -24,9 +24,9 @@ pub struct Step<'c> {
     /// File.
     pub script: &'c str,
     /// Application group; empty is the main interpreter.
-    pub group: &'c str,
-    /// The application group that applications are told, where it is another than that.
-    pub told: Option<&'c str>,
+    pub application_group: &'c str,
+    /// The application group that `mod_wsgi.application_group` names, where it is another than that.
+    pub reported_group: Option<&'c str>,
     /// Requests may be for it.
     serves: bool,
     /// Another process had it loaded, for requests.
@@ -34,24 +34,32 @@ pub struct Step<'c> {
 }
 
 /// What the configuration asks to load, in order.
-pub fn steps(config: &PoolConfig) -> Vec<Step<'_>> {
+pub fn steps(config: &GroupConfig) -> Vec<Step<'_>> {
     let main = config.main_script.as_deref();
     let is_main = |preload: &&Preload| main == Some(&preload.script);
-    let told = config.preload.iter().find(is_main).map(|preload| &*preload.group);
-    let first = main.map(|script| Step { script, group: "", told, serves: true, handed: false });
+    let reported_group = config.preload.iter().find(is_main).map(|preload| &*preload.application_group);
+    let first = main.map(|script| Step { script, application_group: "", reported_group, serves: true, handed: false });
     let others = config.preload.iter().filter(|preload| !is_main(preload));
     let others = others.map(|entry| step(entry, false));
     first.into_iter().chain(others).collect()
 }
 
 fn step(entry: &Preload, handed: bool) -> Step<'_> {
-    Step { script: &entry.script, group: &entry.group, told: None, serves: entry.serves, handed }
+    Step {
+        script: &entry.script,
+        application_group: &entry.application_group,
+        reported_group: None,
+        serves: entry.serves,
+        handed,
+    }
 }
 
 /// What to load after that, because the process before this one had it loaded. Leaves out what the configuration asks
 /// to load itself, in whichever interpreter: the configuration knows better.
 fn handed_steps<'c>(main: Option<&str>, preload: &[Preload], handed: &'c [Preload]) -> Vec<Step<'c>> {
-    let same = |one: &Preload, other: &Preload| (&one.script, &one.group) == (&other.script, &other.group);
+    let same = |one: &Preload, other: &Preload| {
+        (&one.script, &one.application_group) == (&other.script, &other.application_group)
+    };
     let is_asked_for = |entry: &Preload| main == Some(&entry.script) || preload.iter().any(|it| same(it, entry));
     handed.iter().filter(|entry| !is_asked_for(entry)).map(|entry| step(entry, true)).collect()
 }
@@ -61,19 +69,23 @@ fn handed_steps<'c>(main: Option<&str>, preload: &[Preload], handed: &'c [Preloa
 pub fn at_start(
     gil: Gil,
     main: &'static Interp,
-    pool: &Pool,
-    config: &PoolConfig,
+    threads: &RequestThreads,
+    config: &GroupConfig,
     handed: &[Preload],
 ) -> Option<Watch> {
     let begin = SystemTime::now();
     let mut failed: Option<Vec<Concern>> = None;
     let after = handed_steps(config.main_script.as_deref(), &config.preload, handed);
     for step in steps(config).into_iter().chain(after) {
-        if pool.is_unwanted() {
+        if threads.is_unwanted() {
             break;
         }
         let is_gone = step.handed && sys::is_missing(step.script.as_bytes());
-        let result = if is_gone { None } else { inside(gil, main, step.group, |gil, interp| take(gil, interp, &step)) };
+        let result = if is_gone {
+            None
+        } else {
+            inside(gil, main, step.application_group, |gil, interp| take(gil, interp, &step))
+        };
         if let Some(Err(concerns)) = result {
             failed.get_or_insert_default().extend(concerns);
         }
@@ -84,8 +96,8 @@ pub fn at_start(
 /// Loads one script; fails where a request may be for it.
 fn take(gil: Gil, interp: &Interp, step: &Step<'_>) -> Result<(), Vec<Concern>> {
     let script = step.script;
-    if let Some(told) = step.told {
-        interp.report_group(gil, told.as_bytes());
+    if let Some(group) = step.reported_group {
+        interp.report_application_group(gil, group.as_bytes());
     }
     let result = if step.serves {
         script::load_at_start(gil, interp, script)
@@ -100,14 +112,14 @@ fn take(gil: Gil, interp: &Interp, step: &Step<'_>) -> Result<(), Vec<Concern>> 
 }
 
 /// Tells the supervisor, from now on, when one of the watched files changes.
-pub fn watch(pool: &'static Pool, name: &str, mut watch: Watch) {
+pub fn watch(threads: &'static RequestThreads, name: &str, mut watch: Watch) {
     let builder = std::thread::Builder::new().name("wsgi-files".to_owned());
     let started = builder.spawn(move || {
-        while !pool.is_stopping() {
+        while !threads.is_stopping() {
             std::thread::sleep(INTERVAL);
             if let Some(path) = watch.look(Instant::now()) {
                 process_log(INFO, script::changed(&path.to_string_lossy()).as_bytes());
-                pool.tell(FromDaemon::Changed);
+                threads.tell(FromDaemon::Changed);
             }
         }
     });
@@ -122,7 +134,7 @@ mod tests {
     use super::*;
 
     fn preload(script: &str, group: &str) -> Preload {
-        Preload { script: script.to_owned(), group: group.to_owned(), serves: true }
+        Preload { script: script.to_owned(), application_group: group.to_owned(), serves: true }
     }
 
     #[test]
@@ -130,8 +142,8 @@ mod tests {
         let handed = [preload("/a", "www|/a"), preload("/b", "www|/b"), preload("/b", ""), preload("/c", "x")];
         let of = |main, preload: &[Preload]| -> Vec<(String, String)> {
             let steps = handed_steps(main, preload, &handed);
-            assert!(steps.iter().all(|step| step.handed && step.serves && step.told.is_none()));
-            steps.iter().map(|step| (step.script.to_owned(), step.group.to_owned())).collect()
+            assert!(steps.iter().all(|step| step.handed && step.serves && step.reported_group.is_none()));
+            steps.iter().map(|step| (step.script.to_owned(), step.application_group.to_owned())).collect()
         };
         let names = |all: &[(&str, &str)]| -> Vec<(String, String)> {
             all.iter().map(|(script, group)| ((*script).to_owned(), (*group).to_owned())).collect()

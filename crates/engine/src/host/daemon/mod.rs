@@ -8,7 +8,8 @@ pub mod connection;
 pub mod load;
 mod orphan;
 pub mod outgoing;
-pub mod pool;
+mod request_thread;
+pub mod request_threads;
 pub mod service;
 pub mod warmup;
 
@@ -19,10 +20,10 @@ use std::time::Duration;
 
 use wsgi_sys::forked::{self, Private};
 use wsgi_wire::PROTOCOL;
+use wsgi_wire::config::{DaemonConfig, GroupConfig, Preload};
 use wsgi_wire::control::{Cause, Exit, FromDaemon, MAX_MESSAGE, ToDaemon};
-use wsgi_wire::pool::{DaemonConfig, PoolConfig, Preload};
 
-use self::pool::Pool;
+use self::request_threads::RequestThreads;
 use crate::log::{self, ERROR, INFO, WARN, process_log};
 use crate::python::interp::{Facts, Interp};
 use crate::python::interpreters;
@@ -74,9 +75,9 @@ pub fn serve(gil: Gil, control: RawFd) -> i32 {
 /// A process whose interpreter runs.
 pub struct Daemon {
     /// Its connections and request threads.
-    pub pool: &'static Pool,
+    pub threads: &'static RequestThreads,
     /// Its group.
-    pub config: PoolConfig,
+    pub config: GroupConfig,
     /// Scripts of a process that it follows.
     handed: Vec<Preload>,
     parent: i32,
@@ -132,7 +133,7 @@ fn configuration(control: RawFd) -> Result<DaemonConfig, (Exit, String)> {
     }
 }
 
-fn facts(config: &PoolConfig) -> Facts {
+fn facts(config: &GroupConfig) -> Facts {
     Facts {
         process_group: config.name.clone(),
         processes: config.max_processes,
@@ -152,7 +153,7 @@ fn facts(config: &PoolConfig) -> Facts {
     }
 }
 
-fn show_title(config: &PoolConfig) {
+fn show_title(config: &GroupConfig) {
     let group = format!("(wsgi:{})", config.name);
     match config.display_name.as_deref() {
         None => sys::set_title(&format!("{} {group}", config.python)),
@@ -165,15 +166,18 @@ fn show_title(config: &PoolConfig) {
 }
 
 /// Starts the timers, which from now on end what gets stuck.
-fn start_timers(pool: &'static Pool, config: &PoolConfig) -> io::Result<(&'static Probe, &'static Watchdog)> {
-    let (stack_size, problem) = pool::stack_size(config.stack_size);
+fn start_timers(
+    threads: &'static RequestThreads,
+    config: &GroupConfig,
+) -> io::Result<(&'static Probe, &'static Watchdog)> {
+    let (stack_size, problem) = request_threads::stack_size(config.stack_size);
     problem.iter().for_each(|text| process_log(WARN, format!("process group \"{}\": {text}", config.name).as_bytes()));
-    let probe = Probe::start(&pool.slots, Limits::new(config).deadlock, stack_size)?;
-    Ok((probe, Watchdog::start(pool, probe, config)?))
+    let probe = Probe::start(&threads.slots, Limits::new(config).deadlock, stack_size)?;
+    Ok((probe, Watchdog::start(threads, probe, config)?))
 }
 
 /// `locale`: all of it, as mod_wsgi does; Python itself only sets LC_CTYPE.
-fn set_locale(config: &PoolConfig) {
+fn set_locale(config: &GroupConfig) {
     let Some(locale) = &config.locale else { return };
     if !sys::set_locale(locale) {
         let text = format!(
@@ -187,7 +191,7 @@ fn set_locale(config: &PoolConfig) {
 
 fn start(gil: Gil, control: RawFd) -> Result<Daemon, (Exit, String)> {
     stacks::register(gil);
-    let DaemonConfig { parent_pid, pool: mut config, handed, .. } = gil.detach(|| configuration(control))?;
+    let DaemonConfig { parent_pid, group: mut config, handed, .. } = gil.detach(|| configuration(control))?;
     sys::close_on_exec(control);
     forked::keep_private(control);
     fork::prepare().map_err(bootstrap("cannot prepare for processes that the application forks"))?;
@@ -199,15 +203,17 @@ fn start(gil: Gil, control: RawFd) -> Result<Daemon, (Exit, String)> {
     let main = interpreters::start(gil, facts(&config), types::NATIVES)
         .map_err(|cause| (Exit::Bootstrap, format!("the interpreter cannot be set up: {cause}")))?;
     threads::adopt_attached(gil, main);
-    let pool = Pool::new(control, &config);
-    let pool: &'static Pool = Box::leak(Box::new(pool.map_err(bootstrap("cannot make an epoll descriptor"))?));
+    let threads = RequestThreads::new(control, &config);
+    let threads: &'static RequestThreads =
+        Box::leak(Box::new(threads.map_err(bootstrap("cannot make an epoll descriptor"))?));
     // A service may keep Python for itself, and takes the time that it needs.
     if config.threads == 0 {
         (config.deadlock_timeout_ms, config.startup_timeout_ms) = (0, 0);
     }
-    let (probe, watchdog) = start_timers(pool, &config).map_err(bootstrap("cannot start the threads of the timers"))?;
+    let (probe, watchdog) =
+        start_timers(threads, &config).map_err(bootstrap("cannot start the threads of the timers"))?;
     Ok(Daemon {
-        pool,
+        threads,
         config,
         handed,
         parent: parent_pid,
@@ -224,17 +230,19 @@ fn start(gil: Gil, control: RawFd) -> Result<Daemon, (Exit, String)> {
 
 /// From now on the process serves a request whose script has changed with the code that is loaded, and tells the
 /// supervisor.
-fn serve_old_code(pool: &'static Pool) {
-    script::announce_changes(Box::new(|script, mtime_us| pool.note_outdated(script, mtime_us)));
+fn serve_old_code(threads: &'static RequestThreads) {
+    script::announce_changes(Box::new(|script, mtime_us| threads.note_outdated(script, mtime_us)));
 }
 
 /// From now on tells the supervisor what the process that follows this one must load.
-fn tell_of_scripts(pool: &'static Pool) {
-    script::announce_loads(Box::new(|group, script, why| pool.tell_loaded(group, script, why)));
+fn tell_of_scripts(threads: &'static RequestThreads) {
+    script::announce_loads(Box::new(|application_group, script, why| {
+        threads.tell_loaded(application_group, script, why)
+    }));
 }
 
 /// Signals that the process catches. Where it runs nothing but scripts SIGTERM is Python's.
-fn caught(config: &PoolConfig) -> impl Iterator<Item = i32> {
+fn caught(config: &GroupConfig) -> impl Iterator<Item = i32> {
     let is_service = config.threads == 0;
     SIGNALS.into_iter().filter(move |signal| !(is_service && *signal == libc::SIGTERM))
 }
@@ -251,23 +259,23 @@ pub enum Ended {
 impl Daemon {
     /// Loads scripts, starts the request threads, and says that requests may come.
     fn begin(&self, gil: Gil) -> Result<(), (Exit, String)> {
-        let (pool, config) = (self.pool, &self.config);
+        let (threads, config) = (self.threads, &self.config);
         if config.rolling {
-            serve_old_code(pool);
+            serve_old_code(threads);
         }
-        tell_of_scripts(pool);
-        let failed = load::at_start(gil, self.main, pool, config, &self.handed);
-        if failed.is_none() && !pool.is_unwanted() {
+        tell_of_scripts(threads);
+        let failed = load::at_start(gil, self.main, threads, config, &self.handed);
+        if failed.is_none() && !threads.is_unwanted() {
             warmup::run(gil, self.main, config);
         }
         // An application may have set handlers of its own while it was loaded.
         SIGNALS.into_iter().for_each(sys::catch);
-        gil.detach(|| pool.start()).map_err(bootstrap("cannot start the request threads"))?;
+        gil.detach(|| threads.start()).map_err(bootstrap("cannot start the request threads"))?;
         // Store this before telling the supervisor: another supervisor may ask.
         self.failed.store(failed.is_some(), Ordering::SeqCst);
-        pool.tell(if failed.is_some() { FromDaemon::Failed } else { FromDaemon::Ready });
+        threads.tell(if failed.is_some() { FromDaemon::Failed } else { FromDaemon::Ready });
         if let Some(watch) = failed {
-            load::watch(pool, &config.name, watch);
+            load::watch(threads, &config.name, watch);
         }
         Ok(())
     }
@@ -278,10 +286,10 @@ impl Daemon {
         if is_orphan {
             self.serve_orphaned();
         }
-        self.pool.stop();
+        self.threads.stop();
         self.bound_end();
         // Requests that are still executed can be interrupted until their end, and a kept GIL is found.
-        while self.pool.threads() > 0 {
+        while self.threads.running() > 0 {
             if is_orphan {
                 self.end_with_parent();
             }
@@ -316,13 +324,13 @@ impl Daemon {
     fn wait_for_end(&self) -> Ended {
         loop {
             let parent = self.parent_watch.as_ref().map_or(-1, AsRawFd::as_raw_fd);
-            let fds = [self.control, self.signals.as_raw_fd(), self.pool.end_fd(), parent];
+            let fds = [self.control, self.signals.as_raw_fd(), self.threads.end_fd(), parent];
             let mut fds = fds.map(|fd| sys::interest(fd, libc::POLLIN));
             let unwritten = (!log::flush()).then_some(UNWRITTEN);
             let limit = [self.look_at_activity(), unwritten].into_iter().flatten().min();
             // An interrupted wait is a signal whose byte is there now.
             let _ = sys::poll(&mut fds, limit);
-            if self.pool.is_to_end() || (fds[1].revents != 0 && self.read_signals()) {
+            if self.threads.is_to_end() || (fds[1].revents != 0 && self.read_signals()) {
                 return Ended::Stop;
             }
             if fds[0].revents != 0 {
@@ -343,10 +351,10 @@ impl Daemon {
 
     /// Asks to be replaced when `inactivity-timeout` is over; else tells how long there is nothing to look at.
     fn look_at_activity(&self) -> Option<Duration> {
-        if self.pool.is_retired() {
+        if self.threads.is_retired() {
             return None;
         }
-        match self.pool.activity.next() {
+        match self.threads.activity.next() {
             Next::Never => None,
             Next::In(time) => Some(time),
             Next::Expired(limit) => {
@@ -355,7 +363,7 @@ impl Daemon {
                     "process group \"{name}\": no request for inactivity-timeout={limit}; the process asks to be replaced"
                 );
                 log::log_without_waiting(INFO, text.as_bytes());
-                self.pool.retire(Cause::InactivityTimeout);
+                self.threads.retire(Cause::InactivityTimeout);
                 None
             }
         }
@@ -368,7 +376,7 @@ impl Daemon {
         let causes = bytes[..count].iter().map(|signal| self.meaning(i32::from(*signal)));
         causes.fold(false, |stop, cause| match cause {
             Some(cause) => {
-                self.pool.retire(cause);
+                self.threads.retire(cause);
                 stop
             }
             None => true,
@@ -382,7 +390,7 @@ impl Daemon {
             libc::SIGUSR1 => Some(Cause::GracefulSignal),
             libc::SIGXCPU => {
                 // It comes again with each further second.
-                if !self.pool.is_retired() {
+                if !self.threads.is_retired() {
                     let (name, limit) = (&self.config.name, self.config.cpu_time_limit);
                     let text = format!(
                         "process group \"{name}\": cpu-time-limit={limit} s of processor time are used up; the process \
@@ -401,9 +409,9 @@ impl Daemon {
         match sys::recv_message(self.control, &mut message) {
             Ok((0, None)) => return Some(Ended::Orphaned),
             Ok((len, fd)) => match (ToDaemon::decode(&message[..len]), fd) {
-                (Ok(ToDaemon::Connection), Some(fd)) => self.pool.adopt(fd),
+                (Ok(ToDaemon::Connection), Some(fd)) => self.threads.adopt(fd),
                 (Ok(ToDaemon::Stop), _) => return Some(Ended::Stop),
-                (Ok(ToDaemon::Superseded), _) => serve_old_code(self.pool),
+                (Ok(ToDaemon::Superseded), _) => serve_old_code(self.threads),
                 (Ok(ToDaemon::TellScripts), _) => self.tell_again(),
                 (Ok(ToDaemon::ServerMetrics), Some(file)) => server_metrics::arrived(file.into_owned()),
                 // No descriptor was left for it; who waits for it asks again.
@@ -422,14 +430,14 @@ impl Daemon {
     /// may hand on.
     fn tell_again(&self) {
         if self.failed.load(Ordering::SeqCst) {
-            self.pool.tell(FromDaemon::Failed);
+            self.threads.tell(FromDaemon::Failed);
         }
-        self.pool.tell_loaded_again();
+        self.threads.tell_loaded_again();
     }
 
     /// The system has dropped a connection that came; its request goes to another process.
     fn out_of_descriptors(&self) {
-        if !self.pool.is_retired() {
+        if !self.threads.is_retired() {
             let text = format!(
                 "process group \"{}\": process has no descriptor left for a new connection (the application may forget to \
                  close files; the limit of open files is what 'ulimit -n' says); it asks to be replaced",
@@ -437,7 +445,7 @@ impl Daemon {
             );
             log::log_without_waiting(ERROR, text.as_bytes());
         }
-        self.pool.retire(Cause::NoDescriptor);
+        self.threads.retire(Cause::NoDescriptor);
     }
 
     /// Ends the named interpreters; Python then finalises the main one.
@@ -459,7 +467,7 @@ impl Supervisor for Daemon {
     }
 
     fn ask_for_metrics(&self) {
-        self.pool.tell(FromDaemon::ServerMetrics);
+        self.threads.tell(FromDaemon::ServerMetrics);
     }
 
     fn take_message(&self, limit: Duration) -> bool {
@@ -470,7 +478,7 @@ impl Supervisor for Daemon {
             None => true,
             // It is for the thread that waits for it.
             Some(Ended::Stop) => {
-                self.pool.ask_to_end();
+                self.threads.ask_to_end();
                 true
             }
             // That thread will find the end of file as well.

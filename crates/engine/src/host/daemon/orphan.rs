@@ -58,11 +58,11 @@ impl Daemon {
             if parent_gone.is_none() && self.is_parent_gone() {
                 parent_gone = Some(now);
             }
-            if is_done(now, parent_gone, self.pool.active(), self.pool.connections(), limits) {
+            if is_done(now, parent_gone, self.threads.active(), self.threads.connections(), limits) {
                 return;
             }
             let has_signals = sys::is_readable(self.signals.as_raw_fd(), TICK);
-            if self.pool.is_to_end() || (has_signals && self.read_signals()) {
+            if self.threads.is_to_end() || (has_signals && self.read_signals()) {
                 return;
             }
         }

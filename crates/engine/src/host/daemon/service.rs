@@ -30,9 +30,9 @@ const NUDGE: Duration = Duration::from_millis(50);
 /// Runs the scripts one after the other; the exit status of the process.
 pub fn run(gil: Gil, daemon: &'static Daemon) -> i32 {
     // No connection is taken.
-    daemon.pool.stop();
+    daemon.threads.stop();
     let is_early = ask(gil, daemon, "begin");
-    daemon.pool.tell(FromDaemon::Ready);
+    daemon.threads.tell(FromDaemon::Ready);
     let is_over = Arc::new(AtomicBool::new(false));
     if let Err(error) = hear(daemon, is_over.clone()) {
         let text = format!("process group \"{}\": cannot start a thread: {error}", daemon.config.name);
@@ -68,8 +68,8 @@ pub fn run(gil: Gil, daemon: &'static Daemon) -> i32 {
 fn run_scripts(gil: Gil, daemon: &'static Daemon) -> bool {
     let mut failed = false;
     for step in steps(&daemon.config) {
-        let done = inside(gil, daemon.main, step.group, |gil, interp| {
-            step.told.iter().for_each(|told| interp.report_group(gil, told.as_bytes()));
+        let done = inside(gil, daemon.main, step.application_group, |gil, interp| {
+            step.reported_group.iter().for_each(|group| interp.report_application_group(gil, group.as_bytes()));
             script::run_service(gil, interp, step.script)
         });
         if ask(gil, daemon, "asked") {

@@ -7,8 +7,8 @@
 use std::os::fd::OwnedFd;
 use std::time::Instant;
 
+use wsgi_wire::config::{GroupConfig, Warmup, WarmupTarget};
 use wsgi_wire::frame::InputFailure;
-use wsgi_wire::pool::{PoolConfig, Warmup, WarmupTarget};
 use wsgi_wire::request::{self, Encoder, Head};
 use wsgi_wire::response::{self, FilePart};
 
@@ -22,7 +22,7 @@ use crate::request::host::{Body, Gone, Outcome, Sink};
 use crate::sys;
 
 /// Calls the application, if the configuration asks for it.
-pub fn run(gil: Gil, main: &'static Interp, config: &PoolConfig) {
+pub fn run(gil: Gil, main: &'static Interp, config: &GroupConfig) {
     let Some(warmup) = &config.warmup else { return };
     let (name, path) = (&config.name, &warmup.path);
     let Some(target) = &warmup.target else {
@@ -33,7 +33,7 @@ pub fn run(gil: Gil, main: &'static Interp, config: &PoolConfig) {
         return gil.detach(|| process_log(WARN, text.as_bytes()));
     };
     let begin = Instant::now();
-    let group = if target.is_main { "" } else { &target.group };
+    let group = if target.is_main { "" } else { &target.application_group };
     let called = inside(gil, main, group, |gil, interp| call(gil, interp, config, warmup, target));
     let Some((outcome, status)) = called else { return };
     let seconds = begin.elapsed().as_secs_f64();
@@ -55,7 +55,7 @@ fn verdict(outcome: Outcome, status: Option<u16>) -> (u8, String) {
 fn call(
     gil: Gil,
     interp: &Interp,
-    config: &PoolConfig,
+    config: &GroupConfig,
     warmup: &Warmup,
     target: &WarmupTarget,
 ) -> (Outcome, Option<u16>) {
@@ -73,7 +73,7 @@ fn call(
 }
 
 /// The request as an httpd child would send it.
-fn request(config: &PoolConfig, warmup: &Warmup, target: &WarmupTarget) -> Vec<u8> {
+fn request(config: &GroupConfig, warmup: &Warmup, target: &WarmupTarget) -> Vec<u8> {
     let now = sys::now_us();
     let head = Head {
         flags: 0,
@@ -83,7 +83,7 @@ fn request(config: &PoolConfig, warmup: &Warmup, target: &WarmupTarget) -> Vec<u
         queue_start_us: now,
         script: target.script.as_bytes(),
         callable: target.callable.as_bytes(),
-        group: target.group.as_bytes(),
+        application_group: target.application_group.as_bytes(),
     };
     let (path, query) = warmup.path.split_once('?').unwrap_or((&warmup.path, ""));
     let (script_name, path_info) = mounted(path, target.prefix.as_deref().unwrap_or("/"));

@@ -18,9 +18,9 @@ use std::time::Duration;
 
 use wsgi_sys::forked;
 use wsgi_wire::PROTOCOL;
+use wsgi_wire::config::{EmbedConfig, Preload};
 use wsgi_wire::frame::InputFailure;
 use wsgi_wire::host::{Host, READ_REFUSED, READ_TIMED_OUT};
-use wsgi_wire::pool::{EmbedConfig, Preload};
 use wsgi_wire::request::{self, MAIN};
 use wsgi_wire::response::{Failure, FilePart};
 
@@ -140,9 +140,9 @@ fn own_python(config: &EmbedConfig, started: &Sender<Result<(), String>>, finish
 
 /// Imports scripts into the embedded interpreters. The thread is not attached.
 fn import_scripts(main: &'static Interp, preload: &[Preload]) {
-    for Preload { script, group, .. } in preload {
+    for Preload { script, application_group, .. } in preload {
         threads::attach(main, |gil| {
-            interpreters::inside(gil, main, group, |gil, interp| script::import(gil, interp, script))
+            interpreters::inside(gil, main, application_group, |gil, interp| script::import(gil, interp, script))
         });
     }
 }
@@ -249,8 +249,8 @@ fn run(payload: &[u8], host: &Host, request: *mut c_void) -> Result<(), Failure>
         return Err(Failure::Interpreter);
     }
     let (head, variables) = request::decode(payload).map_err(|_| Failure::Protocol)?;
-    let group = if head.flags & MAIN != 0 { b"" } else { head.group };
-    let interp = interpreters::of_group(group).ok_or(Failure::Interpreter)?;
+    let application_group = if head.flags & MAIN != 0 { b"" } else { head.application_group };
+    let interp = interpreters::of_application_group(application_group).ok_or(Failure::Interpreter)?;
     let lock = Mutex::new(());
     let calls = Calls { host, request, lock: &lock };
     let (mut body, mut sink) = (Incoming(&calls), Outgoing { calls: &calls, head: None, kept: Vec::new() });

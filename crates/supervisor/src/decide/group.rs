@@ -1,6 +1,6 @@
-//! One pool's part of the decisions: its processes, its configuration, its beginning and its end. Other files hold the
-//! rest: [`super::start`] starts processes, [`super::replace`] replaces them, [`super::scale`] decides how many there
-//! are, and [`super::timers`] does what is due by time.
+//! One process group's part of the decisions: its processes, its configuration, its beginning and its end. Other files
+//! hold the rest: [`super::start`] starts processes, [`super::replace`] replaces them, [`super::scale`] decides how
+//! many there are, and [`super::timers`] does what is due by time.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -10,11 +10,11 @@ use super::process::{Phase, Process};
 use super::records::{Attempts, MemoryHistory, Scale};
 use super::{Action, Busy, Ended, Event, Exit, Found, Left, Millis, Out, ProcessId, Rules};
 
-/// A pool that no configuration names any more takes requests for this long after its successor (if it has one) is
+/// A group that no configuration names any more takes requests for this long after its successor (if it has one) is
 /// ready. Children of the old configuration have accepted requests that they have not sent to it yet.
 pub(super) const LINGER: Millis = 5_000;
 
-/// How long a pool waits with its first start, so that the processes that the supervisor found can say which scripts
+/// How long a group waits with its first start, so that the processes that the supervisor found can say which scripts
 /// they have loaded.
 const HEARING: Millis = 300;
 
@@ -23,11 +23,12 @@ pub(super) const LOST_SUPERVISOR: &str = "its supervisor was lost";
 
 /// A process group and its processes.
 #[derive(Debug, Default)]
-pub struct Pool {
+pub struct Group {
     pub(super) rules: Rules,
     pub(super) processes: BTreeMap<ProcessId, Process>,
     pub(super) generation: u64,
-    /// No configuration names this pool any more. It serves until its successor is ready and the old children are gone.
+    /// No configuration names this group any more. It serves until its successor is ready and the old children are
+    /// gone.
     unnamed: bool,
     /// The earliest moment at which it may end. `None` while a configuration names it or its successor is not ready.
     let_go_at: Option<Millis>,
@@ -43,14 +44,14 @@ pub struct Pool {
     pub(super) memory: MemoryHistory,
     /// Processes that take no more requests and have no successor yet: pid and cause.
     pub(super) vacant: VecDeque<(String, &'static str)>,
-    /// Why a process was last lost or could not start, or why this pool is to have no processes.
+    /// Why a process was last lost or could not start, or why this group is to have no processes.
     pub(super) trouble: String,
     /// Why it cannot answer any request; `None` while it can.
     fault: Option<String>,
 }
 
-impl Pool {
-    /// Whether the process is one of this pool's.
+impl Group {
+    /// Whether the process is one of this group's.
     pub fn knows(&self, process: ProcessId) -> bool {
         self.processes.contains_key(&process)
     }
@@ -60,7 +61,7 @@ impl Pool {
         self.processes.iter().filter(|(_, it)| matches!(it.phase, Phase::Draining { .. })).map(|(id, _)| *id)
     }
 
-    /// When a process last began to drain, or the pool to leave.
+    /// When a process last began to drain, or the group to leave.
     pub(super) fn begun_to_go(&self) -> Option<Millis> {
         let draining = self.processes.values().filter(|it| matches!(it.phase, Phase::Draining { .. }));
         let leaving = self.let_go_at.filter(|_| self.is_leaving()).map(|at| at.saturating_sub(LINGER));
@@ -83,7 +84,7 @@ impl Pool {
         self.rules.maximum_memory > 0 && !self.over
     }
 
-    /// Nothing is left of a pool that is in no configuration.
+    /// Nothing is left of a group that is in no configuration.
     pub fn is_over(&self) -> bool {
         self.over && self.processes.is_empty()
     }
@@ -123,7 +124,7 @@ impl Pool {
             && matches!(it.phase, Phase::Starting | Phase::Held | Phase::Ready)
     }
 
-    /// The process belongs to an old configuration, or no configuration names its pool any more.
+    /// The process belongs to an old configuration, or no configuration names its group any more.
     pub(super) fn is_superseded(&self, it: &Process) -> bool {
         self.unnamed || it.marks.generation != self.generation
     }
@@ -158,8 +159,8 @@ impl Pool {
         self.rules = rules;
         self.generation += 1;
         if self.generation == 1 {
-            // What an earlier supervisor said about this pool does not hold any more.
-            out.push(Action::Fault { pool: out.pool, cause: None });
+            // What an earlier supervisor said about this group does not hold any more.
+            out.push(Action::Fault { group: out.group, cause: None });
         }
         (self.unnamed, self.let_go_at, self.waiting, self.over) = (false, None, 0, false);
         self.attempts = Attempts::from(now);
@@ -170,14 +171,14 @@ impl Pool {
         self.supersede("graceful restart", now, out);
     }
 
-    /// Notes that no configuration names the pool any more. It serves until [`Pool::let_go`] ends it.
+    /// Notes that no configuration names the group any more. It serves until [`Group::let_go`] ends it.
     pub(super) fn unname(&mut self, out: &mut Out<'_>) {
         if !std::mem::replace(&mut self.unnamed, true) {
             self.keep_code(out);
         }
     }
 
-    /// Notes how many requests wait for this pool while it is leaving.
+    /// Notes how many requests wait for this group while it is leaving.
     pub(super) fn waiting(&mut self, count: u32) {
         self.waiting = count;
     }
@@ -187,7 +188,7 @@ impl Pool {
         self.held = held;
     }
 
-    /// Ends a pool that no configuration names any more. While its successor is `awaited` (not ready yet), the pool
+    /// Ends a group that no configuration names any more. While its successor is `awaited` (not ready yet), the group
     /// goes on serving. After that it serves for [`LINGER`] more. Then it ends as soon as no old child is left and no
     /// request waits for it. Waiting requests delay its end by graceful-timeout at most (if that is not 0).
     pub(super) fn let_go(&mut self, awaited: bool, now: Millis, out: &mut Out<'_>) {
@@ -271,7 +272,7 @@ impl Pool {
         }
     }
 
-    /// Handles an event of one process of this pool.
+    /// Handles an event of one process of this group.
     pub(super) fn handle(&mut self, process: ProcessId, event: Event, now: Millis, out: &mut Out<'_>) {
         match event {
             Event::Spawned { pid, .. } => self.spawned(process, pid, out),
@@ -279,7 +280,7 @@ impl Pool {
             Event::StartFailed { cause, .. } => self.start_failed(process, &cause, now, out),
             Event::Loaded { .. } => self.progresses(process, now),
             Event::Ready { .. } => self.ready(process, now, out),
-            Event::Failed { said, .. } => self.failed(process, &said, now, out),
+            Event::Failed { output, .. } => self.failed(process, &output, now, out),
             Event::Changed { .. } => self.changed(now),
             Event::Retire { cause, .. } => self.retire(process, cause, now, out),
             Event::Violation { what, .. } => self.violation(process, &what, now, out),
@@ -359,7 +360,7 @@ impl Pool {
         let fault = (self.over || self.cannot_serve()).then_some(&self.trouble);
         if fault != self.fault.as_ref() {
             self.fault = fault.cloned();
-            out.push(Action::Fault { pool: out.pool, cause: self.fault.clone() });
+            out.push(Action::Fault { group: out.group, cause: self.fault.clone() });
         }
     }
 }

@@ -26,7 +26,7 @@ pub struct Preload {
     /// File.
     pub script: String,
     /// Application group; empty is the main interpreter.
-    pub group: String,
+    pub application_group: String,
     /// Requests may be for it: a process in which it cannot be loaded has failed.
     #[serde(default)]
     pub serves: bool,
@@ -38,7 +38,7 @@ pub struct Target {
     /// File or directory.
     pub path: String,
     /// A digest of what the configuration says about the groups of its scripts. It only tells one configuration from another.
-    pub said: u64,
+    pub groups_digest: u64,
 }
 
 impl Target {
@@ -68,7 +68,7 @@ pub struct WarmupTarget {
     /// Callable in it.
     pub callable: String,
     /// Application group, as far as it is known; empty is the main interpreter.
-    pub group: String,
+    pub application_group: String,
     /// It runs in the main interpreter, whatever its group is called.
     pub is_main: bool,
     /// URL prefix of the alias that leads to it, if one does.
@@ -77,7 +77,7 @@ pub struct WarmupTarget {
 
 /// One process group of one configuration.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PoolConfig {
+pub struct GroupConfig {
     /// Number that children use for this group; kept over restarts as long as its scoreboard is.
     pub id: u64,
     /// The group's name.
@@ -187,7 +187,7 @@ pub struct PoolConfig {
     pub apache_version: (u32, u32, u32),
 }
 
-impl PoolConfig {
+impl GroupConfig {
     /// A path of the host as the group's processes know it: below `chroot`, or as it is. `None`: it lies outside.
     pub fn inside<'p>(&self, path: &'p [u8]) -> Option<&'p [u8]> {
         match &self.chroot {
@@ -217,9 +217,9 @@ pub struct DaemonConfig {
     /// httpd's parent: when it is gone, the process ends within `shutdown_timeout_ms`.
     pub parent_pid: i32,
     /// The group.
-    pub pool: PoolConfig,
+    pub group: GroupConfig,
     /// What processes of the group have loaded that requests asked for, to be loaded before this one is ready. As for
-    /// [`PoolConfig::preload`], one that `serves` and cannot be loaded makes this a failed process.
+    /// [`GroupConfig::preload`], one that `serves` and cannot be loaded makes this a failed process.
     #[serde(default)]
     pub handed: Vec<Preload>,
 }
@@ -231,7 +231,7 @@ pub struct EmbedConfig {
     pub protocol: u32,
     /// The interpreter whose libpython was opened; `sys.executable` and the virtual environment follow from it.
     pub python: String,
-    /// As in [`PoolConfig`].
+    /// As in [`GroupConfig`].
     pub python_from: String,
     /// `WSGIPythonHome` where it is no virtual environment: Python's home.
     pub python_home: Option<String>,
@@ -247,7 +247,7 @@ pub struct EmbedConfig {
     pub threads: u32,
     /// Children.
     pub processes: u32,
-    /// As in [`PoolConfig`].
+    /// As in [`GroupConfig`].
     pub case_insensitive: bool,
     /// APLOG level of the main server.
     pub log_level: u8,
@@ -289,7 +289,7 @@ mod tests {
             ("/", "/x.wsgi", true),
         ];
         for (path, script, covered) in cases {
-            let target = Target { path: (*path).to_owned(), said: 0 };
+            let target = Target { path: (*path).to_owned(), groups_digest: 0 };
             assert_eq!(target.covers(script), *covered, "{path} {script}");
         }
     }

@@ -10,7 +10,7 @@ pub type Servers<'a> = [(ServerKey, &'a ServerConfig)];
 
 /// The only script that can reach a process group by the aliases.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Sole {
+pub struct OnlyScript {
     /// The script.
     pub path: Text,
     /// The callable, where the configuration fixes it before the request.
@@ -19,18 +19,22 @@ pub struct Sole {
     pub prefix: Option<Text>,
 }
 
-/// For each of [`GlobalConfig::groups`], the script that is alone in it. `is_directory` asks the file system.
+/// For each of [`GlobalConfig::groups`], its only script. `is_directory` asks the file system.
 ///
 /// The answer is `None` whenever another script might be sent there by aliases, handler scripts or import scripts.
 /// Files that only `SetHandler` or `AddHandler` make scripts are not seen.
-pub fn alone(global: &GlobalConfig, servers: &Servers<'_>, is_directory: &dyn Fn(&[u8]) -> bool) -> Vec<Option<Sole>> {
+pub fn only_scripts(
+    global: &GlobalConfig,
+    servers: &Servers<'_>,
+    is_directory: &dyn Fn(&[u8]) -> bool,
+) -> Vec<Option<OnlyScript>> {
     let mut routes = routes(global, servers, is_directory);
     routes.extend(imported(global));
     let of_group = |group: &ProcessGroup| {
         // A configuration that has options for an interpreter by its name wants that interpreter, and not the main one
         // in its place.
         let may_be_main = !global.tells_interpreters_apart(&group.name);
-        may_be_main.then(|| sole(routes.iter().filter(|route| route.reaches(&group.name)))).flatten()
+        may_be_main.then(|| only_script(routes.iter().filter(|route| route.reaches(&group.name)))).flatten()
     };
     global.groups.iter().map(of_group).collect()
 }
@@ -58,7 +62,7 @@ impl Route {
 }
 
 /// The only script of all `routes`, with the callable if they agree on it.
-fn sole<'r>(mut routes: impl Iterator<Item = &'r Route>) -> Option<Sole> {
+fn only_script<'r>(mut routes: impl Iterator<Item = &'r Route>) -> Option<OnlyScript> {
     let first = routes.next()?;
     let path = first.script.clone()?;
     let mut callable = first.callable.clone();
@@ -68,7 +72,7 @@ fn sole<'r>(mut routes: impl Iterator<Item = &'r Route>) -> Option<Sole> {
         }
         callable = callable.filter(|name| route.callable.as_ref() == Some(name));
     }
-    Some(Sole { path, callable_object: callable, prefix: first.prefix.clone() })
+    Some(OnlyScript { path, callable_object: callable, prefix: first.prefix.clone() })
 }
 
 /// Every route of the configuration.
@@ -293,12 +297,12 @@ mod tests {
     fn sole_of(sections: &[&[&str]]) -> Option<String> {
         let site = site(sections);
         let servers: Vec<_> = site.servers.iter().map(|(key, server)| (*key, server)).collect();
-        let all = alone(&site.global, &servers, &|path| path == b"/srv/dir");
+        let all = only_scripts(&site.global, &servers, &|path| path == b"/srv/dir");
         let index = site.global.groups.iter().position(|group| &*group.name == b"g").unwrap();
         let text = |text: &[u8]| String::from_utf8_lossy(text).into_owned();
-        all[index].as_ref().map(|sole| {
-            let callable = sole.callable_object.as_deref().map_or("?".into(), text);
-            format!("{} {callable}", text(&sole.path))
+        all[index].as_ref().map(|script| {
+            let callable = script.callable_object.as_deref().map_or("?".into(), text);
+            format!("{} {callable}", text(&script.path))
         })
     }
 

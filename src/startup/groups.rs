@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use wsgi_sys::user;
-use wsgi_wire::pool::{Identity, PoolConfig, Preload as WirePreload, Target, Warmup, WarmupTarget};
+use wsgi_wire::config::{GroupConfig, Identity, Preload as WirePreload, Target, Warmup, WarmupTarget};
 
 use super::text::{shown, utf8};
 use crate::daemon::Limits;
@@ -16,13 +16,13 @@ use crate::httpd::process;
 use crate::httpd::server::Server;
 use crate::live;
 use crate::python;
-use crate::route::{Preload, RouteTarget, Sole, warmup_target};
+use crate::route::{OnlyScript, Preload, RouteTarget, warmup_target};
 use crate::startup::{Plan, environment, layers};
 
-/// A process group, ready to be started.
-pub(super) struct Pool {
+/// A process group as it is to be started.
+pub(super) struct PlannedGroup {
     /// For the supervisor; its id is set when the scoreboard is known.
-    pub(super) config: PoolConfig,
+    pub(super) config: GroupConfig,
     /// Most requests that may wait.
     pub(super) backlog: u32,
     /// Descriptor of the error log.
@@ -42,36 +42,36 @@ const TARGETS: usize = 32 << 10;
 ///
 /// # Errors
 /// A sentence for each thing that is wrong.
-pub(super) fn build(main: Server<'_>, plan: &Plan) -> Result<Vec<Pool>, Vec<String>> {
+pub(super) fn build(main: Server<'_>, plan: &Plan) -> Result<Vec<PlannedGroup>, Vec<String>> {
     let reading = live::reading().ok_or_else(|| vec!["no configuration was read".to_owned()])?;
     let global = &reading.global;
-    let (mut pools, mut errors) = (Vec::new(), Vec::new());
+    let (mut groups, mut errors) = (Vec::new(), Vec::new());
     for (at, group) in global.groups.iter().enumerate() {
-        let sole = plan.sole.get(at).and_then(Option::as_ref);
-        match pool(main, global, group, sole, plan) {
-            Ok(pool) => pools.push(pool),
+        let only_script = plan.only_scripts.get(at).and_then(Option::as_ref);
+        match planned(main, global, group, only_script, plan) {
+            Ok(planned) => groups.push(planned),
             Err(error) => {
                 errors.push(format!("WSGIDaemonProcess {} at {}: {error}", shown(&group.name), group.defined))
             }
         }
     }
-    if errors.is_empty() { Ok(pools) } else { Err(errors) }
+    if errors.is_empty() { Ok(groups) } else { Err(errors) }
 }
 
-fn pool(
+fn planned(
     main: Server<'_>,
     global: &GlobalConfig,
     group: &ProcessGroup,
-    sole: Option<&Sole>,
+    only_script: Option<&OnlyScript>,
     plan: &Plan,
-) -> Result<Pool, String> {
+) -> Result<PlannedGroup, String> {
     let preloads = &plan.preloads;
     let server = main.and_following().find(|server| live::server_key(*server) == group.server).unwrap_or(main);
     let root = root(group)?;
     let (python, python_from) = interpreter(group, global, root.as_deref().unwrap_or_default())?;
     let identity = identity(main, group)?;
     let environment = environment::of(group)?;
-    let config = PoolConfig {
+    let config = GroupConfig {
         id: 0,
         name: utf8(&group.name, "name")?,
         defined_at: group.defined.to_string(),
@@ -79,7 +79,7 @@ fn pool(
         min_processes: group.min_processes,
         max_processes: group.max_processes,
         idle_timeout_ms: milliseconds(group.idle_timeout),
-        warmup: warmup(server, group, sole, preloads)?,
+        warmup: warmup(server, group, only_script, preloads)?,
         rolling: group.rolling,
         threads: group.threads,
         multiprocess: group.multiprocess,
@@ -94,7 +94,7 @@ fn pool(
         env: environment.variables,
         python_path: list(group.python_path.as_deref().unwrap_or_default(), "python-path")?,
         layers: layers::of(global, &group.name)?,
-        main_script: sole.map(|sole| utf8(inside(root.as_deref(), &sole.path)?, "script")).transpose()?,
+        main_script: only_script.map(|script| utf8(inside(root.as_deref(), &script.path)?, "script")).transpose()?,
         preload: preload(&group.name, root.as_deref(), preloads)?,
         targets: targets(&group.name, root.as_deref(), &plan.targets),
         maximum_requests: group.maximum_requests,
@@ -122,7 +122,7 @@ fn pool(
         log_level: u8::try_from(server.log_level().clamp(0, 15)).unwrap_or(4),
         apache_version: process::version(),
     };
-    Ok(Pool {
+    Ok(PlannedGroup {
         config,
         backlog: group.listen_backlog,
         log: server.error_log_fd(),
@@ -161,7 +161,7 @@ fn root(group: &ProcessGroup) -> Result<Option<String>, String> {
 /// The path of a script as the group's processes see it from their root directory.
 fn inside<'p>(root: Option<&str>, path: &'p [u8]) -> Result<&'p [u8], String> {
     let Some(root) = root else { return Ok(path) };
-    wsgi_wire::pool::inside(root.as_bytes(), path).ok_or_else(|| {
+    wsgi_wire::config::inside(root.as_bytes(), path).ok_or_else(|| {
         format!("the script \"{}\" lies outside of chroot={root}, so no process of the group can read it", shown(path))
     })
 }
@@ -171,8 +171,8 @@ pub(super) fn preload(name: &[u8], root: Option<&str>, preloads: &[Preload]) -> 
     let mine = preloads.iter().filter(|preload| &*preload.process_group == name);
     mine.map(|preload| {
         let script = utf8(inside(root, &preload.path)?, "script")?;
-        let group = utf8(&preload.application_group, "application-group")?;
-        Ok(WirePreload { script, group, serves: preload.served.is_some() })
+        let application_group = utf8(&preload.application_group, "application-group")?;
+        Ok(WirePreload { script, application_group, serves: preload.served.is_some() })
     })
     .collect()
 }
@@ -182,7 +182,7 @@ fn targets(name: &[u8], root: Option<&str>, targets: &[RouteTarget]) -> Vec<Targ
     let mine = targets.iter().filter(|target| target.process_group.as_deref().is_none_or(|group| group == name));
     let target = |target: &RouteTarget| {
         let path = String::from_utf8(inside(root, &target.path).ok()?.to_vec()).ok()?;
-        Some(Target { path, said: target.said })
+        Some(Target { path, groups_digest: target.groups_digest })
     };
     let mut bytes = 0;
     let mut found: Vec<Target> = mine.filter_map(target).collect();
@@ -197,17 +197,17 @@ fn targets(name: &[u8], root: Option<&str>, targets: &[RouteTarget]) -> Vec<Targ
 fn warmup(
     server: Server<'_>,
     group: &ProcessGroup,
-    sole: Option<&Sole>,
+    only_script: Option<&OnlyScript>,
     preloads: &[Preload],
 ) -> Result<Option<Warmup>, String> {
     let Some(path) = &group.warmup else { return Ok(None) };
     let root = optional(group.chroot.as_ref(), "chroot")?;
     let mine: Vec<_> = preloads.iter().filter(|preload| preload.process_group == group.name).collect();
-    let target = warmup_target(sole, &mine).map(|target| {
+    let target = warmup_target(only_script, &mine).map(|target| {
         Ok::<_, String>(WarmupTarget {
             script: utf8(inside(root.as_deref(), target.script)?, "script")?,
             callable: optional(target.callable_object, "callable-object")?.unwrap_or_else(|| "application".to_owned()),
-            group: optional(target.application_group, "application-group")?.unwrap_or_default(),
+            application_group: optional(target.application_group, "application-group")?.unwrap_or_default(),
             is_main: target.is_main,
             prefix: optional(target.prefix, "URL prefix")?,
         })

@@ -1,4 +1,4 @@
-//! Examines one patient, in a fork that has become the patient's user.
+//! Examines one subject (a process group, or httpd's children), in a fork that has become the subject's user.
 
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -7,18 +7,18 @@ use std::time::Duration;
 
 use wsgi_sys::process::{Ids, Step};
 use wsgi_sys::{access, user};
-use wsgi_wire::doctor::{Mount, Patient};
-use wsgi_wire::pool::PoolConfig;
+use wsgi_wire::config::GroupConfig;
+use wsgi_wire::doctor::{Mount, Subject};
 
 use super::{interpreter, selinux};
 use crate::diagnose::{self, Problem, Right, Walker};
 
-/// A problem; or, with `true`, the interpreter that the patient runs and that is well.
-pub type Said = (Problem, bool);
+/// A problem; or, with `true`, that the interpreter is well, and which one it is.
+pub type Report = (Problem, bool);
 
-/// The problem that the fork could not become the patient's user.
-pub fn cannot_become(patient: &Patient, step: Step, error: &io::Error) -> Said {
-    let what = match &patient.pool {
+/// The problem that the fork could not become the subject's user.
+pub fn cannot_become(subject: &Subject, step: Step, error: &io::Error) -> Report {
+    let what = match &subject.group {
         Some(config) => diagnose::step(config, step, error),
         None => format!("cannot become httpd's User ({}): {error}", step.name()),
     };
@@ -26,25 +26,25 @@ pub fn cannot_become(patient: &Patient, step: Step, error: &io::Error) -> Said {
 }
 
 /// Looks at everything. `time`: how long the interpreter may take to answer.
-pub fn examine(patient: &Patient, engine: BorrowedFd<'_>, time: Duration) -> Vec<Said> {
-    let walker = walker(patient);
+pub fn examine(subject: &Subject, engine: BorrowedFd<'_>, time: Duration) -> Vec<Report> {
+    let walker = walker(subject);
     let mut problems = Vec::new();
     let mut well = None;
-    if let Some(config) = &patient.pool {
+    if let Some(config) = &subject.group {
         problems.extend(directories(config, &walker));
         match python(config, &walker, engine, time) {
             Ok(runs) => well = Some(runs),
             Err(found) => problems.extend(found),
         }
     }
-    problems.extend(patient.scripts.iter().filter_map(|mount| script(mount, &walker, patient.pool.is_some())));
+    problems.extend(subject.scripts.iter().filter_map(|mount| script(mount, &walker, subject.group.is_some())));
     let wrong = problems.into_iter().map(|problem| (problem, false));
     wrong.chain(well.map(|runs| (Problem::new(runs), true))).collect()
 }
 
 /// The walker as the fork sees paths: the fork has changed its root directory already.
-fn walker(patient: &Patient) -> Walker {
-    let ids = match &patient.identity {
+fn walker(subject: &Subject) -> Walker {
+    let ids = match &subject.identity {
         Some(found) if found.uid == user::effective_uid() => {
             Ids { uid: found.uid, gid: found.gid, groups: found.groups.clone() }
         }
@@ -54,11 +54,11 @@ fn walker(patient: &Patient) -> Walker {
             groups: user::current_groups().unwrap_or_default(),
         },
     };
-    let known = patient.identity.as_ref().filter(|found| found.uid == ids.uid).map(|found| found.name.clone());
+    let known = subject.identity.as_ref().filter(|found| found.uid == ids.uid).map(|found| found.name.clone());
     let user = known
         .or_else(|| user::user_by_id(ids.uid).ok().flatten().map(|found| found.name))
         .unwrap_or_else(|| format!("#{}", ids.uid));
-    let chroot = patient.pool.as_ref().and_then(|pool| pool.chroot.as_ref());
+    let chroot = subject.group.as_ref().and_then(|group| group.chroot.as_ref());
     Walker { root: PathBuf::from("/"), host: chroot.map_or_else(|| PathBuf::from("/"), PathBuf::from), ids, user }
 }
 
@@ -86,7 +86,7 @@ fn prefixed(what: &str, problem: Problem) -> Problem {
 }
 
 /// The working directory and `python-path`.
-fn directories(config: &PoolConfig, walker: &Walker) -> Vec<Problem> {
+fn directories(config: &GroupConfig, walker: &Walker) -> Vec<Problem> {
     let (home, option) = diagnose::working_directory(config);
     let home = (home, format!("the working directory ({option})"), Right::Enter);
     let listed = |option: &'static str| move |entry: &String| (entry.clone(), option.to_owned(), Right::List);
@@ -122,7 +122,7 @@ fn script(mount: &Mount, walker: &Walker, executes: bool) -> Option<Problem> {
 
 /// What the interpreter is, or what keeps it from running.
 fn python(
-    config: &PoolConfig,
+    config: &GroupConfig,
     walker: &Walker,
     engine: BorrowedFd<'_>,
     time: Duration,

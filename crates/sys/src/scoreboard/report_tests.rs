@@ -1,4 +1,4 @@
-//! Tests of what the scoreboard tells people.
+//! Tests of what the scoreboard reports: what is executed, how a process ended, since when nothing starts.
 
 use std::sync::Arc;
 use std::thread;
@@ -87,8 +87,8 @@ fn who_lost_a_process_learns_how_it_ended() {
     board.set_ended(0, lease.epoch, "killed by SIGKILL");
     assert_eq!(waiter.join().expect("no panic").as_deref(), Some("killed by SIGKILL"));
     board.set_ended(0, lease.epoch, &"long ".repeat(100));
-    let told = board.await_end(&lease, Duration::ZERO).expect("told");
-    assert!(told.len() < 110 && told.ends_with("..."), "{told}");
+    let end = board.await_end(&lease, Duration::ZERO).expect("it has ended");
+    assert!(end.len() < 110 && end.ends_with("..."), "{end}");
 }
 
 #[test]
@@ -144,8 +144,8 @@ fn a_stoppage_is_told_at_its_beginning_and_at_its_end() {
             thread::spawn(move || (0..500).filter_map(|_| board.refuse()).collect::<Vec<_>>())
         })
         .collect();
-    let told: Vec<_> = children.into_iter().flat_map(|child| child.join().expect("no panic")).collect();
-    assert_eq!(told.iter().map(|fault| fault.cause.as_str()).collect::<Vec<_>>(), ["no python"]);
+    let faults: Vec<_> = children.into_iter().flat_map(|child| child.join().expect("no panic")).collect();
+    assert_eq!(faults.iter().map(|fault| fault.cause.as_str()).collect::<Vec<_>>(), ["no python"]);
     // Another attempt fails for another reason: it is the same stoppage.
     board.set_fault(Some("no home"));
     assert_eq!(board.refuse(), None);
@@ -178,6 +178,6 @@ proptest! {
         let shown = board.executing(0);
         prop_assert_eq!(shown.len(), 1);
         prop_assert!(!shown[0].what.contains(char::is_control) && shown[0].what.chars().count() <= 59);
-        prop_assert!(!board.await_end(&lease, Duration::ZERO).expect("told").contains(char::is_control));
+        prop_assert!(!board.await_end(&lease, Duration::ZERO).expect("it has ended").contains(char::is_control));
     }
 }
