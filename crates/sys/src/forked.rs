@@ -271,7 +271,7 @@ mod tests {
         let (_reader, writer) = pipe().expect("pipe");
         // SAFETY: takes numbers; the listener's descriptor becomes one of the pipe, and `gone` closes it.
         assert_eq!(unsafe { libc::dup2(writer.as_raw_fd(), reused) }, reused);
-        assert_eq!(told(|| u8::from(!is_open(number) && is_open(reused))), 1);
+        assert_eq!(in_forked_child(|| u8::from(!is_open(number) && is_open(reused))), 1);
         assert!(is_open(number));
     }
 
