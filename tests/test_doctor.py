@@ -67,6 +67,34 @@ def test_dumps_of_the_configuration_examine_nothing(httpd):
     assert "mod_wsgi: " not in httpd.control_output
 
 
+# -- embedded mode ---------------------------------------------------------------------------------
+
+
+def embedded_findings(httpd, directives=""):
+    assert httpd.configtest(f"{directives}WSGIScriptAlias / \"{httpd.app('hello')}\"\n"), httpd.control_output
+    return [line for line in httpd.control_output.splitlines() if line.startswith("mod_wsgi: ")]
+
+
+def test_of_embedded_mode_that_can_start_nothing_is_said(httpd):
+    assert embedded_findings(httpd) == []
+    assert embedded_findings(httpd, f"WSGIPythonHome {pythons.venv('plain')}\n") == []
+
+
+def test_embedded_mode_with_a_home_that_does_not_exist(httpd):
+    home = httpd.root / "venv"
+    [line] = embedded_findings(httpd, f"WSGIPythonHome {home}\n")
+    who = f"httpd's children (user {RUN_USER})" if IS_ROOT else "httpd's children"
+    assert line == (f"mod_wsgi: {who}: embedded mode cannot start {home}/bin/python3 (WSGIPythonHome {home}): {home} does not "
+                    f"exist, on the way to {home}/bin/python3; to mend it: python3 -m venv {home}")
+
+
+def test_embedded_mode_with_a_python_without_libpython(httpd):
+    home = pythons.static_python(httpd.root / "static")
+    [line] = embedded_findings(httpd, f"WSGIPythonHome {home}\n")
+    assert f"embedded mode cannot start {home}/bin/python3 (WSGIPythonHome {home}): " in line
+    assert "was built without a shared libpython" in line and "use daemon mode" in line
+
+
 # -- who gets in -----------------------------------------------------------------------------------
 
 SECTION = '<Directory "{path}">\nRequire all {whom}\n</Directory>\n'

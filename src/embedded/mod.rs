@@ -1,21 +1,23 @@
 //! Embedded mode: Python in the child itself.
 //!
 //! Nothing of Python is in a child until a request, or a script to load at the start, needs it. Then the child asks the
-//! interpreter that the configuration names where its libpython is (`discover`), and opens that library and the engine
+//! interpreter that the configuration names where its libpython is (`wsgi_wire::libpython`), and opens that library and the engine
 //! (`library`). The engine starts Python on a thread of its own. From then on requests run on httpd's threads, and the
 //! engine calls back through the functions of `host`.
 
-mod discover;
 mod host;
 mod library;
 
 use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 
 use wsgi_sys::forked;
 use wsgi_wire::config::{EmbedConfig, Preload};
 use wsgi_wire::layers::Layer;
+use wsgi_wire::libpython;
 use wsgi_wire::response::Failure;
 
 use crate::directive::GlobalConfig;
@@ -31,6 +33,19 @@ use library::Engine;
 
 /// How long Python may take to end with its child, milliseconds.
 const FINISH_MS: u32 = 3000;
+
+/// The interpreter whose libpython embedded mode opens.
+pub(crate) fn interpreter(home: Option<&str>) -> String {
+    home.map_or_else(python::of_system, python::of)
+}
+
+/// What in the configuration names that interpreter.
+pub(crate) fn named_by(home: Option<&str>) -> String {
+    match home {
+        Some(home) => format!("WSGIPythonHome {home}"),
+        None => "the default; WSGIPythonHome chooses another".to_owned(),
+    }
+}
 
 /// Python in this child, or what is needed to start it.
 #[derive(Debug)]
@@ -82,14 +97,13 @@ impl Embedded {
             .map_err(|error| format!("cannot prepare for processes that applications fork: {error}"))?;
         forked::leave_out_listeners();
         let engine_file = self.engine_file.as_ref().map_err(Clone::clone)?;
-        let python = self.home.as_deref().map_or_else(python::of_system, python::of);
-        let library = discover::libpython(&python)?;
+        let python = interpreter(self.home.as_deref());
+        let answered = Command::new(&python).args(libpython::ARGUMENTS).stdin(Stdio::null()).output();
+        let library = libpython::library(&python, answered, Path::is_file)
+            .map_err(|why| format!("cannot start embedded Python: {why}"))?;
         let (threads, processes) = process::mpm_shape();
-        let is_venv = |home: &String| std::path::Path::new(home).join("pyvenv.cfg").is_file();
-        let python_from = match &self.home {
-            Some(home) => format!("WSGIPythonHome {home}"),
-            None => "the default; WSGIPythonHome chooses another".to_owned(),
-        };
+        let is_venv = |home: &String| Path::new(home).join("pyvenv.cfg").is_file();
+        let python_from = named_by(self.home.as_deref());
         let config = EmbedConfig {
             python_from,
             protocol: wsgi_wire::PROTOCOL,

@@ -17,11 +17,12 @@ use wsgi_sys::poll::{PollFd, poll};
 use wsgi_sys::process::{Program, kill, spawn, try_wait};
 use wsgi_sys::{fd, user};
 use wsgi_wire::config::Identity;
-use wsgi_wire::doctor::{self, DOCTOR, Examination, Finding, Mount as WireMount, Subject};
+use wsgi_wire::doctor::{self, DOCTOR, Embedded as WireEmbedded, Examination, Finding, Mount as WireMount, Subject};
 
 use super::companions;
 use super::groups::PlannedGroup;
 use crate::directive::{GlobalConfig, ServerConfig, ServerKey};
+use crate::embedded;
 use crate::httpd::log::{Level, say_at_startup};
 use crate::httpd::process;
 use crate::httpd::server::Server;
@@ -50,7 +51,8 @@ pub(super) fn examine(main: Server<'_>, global: &GlobalConfig, groups: Vec<Plann
     let tree = tree::top(|nodes| nodes.map(|node| config_line(node, main)).collect::<Vec<_>>());
     lines.extend(route::denied(&mounts, &tree, &Path::is_file));
     lines.extend(groups.iter().zip(&global.groups).flat_map(|(planned, group)| owners(planned, group, &mounts)));
-    let subjects = subjects(groups, &mounts);
+    let home = global.runtime.python_home.as_deref().map(String::from_utf8_lossy);
+    let subjects = subjects(groups, &mounts, home.as_deref());
     let answered = ask(&subjects);
     let findings = match answered {
         Ok(findings) => findings,
@@ -89,8 +91,9 @@ fn config_line(node: tree::Node<'_>, main: Server<'_>) -> ConfigLine {
     }
 }
 
-/// Whom to look at: each group, and httpd's children last, because scripts must be reachable for both.
-fn subjects(groups: Vec<PlannedGroup>, mounts: &[Mount]) -> Vec<Subject> {
+/// Whom to look at: each group, and httpd's children last, because scripts must be reachable for both. `home`:
+/// `WSGIPythonHome`.
+fn subjects(groups: Vec<PlannedGroup>, mounts: &[Mount], home: Option<&str>) -> Vec<Subject> {
     let wire = |mount: &Mount, path: &[u8]| WireMount {
         path: OsStr::from_bytes(path).to_string_lossy().into_owned(),
         from: mount.from.clone(),
@@ -107,10 +110,19 @@ fn subjects(groups: Vec<PlannedGroup>, mounts: &[Mount]) -> Vec<Subject> {
                 scripts.push(mount);
             }
         }
-        all.push(Subject { identity: group.config.identity.clone(), group: Some(Box::new(group.config)), scripts });
+        all.push(Subject {
+            identity: group.config.identity.clone(),
+            group: Some(Box::new(group.config)),
+            scripts,
+            embedded: None,
+        });
     }
     let scripts = mounts.iter().filter(|mount| mount.maps_urls).map(|mount| wire(mount, &mount.path)).collect();
-    all.push(Subject { identity: children(), group: None, scripts });
+    // A script for which a request chooses the group says nothing yet.
+    let is_embedded = mounts.iter().any(|mount| mount.group.as_ref().is_some_and(|name| name.is_empty()));
+    let embedded =
+        is_embedded.then(|| WireEmbedded { python: embedded::interpreter(home), from: embedded::named_by(home) });
+    all.push(Subject { identity: children(), group: None, scripts, embedded });
     all
 }
 

@@ -30,6 +30,17 @@ pub struct Subject {
     pub group: Option<Box<GroupConfig>>,
     /// The scripts that requests execute there.
     pub scripts: Vec<Mount>,
+    /// The interpreter whose libpython httpd's children open, if some script runs in embedded mode.
+    pub embedded: Option<Embedded>,
+}
+
+/// The interpreter of embedded mode.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Embedded {
+    /// Its path.
+    pub python: String,
+    /// What in the configuration names it.
+    pub from: String,
 }
 
 /// A script, and what leads to it.

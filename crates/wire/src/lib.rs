@@ -26,6 +26,7 @@ pub mod frame;
 pub mod host;
 pub mod keys;
 pub mod layers;
+pub mod libpython;
 pub mod lines;
 pub mod loaded;
 pub mod output;

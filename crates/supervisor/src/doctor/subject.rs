@@ -3,12 +3,14 @@
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use wsgi_sys::process::{Ids, Step};
 use wsgi_sys::{access, user};
 use wsgi_wire::config::GroupConfig;
-use wsgi_wire::doctor::{Mount, Subject};
+use wsgi_wire::doctor::{Embedded, Mount, Subject};
+use wsgi_wire::libpython;
 
 use super::{interpreter, selinux};
 use crate::diagnose::{self, Problem, Right, Walker};
@@ -37,6 +39,7 @@ pub fn examine(subject: &Subject, engine: BorrowedFd<'_>, time: Duration) -> Vec
             Err(found) => problems.extend(found),
         }
     }
+    problems.extend(subject.embedded.as_ref().and_then(|python| embedded(python, &walker)));
     problems.extend(subject.scripts.iter().filter_map(|mount| script(mount, &walker, subject.group.is_some())));
     let wrong = problems.into_iter().map(|problem| (problem, false));
     wrong.chain(well.map(|runs| (Problem::new(runs), true))).collect()
@@ -147,6 +150,18 @@ fn python(
         Some(problem) => Err(Some(problem)),
         None => Ok(format!("{} ({}) is Python {}", config.python, config.python_from, answer.text)),
     }
+}
+
+/// What keeps httpd's children from opening the libpython of embedded mode.
+fn embedded(embedded: &Embedded, walker: &Walker) -> Option<Problem> {
+    let Embedded { python, from } = embedded;
+    let path = Path::new(python);
+    let found = look(path, Right::Execute, walker).map_err(|problem| missing_environment(path, problem));
+    let found = found.and_then(|()| {
+        let answered = Command::new(python).args(libpython::ARGUMENTS).stdin(Stdio::null()).output();
+        libpython::library(python, answered, Path::is_file).map_err(Problem::new)
+    });
+    found.err().map(|problem| prefixed(&format!("embedded mode cannot start {python} ({from})"), problem))
 }
 
 /// If a virtual environment was never made, or has no interpreter, the problem gets the command that makes it.

@@ -1,13 +1,18 @@
-//! Where is the libpython of an interpreter? Asked of the interpreter itself.
+//! Where is the libpython of an interpreter? Asked of the interpreter itself. Callers: the httpd module, before it starts
+//! Python in a child; the doctor. They run the interpreter, with [`ARGUMENTS`].
 
+use std::io;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Output;
 
 /// Prints what [`Answer`] holds, a line each.
 const QUESTION: &str = "import sysconfig as s, sys\n\
     v = s.get_config_var\n\
     for x in (s.get_python_version(), v('Py_ENABLE_SHARED') or 0, v('Py_GIL_DISABLED') or 0, v('INSTSONAME') or '',\n\
      v('LDLIBRARY') or '', v('LIBDIR') or '', v('LIBPL') or '', sys.base_prefix): print(x)";
+
+/// Arguments of the interpreter.
+pub const ARGUMENTS: [&str; 3] = ["-I", "-c", QUESTION];
 
 /// What an interpreter says of its library.
 #[derive(Debug, PartialEq, Eq)]
@@ -19,23 +24,19 @@ struct Answer {
     directories: Vec<PathBuf>,
 }
 
-/// Path of the library to open.
+/// Path of the library to open, from what the interpreter `python` answered. `is_file`: whether there is such a file.
 ///
 /// # Errors
-/// A sentence that says what was tried and what to do.
-pub(super) fn libpython(python: &str) -> Result<PathBuf, String> {
-    let output = Command::new(python)
-        .args(["-I", "-c", QUESTION])
-        .stdin(Stdio::null())
-        .output()
-        .map_err(|error| format!("cannot start embedded Python: {python} cannot be executed: {error}"))?;
+/// A clause that says what was tried and what to do.
+pub fn library(python: &str, answered: io::Result<Output>, is_file: impl Fn(&Path) -> bool) -> Result<PathBuf, String> {
+    let output = answered.map_err(|error| format!("{python} cannot be executed: {error}"))?;
     if !output.status.success() {
         let why = String::from_utf8_lossy(&output.stderr);
-        return Err(format!("cannot start embedded Python: {python} fails ({}): {}", output.status, why.trim()));
+        return Err(format!("{python} fails ({}): {}", output.status, why.trim()));
     }
     let answer = parse(&String::from_utf8_lossy(&output.stdout))
-        .ok_or_else(|| format!("cannot start embedded Python: {python} does not answer like a Python interpreter"))?;
-    choose(python, &answer, |path| path.is_file())
+        .ok_or_else(|| format!("{python} does not answer like a Python interpreter"))?;
+    choose(python, &answer, is_file)
 }
 
 fn parse(text: &str) -> Option<Answer> {
@@ -58,13 +59,13 @@ fn parse(text: &str) -> Option<Answer> {
 fn choose(python: &str, answer: &Answer, exists: impl Fn(&Path) -> bool) -> Result<PathBuf, String> {
     if answer.free_threaded {
         return Err(format!(
-            "cannot start embedded Python: {python} is a free-threaded build, for which this engine is not made; \
+            "{python} is a free-threaded build, for which this engine is not made; \
              name another one by WSGIPythonHome"
         ));
     }
     if !answer.shared || answer.names.is_empty() {
         return Err(format!(
-            "cannot start embedded Python: {python} (Python {}) was built without a shared libpython, so it can only \
+            "{python} (Python {}) was built without a shared libpython, so it can only \
              run as a program of its own; use daemon mode (WSGIDaemonProcess with python-home or python), or a Python \
              built with --enable-shared",
             answer.version
@@ -75,7 +76,7 @@ fn choose(python: &str, answer: &Answer, exists: impl Fn(&Path) -> bool) -> Resu
     places.iter().find(|path| exists(path)).cloned().ok_or_else(|| {
         let tried: Vec<String> = places.iter().map(|path| path.display().to_string()).collect();
         format!(
-            "cannot start embedded Python: the libpython of {python} is not installed; tried {}; install it (Debian: \
+            "the libpython of {python} is not installed; tried {}; install it (Debian: \
              libpython{}), or use daemon mode (WSGIDaemonProcess), which does not need it",
             tried.join(", "),
             answer.version
