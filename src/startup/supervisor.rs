@@ -30,7 +30,9 @@ use crate::httpd::pool::Pool;
 use crate::httpd::process;
 use crate::httpd::server::Server;
 
-/// Key of [`Kept`] in the process pool: version, and a digest of the sources that decide its layout.
+/// Key of [`Kept`] in the process pool: version, and a digest of the sources that decide its layout. httpd loads the module
+/// anew at each `graceful`, and the supervisor must outlive that. Rust promises no layout to another build, so a module that
+/// was upgraded meanwhile must not find this record; it finds [`super::former::Note`].
 const KEY: &str = concat!("mod_wsgi-supervisor-", env!("CARGO_PKG_VERSION"), "-", env!("WSGI_LAYOUT"));
 /// How often the parent tries to start a supervisor before it waits for httpd's next look, and the pause between two
 /// attempts. What the system lacks in one moment may be there in the next.

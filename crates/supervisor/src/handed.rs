@@ -18,7 +18,8 @@ pub const MOST: usize = 64;
 /// How many bytes the names of these scripts may take.
 pub const MOST_BYTES: usize = 32 << 10;
 /// The supervisor hands on a script for this long after the last request for it, if only earlier processes got such
-/// requests. An interpreter takes memory, and perhaps no address leads to its script any more.
+/// requests. Without this memory, a script that is asked for every ten minutes would be loaded anew for each request where
+/// a process is replaced every minute (`maximum-requests`). It ends, because an interpreter takes memory, and perhaps no address leads to its script any more.
 pub const KEPT: Millis = 24 * 60 * 60 * 1000;
 
 /// A script that a process is to load.

@@ -1,3 +1,6 @@
+//! Monitoring agents call `mod_wsgi.server_metrics()` in daemon processes. httpd's scoreboard is memory without a name, which
+//! only httpd's children have mapped, so there is no shorter way to it than this one.
+//!
 //! Stands between daemon processes that want to know what httpd's scoreboard says, and the children, which can read it.
 //! One question to the children serves all processes that have asked until then. Questions do not go out often, so that
 //! no process can keep the children busy. An answer is never older than the question.
