@@ -5,7 +5,7 @@ use std::mem;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
 use std::sync::atomic::{AtomicI32, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use wsgi_sys::forked::{self, Private};
 
@@ -30,12 +30,6 @@ pub fn set_locale(name: &str) -> bool {
     let Ok(name) = std::ffi::CString::new(name) else { return false };
     // SAFETY: a C string that lives during the call; no other thread uses the locale.
     !unsafe { libc::setlocale(libc::LC_ALL, name.as_ptr()) }.is_null()
-}
-
-/// Microseconds since the epoch.
-pub fn now_us() -> i64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(now.as_micros()).unwrap_or(i64::MAX)
 }
 
 /// Receives what is there into `buf`. 0 is the end; `WouldBlock` when nothing is there.

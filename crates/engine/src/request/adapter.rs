@@ -4,6 +4,7 @@ use std::mem;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::panic::{self, AssertUnwindSafe};
 
+use wsgi_sys::clock;
 use wsgi_wire::keys;
 use wsgi_wire::request::{CONFIRM, Head, Key, PASS_RECORD, Variables};
 use wsgi_wire::response::{Failure, FilePart};
@@ -310,7 +311,7 @@ fn environ(gil: Gil, interp: &Interp, exchange: &Exchange<'_>, request: &Request
     environ.set(names.request_start.get(gil), &*seconds(head.request_start_us)?)?;
     environ.set(names.queue_start.get(gil), &*seconds(head.queue_start_us)?)?;
     environ.set(names.daemon_start.get(gil), &*seconds(request.taken_us)?)?;
-    environ.set(names.application_start.get(gil), &*seconds(sys::now_us())?)?;
+    environ.set(names.application_start.get(gil), &*seconds(clock::wall_us())?)?;
     Ok(environ)
 }
 

@@ -484,7 +484,7 @@ fn exchange(
     sink: &mut Outgoing<'_>,
 ) -> bool {
     let (number, slot, fd) = place;
-    let (taken_us, begun) = (sys::now_us(), clock::monotonic());
+    let (taken_us, begun) = (clock::wall_us(), clock::monotonic());
     if pool.stopping.load(Ordering::SeqCst) {
         return sink.end(Outcome::Stale).is_ok();
     }
