@@ -19,3 +19,4 @@ pub mod socket;
 pub mod stream;
 pub mod temporary;
 pub mod user;
+pub mod walk;
