@@ -19,6 +19,16 @@ pub fn cvt_size(result: libc::ssize_t) -> io::Result<usize> {
     usize::try_from(result).map_err(|_| io::Error::last_os_error())
 }
 
+/// Calls again what a signal has interrupted.
+pub(crate) fn retry<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    loop {
+        match call() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            other => return other,
+        }
+    }
+}
+
 /// Sets or clears close-on-exec.
 pub fn set_cloexec(fd: BorrowedFd<'_>, on: bool) -> io::Result<()> {
     let flags = if on { libc::FD_CLOEXEC } else { 0 };
@@ -105,11 +115,13 @@ pub fn write(fd: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
     cvt_size(unsafe { libc::write(fd.as_raw_fd(), bytes.as_ptr().cast(), bytes.len()) })
 }
 
-/// Reads once at `offset`, without moving the file's position.
+/// Reads once at `offset`, without moving the file's position. A signal does not end the wait for a slow file system.
 pub fn read_at(fd: BorrowedFd<'_>, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
     let offset = libc::off_t::try_from(offset).map_err(|_| io::ErrorKind::InvalidInput)?;
-    // SAFETY: the call writes at most `buffer.len()` bytes, into `buffer`.
-    cvt_size(unsafe { libc::pread(fd.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len(), offset) })
+    retry(|| {
+        // SAFETY: the call writes at most `buffer.len()` bytes, into `buffer`.
+        cvt_size(unsafe { libc::pread(fd.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len(), offset) })
+    })
 }
 
 /// Writes once at `offset`, without moving the file's position.
@@ -117,6 +129,15 @@ pub fn write_at(fd: BorrowedFd<'_>, bytes: &[u8], offset: u64) -> io::Result<usi
     let offset = libc::off_t::try_from(offset).map_err(|_| io::ErrorKind::InvalidInput)?;
     // SAFETY: the call reads at most `bytes.len()` bytes, from `bytes`.
     cvt_size(unsafe { libc::pwrite(fd.as_raw_fd(), bytes.as_ptr().cast(), bytes.len(), offset) })
+}
+
+/// Which file a descriptor names: device and inode. Nothing when it is closed.
+pub fn identity(fd: BorrowedFd<'_>) -> Option<(u64, u64)> {
+    // SAFETY: all zero is a valid record.
+    let mut found: libc::stat = unsafe { std::mem::zeroed() };
+    // SAFETY: the record is alive.
+    cvt(unsafe { libc::fstat(fd.as_raw_fd(), &raw mut found) }).ok()?;
+    Some((found.st_dev, found.st_ino))
 }
 
 /// Closes every descriptor from `first` on. For the start of a program, before it owns any of these.

@@ -1,5 +1,6 @@
-//! Reads files that somebody else may have put in place, with rights that this person lacks. Reading never waits,
-//! touches no device, and stops at a size. Callers: httpd's parent (`env-file`), the supervisor (`pyvenv.cfg`).
+//! Files by their path. Reads those that somebody else may have put in place, with rights that this person lacks:
+//! reading never waits, touches no device, and stops at a size. Callers: httpd's parent (`env-file`), the supervisor
+//! (`pyvenv.cfg`); the engine, which watches scripts.
 
 use std::fs::{self, File, Metadata};
 use std::io::{self, Read};
@@ -30,6 +31,17 @@ pub fn read_owned(path: &Path, most: u64) -> io::Result<Vec<u8>> {
         check_links(path, &file.metadata()?)?;
     }
     all(&file, most)
+}
+
+/// Time of the last change of a file's content in microseconds since the epoch. Nothing when the system does not tell.
+pub fn mtime_us(path: &Path) -> Option<i64> {
+    let found = fs::metadata(path).ok()?;
+    Some(found.mtime() * 1_000_000 + found.mtime_nsec() / 1000)
+}
+
+/// Whether there is certainly no such file.
+pub fn is_missing(path: &Path) -> bool {
+    fs::metadata(path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
 }
 
 fn open(path: &Path) -> io::Result<File> {

@@ -6,6 +6,7 @@
 pub mod access;
 pub mod alarm;
 pub mod clock;
+pub mod event;
 pub mod fd;
 pub mod file;
 pub mod forked;
@@ -18,5 +19,6 @@ pub mod signal;
 pub mod socket;
 pub mod stream;
 pub mod temporary;
+pub mod thread;
 pub mod user;
 pub mod walk;

@@ -1,4 +1,4 @@
-//! Waiting for several descriptors at once. Callers: the supervisor's loop, children that wait for a daemon process.
+//! Waiting for descriptors. Callers: the supervisor's loop, children that wait for a daemon process, the engine.
 
 use std::io;
 use std::marker::PhantomData;
@@ -36,6 +36,11 @@ impl<'fd> PollFd<'fd> {
         self.raw.revents & (libc::POLLOUT | libc::POLLERR) != 0
     }
 
+    /// There is something, whatever it is.
+    pub fn has_event(&self) -> bool {
+        self.raw.revents != 0
+    }
+
     /// The other side is gone, or the descriptor is in error.
     pub fn hung_up(&self) -> bool {
         self.raw.revents & (libc::POLLHUP | libc::POLLERR | libc::POLLNVAL) != 0
@@ -48,7 +53,7 @@ impl<'fd> PollFd<'fd> {
 /// # Errors
 /// What poll says.
 pub fn poll(fds: &mut [PollFd<'_>], timeout: Option<Duration>) -> io::Result<usize> {
-    // Rounded up, because callers would spin if a wait ended just before its time.
+    // A wait never ends before its time: callers that look at a clock would spin. So round up.
     let timeout = timeout
         .map_or(-1, |time| libc::c_int::try_from(time.as_nanos().div_ceil(1_000_000)).unwrap_or(libc::c_int::MAX));
     // SAFETY: PollFd is a transparent pollfd; pointer and length describe the slice.
@@ -60,6 +65,26 @@ pub fn poll(fds: &mut [PollFd<'_>], timeout: Option<Duration>) -> io::Result<usi
         }
         other => Ok(usize::try_from(other?).unwrap_or(0)),
     }
+}
+
+/// Whether `fd` can be read, is at its end or in error, now or within `limit`. False too when a signal has ended the wait.
+pub fn is_readable(fd: BorrowedFd<'_>, limit: Duration) -> bool {
+    poll(&mut [PollFd::new(fd, true, false)], Some(limit)).is_ok_and(|count| count > 0)
+}
+
+/// As [`is_readable`], for room to write.
+pub fn is_writable(fd: BorrowedFd<'_>, limit: Duration) -> bool {
+    poll(&mut [PollFd::new(fd, false, true)], Some(limit)).is_ok_and(|count| count > 0)
+}
+
+/// Blocks until `fd` can be read, or a signal comes. The next read or receive tells of an error.
+pub fn wait_readable(fd: BorrowedFd<'_>) {
+    let _ = poll(&mut [PollFd::new(fd, true, false)], None);
+}
+
+/// As [`wait_readable`], for room to write.
+pub fn wait_writable(fd: BorrowedFd<'_>) {
+    let _ = poll(&mut [PollFd::new(fd, false, true)], None);
 }
 
 #[cfg(test)]
@@ -80,5 +105,21 @@ mod tests {
         let mut fds = [PollFd::new(reader.as_fd(), true, false)];
         poll(&mut fds, None).expect("poll");
         assert!(fds[0].hung_up());
+    }
+
+    #[test]
+    fn a_wait_lasts_as_long_as_it_must_and_no_shorter() {
+        let (reader, writer) = crate::fd::pipe().expect("pipe");
+        // A wait that is rounded down ends after 2 milliseconds.
+        for limit in [Duration::from_micros(2900), Duration::from_micros(10)] {
+            let begin = std::time::Instant::now();
+            assert!(!is_readable(reader.as_fd(), limit));
+            assert!(begin.elapsed() >= limit, "{:?}", begin.elapsed());
+        }
+        assert!(is_writable(writer.as_fd(), Duration::ZERO));
+        drop(writer);
+        // Not at once: a process that another test forks may still have a copy of the writing end.
+        wait_readable(reader.as_fd());
+        assert!(is_readable(reader.as_fd(), Duration::ZERO));
     }
 }

@@ -15,11 +15,13 @@ mod fork;
 mod limit;
 mod spawn;
 mod step;
+mod title;
 
 pub use fork::{Forked, fork_as};
 pub use limit::{Limit, Resource};
 pub use spawn::{Ids, Outcome, Program, Spawned, spawn};
 pub use step::Step;
+pub use title::{set_locale, set_title};
 
 /// Waits for a child to end.
 ///
@@ -162,11 +164,8 @@ pub fn denies_write_execute() -> bool {
     false
 }
 
-/// Sets the name that `ps` and `top` show for this process's main thread; 15 bytes count.
-pub fn set_title(title: &std::ffi::CStr) {
-    #[cfg(target_os = "linux")]
-    // SAFETY: PR_SET_NAME reads a C string.
-    let _ = unsafe { libc::prctl(libc::PR_SET_NAME, title.as_ptr(), 0, 0, 0) };
-    #[cfg(not(target_os = "linux"))]
-    let _ = title;
+/// Ends the process now: no exit handler runs, and Python does not finalise. Async-signal-safe.
+pub fn exit_now(status: i32) -> ! {
+    // SAFETY: takes its argument by value, and does not return.
+    unsafe { libc::_exit(status) }
 }

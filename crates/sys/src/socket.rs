@@ -7,6 +7,7 @@ use std::mem;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use crate::fd::{cvt, cvt_size, own, own_cloexec};
+use crate::forked::{self, Private};
 
 /// Most descriptors that one message may carry.
 pub const MAX_FDS: usize = 8;
@@ -194,6 +195,18 @@ pub fn recv_with_fds(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<Re
 /// What recvmsg says.
 pub fn try_recv_with_fds(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<Received> {
     recv(socket, buffer, libc::MSG_DONTWAIT)
+}
+
+/// Receives one message without waiting, and the descriptor beside it if there is one. Forked processes have no copy of
+/// the descriptor. 0 bytes: the other end is closed.
+///
+/// # Errors
+/// What recvmsg says; nothing there is `WouldBlock`.
+pub fn try_recv_private(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<(usize, Option<Private>)> {
+    forked::while_none_forks(|| {
+        let got = try_recv_with_fds(socket, buffer)?;
+        Ok((got.len, got.fds.into_iter().next().map(Private::new)))
+    })
 }
 
 fn recv(socket: BorrowedFd<'_>, buffer: &mut [u8], flags: libc::c_int) -> io::Result<Received> {

@@ -1,10 +1,11 @@
-//! Reads and writes a connected stream socket; each call chooses whether to wait. Callers: the httpd module's exchange
-//! with a daemon process.
+//! Reads and writes a connected stream socket; each call chooses whether to wait. Callers: both ends of the exchange
+//! between a child and a daemon process.
 //!
 //! The socket itself stays in blocking mode: a plain request then costs one call to send and one to
 //! receive, without polling in between.
 
-use std::io;
+use std::io::{self, IoSlice};
+use std::mem;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::time::Duration;
 
@@ -21,12 +22,48 @@ pub fn send_now(socket: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
     cvt_size(unsafe { libc::send(socket.as_raw_fd(), bytes.as_ptr().cast(), bytes.len(), flags) })
 }
 
+/// Sends the start of `parts`, as much as fits without waiting. No SIGPIPE.
+///
+/// # Errors
+/// What sendmsg says; a full socket is `WouldBlock`.
+pub fn send_parts_now(socket: BorrowedFd<'_>, parts: &[IoSlice<'_>]) -> io::Result<usize> {
+    // SAFETY: all zero is a valid, empty message header.
+    let mut message: libc::msghdr = unsafe { mem::zeroed() };
+    message.msg_iov = parts.as_ptr().cast_mut().cast();
+    message.msg_iovlen = parts.len() as _;
+    let flags = libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT;
+    // SAFETY: an `IoSlice` is an `iovec` by its documentation; the slices are alive.
+    cvt_size(unsafe { libc::sendmsg(socket.as_raw_fd(), &raw const message, flags) })
+}
+
 /// Receives what is there, and the descriptors that came with it. 0 is the end of file.
 ///
 /// # Errors
 /// What recvmsg says; nothing there is `WouldBlock`.
 pub fn receive_now(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<Received> {
     socket::try_recv_with_fds(socket, buffer)
+}
+
+/// As [`receive_now`], for a socket beside whose bytes no descriptors come any more.
+///
+/// # Errors
+/// What recv says; nothing there is `WouldBlock`.
+pub fn read_now(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
+    receive(socket, buffer, 0)
+}
+
+/// As [`read_now`], but what is there stays there.
+///
+/// # Errors
+/// What recv says; nothing there is `WouldBlock`.
+pub fn peek_now(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
+    receive(socket, buffer, libc::MSG_PEEK)
+}
+
+fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8], flags: libc::c_int) -> io::Result<usize> {
+    let (at, flags) = (buffer.as_mut_ptr().cast(), libc::MSG_DONTWAIT | flags);
+    // SAFETY: the call writes at most `buffer.len()` bytes, into `buffer`.
+    cvt_size(unsafe { libc::recv(socket.as_raw_fd(), at, buffer.len(), flags) })
 }
 
 /// As [`receive_now`], waiting as long as [`set_patience`] allows.
@@ -39,10 +76,7 @@ pub fn receive_waiting(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<
 
 /// Whether the other end has sent its last byte and all of it has been received. It may still be reading.
 pub fn has_ended(socket: BorrowedFd<'_>) -> bool {
-    let mut byte = 0u8;
-    let flags = libc::MSG_PEEK | libc::MSG_DONTWAIT;
-    // SAFETY: room for the one byte that is asked for.
-    unsafe { libc::recv(socket.as_raw_fd(), (&raw mut byte).cast(), 1, flags) == 0 }
+    peek_now(socket, &mut [0]).is_ok_and(|len| len == 0)
 }
 
 /// How long [`receive_waiting`] waits; zero is for ever.
@@ -68,4 +102,35 @@ pub fn set_patience(socket: BorrowedFd<'_>, limit: Duration) -> io::Result<()> {
 pub fn stop_receiving(socket: BorrowedFd<'_>) -> io::Result<()> {
     // SAFETY: takes its arguments by value.
     cvt(unsafe { libc::shutdown(socket.as_raw_fd(), libc::SHUT_RD) }).map(drop)
+}
+
+/// Ends both directions of a connection, whose descriptor stays open. What is no longer connected needs no end.
+pub fn shut_down(socket: BorrowedFd<'_>) {
+    // SAFETY: takes its arguments by value.
+    unsafe { libc::shutdown(socket.as_raw_fd(), libc::SHUT_RDWR) };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::socket::{Kind, pair};
+    use std::os::fd::AsFd;
+
+    #[test]
+    fn parts_arrive_as_one_and_what_was_only_looked_at_stays() {
+        let (near, far) = pair(Kind::Stream).expect("pair");
+        let kind = |result: io::Result<usize>| result.expect_err("nothing is there").kind();
+        let mut buffer = [0; 8];
+        assert_eq!(kind(read_now(far.as_fd(), &mut buffer)), io::ErrorKind::WouldBlock);
+        let parts = [IoSlice::new(b"one "), IoSlice::new(b""), IoSlice::new(b"two")];
+        assert_eq!(send_parts_now(near.as_fd(), &parts).expect("sent"), 7);
+        assert_eq!(peek_now(far.as_fd(), &mut buffer).expect("there"), 7);
+        assert_eq!(read_now(far.as_fd(), &mut buffer).expect("there"), 7);
+        assert_eq!(&buffer[..7], b"one two");
+        assert!(!has_ended(far.as_fd()));
+        shut_down(near.as_fd());
+        shut_down(near.as_fd());
+        assert!(has_ended(far.as_fd()));
+        assert_eq!(kind(send_parts_now(far.as_fd(), &parts)), io::ErrorKind::BrokenPipe);
+    }
 }

@@ -9,7 +9,7 @@ use std::ptr;
 
 use super::limit::Limit;
 use super::step::Step;
-use super::wait;
+use super::{exit_now, wait};
 use crate::fd::{self, cvt};
 use crate::signal;
 
@@ -178,8 +178,8 @@ fn execute(prepared: &Prepared<'_>) -> ! {
         Err(failed) => failed,
     };
     report(prepared, (step, errno));
-    // SAFETY: _exit takes its argument by value. Not exit: its handlers belong to the parent.
-    unsafe { libc::_exit(127) }
+    // Not exit: its handlers belong to the parent.
+    exit_now(127)
 }
 
 /// Tells the parent of a failed step.

@@ -13,11 +13,13 @@ pub mod service;
 pub mod warmup;
 
 use std::io;
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsFd, BorrowedFd, RawFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use wsgi_sys::forked::{self, Private};
+use wsgi_sys::forked::Private;
+use wsgi_sys::poll::{self, PollFd};
+use wsgi_sys::{fd, process, signal, socket, thread};
 use wsgi_wire::PROTOCOL;
 use wsgi_wire::control::{Cause, Exit, FromDaemon, MAX_MESSAGE, ToDaemon};
 use wsgi_wire::pool::{DaemonConfig, PoolConfig, Preload};
@@ -30,7 +32,6 @@ use crate::python::py::Gil;
 use crate::python::threads;
 use crate::request::server_metrics::{self, Supervisor};
 use crate::request::{fork, script, types};
-use crate::sys;
 use crate::timers::activity::Next;
 use crate::timers::probe::Probe;
 use crate::timers::stacks;
@@ -67,7 +68,7 @@ pub fn serve(gil: Gil, control: RawFd) -> i32 {
     served.unwrap_or_else(|(exit, text)| {
         process_log(ERROR, text.as_bytes());
         // At its end Python might wait for what could not be started.
-        sys::exit_now(exit as i32)
+        process::exit_now(exit as i32)
     })
 }
 
@@ -82,7 +83,7 @@ pub struct Daemon {
     parent: i32,
     /// Readable when httpd's parent has ended, where the system has that.
     parent_watch: Option<Private>,
-    control: RawFd,
+    control: BorrowedFd<'static>,
     signals: Private,
     /// The main interpreter.
     pub main: &'static Interp,
@@ -103,11 +104,11 @@ fn bootstrap(what: &str) -> impl Fn(io::Error) -> (Exit, String) {
 }
 
 /// Receives the configuration, and beside it an end of the log's pipe to which writes do not wait.
-fn configuration(control: RawFd) -> Result<DaemonConfig, (Exit, String)> {
+fn configuration(control: BorrowedFd<'_>) -> Result<DaemonConfig, (Exit, String)> {
     let mut message = vec![0; MAX_MESSAGE];
     let len = loop {
-        sys::wait_for(control, libc::POLLIN);
-        match sys::recv_message(control, &mut message) {
+        poll::wait_readable(control);
+        match socket::try_recv_private(control, &mut message) {
             Ok((len, end)) => {
                 end.into_iter().for_each(log::set_end);
                 break len;
@@ -155,11 +156,11 @@ fn facts(config: &PoolConfig) -> Facts {
 fn show_title(config: &PoolConfig) {
     let group = format!("(wsgi:{})", config.name);
     match config.display_name.as_deref() {
-        None => sys::set_title(&format!("{} {group}", config.python)),
-        Some("%{GROUP}") => sys::set_title(&group),
+        None => process::set_title(&format!("{} {group}", config.python)),
+        Some("%{GROUP}") => process::set_title(&group),
         Some(name) => {
-            sys::set_title(name);
-            sys::set_thread_name(name);
+            process::set_title(name);
+            thread::set_name(name);
         }
     }
 }
@@ -175,7 +176,7 @@ fn start_timers(pool: &'static Pool, config: &PoolConfig) -> io::Result<(&'stati
 /// `locale`: all of it, as mod_wsgi does; Python itself only sets LC_CTYPE.
 fn set_locale(config: &PoolConfig) {
     let Some(locale) = &config.locale else { return };
-    if !sys::set_locale(locale) {
+    if !process::set_locale(locale) {
         let text = format!(
             "process group \"{}\": locale={locale}: the system does not have it, and the process runs with that of its \
              environment; `locale -a` lists what there is",
@@ -187,15 +188,16 @@ fn set_locale(config: &PoolConfig) {
 
 fn start(gil: Gil, control: RawFd) -> Result<Daemon, (Exit, String)> {
     stacks::register(gil);
+    let control = fd::inherited(control).map_err(bootstrap("the socket to the supervisor"))?;
+    // It stays open until the process ends, whatever happens here.
+    let control: &'static Private = Box::leak(Box::new(Private::new(control)));
+    let control = control.as_fd();
     let DaemonConfig { parent_pid, pool: mut config, handed, .. } = gil.detach(|| configuration(control))?;
-    sys::close_on_exec(control);
-    forked::keep_private(control);
     fork::prepare().map_err(bootstrap("cannot prepare for processes that the application forks"))?;
     log::set_process_level(config.log_level);
     show_title(&config);
     set_locale(&config);
-    let signals = sys::signal_pipe().map_err(bootstrap("cannot make a pipe"))?;
-    caught(&config).for_each(sys::catch);
+    let signals = signal::receive(caught(&config)).map_err(bootstrap("cannot receive signals"))?;
     let main = interpreters::start(gil, facts(&config), types::NATIVES)
         .map_err(|cause| (Exit::Bootstrap, format!("the interpreter cannot be set up: {cause}")))?;
     threads::adopt_attached(gil, main);
@@ -211,7 +213,7 @@ fn start(gil: Gil, control: RawFd) -> Result<Daemon, (Exit, String)> {
         config,
         handed,
         parent: parent_pid,
-        parent_watch: wsgi_sys::process::pidfd_open(parent_pid).ok().map(Private::new),
+        parent_watch: process::pidfd_open(parent_pid).ok().map(Private::new),
         control,
         signals,
         main,
@@ -261,7 +263,7 @@ impl Daemon {
             warmup::run(gil, self.main, config);
         }
         // An application may have set handlers of its own while it was loaded.
-        SIGNALS.into_iter().for_each(sys::catch);
+        SIGNALS.into_iter().try_for_each(signal::catch).map_err(bootstrap("cannot receive signals"))?;
         gil.detach(|| pool.start()).map_err(bootstrap("cannot start the request threads"))?;
         // Store this before telling the supervisor: another supervisor may ask.
         self.failed.store(failed.is_some(), Ordering::SeqCst);
@@ -315,21 +317,21 @@ impl Daemon {
 
     fn wait_for_end(&self) -> Ended {
         loop {
-            let parent = self.parent_watch.as_ref().map_or(-1, AsRawFd::as_raw_fd);
-            let fds = [self.control, self.signals.as_raw_fd(), self.pool.end_fd(), parent];
-            let mut fds = fds.map(|fd| sys::interest(fd, libc::POLLIN));
+            let fds = [self.control, self.signals.as_fd(), self.pool.end_fd()].into_iter();
+            let fds = fds.chain(self.parent_watch.as_ref().map(AsFd::as_fd));
+            let mut fds: Vec<_> = fds.map(|fd| PollFd::new(fd, true, false)).collect();
             let unwritten = (!log::flush()).then_some(UNWRITTEN);
             let limit = [self.look_at_activity(), unwritten].into_iter().flatten().min();
             // An interrupted wait is a signal whose byte is there now.
-            let _ = sys::poll(&mut fds, limit);
-            if self.pool.is_to_end() || (fds[1].revents != 0 && self.read_signals()) {
+            let _ = poll::poll(&mut fds, limit);
+            if self.pool.is_to_end() || (fds[1].has_event() && self.read_signals()) {
                 return Ended::Stop;
             }
-            if fds[0].revents != 0 {
+            if fds[0].has_event() {
                 if let Some(ended) = self.read_message() {
                     return ended;
                 }
-            } else if fds[3].revents != 0 && !self.is_spoken_to() {
+            } else if fds.get(3).is_some_and(PollFd::has_event) && !self.is_spoken_to() {
                 return Ended::Orphaned;
             }
         }
@@ -338,7 +340,7 @@ impl Daemon {
     /// Whether the supervisor says something, when httpd is gone. A supervisor that is not gone or stopped as well says
     /// at once what to do.
     fn is_spoken_to(&self) -> bool {
-        sys::is_readable(self.control, WORD)
+        poll::is_readable(self.control, WORD)
     }
 
     /// Asks to be replaced when `inactivity-timeout` is over; else tells how long there is nothing to look at.
@@ -364,7 +366,7 @@ impl Daemon {
     /// True when one of the signals means "stop".
     fn read_signals(&self) -> bool {
         let mut bytes = [0; 16];
-        let count = sys::read(self.signals.as_raw_fd(), &mut bytes).unwrap_or(0);
+        let count = fd::read(self.signals.as_fd(), &mut bytes).unwrap_or(0);
         let causes = bytes[..count].iter().map(|signal| self.meaning(i32::from(*signal)));
         causes.fold(false, |stop, cause| match cause {
             Some(cause) => {
@@ -398,7 +400,7 @@ impl Daemon {
 
     fn read_message(&self) -> Option<Ended> {
         let mut message = [0; 16];
-        match sys::recv_message(self.control, &mut message) {
+        match socket::try_recv_private(self.control, &mut message) {
             Ok((0, None)) => return Some(Ended::Orphaned),
             Ok((len, fd)) => match (ToDaemon::decode(&message[..len]), fd) {
                 (Ok(ToDaemon::Connection), Some(fd)) => self.pool.adopt(fd),
@@ -447,7 +449,7 @@ impl Daemon {
         if !all_ended {
             // Python may not be finalised beside interpreters in which threads still run.
             interpreters::run_exit_functions(gil, self.main, "");
-            sys::exit_now(Exit::Stopped as i32);
+            process::exit_now(Exit::Stopped as i32);
         }
         Exit::Stopped as i32
     }
@@ -463,7 +465,7 @@ impl Supervisor for Daemon {
     }
 
     fn take_message(&self, limit: Duration) -> bool {
-        if !sys::is_readable(self.control, limit) {
+        if !poll::is_readable(self.control, limit) {
             return true;
         }
         match self.read_message() {

@@ -6,14 +6,15 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::os::fd::RawFd;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::panic::{self, AssertUnwindSafe};
 use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use wsgi_sys::clock;
+use wsgi_sys::event::{Epoll, Event};
 use wsgi_sys::forked::{self, Private};
+use wsgi_sys::{clock, process, stream, thread};
 use wsgi_wire::control::{Cause, FromDaemon, ToDaemon};
 use wsgi_wire::loaded::Loaded;
 use wsgi_wire::pool::{PoolConfig, stack_bytes};
@@ -29,7 +30,6 @@ use crate::request::adapter::{self, Request, numbers};
 use crate::request::exchange::Exchange;
 use crate::request::host::{Outcome, Sink};
 use crate::request::script::Occasion;
-use crate::sys::{self, Epoll, Event};
 use crate::timers::activity::Activity;
 use crate::timers::slots::{Slot, Slots};
 use crate::timers::watchdog::Process;
@@ -64,7 +64,7 @@ pub struct Pool {
     /// For `inactivity-timeout`.
     pub activity: Activity,
     main_script: Option<Vec<u8>>,
-    control: RawFd,
+    control: BorrowedFd<'static>,
     retired: AtomicBool,
     /// Scripts of which the process serves old code, with the time of change that the supervisor knows of.
     outdated: Mutex<HashMap<Vec<u8>, Option<i64>>>,
@@ -82,7 +82,7 @@ pub struct Pool {
 
 impl Pool {
     /// A pool without threads and connections. `control` is the socket to the supervisor.
-    pub fn new(control: RawFd, config: &PoolConfig) -> io::Result<Pool> {
+    pub fn new(control: BorrowedFd<'static>, config: &PoolConfig) -> io::Result<Pool> {
         let pool = Pool {
             epoll: Epoll::new()?,
             resting: Mutex::default(),
@@ -105,7 +105,7 @@ impl Pool {
             end: Event::new()?,
             ending: AtomicBool::new(false),
         };
-        pool.epoll.add_always(pool.wake.fd())?;
+        pool.epoll.add_always(pool.wake.as_fd().as_raw_fd())?;
         Ok(pool)
     }
 
@@ -227,8 +227,8 @@ impl Pool {
     }
 
     /// Readable as soon as the process is to end by itself.
-    pub fn end_fd(&self) -> RawFd {
-        self.end.fd()
+    pub fn end_fd(&self) -> BorrowedFd<'_> {
+        self.end.as_fd()
     }
 
     /// Whether the process must end by itself.
@@ -243,7 +243,7 @@ impl Pool {
 
     /// Sends a message to the supervisor. When it is gone the main thread finds out by itself.
     pub fn tell(&self, message: FromDaemon) {
-        let _ = sys::send(self.control, &[io::IoSlice::new(&message.encode())]);
+        let _ = stream::send_now(self.control, &message.encode());
     }
 
     /// Whether the supervisor wants the process to stop, or is gone. For the time when nobody reads the control socket
@@ -253,7 +253,7 @@ impl Pool {
             return true;
         }
         let mut first = [0];
-        let got = sys::peek(self.control, &mut first);
+        let got = stream::peek_now(self.control, &mut first);
         got.is_ok_and(|len| len == 0 || ToDaemon::decode(&first) == Ok(ToDaemon::Stop))
     }
 
@@ -262,7 +262,7 @@ impl Pool {
         let told = Loaded { asked: why == Occasion::Asked, group, script };
         let Some(message) = told.encode() else { return };
         // If this cannot be sent, the next process does not load the script in advance.
-        let _ = sys::send(self.control, &[io::IoSlice::new(&message)]);
+        let _ = stream::send_now(self.control, &message);
         // The next supervisor does not know what was handed on, so tell it that some request has asked for this script.
         let again = Loaded { asked: true, ..told }.encode().filter(|_| why != Occasion::Configured);
         let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
@@ -274,7 +274,7 @@ impl Pool {
     /// Tells another supervisor of the scripts that it may hand on.
     pub fn tell_loaded_again(&self) {
         for message in self.loaded.lock().unwrap_or_else(PoisonError::into_inner).iter() {
-            let _ = sys::send(self.control, &[io::IoSlice::new(message)]);
+            let _ = stream::send_now(self.control, message);
         }
     }
 
@@ -284,7 +284,7 @@ impl Pool {
             self.threads.fetch_add(1, Ordering::SeqCst);
             let builder = std::thread::Builder::new().name(format!("wsgi-{number}")).stack_size(self.stack_size);
             let started = builder.spawn(move || {
-                let (ident, tid) = sys::this_thread();
+                let (ident, tid) = thread::numbers();
                 slot.adopt(ident, tid);
                 RequestThread { pool: self, slot, number, buffer: vec![0; BUFFER], out: Vec::with_capacity(BUFFER) }
                     .run();
@@ -341,7 +341,7 @@ impl RequestThread {
                     return;
                 }
             };
-            if fd == self.pool.wake.fd() {
+            if fd == self.pool.wake.as_fd().as_raw_fd() {
                 continue;
             }
             let Some(mut connection) = self.pool.take(fd) else { continue };
@@ -436,7 +436,7 @@ impl RequestThread {
         }));
         if forked::is_child() {
             // A panic has brought a forked process here.
-            sys::exit_now(1);
+            process::exit_now(1);
         }
         if result.is_err() {
             // The request that was cut short may have left a part of its response here.
@@ -505,7 +505,7 @@ fn exchange(
         let outcome = adapter::run(gil, interp, &exchange, Request { head, variables, taken_us });
         if slot.leave() {
             // The next request would get what this one has left.
-            gil.raise_nothing_in_thread(sys::this_thread().0);
+            gil.raise_nothing_in_thread(thread::numbers().0);
         }
         outcome
     });
@@ -520,7 +520,6 @@ fn exchange(
 #[cfg(test)]
 mod tests {
     use std::io::{Read, Write};
-    use std::os::fd::AsRawFd;
     use std::os::unix::net::UnixStream;
     use std::time::Duration;
 
@@ -529,8 +528,9 @@ mod tests {
     #[test]
     fn a_panic_costs_the_connection_and_not_the_thread() {
         let (control, _supervisor) = UnixStream::pair().expect("sockets");
+        let control: &'static UnixStream = Box::leak(Box::new(control));
         let config = PoolConfig { threads: 1, ..PoolConfig::default() };
-        let pool: &'static Pool = Box::leak(Box::new(Pool::new(control.as_raw_fd(), &config).expect("a pool")));
+        let pool: &'static Pool = Box::leak(Box::new(Pool::new(control.as_fd(), &config).expect("a pool")));
         let connect = || {
             let (near, far) = UnixStream::pair().expect("sockets");
             near.set_read_timeout(Some(Duration::from_secs(20))).expect("a limit");
@@ -550,7 +550,7 @@ mod tests {
                 let count = connection.receive(&mut buffer).expect("something was sent");
                 assert_ne!(&buffer[..count], b"panic", "this is a part of the test");
                 thread.buffer = buffer;
-                sys::send(connection.fd(), &[io::IoSlice::new(b"served")]).is_ok()
+                stream::send_now(connection.as_fd(), b"served").is_ok()
             });
         });
         let (mut first, mut second) = (connect(), connect());
