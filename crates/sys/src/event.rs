@@ -2,9 +2,14 @@
 //! Caller: the engine. Forked processes have no copy of these descriptors.
 
 use std::io;
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 
-use crate::fd::{self, cvt, own};
+use rustix::event::epoll::{self, CreateFlags};
+use rustix::event::{EventfdFlags, eventfd};
+use rustix::io::Errno;
+
+use crate::fd::{self, cvt};
 use crate::forked::{self, Private};
 
 /// An epoll set whose entries are numbered by their descriptors.
@@ -17,18 +22,15 @@ impl Epoll {
     /// # Errors
     /// What epoll_create1 says.
     pub fn new() -> io::Result<Epoll> {
-        forked::while_none_forks(|| {
-            // SAFETY: takes a flag.
-            let set = cvt(unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) })?;
-            Ok(Epoll(Private::new(own(set))))
-        })
+        forked::while_none_forks(|| Ok(Epoll(Private::new(epoll::create(CreateFlags::CLOEXEC)?))))
     }
 
     fn control(&self, operation: libc::c_int, fd: RawFd, events: libc::c_int) -> io::Result<()> {
         let (events, number) = (u32::try_from(events).unwrap_or(0), u64::try_from(fd).unwrap_or(0));
         let mut event = libc::epoll_event { events, u64: number };
-        // SAFETY: the record is alive; the kernel copies it. Another thread may have closed the descriptor, and the
-        // kernel then says so.
+        // Not rustix's: another thread may have closed the descriptor, so that it cannot be borrowed. The kernel then
+        // says so.
+        // SAFETY: the record is alive; the kernel copies it.
         cvt(unsafe { libc::epoll_ctl(self.0.as_raw_fd(), operation, fd, &raw mut event) }).map(drop)
     }
 
@@ -61,14 +63,15 @@ impl Epoll {
     /// # Errors
     /// What epoll_wait says.
     pub fn wait(&self) -> io::Result<RawFd> {
-        let mut event = libc::epoll_event { events: 0, u64: 0 };
+        let mut event = [MaybeUninit::uninit()];
         loop {
-            // SAFETY: room for the one event that is asked for.
-            match cvt(unsafe { libc::epoll_wait(self.0.as_raw_fd(), &raw mut event, 1, -1) }) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-                Ok(0) => {}
-                Ok(_) => return Ok(RawFd::try_from(event.u64).unwrap_or(-1)),
+            match epoll::wait(&self.0, &mut event, None) {
+                Err(Errno::INTR) => {}
+                other => {
+                    if let Some(event) = other?.0.first() {
+                        return Ok(RawFd::try_from(event.data.u64()).unwrap_or(-1));
+                    }
+                }
             }
         }
     }
@@ -84,11 +87,8 @@ impl Event {
     /// # Errors
     /// What eventfd says.
     pub fn new() -> io::Result<Event> {
-        forked::while_none_forks(|| {
-            // SAFETY: takes numbers.
-            let counter = cvt(unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) })?;
-            Ok(Event(Private::new(own(counter))))
-        })
+        let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
+        forked::while_none_forks(|| Ok(Event(Private::new(eventfd(0, flags)?))))
     }
 
     /// Makes it readable, for good.

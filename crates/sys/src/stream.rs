@@ -5,21 +5,22 @@
 //! receive, without polling in between.
 
 use std::io::{self, IoSlice};
-use std::mem;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
-use crate::fd::{cvt, cvt_size};
+use rustix::net::sockopt::{Timeout, set_socket_timeout};
+use rustix::net::{self, RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown};
+
 use crate::socket::{self, Received};
+
+const SEND_NOW: SendFlags = SendFlags::DONTWAIT.union(SendFlags::NOSIGNAL);
 
 /// Sends what fits without waiting. No SIGPIPE.
 ///
 /// # Errors
 /// What send says; a full socket is `WouldBlock`.
 pub fn send_now(socket: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
-    let flags = libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT;
-    // SAFETY: the bytes are valid for the call and only read.
-    cvt_size(unsafe { libc::send(socket.as_raw_fd(), bytes.as_ptr().cast(), bytes.len(), flags) })
+    Ok(net::send(socket, bytes, SEND_NOW)?)
 }
 
 /// Sends the start of `parts`, as much as fits without waiting. No SIGPIPE.
@@ -27,13 +28,7 @@ pub fn send_now(socket: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
 /// # Errors
 /// What sendmsg says; a full socket is `WouldBlock`.
 pub fn send_parts_now(socket: BorrowedFd<'_>, parts: &[IoSlice<'_>]) -> io::Result<usize> {
-    // SAFETY: all zero is a valid, empty message header.
-    let mut message: libc::msghdr = unsafe { mem::zeroed() };
-    message.msg_iov = parts.as_ptr().cast_mut().cast();
-    message.msg_iovlen = parts.len() as _;
-    let flags = libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT;
-    // SAFETY: an `IoSlice` is an `iovec` by its documentation; the slices are alive.
-    cvt_size(unsafe { libc::sendmsg(socket.as_raw_fd(), &raw const message, flags) })
+    Ok(net::sendmsg(socket, parts, &mut SendAncillaryBuffer::default(), SEND_NOW)?)
 }
 
 /// Receives what is there, and the descriptors that came with it. 0 is the end of file.
@@ -49,7 +44,7 @@ pub fn receive_now(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<Rece
 /// # Errors
 /// What recv says; nothing there is `WouldBlock`.
 pub fn read_now(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
-    receive(socket, buffer, 0)
+    receive(socket, buffer, RecvFlags::empty())
 }
 
 /// As [`read_now`], but what is there stays there.
@@ -57,13 +52,12 @@ pub fn read_now(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> 
 /// # Errors
 /// What recv says; nothing there is `WouldBlock`.
 pub fn peek_now(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
-    receive(socket, buffer, libc::MSG_PEEK)
+    receive(socket, buffer, RecvFlags::PEEK)
 }
 
-fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8], flags: libc::c_int) -> io::Result<usize> {
-    let (at, flags) = (buffer.as_mut_ptr().cast(), libc::MSG_DONTWAIT | flags);
-    // SAFETY: the call writes at most `buffer.len()` bytes, into `buffer`.
-    cvt_size(unsafe { libc::recv(socket.as_raw_fd(), at, buffer.len(), flags) })
+fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8], flags: RecvFlags) -> io::Result<usize> {
+    let (_, len) = net::recv(socket, buffer, flags | RecvFlags::DONTWAIT)?;
+    Ok(len)
 }
 
 /// As [`receive_now`], waiting as long as [`set_patience`] allows.
@@ -84,14 +78,7 @@ pub fn has_ended(socket: BorrowedFd<'_>) -> bool {
 /// # Errors
 /// What setsockopt says.
 pub fn set_patience(socket: BorrowedFd<'_>, limit: Duration) -> io::Result<()> {
-    let value = libc::timeval {
-        tv_sec: libc::time_t::try_from(limit.as_secs()).unwrap_or(libc::time_t::MAX),
-        tv_usec: limit.subsec_micros() as libc::suseconds_t,
-    };
-    let size = size_of_val(&value) as libc::socklen_t;
-    let at = (&raw const value).cast();
-    // SAFETY: `at` points to `size` bytes that live during the call.
-    cvt(unsafe { libc::setsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, libc::SO_RCVTIMEO, at, size) }).map(drop)
+    Ok(set_socket_timeout(socket, Timeout::Recv, Some(limit).filter(|limit| !limit.is_zero()))?)
 }
 
 /// Receives no more than what is here already; the other end gets an error at its next write. (This does not shut down
@@ -100,14 +87,12 @@ pub fn set_patience(socket: BorrowedFd<'_>, limit: Duration) -> io::Result<()> {
 /// # Errors
 /// What shutdown says.
 pub fn stop_receiving(socket: BorrowedFd<'_>) -> io::Result<()> {
-    // SAFETY: takes its arguments by value.
-    cvt(unsafe { libc::shutdown(socket.as_raw_fd(), libc::SHUT_RD) }).map(drop)
+    Ok(net::shutdown(socket, Shutdown::Read)?)
 }
 
 /// Ends both directions of a connection, whose descriptor stays open. What is no longer connected needs no end.
 pub fn shut_down(socket: BorrowedFd<'_>) {
-    // SAFETY: takes its arguments by value.
-    unsafe { libc::shutdown(socket.as_raw_fd(), libc::SHUT_RDWR) };
+    let _ = net::shutdown(socket, Shutdown::Both);
 }
 
 #[cfg(test)]
