@@ -1,20 +1,20 @@
 //! The calling thread: its numbers and its name. Callers: the engine; the supervisor.
 
+use std::ffi::CString;
+
 /// The calling thread's number, as Python has it (`threading.get_ident`) and as the system has it (gettid).
 pub fn numbers() -> (u64, i32) {
     // SAFETY: takes nothing. Python's thread identifiers are those of pthread.
     let ident = unsafe { libc::pthread_self() };
-    // SAFETY: takes nothing.
-    (ident, unsafe { libc::gettid() })
+    (ident, rustix::thread::gettid().as_raw_nonzero().get())
 }
 
 /// Names the calling thread, as `ps` and `top` show it; 15 bytes count.
 pub fn set_name(name: &str) {
-    let mut text = [0u8; 16];
-    let len = name.len().min(15);
-    text[..len].copy_from_slice(&name.as_bytes()[..len]);
-    // SAFETY: sixteen bytes, ended by NUL.
-    unsafe { libc::prctl(libc::PR_SET_NAME, text.as_ptr(), 0, 0, 0) };
+    if let Ok(name) = CString::new(name) {
+        // The system cuts it.
+        let _ = rustix::thread::set_name(&name);
+    }
 }
 
 #[cfg(test)]

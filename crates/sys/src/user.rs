@@ -5,6 +5,8 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::ptr;
 
+use rustix::process::Gid;
+
 /// Largest buffer for one entry of the user or group database.
 const MAX_ENTRY: usize = 1 << 20;
 
@@ -23,25 +25,17 @@ pub struct User {
 
 /// The effective user of this process.
 pub fn effective_uid() -> u32 {
-    // SAFETY: geteuid has no arguments and cannot fail.
-    unsafe { libc::geteuid() }
+    rustix::process::geteuid().as_raw()
 }
 
 /// The effective group of this process.
 pub fn effective_gid() -> u32 {
-    // SAFETY: getegid has no arguments and cannot fail.
-    unsafe { libc::getegid() }
+    rustix::process::getegid().as_raw()
 }
 
 /// The supplementary groups of this process.
 pub fn current_groups() -> io::Result<Vec<u32>> {
-    // SAFETY: with size 0 the call only counts.
-    let count = crate::fd::cvt(unsafe { libc::getgroups(0, ptr::null_mut()) })?;
-    let mut groups = vec![0; usize::try_from(count).unwrap_or(0)];
-    // SAFETY: the vector has room for `count` numbers.
-    let count = crate::fd::cvt(unsafe { libc::getgroups(count, groups.as_mut_ptr()) })?;
-    groups.truncate(usize::try_from(count).unwrap_or(0));
-    Ok(groups)
+    Ok(rustix::process::getgroups()?.into_iter().map(Gid::as_raw).collect())
 }
 
 /// `Some(id)` for `#id`, as httpd writes numeric users and groups.

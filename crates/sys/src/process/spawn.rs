@@ -9,7 +9,7 @@ use std::ptr;
 
 use super::limit::Limit;
 use super::step::Step;
-use super::{exit_now, wait};
+use super::{exit_now, new_session, wait};
 use crate::fd::{self, cvt};
 use crate::signal;
 
@@ -198,8 +198,7 @@ fn failed(step: Step) -> impl FnOnce(io::Error) -> (Step, i32) {
 fn prepare(prepared: &Prepared<'_>) -> Result<(), (Step, i32)> {
     let program = prepared.program;
     if program.session {
-        // SAFETY: setsid has no arguments.
-        cvt(unsafe { libc::setsid() }).map_err(failed(Step::Session))?;
+        new_session().map_err(failed(Step::Session))?;
     }
     place(prepared).map_err(failed(Step::Descriptors))?;
     if let Some(priority) = program.priority {
