@@ -5,12 +5,14 @@
 
 use std::io;
 use std::mem;
-use std::os::fd::{AsFd, AsRawFd, IntoRawFd};
+use std::os::fd::{AsRawFd, IntoRawFd};
 use std::process;
 use std::ptr;
 use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
 
-use crate::fd::{self, cvt};
+use rustix::pipe::{PipeFlags, pipe_with};
+
+use crate::fd::cvt;
 use crate::forked::{self, Private};
 
 /// The process whose signals are handled here; one that the application forks is none of ours.
@@ -48,7 +50,7 @@ extern "C" fn on_dropped_signal(signal: libc::c_int) {
     is_foreign(signal);
 }
 
-extern "C" fn nothing(_signal: libc::c_int) {}
+pub(crate) extern "C" fn nothing(_signal: libc::c_int) {}
 
 #[cfg(target_os = "linux")]
 fn set_errno(errno: libc::c_int) {
@@ -62,11 +64,11 @@ fn set_errno(errno: libc::c_int) {
 #[cfg(not(target_os = "linux"))]
 fn set_errno(_errno: libc::c_int) {}
 
-fn handler(function: extern "C" fn(libc::c_int)) -> libc::sighandler_t {
+pub(crate) fn handler(function: extern "C" fn(libc::c_int)) -> libc::sighandler_t {
     function as *const () as libc::sighandler_t
 }
 
-fn install(signal: libc::c_int, action: libc::sighandler_t, flags: libc::c_int) -> io::Result<()> {
+pub(crate) fn install(signal: libc::c_int, action: libc::sighandler_t, flags: libc::c_int) -> io::Result<()> {
     // SAFETY: all fields of sigaction are integers, for which zero is a value.
     let mut new: libc::sigaction = unsafe { mem::zeroed() };
     new.sa_sigaction = action;
@@ -76,7 +78,7 @@ fn install(signal: libc::c_int, action: libc::sighandler_t, flags: libc::c_int) 
 }
 
 /// The action that the signal has.
-fn action(signal: libc::c_int) -> io::Result<libc::sighandler_t> {
+pub(crate) fn action(signal: libc::c_int) -> io::Result<libc::sighandler_t> {
     // SAFETY: all fields of sigaction are integers, for which zero is a value.
     let mut found: libc::sigaction = unsafe { mem::zeroed() };
     // SAFETY: room for the present action; nothing is changed.
@@ -100,9 +102,7 @@ pub fn ignore(signal: i32) -> io::Result<()> {
 /// When the pipe cannot be made, a signal cannot be caught, or this function was called before.
 pub fn receive(signals: impl IntoIterator<Item = i32>) -> io::Result<Private> {
     let reader = forked::while_none_forks(|| {
-        let (reader, writer) = fd::pipe()?;
-        fd::set_nonblocking(reader.as_fd(), true)?;
-        fd::set_nonblocking(writer.as_fd(), true)?;
+        let (reader, writer) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
         if PIPE.compare_exchange(-1, writer.as_raw_fd(), Ordering::Relaxed, Ordering::Relaxed).is_err() {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
@@ -242,6 +242,8 @@ pub fn name(signal: i32) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fd;
+    use std::os::fd::AsFd;
 
     #[test]
     fn a_received_signal_is_a_byte() {
