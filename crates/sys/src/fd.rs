@@ -99,13 +99,10 @@ pub fn identity(fd: BorrowedFd<'_>) -> Option<(u64, u64)> {
 /// Closes every descriptor from `first` on. For the start of a program, before it owns any of these.
 pub fn close_from(first: RawFd) {
     let first = first.max(3);
-    #[cfg(target_os = "linux")]
-    {
-        // SAFETY: takes its arguments by value; the caller owns no descriptor in the range.
-        let done = unsafe { libc::syscall(libc::SYS_close_range, first, libc::c_uint::MAX, 0) };
-        if done == 0 {
-            return;
-        }
+    // SAFETY: takes its arguments by value; the caller owns no descriptor in the range.
+    let done = unsafe { libc::syscall(libc::SYS_close_range, first, libc::c_uint::MAX, 0) };
+    if done == 0 {
+        return;
     }
     for fd in first..highest() {
         // SAFETY: as above; a number that is not open is only an error.
@@ -162,7 +159,6 @@ mod tests {
     }
 
     #[test]
-    #[cfg(target_os = "linux")]
     fn what_was_not_opened_for_reading_is_not_readable() {
         use std::os::unix::fs::OpenOptionsExt;
         let path = std::env::temp_dir().join(format!("wsgi-readable-{}", std::process::id()));

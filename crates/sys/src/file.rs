@@ -45,16 +45,13 @@ pub fn is_missing(path: &Path) -> bool {
 }
 
 fn open(path: &Path) -> io::Result<File> {
-    #[cfg(target_os = "linux")]
-    {
-        // Open it as a mere place first: opening a pipe would wait, and a device would notice.
-        let place = File::options().read(true).custom_flags(libc::O_PATH).open(path)?;
-        check_regular(&place)?;
-        match File::open(format!("/proc/self/fd/{}", place.as_raw_fd())) {
-            // This root directory has no /proc, or this process has changed its user and may not use it.
-            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied) => {}
-            other => return other,
-        }
+    // Open it as a mere place first: opening a pipe would wait, and a device would notice.
+    let place = File::options().read(true).custom_flags(libc::O_PATH).open(path)?;
+    check_regular(&place)?;
+    match File::open(format!("/proc/self/fd/{}", place.as_raw_fd())) {
+        // This root directory has no /proc, or this process has changed its user and may not use it.
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied) => {}
+        other => return other,
     }
     let file = File::options().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path)?;
     check_regular(&file)?;

@@ -52,17 +52,12 @@ extern "C" fn on_dropped_signal(signal: libc::c_int) {
 
 pub(crate) extern "C" fn nothing(_signal: libc::c_int) {}
 
-#[cfg(target_os = "linux")]
 fn set_errno(errno: libc::c_int) {
     // SAFETY: returns the place of this thread's errno.
     let place = unsafe { libc::__errno_location() };
     // SAFETY: the place is valid for the thread's life.
     unsafe { place.write(errno) };
 }
-
-/// On other systems the handler may change errno; the loop that it interrupts tolerates that.
-#[cfg(not(target_os = "linux"))]
-fn set_errno(_errno: libc::c_int) {}
 
 pub(crate) fn handler(function: extern "C" fn(libc::c_int)) -> libc::sighandler_t {
     function as *const () as libc::sighandler_t

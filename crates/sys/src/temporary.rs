@@ -15,16 +15,12 @@ use rustix::fs::FileType;
 /// # Errors
 /// What open says about the directory: it does not exist, may not be written to, or is full.
 pub fn file_in(directory: &Path) -> io::Result<OwnedFd> {
-    #[cfg(target_os = "linux")]
-    {
-        let opened =
-            OpenOptions::new().read(true).write(true).mode(0o600).custom_flags(libc::O_TMPFILE).open(directory);
-        match opened {
-            Ok(file) => return Ok(file.into()),
-            // The file system (or the kernel) has no such files.
-            Err(error) if matches!(error.raw_os_error(), Some(libc::EOPNOTSUPP | libc::EISDIR | libc::EINVAL)) => {}
-            Err(error) => return Err(error),
-        }
+    let opened = OpenOptions::new().read(true).write(true).mode(0o600).custom_flags(libc::O_TMPFILE).open(directory);
+    match opened {
+        Ok(file) => return Ok(file.into()),
+        // The file system (or the kernel) has no such files.
+        Err(error) if matches!(error.raw_os_error(), Some(libc::EOPNOTSUPP | libc::EISDIR | libc::EINVAL)) => {}
+        Err(error) => return Err(error),
     }
     named_and_removed(directory)
 }

@@ -256,14 +256,11 @@ fn place(prepared: &Prepared<'_>) -> io::Result<()> {
         // SAFETY: takes its arguments by value. The copy is close-on-exec, the result is not.
         cvt(unsafe { libc::dup2(fd.as_raw_fd(), *number) })?;
     }
-    #[cfg(target_os = "linux")]
-    {
-        const CLOSE_RANGE_CLOEXEC: libc::c_uint = 4;
-        let (first, last) = (prepared.end, libc::c_uint::MAX);
-        // SAFETY: takes its arguments by value; only marks descriptors.
-        if unsafe { libc::syscall(libc::SYS_close_range, first, last, CLOSE_RANGE_CLOEXEC) } == 0 {
-            return Ok(());
-        }
+    const CLOSE_RANGE_CLOEXEC: libc::c_uint = 4;
+    let (first, last) = (prepared.end, libc::c_uint::MAX);
+    // SAFETY: takes its arguments by value; only marks descriptors.
+    if unsafe { libc::syscall(libc::SYS_close_range, first, last, CLOSE_RANGE_CLOEXEC) } == 0 {
+        return Ok(());
     }
     for number in prepared.end..fd::highest() {
         // SAFETY: takes its arguments by value; a number that is not open is only an error.
