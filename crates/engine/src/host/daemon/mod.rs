@@ -6,6 +6,7 @@
 
 pub mod connection;
 pub mod load;
+mod main_thread;
 mod orphan;
 pub mod outgoing;
 pub mod pool;
@@ -18,31 +19,23 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use wsgi_sys::forked::Private;
-use wsgi_sys::poll::{self, PollFd};
-use wsgi_sys::{fd, process, signal, socket, thread};
+use wsgi_sys::{fd, poll, process, signal, socket, thread};
 use wsgi_wire::PROTOCOL;
-use wsgi_wire::control::{Cause, Exit, FromDaemon, MAX_MESSAGE, ToDaemon};
-use wsgi_wire::pool::{DaemonConfig, PoolConfig, Preload};
+use wsgi_wire::control::{Exit, FromDaemon, MAX_MESSAGE};
+use wsgi_wire::pool::{DaemonConfig, PoolConfig};
 
+use self::main_thread::{Daemon, Ended, serve_old_code};
 use self::pool::Pool;
-use crate::log::{self, ERROR, INFO, WARN, process_log};
-use crate::python::interp::{Facts, Interp};
+use crate::log::{self, ERROR, WARN, process_log};
+use crate::python::interp::Facts;
 use crate::python::interpreters;
 use crate::python::py::Gil;
 use crate::python::threads;
-use crate::request::server_metrics::{self, Supervisor};
-use crate::request::{fork, script, types};
-use crate::timers::activity::Next;
+use crate::request::{fork, script, server_metrics, types};
 use crate::timers::probe::Probe;
 use crate::timers::stacks;
 use crate::timers::stuck::Limits;
 use crate::timers::watchdog::Watchdog;
-
-/// How long a supervisor may take to say that httpd is gone.
-const WORD: Duration = Duration::from_secs(1);
-
-/// How soon lines are written that the log had no room for.
-const UNWRITTEN: Duration = Duration::from_secs(1);
 
 /// Signals that are caught, as long as the process serves.
 const SIGNALS: [i32; 4] = [libc::SIGTERM, libc::SIGINT, libc::SIGUSR1, libc::SIGXCPU];
@@ -70,29 +63,6 @@ pub fn serve(gil: Gil, control: RawFd) -> i32 {
         // At its end Python might wait for what could not be started.
         process::exit_now(exit as i32)
     })
-}
-
-/// A process whose interpreter runs.
-pub struct Daemon {
-    /// Its connections and request threads.
-    pub pool: &'static Pool,
-    /// Its group.
-    pub config: PoolConfig,
-    /// Scripts of a process that it follows.
-    handed: Vec<Preload>,
-    parent: i32,
-    /// Readable when httpd's parent has ended, where the system has that.
-    parent_watch: Option<Private>,
-    control: BorrowedFd<'static>,
-    signals: Private,
-    /// The main interpreter.
-    pub main: &'static Interp,
-    probe: &'static Probe,
-    watchdog: &'static Watchdog,
-    /// Its script could not be loaded.
-    failed: AtomicBool,
-    /// A thread is in [`Daemon::serve_messages`].
-    heard: AtomicBool,
 }
 
 fn unfit(text: String) -> (Exit, String) {
@@ -224,12 +194,6 @@ fn start(gil: Gil, control: RawFd) -> Result<Daemon, (Exit, String)> {
     })
 }
 
-/// From now on the process serves a request whose script has changed with the code that is loaded, and tells the
-/// supervisor.
-fn serve_old_code(pool: &'static Pool) {
-    script::announce_changes(Box::new(|script, mtime_us| pool.note_outdated(script, mtime_us)));
-}
-
 /// From now on tells the supervisor what the process that follows this one must load.
 fn tell_of_scripts(pool: &'static Pool) {
     script::announce_loads(Box::new(|group, script, why| pool.tell_loaded(group, script, why)));
@@ -239,15 +203,6 @@ fn tell_of_scripts(pool: &'static Pool) {
 fn caught(config: &PoolConfig) -> impl Iterator<Item = i32> {
     let is_service = config.threads == 0;
     SIGNALS.into_iter().filter(move |signal| !(is_service && *signal == libc::SIGTERM))
-}
-
-/// What ended the wait for messages.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ended {
-    /// The supervisor, or a signal, wants the process to stop.
-    Stop,
-    /// The supervisor is gone.
-    Orphaned,
 }
 
 impl Daemon {
@@ -290,193 +245,5 @@ impl Daemon {
             std::thread::sleep(Duration::from_millis(2));
         }
         self.end_probe();
-    }
-
-    /// From now on the process has `shutdown-timeout` to end; 0 is no limit.
-    pub fn bound_end(&self) {
-        if self.config.shutdown_timeout_ms > 0 {
-            self.watchdog.end_within(Duration::from_millis(self.config.shutdown_timeout_ms));
-        }
-    }
-
-    /// Waits, without the GIL, until nothing of ours asks for it beside this thread and the request threads.
-    pub fn end_probe(&self) {
-        self.probe.stop();
-        while !self.probe.has_ended() {
-            std::thread::sleep(Duration::from_millis(2));
-        }
-    }
-
-    /// Hears messages until the supervisor, or a signal, ends the wait.
-    pub fn serve_messages(&self) -> Ended {
-        self.heard.store(true, Ordering::SeqCst);
-        let ended = self.wait_for_end();
-        self.heard.store(false, Ordering::SeqCst);
-        ended
-    }
-
-    fn wait_for_end(&self) -> Ended {
-        loop {
-            let fds = [self.control, self.signals.as_fd(), self.pool.end_fd()].into_iter();
-            let fds = fds.chain(self.parent_watch.as_ref().map(AsFd::as_fd));
-            let mut fds: Vec<_> = fds.map(|fd| PollFd::new(fd, true, false)).collect();
-            let unwritten = (!log::flush()).then_some(UNWRITTEN);
-            let limit = [self.look_at_activity(), unwritten].into_iter().flatten().min();
-            // An interrupted wait is a signal whose byte is there now.
-            let _ = poll::poll(&mut fds, limit);
-            if self.pool.is_to_end() || (fds[1].has_event() && self.read_signals()) {
-                return Ended::Stop;
-            }
-            if fds[0].has_event() {
-                if let Some(ended) = self.read_message() {
-                    return ended;
-                }
-            } else if fds.get(3).is_some_and(PollFd::has_event) && !self.is_spoken_to() {
-                return Ended::Orphaned;
-            }
-        }
-    }
-
-    /// Whether the supervisor says something, when httpd is gone. A supervisor that is not gone or stopped as well says
-    /// at once what to do.
-    fn is_spoken_to(&self) -> bool {
-        poll::is_readable(self.control, WORD)
-    }
-
-    /// Asks to be replaced when `inactivity-timeout` is over; else tells how long there is nothing to look at.
-    fn look_at_activity(&self) -> Option<Duration> {
-        if self.pool.is_retired() {
-            return None;
-        }
-        match self.pool.activity.next() {
-            Next::Never => None,
-            Next::In(time) => Some(time),
-            Next::Expired(limit) => {
-                let (name, limit) = (&self.config.name, limit.as_secs_f64());
-                let text = format!(
-                    "process group \"{name}\": no request for inactivity-timeout={limit}; the process asks to be replaced"
-                );
-                log::log_without_waiting(INFO, text.as_bytes());
-                self.pool.retire(Cause::InactivityTimeout);
-                None
-            }
-        }
-    }
-
-    /// True when one of the signals means "stop".
-    fn read_signals(&self) -> bool {
-        let mut bytes = [0; 16];
-        let count = fd::read(self.signals.as_fd(), &mut bytes).unwrap_or(0);
-        let causes = bytes[..count].iter().map(|signal| self.meaning(i32::from(*signal)));
-        causes.fold(false, |stop, cause| match cause {
-            Some(cause) => {
-                self.pool.retire(cause);
-                stop
-            }
-            None => true,
-        })
-    }
-
-    /// Why a signal wants the process to be replaced; nothing when it wants it to stop.
-    fn meaning(&self, signal: i32) -> Option<Cause> {
-        match signal {
-            libc::SIGUSR1 if self.config.eviction_timeout_ms > 0 => Some(Cause::EvictionSignal),
-            libc::SIGUSR1 => Some(Cause::GracefulSignal),
-            libc::SIGXCPU => {
-                // It comes again with each further second.
-                if !self.pool.is_retired() {
-                    let (name, limit) = (&self.config.name, self.config.cpu_time_limit);
-                    let text = format!(
-                        "process group \"{name}\": cpu-time-limit={limit} s of processor time are used up; the process \
-                         asks to be replaced"
-                    );
-                    log::log_without_waiting(WARN, text.as_bytes());
-                }
-                Some(Cause::CpuTimeLimit)
-            }
-            _ => None,
-        }
-    }
-
-    fn read_message(&self) -> Option<Ended> {
-        let mut message = [0; 16];
-        match socket::try_recv_private(self.control, &mut message) {
-            Ok((0, None)) => return Some(Ended::Orphaned),
-            Ok((len, fd)) => match (ToDaemon::decode(&message[..len]), fd) {
-                (Ok(ToDaemon::Connection), Some(fd)) => self.pool.adopt(fd),
-                (Ok(ToDaemon::Stop), _) => return Some(Ended::Stop),
-                (Ok(ToDaemon::Superseded), _) => serve_old_code(self.pool),
-                (Ok(ToDaemon::TellScripts), _) => self.tell_again(),
-                (Ok(ToDaemon::ServerMetrics), Some(file)) => server_metrics::arrived(file.into_owned()),
-                // No descriptor was left for it; who waits for it asks again.
-                (Ok(ToDaemon::ServerMetrics), None) => {}
-                (Ok(ToDaemon::Connection), None) => self.out_of_descriptors(),
-                _ => log::log_without_waiting(WARN, b"a message of the supervisor was not understood"),
-            },
-            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
-            Err(error) if error.raw_os_error() == Some(libc::EMFILE) => self.out_of_descriptors(),
-            Err(_) => return Some(Ended::Orphaned),
-        }
-        None
-    }
-
-    /// Tells everything again to another supervisor, which knows neither whether the script could be loaded nor what it
-    /// may hand on.
-    fn tell_again(&self) {
-        if self.failed.load(Ordering::SeqCst) {
-            self.pool.tell(FromDaemon::Failed);
-        }
-        self.pool.tell_loaded_again();
-    }
-
-    /// The system has dropped a connection that came; its request goes to another process.
-    fn out_of_descriptors(&self) {
-        if !self.pool.is_retired() {
-            let text = format!(
-                "process group \"{}\": process has no descriptor left for a new connection (the application may forget to \
-                 close files; the limit of open files is what 'ulimit -n' says); it asks to be replaced",
-                self.config.name
-            );
-            log::log_without_waiting(ERROR, text.as_bytes());
-        }
-        self.pool.retire(Cause::NoDescriptor);
-    }
-
-    /// Ends the named interpreters; Python then finalises the main one.
-    pub fn finish(&self, gil: Gil) -> i32 {
-        let all_ended = interpreters::end_named(gil);
-        threads::mark_ended();
-        if !all_ended {
-            // Python may not be finalised beside interpreters in which threads still run.
-            interpreters::run_exit_functions(gil, self.main, "");
-            process::exit_now(Exit::Stopped as i32);
-        }
-        Exit::Stopped as i32
-    }
-}
-
-impl Supervisor for Daemon {
-    fn is_heard(&self) -> bool {
-        self.heard.load(Ordering::SeqCst)
-    }
-
-    fn ask_for_metrics(&self) {
-        self.pool.tell(FromDaemon::ServerMetrics);
-    }
-
-    fn take_message(&self, limit: Duration) -> bool {
-        if !poll::is_readable(self.control, limit) {
-            return true;
-        }
-        match self.read_message() {
-            None => true,
-            // It is for the thread that waits for it.
-            Some(Ended::Stop) => {
-                self.pool.ask_to_end();
-                true
-            }
-            // That thread will find the end of file as well.
-            Some(Ended::Orphaned) => false,
-        }
     }
 }

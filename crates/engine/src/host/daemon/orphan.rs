@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use wsgi_sys::{poll, process};
 
-use super::Daemon;
+use crate::host::daemon::main_thread::Daemon;
 
 /// How often such a process looks around.
 const TICK: Duration = Duration::from_millis(100);

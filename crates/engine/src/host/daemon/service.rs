@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 use wsgi_sys::{process, signal, thread};
 use wsgi_wire::control::{Exit, FromDaemon};
 
-use crate::host::daemon::Daemon;
 use crate::host::daemon::load::steps;
+use crate::host::daemon::main_thread::Daemon;
 use crate::log::{ERROR, INFO, process_log};
 use crate::python::interpreters;
 use crate::python::interpreters::inside;
