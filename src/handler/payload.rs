@@ -2,8 +2,8 @@
 
 use std::cell::Cell;
 use std::sync::atomic::Ordering;
-use std::time::{SystemTime, UNIX_EPOCH};
 
+use wsgi_sys::clock;
 use wsgi_wire::request::{self, Encoder, Head};
 
 use super::facts::{Names, mtime_us, script_of};
@@ -76,7 +76,7 @@ fn encode(
         log_level: request.log_level(),
         mtime_us: if settings.script_reloading { mtime_us(request, settings) } else { 0 },
         request_start_us: request.start_us(),
-        queue_start_us: if group.is_some() { now_us() } else { 0 },
+        queue_start_us: if group.is_some() { clock::wall_us() } else { 0 },
         script,
         callable: &names.callable,
         application_group: &names.application_group,
@@ -162,9 +162,4 @@ fn cgi<'r>(request: Request<'r>, server_addr: &'r [u8]) -> Cgi<'r> {
         context_prefix: request.context_prefix(),
         context_document_root: request.context_document_root(),
     }
-}
-
-fn now_us() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_micros()).unwrap_or(0)
 }

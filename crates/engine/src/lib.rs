@@ -7,15 +7,14 @@
 //! * `timers`: watchdog, limits and stacks of a daemon process;
 //! * `request`: the exchange, the WSGI adapter, scripts, log streams;
 //! * `python`: references, exceptions, interpreters, thread states;
-//! * `log` and `sys`: the log of the process, and libc.
+//! * `log`: the log of the process.
 //!
 //! Of PyO3 only `pyo3::ffi` is used, and only the stable ABI of Python 3.10; what is newer is looked up at run time.
-//! `unsafe` stands in `py`, `object`, `sys`, `types`, `threads`, and in few places of `interp`, `initialise`,
-//! `exchange`, `adapter`, `embedded`, `stacks` and `server_metrics`.
+//! `unsafe` stands in `python`, in `request::types` and `host::module`, and in few places of `exchange`, `input`,
+//! `adapter`, `streams`, `server_metrics`, `embedded`, `outgoing`, `stacks` and `watchdog`.
 
 mod host;
 mod log;
 mod python;
 mod request;
-mod sys;
 mod timers;

@@ -3,14 +3,14 @@
 mod pending;
 
 use std::io;
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use wsgi_sys::forked::Private;
+use wsgi_sys::{fd, poll};
 
-use crate::sys;
 use pending::Pending;
 
 /// httpd's level for what applications print, and for their errors.
@@ -54,8 +54,33 @@ pub fn process_log(level: u8, text: &[u8]) {
     }
     match PROCESS_LOG.get() {
         Some(log) => log(level, text),
-        None => sys::log_record(level, text),
+        None => write(level, text),
     }
+}
+
+/// Writes the lines of a record to standard error, which processes that the application has forked write to as well: each
+/// line whole, several together. Nobody can be told of a failure.
+fn write(level: u8, text: &[u8]) {
+    let mut lines = Vec::with_capacity(text.len() + 16);
+    wsgi_wire::output::put(&mut lines, level, text);
+    wsgi_wire::output::writes(&lines).for_each(write_all);
+}
+
+fn write_all(mut rest: &[u8]) {
+    let log = io::stderr();
+    while !rest.is_empty() {
+        match fd::write(log.as_fd(), rest) {
+            Ok(count) => rest = &rest[count..],
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => poll::wait_writable(log.as_fd()),
+            Err(_) => return,
+        }
+    }
+}
+
+/// Whether the pipe behind standard error takes a line now, or within `limit`.
+pub fn has_room(limit: Duration) -> bool {
+    poll::is_writable(io::stderr().as_fd(), limit)
 }
 
 /// The writing end of the log's pipe that this process shares with nobody: writes to it do not wait.
@@ -72,15 +97,15 @@ static PENDING: Mutex<Pending> = Mutex::new(Pending::new());
 
 /// Sets the end for [`log_without_waiting`], once. The file behind `fd` is non-blocking.
 pub fn set_end(fd: Private) {
-    if let Some(identity) = sys::identity(fd.as_raw_fd()) {
+    if let Some(identity) = fd::identity(fd.as_fd()) {
         let _ = END.set(End { fd, identity });
     }
 }
 
 /// That end, while it is still what it was.
-pub fn end() -> Option<RawFd> {
+pub fn end() -> Option<BorrowedFd<'static>> {
     let End { fd, identity } = END.get()?;
-    (sys::identity(fd.as_raw_fd()) == Some(*identity)).then(|| fd.as_raw_fd())
+    (fd::identity(fd.as_fd()) == Some(*identity)).then(|| fd.as_fd())
 }
 
 /// As [`process_log`], for threads that enforce limits: what the pipe does not take now is written by a later
@@ -104,13 +129,13 @@ pub fn flush() -> bool {
 /// Writes a piece that a pipe takes as a whole or not at all.
 fn write_now(piece: &[u8]) -> io::Result<usize> {
     if let Some(end) = end() {
-        return sys::write(end, piece);
+        return fd::write(end, piece);
     }
     // Whoever writes at the same moment may take the room.
-    if sys::poll(&mut [sys::interest(2, libc::POLLOUT)], Some(Duration::ZERO))? == 0 {
+    if !has_room(Duration::ZERO) {
         return Err(io::ErrorKind::WouldBlock.into());
     }
-    sys::write(2, piece)
+    fd::write(io::stderr().as_fd(), piece)
 }
 
 /// Records of the process above this level are left out.

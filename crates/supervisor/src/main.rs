@@ -21,7 +21,7 @@ mod shell;
 use std::io;
 use std::process::ExitCode;
 
-use wsgi_sys::{fd, process, signal};
+use wsgi_sys::{fd, process, signal, thread};
 
 fn prepare() -> io::Result<shell::Given> {
     fd::close_from(8);
@@ -32,7 +32,7 @@ fn prepare() -> io::Result<shell::Given> {
     let errors = fd::duplicate(std::os::fd::AsFd::as_fd(&io::stderr()), 8)?;
     // Fails when the parent has made the session already.
     let _ = process::new_session();
-    process::set_title(c"wsgi-supervisor");
+    thread::set_name("wsgi-supervisor");
     if has_given_up_root() {
         // The kernel does the same to httpd's children, which change their user without executing anything.
         process::deny_inspection();
@@ -40,7 +40,7 @@ fn prepare() -> io::Result<shell::Given> {
     for ignored in [libc::SIGHUP, libc::SIGPIPE, libc::SIGUSR1, libc::SIGUSR2, libc::SIGQUIT, libc::SIGWINCH] {
         signal::ignore(ignored)?;
     }
-    let signals = signal::receive(&[libc::SIGCHLD, libc::SIGTERM, libc::SIGINT])?;
+    let signals = signal::receive([libc::SIGCHLD, libc::SIGTERM, libc::SIGINT])?.into_owned();
     signal::unblock_all()?;
     Ok(shell::Given { parent, children, engine, store, errors, signals })
 }

@@ -7,11 +7,10 @@ use std::ptr;
 use std::time::Duration;
 
 use crate::fd::cvt;
-
-extern "C" fn nothing(_signal: libc::c_int) {}
+use crate::signal;
 
 fn own_action() -> libc::sighandler_t {
-    nothing as *const () as libc::sighandler_t
+    signal::handler(signal::nothing)
 }
 
 /// Interrupts what this process waits for (poll, select or sleep, once) when `time` is over. Returns false, and does
@@ -62,21 +61,12 @@ fn set_timer(time: Duration) -> io::Result<()> {
 }
 
 fn action() -> io::Result<libc::sighandler_t> {
-    // SAFETY: all fields are integers and a pointer, for which zero is a value.
-    let mut found: libc::sigaction = unsafe { mem::zeroed() };
-    // SAFETY: writes what is in force to a valid place; nothing is changed.
-    cvt(unsafe { libc::sigaction(libc::SIGALRM, ptr::null(), &raw mut found) })?;
-    Ok(found.sa_sigaction)
+    signal::action(libc::SIGALRM)
 }
 
 fn set_action(action: libc::sighandler_t) -> io::Result<()> {
-    // SAFETY: as above.
-    let mut new: libc::sigaction = unsafe { mem::zeroed() };
-    new.sa_sigaction = action;
-    // select(2) and poll(2) end in spite of this flag.
-    new.sa_flags = libc::SA_RESTART;
-    // SAFETY: `new` lives during the call; the action is one of the system's, or a function that does nothing.
-    cvt(unsafe { libc::sigaction(libc::SIGALRM, &raw const new, ptr::null_mut()) }).map(drop)
+    // select(2) and poll(2) end in spite of the flag.
+    signal::install(libc::SIGALRM, action, libc::SA_RESTART)
 }
 
 #[cfg(test)]

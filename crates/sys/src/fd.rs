@@ -5,62 +5,46 @@
 use std::ffi::CStr;
 use std::fs::OpenOptions;
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::sync::atomic::{AtomicU64, Ordering};
+
+use rustix::fs::{MemfdFlags, OFlags, memfd_create};
+use rustix::io::{FdFlags, retry_on_intr};
+use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::process::{Resource, getrlimit};
 
 /// Turns the result of a libc call into a [`io::Result`]: -1 is `errno`.
 pub fn cvt(result: libc::c_int) -> io::Result<libc::c_int> {
     if result == -1 { Err(io::Error::last_os_error()) } else { Ok(result) }
 }
 
-/// As [`cvt`], for calls that return a size.
-pub fn cvt_size(result: libc::ssize_t) -> io::Result<usize> {
-    usize::try_from(result).map_err(|_| io::Error::last_os_error())
-}
-
 /// Sets or clears close-on-exec.
 pub fn set_cloexec(fd: BorrowedFd<'_>, on: bool) -> io::Result<()> {
-    let flags = if on { libc::FD_CLOEXEC } else { 0 };
-    // SAFETY: F_SETFD takes its argument by value and touches no memory of ours.
-    cvt(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETFD, flags) }).map(drop)
+    Ok(rustix::io::fcntl_setfd(fd, if on { FdFlags::CLOEXEC } else { FdFlags::empty() })?)
 }
 
 /// Sets or clears O_NONBLOCK. The flag belongs to the open file: every process that shares it is affected.
 pub fn set_nonblocking(fd: BorrowedFd<'_>, on: bool) -> io::Result<()> {
-    // SAFETY: F_GETFL touches no memory of ours.
-    let old = cvt(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GETFL) })?;
-    let new = if on { old | libc::O_NONBLOCK } else { old & !libc::O_NONBLOCK };
-    // SAFETY: F_SETFL takes its argument by value and touches no memory of ours.
-    cvt(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETFL, new) }).map(drop)
+    let mut flags = rustix::fs::fcntl_getfl(fd)?;
+    flags.set(OFlags::NONBLOCK, on);
+    Ok(rustix::fs::fcntl_setfl(fd, flags)?)
 }
 
 /// A duplicate whose number is at least `least`, close-on-exec.
 pub fn duplicate(fd: BorrowedFd<'_>, least: RawFd) -> io::Result<OwnedFd> {
-    // SAFETY: F_DUPFD_CLOEXEC takes its argument by value and touches no memory of ours.
-    let new = cvt(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_DUPFD_CLOEXEC, least) })?;
-    Ok(own(new))
+    Ok(rustix::io::fcntl_dupfd_cloexec(fd, least)?)
 }
 
 /// Makes standard output and standard error copies of `fd`.
 pub fn replace_output(fd: BorrowedFd<'_>) -> io::Result<()> {
-    for number in [1, 2] {
-        // SAFETY: takes its arguments by value; nothing owns the numbers of the standard streams.
-        cvt(unsafe { libc::dup2(fd.as_raw_fd(), number) })?;
-    }
-    Ok(())
+    rustix::stdio::dup2_stdout(fd)?;
+    Ok(rustix::stdio::dup2_stderr(fd)?)
 }
 
 /// A pipe: reading end, writing end.
 pub fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
-    let mut ends = [0; 2];
-    // SAFETY: the array has room for the two numbers that the call writes.
-    #[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd", target_os = "netbsd"))]
-    cvt(unsafe { libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC) })?;
-    // SAFETY: the array has room for the two numbers that the call writes.
-    #[cfg(not(any(target_os = "linux", target_os = "android", target_os = "freebsd", target_os = "netbsd")))]
-    cvt(unsafe { libc::pipe(ends.as_mut_ptr()) })?;
-    Ok((own_cloexec(ends[0])?, own_cloexec(ends[1])?))
+    Ok(pipe_with(PipeFlags::CLOEXEC)?)
 }
 
 /// Opens the file behind `fd` anew, to write to it without waiting: O_NONBLOCK belongs to the open file, and others may
@@ -74,61 +58,51 @@ pub fn reopen_to_write(fd: BorrowedFd<'_>) -> io::Result<OwnedFd> {
 }
 
 /// A file in memory without a name in the file system.
-#[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd"))]
 pub fn memfd(name: &CStr) -> io::Result<OwnedFd> {
-    // SAFETY: `name` is a C string that lives during the call.
-    let fd = cvt(unsafe { libc::memfd_create(name.as_ptr(), libc::MFD_CLOEXEC) })?;
-    Ok(own(fd))
+    Ok(memfd_create(name, MemfdFlags::CLOEXEC)?)
 }
 
 /// Whether this descriptor may be used to read. It may not if it was opened for writing only, or as a mere place
 /// (`O_PATH`): its owner may have got a place without the right to read.
 pub fn is_readable(fd: BorrowedFd<'_>) -> bool {
-    // SAFETY: F_GETFL touches no memory of ours.
-    let Ok(flags) = cvt(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GETFL) }) else { return false };
-    #[cfg(target_os = "linux")]
-    if flags & libc::O_PATH != 0 {
-        return false;
-    }
-    matches!(flags & libc::O_ACCMODE, libc::O_RDONLY | libc::O_RDWR)
+    let Ok(flags) = rustix::fs::fcntl_getfl(fd) else { return false };
+    let mode = flags & OFlags::RWMODE;
+    !flags.contains(OFlags::PATH) && (mode == OFlags::RDONLY || mode == OFlags::RDWR)
 }
 
 /// Reads once.
 pub fn read(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
-    // SAFETY: the call writes at most `buffer.len()` bytes, into `buffer`.
-    cvt_size(unsafe { libc::read(fd.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len()) })
+    Ok(rustix::io::read(fd, buffer)?)
 }
 
-/// Writes once.
+/// Writes once. Async-signal-safe.
 pub fn write(fd: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
-    // SAFETY: the call reads at most `bytes.len()` bytes, from `bytes`.
-    cvt_size(unsafe { libc::write(fd.as_raw_fd(), bytes.as_ptr().cast(), bytes.len()) })
+    Ok(rustix::io::write(fd, bytes)?)
 }
 
-/// Reads once at `offset`, without moving the file's position.
+/// Reads once at `offset`, without moving the file's position. A signal does not end the wait for a slow file system.
 pub fn read_at(fd: BorrowedFd<'_>, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-    let offset = libc::off_t::try_from(offset).map_err(|_| io::ErrorKind::InvalidInput)?;
-    // SAFETY: the call writes at most `buffer.len()` bytes, into `buffer`.
-    cvt_size(unsafe { libc::pread(fd.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len(), offset) })
+    Ok(retry_on_intr(|| rustix::io::pread(fd, &mut *buffer, offset))?)
 }
 
 /// Writes once at `offset`, without moving the file's position.
 pub fn write_at(fd: BorrowedFd<'_>, bytes: &[u8], offset: u64) -> io::Result<usize> {
-    let offset = libc::off_t::try_from(offset).map_err(|_| io::ErrorKind::InvalidInput)?;
-    // SAFETY: the call reads at most `bytes.len()` bytes, from `bytes`.
-    cvt_size(unsafe { libc::pwrite(fd.as_raw_fd(), bytes.as_ptr().cast(), bytes.len(), offset) })
+    Ok(rustix::io::pwrite(fd, bytes, offset)?)
+}
+
+/// Which file a descriptor names: device and inode. Nothing when it is closed.
+pub fn identity(fd: BorrowedFd<'_>) -> Option<(u64, u64)> {
+    let found = rustix::fs::fstat(fd).ok()?;
+    Some((found.st_dev as u64, found.st_ino as u64))
 }
 
 /// Closes every descriptor from `first` on. For the start of a program, before it owns any of these.
 pub fn close_from(first: RawFd) {
     let first = first.max(3);
-    #[cfg(target_os = "linux")]
-    {
-        // SAFETY: takes its arguments by value; the caller owns no descriptor in the range.
-        let done = unsafe { libc::syscall(libc::SYS_close_range, first, libc::c_uint::MAX, 0) };
-        if done == 0 {
-            return;
-        }
+    // SAFETY: takes its arguments by value; the caller owns no descriptor in the range.
+    let done = unsafe { libc::syscall(libc::SYS_close_range, first, libc::c_uint::MAX, 0) };
+    if done == 0 {
+        return;
     }
     for fd in first..highest() {
         // SAFETY: as above; a number that is not open is only an error.
@@ -138,8 +112,7 @@ pub fn close_from(first: RawFd) {
 
 /// One above the highest possible descriptor, within reason.
 pub(crate) fn highest() -> RawFd {
-    // SAFETY: sysconf takes its argument by value and touches no memory of ours.
-    let limit = unsafe { libc::sysconf(libc::_SC_OPEN_MAX) };
+    let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
     RawFd::try_from(limit.clamp(256, 65_536)).unwrap_or(65_536)
 }
 
@@ -159,7 +132,9 @@ pub fn inherited(number: RawFd) -> io::Result<OwnedFd> {
     if TAKEN.fetch_or(bit, Ordering::Relaxed) & bit != 0 {
         return Err(invalid());
     }
-    own_cloexec(number)
+    let fd = own(number);
+    set_cloexec(fd.as_fd(), true)?;
+    Ok(fd)
 }
 
 /// Owns a number that a libc call has just returned.
@@ -168,17 +143,9 @@ pub(crate) fn own(number: RawFd) -> OwnedFd {
     unsafe { OwnedFd::from_raw_fd(number) }
 }
 
-/// As [`own`], and sets close-on-exec.
-pub(crate) fn own_cloexec(number: RawFd) -> io::Result<OwnedFd> {
-    let fd = own(number);
-    set_cloexec(std::os::fd::AsFd::as_fd(&fd), true)?;
-    Ok(fd)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::fd::AsFd;
 
     #[test]
     fn a_pipe_carries_bytes() {
@@ -192,7 +159,6 @@ mod tests {
     }
 
     #[test]
-    #[cfg(target_os = "linux")]
     fn what_was_not_opened_for_reading_is_not_readable() {
         use std::os::unix::fs::OpenOptionsExt;
         let path = std::env::temp_dir().join(format!("wsgi-readable-{}", std::process::id()));

@@ -1,17 +1,15 @@
-//! Reads files that somebody else may have put in place, with rights that this person lacks. Reading never waits,
-//! touches no device, and stops at a size. Callers: httpd's parent (`env-file`), the supervisor (`pyvenv.cfg`).
+//! Files by their path. Reads those that somebody else may have put in place, with rights that this person lacks:
+//! reading never waits, touches no device, and stops at a size. Callers: httpd's parent (`env-file`), the supervisor
+//! (`pyvenv.cfg`); the engine, which watches scripts.
 
-use std::ffi::OsString;
 use std::fs::{self, File, Metadata};
 use std::io::{self, Read};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-use std::path::{Component, Path, PathBuf};
+use std::path::Path;
 
 use crate::user;
-
-/// Most links that are followed, as in the kernel.
-const MAX_LINKS: u32 = 40;
+use crate::walk::{Step, Stop, walk};
 
 /// Reads all of a regular file of at most `most` bytes.
 ///
@@ -35,17 +33,25 @@ pub fn read_owned(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     all(&file, most)
 }
 
+/// Time of the last change of a file's content in microseconds since the epoch. Nothing when the system does not tell.
+pub fn mtime_us(path: &Path) -> Option<i64> {
+    let found = fs::metadata(path).ok()?;
+    Some(found.mtime() * 1_000_000 + found.mtime_nsec() / 1000)
+}
+
+/// Whether there is certainly no such file.
+pub fn is_missing(path: &Path) -> bool {
+    fs::metadata(path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+}
+
 fn open(path: &Path) -> io::Result<File> {
-    #[cfg(target_os = "linux")]
-    {
-        // Open it as a mere place first: opening a pipe would wait, and a device would notice.
-        let place = File::options().read(true).custom_flags(libc::O_PATH).open(path)?;
-        check_regular(&place)?;
-        match File::open(format!("/proc/self/fd/{}", place.as_raw_fd())) {
-            // This root directory has no /proc, or this process has changed its user and may not use it.
-            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied) => {}
-            other => return other,
-        }
+    // Open it as a mere place first: opening a pipe would wait, and a device would notice.
+    let place = File::options().read(true).custom_flags(libc::O_PATH).open(path)?;
+    check_regular(&place)?;
+    match File::open(format!("/proc/self/fd/{}", place.as_raw_fd())) {
+        // This root directory has no /proc, or this process has changed its user and may not use it.
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied) => {}
+        other => return other,
     }
     let file = File::options().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path)?;
     check_regular(&file)?;
@@ -69,53 +75,25 @@ fn all(file: &File, most: u64) -> io::Result<Vec<u8>> {
 
 /// Checks that every link on the way to the opened file `found` belongs to root or to the owner of that file.
 fn check_links(path: &Path, found: &Metadata) -> io::Result<()> {
-    let mut at = PathBuf::from("/");
-    let mut left = parts(path);
-    let mut links = 0;
-    while let Some(part) = left.pop() {
-        if part == ".." {
-            at.pop();
-            continue;
-        }
-        let next = at.join(part);
-        let here = fs::symlink_metadata(&next)?;
-        if !here.is_symlink() {
-            at = next;
-            continue;
-        }
-        links += 1;
-        if links > MAX_LINKS {
-            return Err(io::Error::from_raw_os_error(libc::ELOOP));
-        }
-        if here.uid() != 0 && here.uid() != found.uid() {
-            let (link, owner, other) = (next.display(), here.uid(), found.uid());
+    let walked = walk(Path::new("/"), path, |step| match step {
+        Step::Follow { link, found: here, .. } if here.uid() != 0 && here.uid() != found.uid() => {
+            let (link, owner, other) = (link.display(), here.uid(), found.uid());
             let text = format!(
                 "the symbolic link {link} belongs to user id {owner} and the file that it leads to to user id {other}; \
                  root follows no such link: name the file itself"
             );
-            return Err(io::Error::new(io::ErrorKind::PermissionDenied, text));
+            Err(io::Error::new(io::ErrorKind::PermissionDenied, text))
         }
-        let target = fs::read_link(&next)?;
-        if target.is_absolute() {
-            at = PathBuf::from("/");
-        }
-        left.extend(parts(&target));
-    }
+        Step::Enter(_) | Step::Follow { .. } => Ok(()),
+    });
+    let at = walked.map_err(|stop| match stop {
+        Stop::At(_, error) | Stop::Refused(error) => error,
+        Stop::TooManyLinks => io::Error::from_raw_os_error(libc::ELOOP),
+    })?;
     // The path may have led to another file when the file was opened.
     let here = fs::symlink_metadata(&at)?;
     let same = (here.dev(), here.ino()) == (found.dev(), found.ino());
     same.then_some(()).ok_or_else(|| io::Error::other("it was replaced while it was read"))
-}
-
-/// The components, last one first.
-fn parts(path: &Path) -> Vec<OsString> {
-    let part = |part: Component<'_>| match part {
-        Component::Normal(_) | Component::ParentDir => Some(part.as_os_str().to_owned()),
-        Component::RootDir | Component::CurDir | Component::Prefix(_) => None,
-    };
-    let mut parts: Vec<_> = path.components().filter_map(part).collect();
-    parts.reverse();
-    parts
 }
 
 #[cfg(test)]
@@ -124,6 +102,7 @@ mod tests {
     use std::ffi::CString;
     use std::os::unix::ffi::OsStrExt;
     use std::os::unix::fs::{lchown, symlink};
+    use std::path::PathBuf;
 
     struct Folder(PathBuf);
 

@@ -14,6 +14,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
+use rustix::mm::{Advice, madvise};
+
 /// Descriptors up to this number can be private; the system allows no higher one unless `fs.nr_open` was raised.
 const MOST: usize = 1 << 20;
 const BITS: usize = 64;
@@ -207,11 +209,8 @@ impl Drop for Private {
 /// A mapping of this length that the caller has made.
 pub(crate) unsafe fn leave_out(start: *mut libc::c_void, length: usize) {
     // If the system cannot do that, a forked process gets a copy of the mapping, and nothing of ours uses it there.
-    #[cfg(any(target_os = "linux", target_os = "android"))]
     // SAFETY: by contract; nothing is read or written.
-    let _ = unsafe { libc::madvise(start, length, libc::MADV_DONTFORK) };
-    #[cfg(not(any(target_os = "linux", target_os = "android")))]
-    let _ = (start, length);
+    let _ = unsafe { madvise(start, length, Advice::LinuxDontFork) };
 }
 
 #[cfg(test)]

@@ -2,11 +2,23 @@
 //! only the kernel may touch, for children that send files.
 
 use std::ffi::CStr;
-use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::fs::File;
+use std::io::{self, Write as _};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::FileExt as _;
 use std::ptr::{self, NonNull};
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::{Relaxed, Release};
+
+use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, fcntl_get_seals, ftruncate, memfd_create};
+use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
+
+/// Maps `length` bytes of `file` from `offset` on, which is a multiple of the page size. Other processes see the same.
+fn mapped(file: BorrowedFd<'_>, offset: u64, length: usize, access: ProtFlags) -> io::Result<NonNull<u8>> {
+    // SAFETY: a fresh mapping at an address of the kernel's choice touches no memory of ours.
+    let start = unsafe { mmap(ptr::null_mut(), length, access, MapFlags::SHARED, file, offset) }?;
+    NonNull::new(start.cast()).ok_or_else(|| io::ErrorKind::InvalidData.into())
+}
 
 /// A shared mapping; unmapped when dropped.
 #[derive(Debug)]
@@ -34,14 +46,8 @@ impl Mapping {
         Mapping::of(&fd, fixed_size(fd)?)
     }
 
-    fn of(fd: &impl AsRawFd, size: usize) -> io::Result<Mapping> {
-        let access = libc::PROT_READ | libc::PROT_WRITE;
-        // SAFETY: a fresh mapping at an address of the kernel's choice touches no memory of ours.
-        let start = unsafe { libc::mmap(ptr::null_mut(), size, access, libc::MAP_SHARED, fd.as_raw_fd(), 0) };
-        if start == libc::MAP_FAILED {
-            return Err(io::Error::last_os_error());
-        }
-        let start = NonNull::new(start.cast()).ok_or(io::ErrorKind::InvalidData)?;
+    fn of(fd: &impl AsFd, size: usize) -> io::Result<Mapping> {
+        let start = mapped(fd.as_fd(), 0, size, ProtFlags::READ | ProtFlags::WRITE)?.cast();
         Ok(Mapping { start, words: size / size_of::<AtomicU32>() })
     }
 
@@ -55,7 +61,7 @@ impl Mapping {
 impl Drop for Mapping {
     fn drop(&mut self) {
         // SAFETY: start and size are those of the mapping, and no borrow of it can outlive self.
-        unsafe { libc::munmap(self.start.as_ptr().cast(), self.words * size_of::<AtomicU32>()) };
+        let _ = unsafe { munmap(self.start.as_ptr().cast(), self.words * size_of::<AtomicU32>()) };
     }
 }
 
@@ -73,15 +79,7 @@ impl Window {
     /// # Errors
     /// What mmap says.
     pub fn on(file: BorrowedFd<'_>, offset: u64, length: usize) -> io::Result<Window> {
-        let offset = libc::off_t::try_from(offset).map_err(|_| io::ErrorKind::InvalidInput)?;
-        let (access, fd) = (libc::PROT_READ, file.as_raw_fd());
-        // SAFETY: a fresh mapping at an address of the kernel's choice touches no memory of ours.
-        let start = unsafe { libc::mmap(ptr::null_mut(), length, access, libc::MAP_SHARED, fd, offset) };
-        if start == libc::MAP_FAILED {
-            return Err(io::Error::last_os_error());
-        }
-        let start = NonNull::new(start.cast()).ok_or(io::ErrorKind::InvalidData)?;
-        Ok(Window { start, length })
+        Ok(Window { start: mapped(file, offset, length, ProtFlags::READ)?, length })
     }
 
     /// Where it begins.
@@ -93,78 +91,45 @@ impl Window {
 impl Drop for Window {
     fn drop(&mut self) {
         // SAFETY: start and length are those of the mapping.
-        unsafe { libc::munmap(self.start.as_ptr().cast(), self.length) };
+        let _ = unsafe { munmap(self.start.as_ptr().cast(), self.length) };
     }
 }
 
 /// A file in memory with these bytes, for other processes to read. Nobody can change it any more.
 ///
 /// # Errors
-/// What memfd_create, write or fcntl say; `Unsupported` where the system has no such files.
-#[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd"))]
+/// What memfd_create, write or fcntl say.
 pub fn sealed(name: &CStr, bytes: &[u8]) -> io::Result<OwnedFd> {
-    use std::io::Write as _;
-    // SAFETY: `name` is a C string that lives during the call.
-    let raw = unsafe { libc::memfd_create(name.as_ptr(), libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING) };
-    let mut file = std::fs::File::from(crate::fd::own(crate::fd::cvt(raw)?));
+    let mut file = File::from(memfd_create(name, MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?);
     file.write_all(bytes)?;
-    let seals = libc::F_SEAL_WRITE | libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_SEAL;
-    // SAFETY: F_ADD_SEALS takes its argument by value.
-    crate::fd::cvt(unsafe { libc::fcntl(file.as_raw_fd(), libc::F_ADD_SEALS, seals) })?;
+    fcntl_add_seals(&file, SealFlags::WRITE | FIXED)?;
     Ok(file.into())
-}
-
-/// As above, where the system has no such files.
-#[cfg(not(any(target_os = "linux", target_os = "android", target_os = "freebsd")))]
-pub fn sealed(_name: &CStr, _bytes: &[u8]) -> io::Result<OwnedFd> {
-    Err(io::ErrorKind::Unsupported.into())
 }
 
 /// Memory of `size` bytes, all zero. Nobody can change its size any more, so no process can kill those that have mapped
 /// it by making it shorter.
-#[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd"))]
 fn fixed(name: &CStr, size: usize) -> io::Result<OwnedFd> {
-    let size = libc::off_t::try_from(size).map_err(|_| io::ErrorKind::InvalidInput)?;
-    // SAFETY: `name` is a C string that lives during the call.
-    let raw = unsafe { libc::memfd_create(name.as_ptr(), libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING) };
-    let file = crate::fd::own(crate::fd::cvt(raw)?);
-    // SAFETY: takes its arguments by value.
-    crate::fd::cvt(unsafe { libc::ftruncate(file.as_raw_fd(), size) })?;
-    // SAFETY: F_ADD_SEALS takes its argument by value.
-    crate::fd::cvt(unsafe { libc::fcntl(file.as_raw_fd(), libc::F_ADD_SEALS, FIXED) })?;
+    let file = memfd_create(name, MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
+    ftruncate(&file, size as u64)?;
+    fcntl_add_seals(&file, FIXED)?;
     Ok(file)
 }
 
-/// As above, where the system has no such files.
-#[cfg(not(any(target_os = "linux", target_os = "android", target_os = "freebsd")))]
-fn fixed(_name: &CStr, _size: usize) -> io::Result<OwnedFd> {
-    Err(io::ErrorKind::Unsupported.into())
-}
-
 /// The seals that keep the size of a file in memory as it is.
-#[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd"))]
-const FIXED: libc::c_int = libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_SEAL;
+const FIXED: SealFlags = SealFlags::SHRINK.union(SealFlags::GROW).union(SealFlags::SEAL);
 
 /// The size of memory that [`fixed`] made.
 ///
 /// # Errors
 /// `InvalidData` for anything that somebody can still make shorter; otherwise what fcntl and fstat say.
-#[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd"))]
 fn fixed_size(file: BorrowedFd<'_>) -> io::Result<usize> {
     let unfit = || io::Error::new(io::ErrorKind::InvalidData, "not shared memory of a fixed size");
-    // SAFETY: F_GET_SEALS touches no memory of ours.
-    let seals = crate::fd::cvt(unsafe { libc::fcntl(file.as_raw_fd(), libc::F_GET_SEALS) }).map_err(|_| unfit())?;
-    if seals & FIXED != FIXED {
+    let seals = fcntl_get_seals(file).map_err(|_| unfit())?;
+    if !seals.contains(FIXED) {
         return Err(unfit());
     }
     let size = crate::temporary::regular_size(file).ok_or_else(unfit)?;
     usize::try_from(size).map_err(|_| unfit())
-}
-
-/// As above, where the system has no such files.
-#[cfg(not(any(target_os = "linux", target_os = "android", target_os = "freebsd")))]
-fn fixed_size(_file: BorrowedFd<'_>) -> io::Result<usize> {
-    Err(io::ErrorKind::Unsupported.into())
 }
 
 /// Reads all of a regular file from its beginning, wherever its owner's position is.
@@ -172,8 +137,7 @@ fn fixed_size(_file: BorrowedFd<'_>) -> io::Result<usize> {
 /// # Errors
 /// `InvalidData` when it is no regular file or longer than `most` bytes; otherwise what fstat or pread say.
 pub fn read_whole(file: OwnedFd, most: u64) -> io::Result<Vec<u8>> {
-    use std::os::unix::fs::FileExt as _;
-    let file = std::fs::File::from(file);
+    let file = File::from(file);
     let facts = file.metadata()?;
     if !facts.is_file() || facts.len() > most {
         return Err(io::ErrorKind::InvalidData.into());
@@ -205,7 +169,7 @@ impl Area {
     pub fn create(name: &CStr, room: usize) -> io::Result<(OwnedFd, Area)> {
         let length = room.checked_add(COUNT).ok_or(io::ErrorKind::InvalidInput)?;
         let file = fixed(name, length)?;
-        let area = Area::map(&file, length, libc::PROT_READ)?;
+        let area = Area::map(&file, length, ProtFlags::READ)?;
         Ok((file, area))
     }
 
@@ -218,18 +182,13 @@ impl Area {
         if length.checked_sub(COUNT) != Some(room) {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "shared memory of another size"));
         }
-        Area::map(file, length, libc::PROT_READ | libc::PROT_WRITE)
+        Area::map(file, length, ProtFlags::READ | ProtFlags::WRITE)
     }
 
-    fn map(file: &OwnedFd, length: usize, access: libc::c_int) -> io::Result<Area> {
-        // SAFETY: a fresh mapping at an address of the kernel's choice touches no memory of ours.
-        let start = unsafe { libc::mmap(ptr::null_mut(), length, access, libc::MAP_SHARED, file.as_raw_fd(), 0) };
-        if start == libc::MAP_FAILED {
-            return Err(io::Error::last_os_error());
-        }
+    fn map(file: &OwnedFd, length: usize, access: ProtFlags) -> io::Result<Area> {
+        let start = mapped(file.as_fd(), 0, length, access)?;
         // SAFETY: mapped just now.
-        unsafe { crate::forked::leave_out(start, length) };
-        let start = NonNull::new(start.cast()).ok_or(io::ErrorKind::InvalidData)?;
+        unsafe { crate::forked::leave_out(start.as_ptr().cast(), length) };
         Ok(Area { start, length })
     }
 
@@ -296,11 +255,11 @@ impl Drop for Area {
             return;
         }
         // SAFETY: start and length are those of the mapping.
-        unsafe { libc::munmap(self.start.as_ptr().cast(), self.length) };
+        let _ = unsafe { munmap(self.start.as_ptr().cast(), self.length) };
     }
 }
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
 mod tests {
     use super::*;
 
@@ -308,10 +267,8 @@ mod tests {
     fn what_is_sealed_can_be_read_and_not_changed() {
         let file = sealed(c"test", b"some bytes").expect("made");
         let copy = file.try_clone().expect("copied");
-        // SAFETY: the memory is that of a slice.
-        assert!(unsafe { libc::write(file.as_raw_fd(), b"x".as_ptr().cast(), 1) } < 0);
-        // SAFETY: takes its arguments by value.
-        assert!(unsafe { libc::ftruncate(file.as_raw_fd(), 0) } < 0);
+        assert!(crate::fd::write(file.as_fd(), b"x").is_err());
+        assert!(ftruncate(&file, 0).is_err());
         assert_eq!(read_whole(file, 10).expect("read"), b"some bytes");
         assert!(read_whole(copy, 9).is_err());
         let (reader, _writer) = crate::fd::pipe().expect("pipe");
@@ -333,8 +290,7 @@ mod tests {
         write.count_one();
         write.count_one();
         assert_eq!((read.count(), write.count()), (2, 2));
-        // SAFETY: takes its arguments by value.
-        assert!(unsafe { libc::ftruncate(file.as_raw_fd(), 0) } < 0);
+        assert!(ftruncate(&file, 0).is_err());
     }
 
     #[test]
@@ -351,7 +307,6 @@ mod tests {
         let zero: OwnedFd = std::fs::File::open("/dev/zero").expect("there").into();
         assert!(Mapping::open(zero.as_fd()).is_err());
         let (board, _) = Mapping::create(c"test", 1024).expect("made");
-        // SAFETY: takes its arguments by value.
-        assert!(unsafe { libc::ftruncate(board.as_raw_fd(), 0) } < 0);
+        assert!(ftruncate(&board, 0).is_err());
     }
 }

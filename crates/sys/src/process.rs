@@ -4,34 +4,35 @@
 //! forks to look at things as another user.
 
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use std::ptr;
 
-use crate::fd::{self, cvt};
+use rustix::io::retry_on_intr;
+use rustix::process::{DumpableBehavior, Pid, PidfdFlags, WaitOptions, set_dumpable_behavior, waitpid};
+
+use crate::fd::cvt;
 
 mod fork;
 mod limit;
 mod spawn;
 mod step;
+mod title;
 
 pub use fork::{Forked, fork_as};
 pub use limit::{Limit, Resource};
 pub use spawn::{Ids, Outcome, Program, Spawned, spawn};
 pub use step::Step;
+pub use title::{set_locale, set_title};
 
 /// Waits for a child to end.
 ///
 /// # Errors
 /// When it is no child of this process.
 pub fn wait(pid: i32) -> io::Result<ExitStatus> {
-    loop {
-        match wait_with(pid, 0) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            other => return other.map(|(_, status)| status),
-        }
-    }
+    let found = wait_with(Some(named(pid)?), WaitOptions::empty())?;
+    found.map(|(_, status)| status).ok_or_else(|| io::ErrorKind::InvalidData.into())
 }
 
 /// The status of a child that has ended; `None` while it runs.
@@ -39,27 +40,24 @@ pub fn wait(pid: i32) -> io::Result<ExitStatus> {
 /// # Errors
 /// When it is no child of this process.
 pub fn try_wait(pid: i32) -> io::Result<Option<ExitStatus>> {
-    let (found, status) = wait_with(pid, libc::WNOHANG)?;
-    Ok((found != 0).then_some(status))
+    Ok(wait_with(Some(named(pid)?), WaitOptions::NOHANG)?.map(|(_, status)| status))
 }
 
 /// Any child that has ended; `None` when there is none now. Only for a process in which nobody else starts children.
 pub fn reap() -> Option<(i32, ExitStatus)> {
-    loop {
-        match wait_with(-1, libc::WNOHANG) {
-            Ok((0, _)) => return None,
-            Ok(found) => return Some(found),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(_) => return None,
-        }
-    }
+    wait_with(None, WaitOptions::NOHANG).ok().flatten()
 }
 
-fn wait_with(pid: i32, flags: libc::c_int) -> io::Result<(i32, ExitStatus)> {
-    let mut status = 0;
-    // SAFETY: writes `status`.
-    let found = cvt(unsafe { libc::waitpid(pid, &raw mut status, flags) })?;
-    Ok((found, ExitStatus::from_raw(status)))
+/// `None` for any child. `Ok(None)` when none has ended.
+fn wait_with(pid: Option<Pid>, flags: WaitOptions) -> io::Result<Option<(i32, ExitStatus)>> {
+    // `waitpid(None)` is something else: any child of the same process group.
+    let found = retry_on_intr(|| pid.map_or_else(|| rustix::process::wait(flags), |pid| waitpid(Some(pid), flags)))?;
+    Ok(found.map(|(pid, status)| (pid.as_raw_nonzero().get(), ExitStatus::from_raw(status.as_raw()))))
+}
+
+/// The process of this number.
+fn named(pid: i32) -> io::Result<Pid> {
+    Some(pid).filter(|pid| *pid > 0).and_then(Pid::from_raw).ok_or_else(|| io::ErrorKind::InvalidInput.into())
 }
 
 /// Sends a signal to one process.
@@ -97,20 +95,9 @@ pub fn exists(pid: i32) -> bool {
 /// A descriptor that becomes readable when the process ends, and names that very process for ever.
 ///
 /// # Errors
-/// `Unsupported` where the system has none; otherwise what pidfd_open says.
+/// `InvalidInput` for a number that is no process id; otherwise what pidfd_open says.
 pub fn pidfd_open(pid: i32) -> io::Result<OwnedFd> {
-    #[cfg(target_os = "linux")]
-    {
-        // SAFETY: takes its arguments by value.
-        let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
-        let fd = RawFd::try_from(fd).map_err(|_| io::ErrorKind::InvalidData)?;
-        Ok(fd::own(cvt(fd)?))
-    }
-    #[cfg(not(target_os = "linux"))]
-    {
-        let _ = pid;
-        Err(io::ErrorKind::Unsupported.into())
-    }
+    Ok(rustix::process::pidfd_open(named(pid)?, PidfdFlags::empty())?)
 }
 
 /// Sends a signal to the very process that a [`pidfd_open`] descriptor names.
@@ -118,55 +105,37 @@ pub fn pidfd_open(pid: i32) -> io::Result<OwnedFd> {
 /// # Errors
 /// What pidfd_send_signal says.
 pub fn pidfd_kill(pidfd: BorrowedFd<'_>, signal: i32) -> io::Result<()> {
-    #[cfg(target_os = "linux")]
-    {
-        let no_info = ptr::null::<libc::siginfo_t>();
-        // SAFETY: takes numbers and a NULL.
-        let done = unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), signal, no_info, 0) };
-        cvt(if done == -1 { -1 } else { 0 }).map(drop)
-    }
-    #[cfg(not(target_os = "linux"))]
-    {
-        let _ = (pidfd, signal);
-        Err(io::ErrorKind::Unsupported.into())
-    }
+    let no_info = ptr::null::<libc::siginfo_t>();
+    // SAFETY: takes numbers and a NULL.
+    let done = unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), signal, no_info, 0) };
+    cvt(if done == -1 { -1 } else { 0 }).map(drop)
 }
 
-/// Makes this process the leader of a new session.
+/// Makes this process the leader of a new session. Async-signal-safe.
 ///
 /// # Errors
 /// When it leads a process group already.
 pub fn new_session() -> io::Result<()> {
-    // SAFETY: setsid has no arguments.
-    cvt(unsafe { libc::setsid() }).map(drop)
+    rustix::process::setsid()?;
+    Ok(())
 }
 
 /// Keeps other processes of the same user away from this process's memory and descriptors (ptrace, /proc/PID/mem,
 /// /proc/PID/fd). The process then leaves no core file either.
 pub fn deny_inspection() {
-    #[cfg(target_os = "linux")]
-    // SAFETY: PR_SET_DUMPABLE takes its argument by value.
-    let _ = unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0) };
+    let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
 }
 
 /// Whether the system denies memory that is writable and executable (systemd's MemoryDenyWriteExecute=), as far as it
 /// tells.
 pub fn denies_write_execute() -> bool {
-    #[cfg(target_os = "linux")]
-    {
-        const PR_GET_MDWE: libc::c_int = 66;
-        // SAFETY: takes its arguments by value; a kernel that does not know it says so.
-        unsafe { libc::prctl(PR_GET_MDWE, 0, 0, 0, 0) > 0 }
-    }
-    #[cfg(not(target_os = "linux"))]
-    false
+    const PR_GET_MDWE: libc::c_int = 66;
+    // SAFETY: takes its arguments by value; a kernel that does not know it says so.
+    unsafe { libc::prctl(PR_GET_MDWE, 0, 0, 0, 0) > 0 }
 }
 
-/// Sets the name that `ps` and `top` show for this process's main thread; 15 bytes count.
-pub fn set_title(title: &std::ffi::CStr) {
-    #[cfg(target_os = "linux")]
-    // SAFETY: PR_SET_NAME reads a C string.
-    let _ = unsafe { libc::prctl(libc::PR_SET_NAME, title.as_ptr(), 0, 0, 0) };
-    #[cfg(not(target_os = "linux"))]
-    let _ = title;
+/// Ends the process now: no exit handler runs, and Python does not finalise. Async-signal-safe.
+pub fn exit_now(status: i32) -> ! {
+    // SAFETY: takes its argument by value, and does not return.
+    unsafe { libc::_exit(status) }
 }

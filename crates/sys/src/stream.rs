@@ -1,24 +1,34 @@
-//! Reads and writes a connected stream socket; each call chooses whether to wait. Callers: the httpd module's exchange
-//! with a daemon process.
+//! Reads and writes a connected stream socket; each call chooses whether to wait. Callers: both ends of the exchange
+//! between a child and a daemon process.
 //!
 //! The socket itself stays in blocking mode: a plain request then costs one call to send and one to
 //! receive, without polling in between.
 
-use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::io::{self, IoSlice};
+use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
-use crate::fd::{cvt, cvt_size};
+use rustix::net::sockopt::{Timeout, set_socket_timeout};
+use rustix::net::{self, RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown};
+
 use crate::socket::{self, Received};
+
+const SEND_NOW: SendFlags = SendFlags::DONTWAIT.union(SendFlags::NOSIGNAL);
 
 /// Sends what fits without waiting. No SIGPIPE.
 ///
 /// # Errors
 /// What send says; a full socket is `WouldBlock`.
 pub fn send_now(socket: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
-    let flags = libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT;
-    // SAFETY: the bytes are valid for the call and only read.
-    cvt_size(unsafe { libc::send(socket.as_raw_fd(), bytes.as_ptr().cast(), bytes.len(), flags) })
+    Ok(net::send(socket, bytes, SEND_NOW)?)
+}
+
+/// Sends the start of `parts`, as much as fits without waiting. No SIGPIPE.
+///
+/// # Errors
+/// What sendmsg says; a full socket is `WouldBlock`.
+pub fn send_parts_now(socket: BorrowedFd<'_>, parts: &[IoSlice<'_>]) -> io::Result<usize> {
+    Ok(net::sendmsg(socket, parts, &mut SendAncillaryBuffer::default(), SEND_NOW)?)
 }
 
 /// Receives what is there, and the descriptors that came with it. 0 is the end of file.
@@ -27,6 +37,27 @@ pub fn send_now(socket: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
 /// What recvmsg says; nothing there is `WouldBlock`.
 pub fn receive_now(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<Received> {
     socket::try_recv_with_fds(socket, buffer)
+}
+
+/// As [`receive_now`], for a socket beside whose bytes no descriptors come any more.
+///
+/// # Errors
+/// What recv says; nothing there is `WouldBlock`.
+pub fn read_now(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
+    receive(socket, buffer, RecvFlags::empty())
+}
+
+/// As [`read_now`], but what is there stays there.
+///
+/// # Errors
+/// What recv says; nothing there is `WouldBlock`.
+pub fn peek_now(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
+    receive(socket, buffer, RecvFlags::PEEK)
+}
+
+fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8], flags: RecvFlags) -> io::Result<usize> {
+    let (_, len) = net::recv(socket, buffer, flags | RecvFlags::DONTWAIT)?;
+    Ok(len)
 }
 
 /// As [`receive_now`], waiting as long as [`set_patience`] allows.
@@ -39,10 +70,7 @@ pub fn receive_waiting(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<
 
 /// Whether the other end has sent its last byte and all of it has been received. It may still be reading.
 pub fn has_ended(socket: BorrowedFd<'_>) -> bool {
-    let mut byte = 0u8;
-    let flags = libc::MSG_PEEK | libc::MSG_DONTWAIT;
-    // SAFETY: room for the one byte that is asked for.
-    unsafe { libc::recv(socket.as_raw_fd(), (&raw mut byte).cast(), 1, flags) == 0 }
+    peek_now(socket, &mut [0]).is_ok_and(|len| len == 0)
 }
 
 /// How long [`receive_waiting`] waits; zero is for ever.
@@ -50,14 +78,7 @@ pub fn has_ended(socket: BorrowedFd<'_>) -> bool {
 /// # Errors
 /// What setsockopt says.
 pub fn set_patience(socket: BorrowedFd<'_>, limit: Duration) -> io::Result<()> {
-    let value = libc::timeval {
-        tv_sec: libc::time_t::try_from(limit.as_secs()).unwrap_or(libc::time_t::MAX),
-        tv_usec: limit.subsec_micros() as libc::suseconds_t,
-    };
-    let size = size_of_val(&value) as libc::socklen_t;
-    let at = (&raw const value).cast();
-    // SAFETY: `at` points to `size` bytes that live during the call.
-    cvt(unsafe { libc::setsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, libc::SO_RCVTIMEO, at, size) }).map(drop)
+    Ok(set_socket_timeout(socket, Timeout::Recv, Some(limit).filter(|limit| !limit.is_zero()))?)
 }
 
 /// Receives no more than what is here already; the other end gets an error at its next write. (This does not shut down
@@ -66,6 +87,35 @@ pub fn set_patience(socket: BorrowedFd<'_>, limit: Duration) -> io::Result<()> {
 /// # Errors
 /// What shutdown says.
 pub fn stop_receiving(socket: BorrowedFd<'_>) -> io::Result<()> {
-    // SAFETY: takes its arguments by value.
-    cvt(unsafe { libc::shutdown(socket.as_raw_fd(), libc::SHUT_RD) }).map(drop)
+    Ok(net::shutdown(socket, Shutdown::Read)?)
+}
+
+/// Ends both directions of a connection, whose descriptor stays open. What is no longer connected needs no end.
+pub fn shut_down(socket: BorrowedFd<'_>) {
+    let _ = net::shutdown(socket, Shutdown::Both);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::socket::{Kind, pair};
+    use std::os::fd::AsFd;
+
+    #[test]
+    fn parts_arrive_as_one_and_what_was_only_looked_at_stays() {
+        let (near, far) = pair(Kind::Stream).expect("pair");
+        let kind = |result: io::Result<usize>| result.expect_err("nothing is there").kind();
+        let mut buffer = [0; 8];
+        assert_eq!(kind(read_now(far.as_fd(), &mut buffer)), io::ErrorKind::WouldBlock);
+        let parts = [IoSlice::new(b"one "), IoSlice::new(b""), IoSlice::new(b"two")];
+        assert_eq!(send_parts_now(near.as_fd(), &parts).expect("sent"), 7);
+        assert_eq!(peek_now(far.as_fd(), &mut buffer).expect("there"), 7);
+        assert_eq!(read_now(far.as_fd(), &mut buffer).expect("there"), 7);
+        assert_eq!(&buffer[..7], b"one two");
+        assert!(!has_ended(far.as_fd()));
+        shut_down(near.as_fd());
+        shut_down(near.as_fd());
+        assert!(has_ended(far.as_fd()));
+        assert_eq!(kind(send_parts_now(far.as_fd(), &parts)), io::ErrorKind::BrokenPipe);
+    }
 }

@@ -3,28 +3,24 @@
 
 use std::fs::{self, OpenOptions};
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::fd::cvt;
+use rustix::fs::FileType;
 
 /// An empty file in `directory` that nobody else can open and that is gone when it is closed.
 ///
 /// # Errors
 /// What open says about the directory: it does not exist, may not be written to, or is full.
 pub fn file_in(directory: &Path) -> io::Result<OwnedFd> {
-    #[cfg(target_os = "linux")]
-    {
-        let opened =
-            OpenOptions::new().read(true).write(true).mode(0o600).custom_flags(libc::O_TMPFILE).open(directory);
-        match opened {
-            Ok(file) => return Ok(file.into()),
-            // The file system (or the kernel) has no such files.
-            Err(error) if matches!(error.raw_os_error(), Some(libc::EOPNOTSUPP | libc::EISDIR | libc::EINVAL)) => {}
-            Err(error) => return Err(error),
-        }
+    let opened = OpenOptions::new().read(true).write(true).mode(0o600).custom_flags(libc::O_TMPFILE).open(directory);
+    match opened {
+        Ok(file) => return Ok(file.into()),
+        // The file system (or the kernel) has no such files.
+        Err(error) if matches!(error.raw_os_error(), Some(libc::EOPNOTSUPP | libc::EISDIR | libc::EINVAL)) => {}
+        Err(error) => return Err(error),
     }
     named_and_removed(directory)
 }
@@ -50,18 +46,13 @@ fn named_and_removed(directory: &Path) -> io::Result<OwnedFd> {
 /// # Errors
 /// What ftruncate says.
 pub fn empty(file: BorrowedFd<'_>) -> io::Result<()> {
-    // SAFETY: takes its arguments by value.
-    cvt(unsafe { libc::ftruncate(file.as_raw_fd(), 0) }).map(drop)
+    Ok(rustix::fs::ftruncate(file, 0)?)
 }
 
 /// Size of a regular file in bytes; `None` if the file is not regular or the system does not tell.
 pub fn regular_size(file: BorrowedFd<'_>) -> Option<u64> {
-    // SAFETY: a stat record of zeroes is valid.
-    let mut found: libc::stat = unsafe { std::mem::zeroed() };
-    // SAFETY: the record lives during the call.
-    cvt(unsafe { libc::fstat(file.as_raw_fd(), &raw mut found) }).ok()?;
-    let regular = found.st_mode & libc::S_IFMT == libc::S_IFREG;
-    u64::try_from(found.st_size).ok().filter(|_| regular)
+    let found = rustix::fs::fstat(file).ok()?;
+    u64::try_from(found.st_size).ok().filter(|_| FileType::from_raw_mode(found.st_mode).is_file())
 }
 
 #[cfg(test)]

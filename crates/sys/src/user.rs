@@ -1,12 +1,10 @@
 //! Users and groups by name or `#id`. Callers: directive `user=`/`group=` values, the supervisor's start.
 
-use std::ffi::{CStr, CString};
+use std::ffi::CString;
 use std::io;
-use std::mem::MaybeUninit;
-use std::ptr;
 
-/// Largest buffer for one entry of the user or group database.
-const MAX_ENTRY: usize = 1 << 20;
+use nix::errno::Errno;
+use nix::unistd;
 
 /// A user of the system.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,27 +19,26 @@ pub struct User {
     pub home: String,
 }
 
+impl From<unistd::User> for User {
+    fn from(found: unistd::User) -> User {
+        let home = found.dir.to_string_lossy().into_owned();
+        User { uid: found.uid.as_raw(), gid: found.gid.as_raw(), name: found.name, home }
+    }
+}
+
 /// The effective user of this process.
 pub fn effective_uid() -> u32 {
-    // SAFETY: geteuid has no arguments and cannot fail.
-    unsafe { libc::geteuid() }
+    rustix::process::geteuid().as_raw()
 }
 
 /// The effective group of this process.
 pub fn effective_gid() -> u32 {
-    // SAFETY: getegid has no arguments and cannot fail.
-    unsafe { libc::getegid() }
+    rustix::process::getegid().as_raw()
 }
 
 /// The supplementary groups of this process.
 pub fn current_groups() -> io::Result<Vec<u32>> {
-    // SAFETY: with size 0 the call only counts.
-    let count = crate::fd::cvt(unsafe { libc::getgroups(0, ptr::null_mut()) })?;
-    let mut groups = vec![0; usize::try_from(count).unwrap_or(0)];
-    // SAFETY: the vector has room for `count` numbers.
-    let count = crate::fd::cvt(unsafe { libc::getgroups(count, groups.as_mut_ptr()) })?;
-    groups.truncate(usize::try_from(count).unwrap_or(0));
-    Ok(groups)
+    Ok(rustix::process::getgroups()?.into_iter().map(rustix::process::Gid::as_raw).collect())
 }
 
 /// `Some(id)` for `#id`, as httpd writes numeric users and groups.
@@ -65,11 +62,7 @@ pub fn find_user(text: &str) -> io::Result<Option<User>> {
 /// # Errors
 /// When the database cannot be read.
 pub fn user_by_name(name: &str) -> io::Result<Option<User>> {
-    let Ok(name) = CString::new(name) else { return Ok(None) };
-    passwd(|entry, buffer, found| {
-        // SAFETY: all pointers are valid for the call; the buffer's length is passed with it.
-        unsafe { libc::getpwnam_r(name.as_ptr(), entry, buffer.as_mut_ptr().cast(), buffer.len(), found) }
-    })
+    Ok(look_up(|| unistd::User::from_name(name))?.map(User::from))
 }
 
 /// The user with this number.
@@ -77,27 +70,7 @@ pub fn user_by_name(name: &str) -> io::Result<Option<User>> {
 /// # Errors
 /// When the database cannot be read.
 pub fn user_by_id(uid: u32) -> io::Result<Option<User>> {
-    passwd(|entry, buffer, found| {
-        // SAFETY: all pointers are valid for the call; the buffer's length is passed with it.
-        unsafe { libc::getpwuid_r(uid, entry, buffer.as_mut_ptr().cast(), buffer.len(), found) }
-    })
-}
-
-fn passwd(
-    mut call: impl FnMut(*mut libc::passwd, &mut [u8], *mut *mut libc::passwd) -> libc::c_int,
-) -> io::Result<Option<User>> {
-    let mut entry = MaybeUninit::uninit();
-    let mut buffer = Vec::new();
-    if !look_up(&mut buffer, &mut entry, &mut call)? {
-        return Ok(None);
-    }
-    // SAFETY: the call has reported success and filled the entry.
-    let entry = unsafe { entry.assume_init() };
-    // SAFETY: the entry's strings lie in `buffer`, which is alive.
-    let name = unsafe { text(entry.pw_name) };
-    // SAFETY: as above.
-    let home = unsafe { text(entry.pw_dir) };
-    Ok(Some(User { uid: entry.pw_uid, gid: entry.pw_gid, name, home }))
+    Ok(look_up(|| unistd::User::from_uid(uid.into()))?.map(User::from))
 }
 
 /// The number of the group with this name, or `#id`.
@@ -108,33 +81,17 @@ pub fn find_group(name: &str) -> io::Result<Option<u32>> {
     if let Some(gid) = numeric(name) {
         return Ok(Some(gid));
     }
-    let Ok(name) = CString::new(name) else { return Ok(None) };
-    let mut entry = MaybeUninit::<libc::group>::uninit();
-    let mut buffer = Vec::new();
-    let found = look_up(&mut buffer, &mut entry, &mut |entry, buffer: &mut [u8], found| {
-        // SAFETY: all pointers are valid for the call; the buffer's length is passed with it.
-        unsafe { libc::getgrnam_r(name.as_ptr(), entry, buffer.as_mut_ptr().cast(), buffer.len(), found) }
-    })?;
-    // SAFETY: the call has reported success and filled the entry.
-    Ok(found.then(|| unsafe { entry.assume_init() }.gr_gid))
+    Ok(look_up(|| unistd::Group::from_name(name))?.map(|group| group.gid.as_raw()))
 }
 
-/// Calls one of the `get..._r` functions with a buffer that grows as it asks for more. `false`: no entry.
-fn look_up<T>(
-    buffer: &mut Vec<u8>,
-    entry: &mut MaybeUninit<T>,
-    call: &mut impl FnMut(*mut T, &mut [u8], *mut *mut T) -> libc::c_int,
-) -> io::Result<bool> {
-    buffer.resize(2048, 0);
+/// Looks into one of the databases. `None`: no entry.
+fn look_up<T>(mut look: impl FnMut() -> nix::Result<Option<T>>) -> io::Result<Option<T>> {
     loop {
-        let mut found = ptr::null_mut();
-        match call(entry.as_mut_ptr(), buffer, &raw mut found) {
-            0 => return Ok(!found.is_null()),
-            libc::EINTR => {}
-            libc::ERANGE if buffer.len() < MAX_ENTRY => buffer.resize(buffer.len() * 2, 0),
+        match look() {
+            Err(Errno::EINTR) => {}
             // Various systems say "not found" with these, as getpwnam(3) lists them.
-            libc::ENOENT | libc::ESRCH => return Ok(false),
-            errno => return Err(io::Error::from_raw_os_error(errno)),
+            Err(Errno::ENOENT | Errno::ESRCH) => return Ok(None),
+            other => return Ok(other?),
         }
     }
 }
@@ -144,29 +101,8 @@ fn look_up<T>(
 /// # Errors
 /// When the name holds a NUL, or the list does not fit the system's limit.
 pub fn groups_of(name: &str, gid: u32) -> io::Result<Vec<u32>> {
-    let name = CString::new(name)?;
-    let mut groups = vec![0; 64];
-    for _ in 0..12 {
-        let mut count = libc::c_int::try_from(groups.len()).unwrap_or(libc::c_int::MAX);
-        // SAFETY: `groups` has room for `count` numbers; the name is a C string.
-        let result = unsafe { libc::getgrouplist(name.as_ptr(), gid as _, groups.as_mut_ptr(), &raw mut count) };
-        if result >= 0 {
-            groups.truncate(usize::try_from(count).unwrap_or(0));
-            return Ok(groups.into_iter().map(|group: libc::gid_t| group).collect());
-        }
-        groups.resize(groups.len() * 2, 0);
-    }
-    Err(io::Error::from_raw_os_error(libc::ERANGE))
-}
-
-/// # Safety
-/// `at` is NULL or a C string.
-unsafe fn text(at: *const libc::c_char) -> String {
-    if at.is_null() {
-        return String::new();
-    }
-    // SAFETY: the contract above.
-    unsafe { CStr::from_ptr(at) }.to_string_lossy().into_owned()
+    let groups = unistd::getgrouplist(&CString::new(name)?, gid.into())?;
+    Ok(groups.into_iter().map(unistd::Gid::as_raw).collect())
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use std::thread;
 use std::time::Instant;
 
 use pyo3::ffi;
-use wsgi_sys::forked;
+use wsgi_sys::{forked, process};
 
 use crate::log::{ERROR, process_log};
 use crate::python::gilstate::{self, Bound};
@@ -19,7 +19,6 @@ use crate::python::interp::{Facts, Interp, Natives};
 use crate::python::py::{Exception, Gil, version_before};
 use crate::python::threads;
 use crate::python::unmade::{Failed, Unmade, pause_after};
-use crate::sys;
 
 /// All interpreters of the process.
 struct Engine {
@@ -269,6 +268,6 @@ pub fn run_exit_functions(gil: Gil, interp: &Interp, part: &str) {
     ENGINE.get().into_iter().for_each(|engine| (engine.natives.flush)(gil));
     if forked::is_child() {
         // One of the functions has forked, and here is the forked process.
-        sys::exit_now(i32::from(!is_done));
+        process::exit_now(i32::from(!is_done));
     }
 }

@@ -7,12 +7,11 @@ use std::ptr;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use pyo3::ffi;
-use wsgi_sys::forked;
+use wsgi_sys::{forked, process};
 
 use crate::python::gilstate::Bound;
 use crate::python::interp::Interp;
 use crate::python::py::Gil;
-use crate::sys;
 
 /// Set when Python is being finalised, or the process ends without that: the thread states that are left then belong to
 /// Python.
@@ -97,7 +96,7 @@ pub fn attach<T: Send>(interp: &'static Interp, body: impl FnOnce(Gil) -> T) -> 
     let result = body(unsafe { Gil::assume() });
     if forked::is_child() {
         // A forked process has come back here from code of the application, and nothing had looked for that before.
-        sys::exit_now(0);
+        process::exit_now(0);
     }
     result
 }

@@ -1,9 +1,10 @@
 //! The WSGI adapter (PEP 3333): one request, from packed environ to ended response, in both modes.
 
 use std::mem;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use std::panic::{self, AssertUnwindSafe};
 
+use wsgi_sys::{clock, fd};
 use wsgi_wire::keys;
 use wsgi_wire::request::{CONFIRM, Head, Key, PASS_RECORD, Variables};
 use wsgi_wire::response::{Failure, FilePart};
@@ -18,7 +19,6 @@ use crate::request::output::{Output, Stop};
 use crate::request::report::{Reporter, interrupted, is_timeout};
 use crate::request::script;
 use crate::request::{streams, types};
-use crate::sys;
 
 /// Bodies up to this size travel with the head.
 const SMALL: usize = 64 << 10;
@@ -225,7 +225,7 @@ fn share(gil: Gil, output: &mut Output<'_>, items: &[Owned], total: usize) -> Re
 /// A part of a regular file that is to be the body.
 struct File {
     fd: OwnedFd,
-    position: i64,
+    position: u64,
     length: u64,
 }
 
@@ -242,7 +242,8 @@ fn open_file(gil: Gil, interp: &Interp, exchange: &Exchange<'_>, result: &Any) -
     let Some(fd) = RawFd::try_from(fd).ok().filter(|fd| *fd >= 0) else { return Ok(None) };
     // SAFETY: the file object, which `result` keeps, has it open; it is duplicated before anything runs.
     let Ok(fd) = (unsafe { BorrowedFd::borrow_raw(fd) }).try_clone_to_owned() else { return Ok(None) };
-    let length = u64::try_from(size - position).unwrap_or(0);
+    let Ok(position) = u64::try_from(position) else { return Ok(None) };
+    let length = u64::try_from(size).unwrap_or(0).saturating_sub(position);
     output.declare(length);
     let length = output.declared().map_or(length, |declared| declared.min(length));
     Ok(Some(File { fd, position, length }))
@@ -257,7 +258,7 @@ fn send_file(gil: Gil, exchange: &Exchange<'_>, file: File) -> Result<(), Stop> 
     // httpd cuts ranges out of files only.
     if file.length > SMALL as u64 || (output.wants_range && file.length > 0) {
         output.count(file.length);
-        let part = FilePart { offset: u64::try_from(file.position).unwrap_or(0), length: file.length };
+        let part = FilePart { offset: file.position, length: file.length };
         let sink = &mut *output.sink;
         return Ok(gil.detach(|| sink.file(file.fd, part))?);
     }
@@ -273,10 +274,10 @@ fn send_file(gil: Gil, exchange: &Exchange<'_>, file: File) -> Result<(), Stop> 
 fn read_whole(file: &File, block: &mut [u8]) -> usize {
     let (mut filled, mut position) = (0, file.position);
     while filled < block.len() {
-        match sys::pread(file.fd.as_raw_fd(), &mut block[filled..], position) {
+        match fd::read_at(file.fd.as_fd(), &mut block[filled..], position) {
             Ok(count) if count > 0 => {
                 filled += count;
-                position += i64::try_from(count).unwrap_or(0);
+                position += count as u64;
             }
             _ => break,
         }
@@ -310,7 +311,7 @@ fn environ(gil: Gil, interp: &Interp, exchange: &Exchange<'_>, request: &Request
     environ.set(names.request_start.get(gil), &*seconds(head.request_start_us)?)?;
     environ.set(names.queue_start.get(gil), &*seconds(head.queue_start_us)?)?;
     environ.set(names.daemon_start.get(gil), &*seconds(request.taken_us)?)?;
-    environ.set(names.application_start.get(gil), &*seconds(sys::now_us())?)?;
+    environ.set(names.application_start.get(gil), &*seconds(clock::wall_us())?)?;
     Ok(environ)
 }
 

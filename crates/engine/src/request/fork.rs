@@ -7,7 +7,7 @@
 
 use std::io;
 
-use wsgi_sys::forked;
+use wsgi_sys::{forked, process};
 
 use crate::log::ERROR;
 use crate::python::interp::Interp;
@@ -15,7 +15,6 @@ use crate::python::py::{Exception, Gil, Raised, Res};
 use crate::python::turn;
 use crate::request::report::{Reporter, record_of};
 use crate::request::streams;
-use crate::sys;
 
 /// Exit status of a process that an exception ended, as Python itself has it.
 const RAISED: i32 = 1;
@@ -66,5 +65,5 @@ fn end(gil: Gil, interp: &Interp, exception: Option<Exception>) -> ! {
         Reporter(None).record(gil, ERROR, &record_of(gil, interp, &what, &exception));
     }
     streams::flush_all(gil);
-    sys::exit_now(status)
+    process::exit_now(status)
 }

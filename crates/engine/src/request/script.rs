@@ -1,9 +1,12 @@
 //! Scripts: loading them as modules, noticing that they changed, finding the callable in them.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use wsgi_sys::clock;
+use wsgi_sys::{clock, file};
 use wsgi_wire::request::{Head, RELOAD};
 use wsgi_wire::response::Failure;
 
@@ -18,7 +21,6 @@ use crate::request::first_load::FIRST_LOAD;
 use crate::request::fork;
 use crate::request::host::Outcome;
 use crate::request::report::{Reporter, interrupted, is_timeout, record_of};
-use crate::sys;
 
 /// The module of a script, loaded now if it is not yet, or if it changed. `resource` is the file that the script
 /// is asked about by `reload_required`.
@@ -48,7 +50,7 @@ pub fn module<'r>(
             return Ok(module);
         }
         if let Some(announce) = ANNOUNCE.get() {
-            announce(head.script, sys::mtime_us(head.script));
+            announce(head.script, mtime_us(head.script));
             return Ok(module);
         }
         if !facts().is_some_and(|facts| facts.embedded) {
@@ -105,7 +107,7 @@ fn tell_loaded(interp: &Interp, script: &[u8], why: Occasion) {
 /// so only another process may try again.
 fn refuse(gil: Gil, head: &Head<'_>, broken: &Broken, reporter: Reporter<'_, '_>) -> Outcome {
     let may_differ = head.flags & RELOAD != 0 && broken.mtime_us != Some(head.mtime_us);
-    if may_differ && sys::mtime_us(head.script) != broken.mtime_us {
+    if may_differ && mtime_us(head.script) != broken.mtime_us {
         if !broken.changed.swap(true, Ordering::Relaxed) {
             gil.detach(|| process_log(INFO, changed(&String::from_utf8_lossy(head.script)).as_bytes()));
         }
@@ -200,7 +202,7 @@ fn has_changed<'r>(
         drop(gil.fetch(raised));
         -1
     });
-    if recorded != head.mtime_us && sys::mtime_us(head.script) != Some(recorded) {
+    if recorded != head.mtime_us && mtime_us(head.script) != Some(recorded) {
         return true;
     }
     let Ok(Some(asks)) = namespace.get(names.reload_required.get(gil)) else { return false };
@@ -248,7 +250,7 @@ pub fn was_loaded_at_start(interp: &Interp, path: &str, handed: bool) {
 pub fn load_at_start(gil: Gil, interp: &Interp, path: &str) -> Result<(), Vec<Concern>> {
     let path = path.as_bytes();
     let Found::Claimed = interp.scripts.take_or_claim(gil, path) else { return Ok(()) };
-    let mtime_us = sys::mtime_us(path);
+    let mtime_us = mtime_us(path);
     let result = match execute(gil, interp, path) {
         Ok(module) => {
             drop(keep(interp, path, module));
@@ -317,4 +319,9 @@ pub fn import(gil: Gil, interp: &Interp, path: &str) -> bool {
     };
     crate::request::streams::flush_all(gil);
     done
+}
+
+/// When the script's file was last changed.
+fn mtime_us(script: &[u8]) -> Option<i64> {
+    file::mtime_us(Path::new(OsStr::from_bytes(script)))
 }

@@ -7,7 +7,7 @@ use core::ffi::{CStr, c_void};
 use core::{mem, ptr};
 
 use pyo3::ffi;
-use wsgi_sys::forked;
+use wsgi_sys::{forked, signal};
 
 use crate::log::ERROR;
 use crate::python::interp::Natives;
@@ -231,7 +231,7 @@ unsafe extern "C" fn drop_signal(_slf: *mut ffi::PyObject, number: *mut ffi::PyO
     guard_object(|gil| {
         // SAFETY: as Python passes it.
         let number = unsafe { gil.borrow(number) }.ok_or(Raised)?.as_i64()?;
-        gil.bool(crate::sys::drop_signal(i32::try_from(number).unwrap_or(0)))
+        gil.bool(signal::drop_signal(i32::try_from(number).unwrap_or(0)))
     })
 }
 

@@ -10,17 +10,18 @@
 
 use core::ffi::{c_char, c_int};
 use std::mem;
+use std::os::fd::AsRawFd;
 use std::ptr;
 use std::time::Duration;
 
 use pyo3::ffi;
+use wsgi_sys::signal;
 use wsgi_wire::control::DUMP_SIGNAL_BELOW_MAX;
 
 use crate::log::{self, WARN, process_log};
 use crate::python::interp::Interp;
 use crate::python::py;
 use crate::python::py::Gil;
-use crate::sys;
 
 /// Time for a signal handler to write.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -28,8 +29,8 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// Makes `faulthandler` write the stacks when the process gets the signal for it. The caller must call it before any
 /// code of an application runs.
 pub fn register(gil: Gil) {
-    let signal = libc::SIGRTMAX() - DUMP_SIGNAL_BELOW_MAX;
-    let source = format!("import faulthandler\nfaulthandler.register({signal}, file=2, all_threads=True)\n");
+    let number = libc::SIGRTMAX() - DUMP_SIGNAL_BELOW_MAX;
+    let source = format!("import faulthandler\nfaulthandler.register({number}, file=2, all_threads=True)\n");
     let source = std::ffi::CString::new(source).unwrap_or_default();
     let done = gil.dict().and_then(|namespace| {
         namespace.set_named(c"__builtins__", &*gil.import(c"builtins")?)?;
@@ -37,10 +38,10 @@ pub fn register(gil: Gil) {
     });
     if let Err(raised) = done {
         let text = format!(
-            "signal {signal} is ignored, and a process that is stuck cannot show its Python stacks: faulthandler: {}",
+            "signal {number} is ignored, and a process that is stuck cannot show its Python stacks: faulthandler: {}",
             gil.fetch(raised).brief(gil)
         );
-        sys::ignore(signal);
+        let _ = signal::ignore(number);
         gil.detach(|| process_log(WARN, text.as_bytes()));
     }
 }
@@ -62,22 +63,22 @@ fn dump_function() -> Option<Dump> {
 /// the system's number of a thread that executes something in it. The caller does not wait for room in the log; a thread
 /// that gets the signal may have to. False: there is no room now, and nothing is written.
 pub fn write(main: &Interp, named: &[(&Interp, i32)]) -> bool {
-    if !matches!(sys::poll(&mut [sys::interest(2, libc::POLLOUT)], Some(Duration::ZERO)), Ok(1)) {
+    if !log::has_room(Duration::ZERO) {
         return false;
     }
     if let (Some(dump), Some(end)) = (dump_function(), log::end()) {
         for interp in std::iter::once(main).chain(named.iter().map(|(interp, _)| *interp)) {
             // SAFETY: an interpreter that lives as long as the process, and a thread without a state: as faulthandler's
             // own thread calls it. What it reads holds still, as the head of this file says.
-            unsafe { dump(end, interp.state(), ptr::null_mut()) };
+            unsafe { dump(end.as_raw_fd(), interp.state(), ptr::null_mut()) };
         }
         return true;
     }
-    let signal = libc::SIGRTMAX() - DUMP_SIGNAL_BELOW_MAX;
+    let number = libc::SIGRTMAX() - DUMP_SIGNAL_BELOW_MAX;
     let main_thread = i32::try_from(std::process::id()).unwrap_or(0);
     let others = named.iter().map(|(_, tid)| *tid).filter(|_| !py::version_before(3, 12));
     for thread in std::iter::once(main_thread).chain(others) {
-        sys::signal_thread(thread, signal);
+        signal::send_to_thread(thread, number);
         // The handler ignores a signal that comes while it writes.
         std::thread::sleep(PAUSE);
     }

@@ -8,10 +8,11 @@
 
 use std::fmt::Write as _;
 use std::io;
+use std::os::fd::BorrowedFd;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use wsgi_sys::clock;
+use wsgi_sys::{clock, process, stream};
 use wsgi_wire::config::GroupConfig;
 use wsgi_wire::control::{Cause, Exit};
 use wsgi_wire::frame::{self, Tag};
@@ -21,7 +22,6 @@ use crate::log::{self, ERROR, WARN};
 use crate::python::interp::Interp;
 use crate::python::interpreters;
 use crate::request::first_load::FIRST_LOAD;
-use crate::sys;
 use crate::timers::probe::Probe;
 use crate::timers::slots::{Running, Slots};
 use crate::timers::stacks;
@@ -332,9 +332,11 @@ impl Watch {
         let Some(taken) = slot.and_then(|slot| slot.take(request.serial)) else { return };
         let mut bytes = Vec::new();
         frame::put(&mut bytes, Tag::Failed, false, &[Failure::Timeout as u8]);
+        // SAFETY: the connection stays open as long as `taken` lives.
+        let connection = unsafe { BorrowedFd::borrow_raw(taken.fd()) };
         // If this cannot be sent, the child sees the connection end together with the process.
-        let _ = sys::send(taken.fd(), &[io::IoSlice::new(&bytes)]);
-        sys::shutdown(taken.fd());
+        let _ = stream::send_now(connection, &bytes);
+        stream::shut_down(connection);
     }
 
     /// Makes the process end as if it were told to.
@@ -359,10 +361,10 @@ impl Watch {
         self.report(WARN, &text);
         // Nobody may be reading what the process writes.
         if !log::flush() {
-            let _ = sys::poll(&mut [sys::interest(2, libc::POLLOUT)], Some(PERIOD));
+            log::has_room(PERIOD);
             log::flush();
         }
-        sys::exit_now(Exit::Stopped as i32);
+        process::exit_now(Exit::Stopped as i32);
     }
 }
 

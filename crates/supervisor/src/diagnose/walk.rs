@@ -2,14 +2,12 @@
 
 use std::fs::{self, Metadata};
 use std::os::unix::fs::MetadataExt;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use wsgi_sys::process::Ids;
+use wsgi_sys::walk::{Step, Stop, walk};
 
 use super::{Problem, venv};
-
-/// Most links that are followed, as in the kernel.
-const MAX_LINKS: u32 = 40;
 
 /// What the user wants to do with a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,42 +100,29 @@ impl Walker {
         })
     }
 
-    /// As [`Walker::walk`]; sets `link` to the last link that led somewhere else, if there was one.
-    fn follow(&self, path: &Path, right: Right, link: &mut Option<String>) -> Result<(), Problem> {
-        let mut links = 0;
-        let mut at = self.root.clone();
-        let mut left: Vec<PathBuf> = parts(path);
-        while let Some(part) = left.pop() {
-            self.enter(&at)?;
-            if part.as_os_str() == ".." {
-                if at != self.root {
-                    at.pop();
+    /// As [`Walker::walk`]; sets `led` to the last link that led somewhere else, if there was one.
+    fn follow(&self, path: &Path, right: Right, led: &mut Option<String>) -> Result<(), Problem> {
+        let walked = walk(&self.root, path, |step| match step {
+            Step::Enter(directory) => self.enter(directory),
+            Step::Follow { link, target, .. } if self.dangles(link, target) => {
+                *led = None;
+                Err(venv::dangling(&self.outside(path), &self.shown(link), target))
+            }
+            Step::Follow { link, target, .. } => {
+                if target.is_absolute() {
+                    *led = Some(self.shown(link));
                 }
-                continue;
+                Ok(())
             }
-            let next = at.join(part);
-            let found = fs::symlink_metadata(&next).map_err(|error| self.missing(&next, path, &error))?;
-            if !found.is_symlink() {
-                at = next;
-                continue;
+        });
+        let at = walked.map_err(|stop| match stop {
+            Stop::At(place, error) => self.missing(&place, path, &error),
+            Stop::TooManyLinks => {
+                *led = None;
+                Problem::new(format!("{} leads through too many symbolic links", self.of_path(path)))
             }
-            links += 1;
-            if links > MAX_LINKS {
-                *link = None;
-                return Err(Problem::new(format!("{} leads through too many symbolic links", self.of_path(path))));
-            }
-            let target =
-                fs::read_link(&next).map_err(|error| Problem::new(format!("{}: {error}", self.shown(&next))))?;
-            if self.dangles(&at, &target) {
-                *link = None;
-                return Err(venv::dangling(&self.outside(path), &self.shown(&next), &target));
-            }
-            if target.is_absolute() {
-                at = self.root.clone();
-                *link = Some(self.shown(&next));
-            }
-            left.extend(parts(&target));
-        }
+            Stop::Refused(problem) => problem,
+        })?;
         self.arrive(&at, path, right)
     }
 
@@ -188,9 +173,9 @@ impl Walker {
         }
     }
 
-    /// Whether a link in the directory `at` leads nowhere.
-    fn dangles(&self, at: &Path, target: &Path) -> bool {
-        let place = if target.is_absolute() { self.outside(target) } else { at.join(target) };
+    /// Whether a link leads nowhere.
+    fn dangles(&self, link: &Path, target: &Path) -> bool {
+        let place = if target.is_absolute() { self.outside(target) } else { link.with_file_name(target) };
         // If the link leads to another link, the walk itself sees where that one leads.
         fs::symlink_metadata(place).is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)
     }
@@ -214,18 +199,6 @@ impl Walker {
     fn shown(&self, at: &Path) -> String {
         self.on_host(at).display().to_string()
     }
-}
-
-/// The components, last one first.
-fn parts(path: &Path) -> Vec<PathBuf> {
-    let normal = path.components().filter_map(|part| match part {
-        Component::Normal(name) => Some(PathBuf::from(name)),
-        Component::ParentDir => Some(PathBuf::from("..")),
-        Component::RootDir | Component::CurDir | Component::Prefix(_) => None,
-    });
-    let mut parts: Vec<PathBuf> = normal.collect();
-    parts.reverse();
-    parts
 }
 
 /// A path as a shell takes it for one word.

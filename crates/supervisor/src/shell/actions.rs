@@ -153,13 +153,9 @@ impl Shell {
     }
 
     /// Has the engine write the stacks. If the engine is not up yet, the signal ends the process a little early.
-    #[cfg(target_os = "linux")]
     fn dump(&mut self, id: ProcessId) {
         self.signal(id, libc::SIGRTMAX() - wsgi_wire::control::DUMP_SIGNAL_BELOW_MAX);
     }
-
-    #[cfg(not(target_os = "linux"))]
-    fn dump(&mut self, _id: ProcessId) {}
 
     fn clear(&mut self, id: ProcessId) {
         let Some(process) = self.processes.remove(&id) else { return };

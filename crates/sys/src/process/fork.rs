@@ -47,8 +47,8 @@ pub fn fork_as(
         body(File::from(writer), changed.map_err(|(step, errno)| (step, io::Error::from_raw_os_error(errno))));
     };
     let status = i32::from(panic::catch_unwind(AssertUnwindSafe(run)).is_err());
-    // SAFETY: takes its argument by value. Not exit: its handlers belong to the parent.
-    unsafe { libc::_exit(status) }
+    // Not exit: its handlers belong to the parent.
+    super::exit_now(status)
 }
 
 #[cfg(test)]

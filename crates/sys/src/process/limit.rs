@@ -2,6 +2,8 @@
 
 use std::io;
 
+use rustix::process::getrlimit;
+
 use super::step::Step;
 use crate::fd::cvt;
 
@@ -42,12 +44,13 @@ impl Limit {
 
     /// Files that this process may open (RLIMIT_NOFILE).
     pub fn open_files() -> usize {
-        own(libc::RLIMIT_NOFILE as _).map_or(0, |own| usize::try_from(own.rlim_cur).unwrap_or(usize::MAX))
+        let own = getrlimit(rustix::process::Resource::Nofile).current;
+        own.and_then(|own| usize::try_from(own).ok()).unwrap_or(usize::MAX)
     }
 
     /// Whether only a process with privileges can set it, because it is above the hard limit of this process.
     pub fn needs_privilege(&self) -> bool {
-        own(self.of.raw()).is_some_and(|own| self.hard as libc::rlim_t > own.rlim_max)
+        getrlimit(self.of.named()).maximum.is_some_and(|own| self.hard > own)
     }
 
     /// Sets it for this process. Async-signal-safe.
@@ -58,13 +61,6 @@ impl Limit {
     }
 }
 
-/// The limit that holds for this process.
-fn own(resource: libc::c_int) -> Option<libc::rlimit> {
-    let mut own = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    // SAFETY: the record is valid for the call, which fills it.
-    cvt(unsafe { libc::getrlimit(resource as _, &raw mut own) }).ok().map(|_| own)
-}
-
 impl Resource {
     fn raw(self) -> libc::c_int {
         // The type of these constants differs between systems.
@@ -73,6 +69,14 @@ impl Resource {
             Resource::Data => libc::RLIMIT_DATA,
             Resource::AddressSpace => libc::RLIMIT_AS,
         }) as libc::c_int
+    }
+
+    fn named(self) -> rustix::process::Resource {
+        match self {
+            Resource::Cpu => rustix::process::Resource::Cpu,
+            Resource::Data => rustix::process::Resource::Data,
+            Resource::AddressSpace => rustix::process::Resource::As,
+        }
     }
 
     /// The step that sets a limit of it.

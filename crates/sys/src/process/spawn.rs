@@ -9,7 +9,7 @@ use std::ptr;
 
 use super::limit::Limit;
 use super::step::Step;
-use super::wait;
+use super::{exit_now, new_session, wait};
 use crate::fd::{self, cvt};
 use crate::signal;
 
@@ -178,8 +178,8 @@ fn execute(prepared: &Prepared<'_>) -> ! {
         Err(failed) => failed,
     };
     report(prepared, (step, errno));
-    // SAFETY: _exit takes its argument by value. Not exit: its handlers belong to the parent.
-    unsafe { libc::_exit(127) }
+    // Not exit: its handlers belong to the parent.
+    exit_now(127)
 }
 
 /// Tells the parent of a failed step.
@@ -198,8 +198,7 @@ fn failed(step: Step) -> impl FnOnce(io::Error) -> (Step, i32) {
 fn prepare(prepared: &Prepared<'_>) -> Result<(), (Step, i32)> {
     let program = prepared.program;
     if program.session {
-        // SAFETY: setsid has no arguments.
-        cvt(unsafe { libc::setsid() }).map_err(failed(Step::Session))?;
+        new_session().map_err(failed(Step::Session))?;
     }
     place(prepared).map_err(failed(Step::Descriptors))?;
     if let Some(priority) = program.priority {
@@ -257,14 +256,11 @@ fn place(prepared: &Prepared<'_>) -> io::Result<()> {
         // SAFETY: takes its arguments by value. The copy is close-on-exec, the result is not.
         cvt(unsafe { libc::dup2(fd.as_raw_fd(), *number) })?;
     }
-    #[cfg(target_os = "linux")]
-    {
-        const CLOSE_RANGE_CLOEXEC: libc::c_uint = 4;
-        let (first, last) = (prepared.end, libc::c_uint::MAX);
-        // SAFETY: takes its arguments by value; only marks descriptors.
-        if unsafe { libc::syscall(libc::SYS_close_range, first, last, CLOSE_RANGE_CLOEXEC) } == 0 {
-            return Ok(());
-        }
+    const CLOSE_RANGE_CLOEXEC: libc::c_uint = 4;
+    let (first, last) = (prepared.end, libc::c_uint::MAX);
+    // SAFETY: takes its arguments by value; only marks descriptors.
+    if unsafe { libc::syscall(libc::SYS_close_range, first, last, CLOSE_RANGE_CLOEXEC) } == 0 {
+        return Ok(());
     }
     for number in prepared.end..fd::highest() {
         // SAFETY: takes its arguments by value; a number that is not open is only an error.

@@ -4,15 +4,15 @@
 //! to one request thread.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 
 use wsgi_sys::forked::{self, Private};
 use wsgi_sys::memory::Area;
+use wsgi_sys::{poll, stream};
 use wsgi_wire::frame::{self, HEADER, InputFailure, Tag};
 use wsgi_wire::{AREA, PROTOCOL};
 
 use crate::request::host::Body;
-use crate::sys;
 use crate::timers::slots::Slot;
 
 /// How many bytes the connection receives at a time behind what it keeps: at least, and at most.
@@ -65,10 +65,10 @@ impl Connection {
     /// Receives what is there. The first time an area may come with it.
     pub fn receive(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.greeted || self.area.is_some() {
-            return sys::recv(self.fd(), buffer);
+            return stream::read_now(self.fd.as_fd(), buffer);
         }
         let (len, area) = forked::while_none_forks(|| {
-            let got = wsgi_sys::socket::try_recv_with_fds(self.fd.as_fd(), buffer)?;
+            let got = stream::receive_now(self.fd.as_fd(), buffer)?;
             io::Result::Ok((got.len, got.fds.first().and_then(|file| Area::open(file, AREA).ok())))
         })?;
         self.area = area;
@@ -81,7 +81,7 @@ impl Connection {
         &mut self.area
     }
 
-    /// Its descriptor.
+    /// The number of its descriptor.
     pub fn fd(&self) -> RawFd {
         self.fd.as_raw_fd()
     }
@@ -191,6 +191,12 @@ impl Connection {
     }
 }
 
+impl AsFd for Connection {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
 impl Unread {
     /// A frame of the body begins. False when it is none.
     fn begin(&mut self, tag: Tag, last: bool, len: usize) -> bool {
@@ -244,13 +250,13 @@ impl<'c> Incoming<'c> {
     /// Waits for bytes.
     fn wait(&self) {
         self.slot.note_reading(true);
-        sys::wait_for(self.connection.fd(), libc::POLLIN);
+        poll::wait_readable(self.connection.as_fd());
         self.slot.note_reading(false);
     }
 
     /// Receives straight into `buf`, when nothing is kept; `None` when it has to wait.
     fn receive_into(&mut self, buf: &mut [u8]) -> Result<Option<usize>, InputFailure> {
-        match sys::recv(self.connection.fd(), buf) {
+        match stream::read_now(self.connection.as_fd(), buf) {
             Ok(0) => Err(InputFailure::Gone),
             Ok(count) => Ok(Some(count)),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),

@@ -4,8 +4,10 @@
 //! so in place of "ready", answers requests with 500, and watches the files that the failure depends
 //! on: a fresh process, and not a half imported application, may try again.
 
+use std::path::Path;
 use std::time::{Instant, SystemTime};
 
+use wsgi_sys::file;
 use wsgi_wire::config::{GroupConfig, Preload};
 use wsgi_wire::control::FromDaemon;
 
@@ -16,7 +18,6 @@ use crate::python::interpreters::inside;
 use crate::python::py::Gil;
 use crate::request::files::{Concern, INTERVAL, Watch};
 use crate::request::script;
-use crate::sys;
 
 /// One script to load.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,7 +81,7 @@ pub fn at_start(
         if threads.is_unwanted() {
             break;
         }
-        let is_gone = step.handed && sys::is_missing(step.script.as_bytes());
+        let is_gone = step.handed && file::is_missing(Path::new(step.script));
         let result = if is_gone {
             None
         } else {

@@ -1,10 +1,11 @@
 //! A daemon process whose supervisor is gone for good: it finishes what it has, within limits. [`super`] calls this.
 
-use std::os::fd::AsRawFd;
+use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
-use super::Daemon;
-use crate::sys;
+use wsgi_sys::{poll, process};
+
+use crate::host::daemon::main_thread::Daemon;
 
 /// How often such a process looks around.
 const TICK: Duration = Duration::from_millis(100);
@@ -31,8 +32,8 @@ fn is_done(now: Duration, parent_gone: Option<Duration>, active: usize, connecti
 
 impl Daemon {
     fn is_parent_gone(&self) -> bool {
-        let Some(watch) = &self.parent_watch else { return !sys::process_exists(self.parent) };
-        sys::is_readable(watch.as_raw_fd(), Duration::ZERO)
+        let Some(watch) = &self.parent_watch else { return !process::exists(self.parent) };
+        poll::is_readable(watch.as_fd(), Duration::ZERO)
     }
 
     /// With `shutdown-timeout=0` nobody is left to end the process once httpd has ended.
@@ -61,7 +62,7 @@ impl Daemon {
             if is_done(now, parent_gone, self.threads.active(), self.threads.connections(), limits) {
                 return;
             }
-            let has_signals = sys::is_readable(self.signals.as_raw_fd(), TICK);
+            let has_signals = poll::is_readable(self.signals.as_fd(), TICK);
             if self.threads.is_to_end() || (has_signals && self.read_signals()) {
                 return;
             }

@@ -4,13 +4,13 @@ use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 
 use wsgi_sys::memory::Area;
+use wsgi_sys::{poll, socket, stream};
 use wsgi_wire::MAX_PAYLOAD;
 use wsgi_wire::frame::{self, LAST, Tag, WHOLE};
 use wsgi_wire::response::{FilePart, LogRecord};
 
 use crate::log::process_log;
 use crate::request::host::{Gone, Outcome, Sink};
-use crate::sys;
 use crate::timers::slots::Slot;
 
 /// Longest payload of a Data frame.
@@ -57,6 +57,11 @@ impl<'c> Outgoing<'c> {
         }
     }
 
+    fn socket(&self) -> BorrowedFd<'c> {
+        // SAFETY: the connection keeps its descriptor open for the time of the exchange.
+        unsafe { BorrowedFd::borrow_raw(self.fd) }
+    }
+
     fn put(&mut self, tag: Tag, payload: &[u8]) {
         let at = self.out.len();
         frame::put(self.out, tag, false, payload);
@@ -72,7 +77,7 @@ impl<'c> Outgoing<'c> {
         }
         (self.head_at, self.last_at) = (None, None);
         let left = &self.out[self.sent..];
-        let count = match sys::send(self.fd, &[IoSlice::new(left), IoSlice::new(bytes)]) {
+        let count = match stream::send_parts_now(self.socket(), &[IoSlice::new(left), IoSlice::new(bytes)]) {
             Ok(count) => count,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
             Err(_) => {
@@ -104,14 +109,12 @@ impl<'c> Outgoing<'c> {
     fn push_with(&mut self, file: &OwnedFd) -> Result<(), Gone> {
         self.gone |= !self.slot.begin_send();
         while !self.gone && !self.out.is_empty() {
-            // SAFETY: the connection keeps its descriptor open for the time of the exchange.
-            let socket = unsafe { BorrowedFd::borrow_raw(self.fd) };
-            match wsgi_sys::socket::send_with_fds(socket, &self.out[self.sent..], &[file.as_fd()]) {
+            match socket::send_with_fds(self.socket(), &self.out[self.sent..], &[file.as_fd()]) {
                 Ok(count) => {
                     self.note_sent(count);
                     return self.drain();
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => sys::wait_for(self.fd, libc::POLLOUT),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => poll::wait_writable(self.socket()),
                 Err(_) => self.gone = true,
             }
         }
@@ -128,7 +131,7 @@ impl<'c> Outgoing<'c> {
         while !(self.out.is_empty() && left.is_empty()) {
             left = &left[self.push(left)?..];
             if !(self.out.is_empty() && left.is_empty()) {
-                sys::wait_for(self.fd, libc::POLLOUT);
+                poll::wait_writable(self.socket());
             }
         }
         Ok(())

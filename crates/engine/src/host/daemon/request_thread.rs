@@ -3,13 +3,12 @@
 //! with one call, and lets the connection rest again.
 
 use std::io;
-use std::os::fd::RawFd;
+use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::panic::{self, AssertUnwindSafe};
 use std::ptr;
 use std::sync::atomic::Ordering;
 
-use wsgi_sys::clock;
-use wsgi_sys::forked;
+use wsgi_sys::{clock, forked, process, thread};
 use wsgi_wire::control::Cause;
 use wsgi_wire::request::{self, IGNORE_ACTIVITY, Key, MAIN, Variables};
 use wsgi_wire::response::Failure;
@@ -23,7 +22,6 @@ use crate::python::threads;
 use crate::request::adapter::{self, Request, numbers};
 use crate::request::exchange::Exchange;
 use crate::request::host::{Outcome, Sink};
-use crate::sys;
 use crate::timers::slots::Slot;
 
 /// Memory that a request thread receives into.
@@ -59,7 +57,7 @@ impl RequestThread {
                     return;
                 }
             };
-            if fd == self.shared.wake.fd() {
+            if fd == self.shared.wake.as_fd().as_raw_fd() {
                 continue;
             }
             let Some(mut connection) = self.shared.take(fd) else { continue };
@@ -154,7 +152,7 @@ impl RequestThread {
         }));
         if forked::is_child() {
             // A panic has brought a forked process here.
-            sys::exit_now(1);
+            process::exit_now(1);
         }
         if result.is_err() {
             // The request that was cut short may have left a part of its response here.
@@ -202,7 +200,7 @@ fn run_exchange(
     sink: &mut Outgoing<'_>,
 ) -> bool {
     let (number, slot, fd) = place;
-    let (taken_us, begun) = (sys::now_us(), clock::monotonic());
+    let (taken_us, begun) = (clock::wall_us(), clock::monotonic());
     if shared.is_stopping() {
         return sink.end(Outcome::Stale).is_ok();
     }
@@ -223,7 +221,7 @@ fn run_exchange(
         let outcome = adapter::run(gil, interp, &exchange, Request { head, variables, taken_us });
         if slot.leave() {
             // The next request would get what this one has left.
-            gil.raise_nothing_in_thread(sys::this_thread().0);
+            gil.raise_nothing_in_thread(thread::numbers().0);
         }
         outcome
     });
@@ -238,11 +236,11 @@ fn run_exchange(
 #[cfg(test)]
 mod tests {
     use std::io::{Read, Write};
-    use std::os::fd::AsRawFd;
     use std::os::unix::net::UnixStream;
     use std::time::Duration;
 
     use wsgi_sys::forked::Private;
+    use wsgi_sys::stream;
     use wsgi_wire::config::GroupConfig;
 
     use super::*;
@@ -250,9 +248,10 @@ mod tests {
     #[test]
     fn a_panic_costs_the_connection_and_not_the_thread() {
         let (control, _supervisor) = UnixStream::pair().expect("sockets");
+        let control: &'static UnixStream = Box::leak(Box::new(control));
         let config = GroupConfig { threads: 1, ..GroupConfig::default() };
         let threads: &'static RequestThreads =
-            Box::leak(Box::new(RequestThreads::new(control.as_raw_fd(), &config).expect("descriptors")));
+            Box::leak(Box::new(RequestThreads::new(control.as_fd(), &config).expect("descriptors")));
         let connect = || {
             let (near, far) = UnixStream::pair().expect("sockets");
             near.set_read_timeout(Some(Duration::from_secs(20))).expect("a limit");
@@ -266,7 +265,7 @@ mod tests {
                 let count = connection.receive(&mut buffer).expect("something was sent");
                 assert_ne!(&buffer[..count], b"panic", "this is a part of the test");
                 thread.buffer = buffer;
-                sys::send(connection.fd(), &[io::IoSlice::new(b"served")]).is_ok()
+                stream::send_now(connection.as_fd(), b"served").is_ok()
             });
         });
         let (mut first, mut second) = (connect(), connect());

@@ -6,11 +6,13 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::os::fd::RawFd;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use wsgi_sys::event::{Epoll, Event};
 use wsgi_sys::forked::Private;
+use wsgi_sys::{stream, thread};
 use wsgi_wire::config::{GroupConfig, stack_bytes};
 use wsgi_wire::control::{Cause, FromDaemon, ToDaemon};
 use wsgi_wire::loaded::Loaded;
@@ -19,7 +21,6 @@ use crate::host::daemon::connection::Connection;
 use crate::host::daemon::request_thread::RequestThread;
 use crate::python::threads;
 use crate::request::script::Occasion;
-use crate::sys::{self, Epoll, Event};
 use crate::timers::activity::Activity;
 use crate::timers::slots::Slots;
 use crate::timers::watchdog::Process;
@@ -52,7 +53,7 @@ pub struct RequestThreads {
     /// For `inactivity-timeout`.
     pub activity: Activity,
     pub(super) main_script: Option<Vec<u8>>,
-    control: RawFd,
+    control: BorrowedFd<'static>,
     retired: AtomicBool,
     /// Scripts of which the process serves old code, with the time of change that the supervisor knows of.
     outdated: Mutex<HashMap<Vec<u8>, Option<i64>>>,
@@ -70,7 +71,7 @@ pub struct RequestThreads {
 
 impl RequestThreads {
     /// No thread runs and there is no connection. `control` is the socket to the supervisor.
-    pub fn new(control: RawFd, config: &GroupConfig) -> io::Result<RequestThreads> {
+    pub fn new(control: BorrowedFd<'static>, config: &GroupConfig) -> io::Result<RequestThreads> {
         let threads = RequestThreads {
             epoll: Epoll::new()?,
             resting: Mutex::default(),
@@ -93,7 +94,7 @@ impl RequestThreads {
             end: Event::new()?,
             ending: AtomicBool::new(false),
         };
-        threads.epoll.add_always(threads.wake.fd())?;
+        threads.epoll.add_always(threads.wake.as_fd().as_raw_fd())?;
         Ok(threads)
     }
 
@@ -217,8 +218,8 @@ impl RequestThreads {
     }
 
     /// Readable as soon as the process is to end by itself.
-    pub fn end_fd(&self) -> RawFd {
-        self.end.fd()
+    pub fn end_fd(&self) -> BorrowedFd<'_> {
+        self.end.as_fd()
     }
 
     /// Whether the process must end by itself.
@@ -233,7 +234,7 @@ impl RequestThreads {
 
     /// Sends a message to the supervisor. When it is gone the main thread finds out by itself.
     pub fn tell(&self, message: FromDaemon) {
-        let _ = sys::send(self.control, &[io::IoSlice::new(&message.encode())]);
+        let _ = stream::send_now(self.control, &message.encode());
     }
 
     /// Whether the supervisor wants the process to stop, or is gone. For the time when nobody reads the control socket
@@ -243,7 +244,7 @@ impl RequestThreads {
             return true;
         }
         let mut first = [0];
-        let got = sys::peek(self.control, &mut first);
+        let got = stream::peek_now(self.control, &mut first);
         got.is_ok_and(|len| len == 0 || ToDaemon::decode(&first) == Ok(ToDaemon::Stop))
     }
 
@@ -252,7 +253,7 @@ impl RequestThreads {
         let loaded = Loaded { asked: why == Occasion::Asked, application_group, script };
         let Some(message) = loaded.encode() else { return };
         // If this cannot be sent, the next process does not load the script in advance.
-        let _ = sys::send(self.control, &[io::IoSlice::new(&message)]);
+        let _ = stream::send_now(self.control, &message);
         // The next supervisor does not know what was handed on, so tell it that some request has asked for this script.
         let again = Loaded { asked: true, ..loaded }.encode().filter(|_| why != Occasion::Configured);
         let mut all = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
@@ -264,7 +265,7 @@ impl RequestThreads {
     /// Tells another supervisor of the scripts that it may hand on.
     pub fn tell_loaded_again(&self) {
         for message in self.loaded.lock().unwrap_or_else(PoisonError::into_inner).iter() {
-            let _ = sys::send(self.control, &[io::IoSlice::new(message)]);
+            let _ = stream::send_now(self.control, message);
         }
     }
 
@@ -274,7 +275,7 @@ impl RequestThreads {
             self.running.fetch_add(1, Ordering::SeqCst);
             let builder = std::thread::Builder::new().name(format!("wsgi-{number}")).stack_size(self.stack_size);
             let started = builder.spawn(move || {
-                let (ident, tid) = sys::this_thread();
+                let (ident, tid) = thread::numbers();
                 slot.adopt(ident, tid);
                 RequestThread::new(self, slot, number).run();
                 threads::release();

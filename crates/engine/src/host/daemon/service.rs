@@ -8,16 +8,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use wsgi_sys::{process, signal, thread};
 use wsgi_wire::control::{Exit, FromDaemon};
 
-use crate::host::daemon::Daemon;
 use crate::host::daemon::load::steps;
+use crate::host::daemon::main_thread::Daemon;
 use crate::log::{ERROR, INFO, process_log};
 use crate::python::interpreters;
 use crate::python::interpreters::inside;
 use crate::python::py::Gil;
 use crate::request::script;
-use crate::sys;
 
 /// Exit status when an exception ended a script, as Python itself has it.
 const SCRIPT_FAILED: i32 = 1;
@@ -50,7 +50,7 @@ pub fn run(gil: Gil, daemon: &'static Daemon) -> i32 {
         // Python would wait for them once more.
         interpreters::end_named(gil);
         interpreters::run_exit_functions(gil, daemon.main, "atexit");
-        sys::exit_now(Exit::Stopped as i32);
+        process::exit_now(Exit::Stopped as i32);
     }
     if !was_asked {
         let (name, seconds) = (&daemon.config.name, begin.elapsed().as_secs_f64());
@@ -91,20 +91,20 @@ fn ask(gil: Gil, daemon: &Daemon, part: &str) -> bool {
 
 /// Starts the thread that hears the supervisor.
 fn hear(daemon: &'static Daemon, is_over: Arc<AtomicBool>) -> io::Result<()> {
-    let (_, main_thread) = sys::this_thread();
+    let (_, main_thread) = thread::numbers();
     let builder = std::thread::Builder::new().name("wsgi-control".to_owned());
     let thread = builder.spawn(move || {
         // Whatever ended the wait, there is one thing to do.
         daemon.serve_messages();
         daemon.bound_end();
         if !is_over.load(Ordering::SeqCst) {
-            sys::signal_thread(main_thread, libc::SIGTERM);
+            signal::send_to_thread(main_thread, libc::SIGTERM);
         }
         // Python may have looked for signals for the last time before it began to wait in a system call.
         for _ in 0..NUDGES {
             std::thread::sleep(NUDGE);
             if !is_over.load(Ordering::SeqCst) {
-                sys::nudge(main_thread);
+                signal::interrupt_thread(main_thread);
             }
         }
     });

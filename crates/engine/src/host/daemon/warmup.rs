@@ -7,6 +7,7 @@
 use std::os::fd::OwnedFd;
 use std::time::Instant;
 
+use wsgi_sys::clock;
 use wsgi_wire::config::{GroupConfig, Warmup, WarmupTarget};
 use wsgi_wire::frame::InputFailure;
 use wsgi_wire::request::{self, Encoder, Head};
@@ -19,7 +20,6 @@ use crate::python::py::Gil;
 use crate::request::adapter::{self, Request};
 use crate::request::exchange::Exchange;
 use crate::request::host::{Body, Gone, Outcome, Sink};
-use crate::sys;
 
 /// Calls the application, if the configuration asks for it.
 pub fn run(gil: Gil, main: &'static Interp, config: &GroupConfig) {
@@ -63,7 +63,7 @@ fn call(
     let Ok((head, variables)) = request::decode(&payload) else { return (Outcome::Stale, None) };
     let (mut body, mut sink) = (Nothing, Swallow { status: None });
     let exchange = Exchange::new(&mut body, &mut sink, 0, config.log_level);
-    let outcome = adapter::run(gil, interp, &exchange, Request { head, variables, taken_us: sys::now_us() });
+    let outcome = adapter::run(gil, interp, &exchange, Request { head, variables, taken_us: clock::wall_us() });
     gil.detach(move || {
         // Nothing waits for this end, and `Swallow` has no client that could be gone.
         let _ = exchange.end(outcome);
@@ -74,7 +74,7 @@ fn call(
 
 /// The request as an httpd child would send it.
 fn request(config: &GroupConfig, warmup: &Warmup, target: &WarmupTarget) -> Vec<u8> {
-    let now = sys::now_us();
+    let now = clock::wall_us();
     let head = Head {
         flags: 0,
         log_level: config.log_level,

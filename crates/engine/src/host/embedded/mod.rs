@@ -16,7 +16,7 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-use wsgi_sys::forked;
+use wsgi_sys::{forked, process, signal};
 use wsgi_wire::PROTOCOL;
 use wsgi_wire::config::{EmbedConfig, Preload};
 use wsgi_wire::frame::InputFailure;
@@ -32,7 +32,6 @@ use crate::request::adapter::{self, Request};
 use crate::request::exchange::Exchange;
 use crate::request::host::{Body, Gone, Outcome, Sink};
 use crate::request::{fork, script, server_metrics, types};
-use crate::sys;
 
 /// What the child offers, and how its functions are called.
 static HOST: OnceLock<Host> = OnceLock::new();
@@ -91,10 +90,8 @@ fn embed(config: &[u8], host: Host) -> Result<(), String> {
     let (finish, finishing) = mpsc::channel();
     let (started, starting) = mpsc::channel();
     let builder = std::thread::Builder::new().name("wsgi-python".to_owned()).stack_size(8 << 20);
-    let thread = builder.spawn(move || {
-        sys::block_signals();
-        own_python(&config, &started, &finishing);
-    });
+    // Signals belong to httpd.
+    let thread = signal::with_all_blocked(|| builder.spawn(move || own_python(&config, &started, &finishing)));
     thread.map_err(|error| format!("cannot start a thread: {error}"))?;
     starting.recv().map_err(|_| "Python could not be started".to_owned())??;
     *FINISH.lock().unwrap_or_else(PoisonError::into_inner) = Some(finish);
@@ -207,7 +204,7 @@ pub unsafe extern "C" fn wsgi_engine_run(payload: *const u8, len: usize, request
     let result = panic::catch_unwind(AssertUnwindSafe(|| run(payload, host, request)));
     if forked::is_child() {
         // A panic has brought a forked process here. The request belongs to httpd's child and not to this process.
-        sys::exit_now(1);
+        process::exit_now(1);
     }
     ACTIVE.fetch_sub(1, Ordering::SeqCst);
     IS_RUNNING.set(false);
@@ -228,6 +225,12 @@ thread_local! {
     static THREAD_ID: Cell<u32> = const { Cell::new(0) };
 }
 
+/// Signals that httpd's threads block, as they block all, and that programs need which an application starts there, as
+/// these inherit the mask. Without SIGCHLD the forkserver of multiprocessing never learns that a process has ended, and
+/// without SIGTERM nothing ends by `terminate()`. This process hardly notices: the system hands SIGTERM to its main
+/// thread, if that does not block it, and SIGCHLD does nothing.
+const OF_PROGRAMS: [i32; 2] = [libc::SIGCHLD, libc::SIGTERM];
+
 /// The calling thread's number, from 1; 0 where a child has one thread.
 fn thread_id() -> u32 {
     let Some(facts) = interpreters::facts().filter(|facts| facts.multithread) else { return 0 };
@@ -237,7 +240,7 @@ fn thread_id() -> u32 {
             id.set(LAST.fetch_add(1, Ordering::Relaxed) + 1);
             // `httpd -X` waits for SIGTERM in another way, which this would disturb.
             if !facts.keep_streams {
-                sys::unblock_for_programs();
+                signal::unblock(&OF_PROGRAMS);
             }
         }
         id.get()
