@@ -1,40 +1,34 @@
 //! One request and its response on one connection.
 //!
 //! The exchange writes the request. If that takes more than one write, `sending` moves body and response in both
-//! directions at once. Then the exchange receives the response and passes it on. It gives the request thread back as
-//! soon as it has received the whole response, before it writes the last part to a client that may be slow. While it
-//! writes a part of an unfinished response, `drain` may take the connection over.
+//! directions at once. Then `receiving` waits for the response, and the exchange passes it on. It gives the request thread
+//! back as soon as it has received the whole response, before it writes the last part to a client that may be slow. While
+//! it writes a part of an unfinished response, `drain` may take the connection over.
 
 use std::cell::Cell;
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
-use wsgi_sys::poll::{PollFd, poll};
 use wsgi_sys::{socket, stream};
 use wsgi_wire::frame::{self, InputFailure, Tag};
 use wsgi_wire::request;
 
 use super::Job;
-use super::connections;
-use super::drain::{self, Drained, Offer, Taken};
+use super::drain::{self, Drained, Offer};
 use super::line::{LeasedProcess, Line};
-use super::outcome::{self, Ending, Lost};
+use super::outcome::{Ending, Lost};
 use super::relay::{Progress, Relay};
 use super::upload::{self, Upload};
 use crate::httpd::log::Level;
 use crate::httpd::output::Then;
 use wsgi_wire::scan::Scan;
 
-/// How often a client without a socket of its own (an HTTP/2 stream) is asked whether it is still there.
-const STREAM_SLICE: Duration = Duration::from_millis(250);
-
 /// From this many bytes on, the exchange flushes: filters would have to copy what they keep.
 const LARGE: usize = 64 << 10;
 
 /// Size of the buffer for one read, in bytes.
-const READ: usize = 256 << 10;
+pub(super) const READ: usize = 256 << 10;
 
 /// A thread keeps its send buffer for its next exchange only if it is no larger than this, in bytes. A piece of a body
 /// fits.
@@ -198,155 +192,6 @@ impl<'j> Exchange<'j> {
         }
     }
 
-    /// Reads what has arrived, at most `most` bytes, and puts it behind the bytes that `input` already holds.
-    pub(super) fn receive_now(&mut self, most: usize) -> io::Result<usize> {
-        self.receive_by(most, stream::receive_now)
-    }
-
-    fn receive_by(
-        &mut self,
-        most: usize,
-        receive: fn(BorrowedFd<'_>, &mut [u8]) -> io::Result<wsgi_sys::socket::Received>,
-    ) -> io::Result<usize> {
-        let Some(socket) = self.line.as_ref().and_then(Line::socket) else { return Ok(0) };
-        let end = self.input.len().min(self.filled + most);
-        let got = receive(socket, &mut self.input[self.filled..end])?;
-        self.filled += got.len;
-        if let Some(file) = got.fds.into_iter().next() {
-            self.file = Some(file);
-        }
-        Ok(got.len)
-    }
-
-    /// Receives some of the response, waiting for it, and passes it on.
-    fn receive(&mut self, upload: &Upload<'_>) -> Result<(), Lost> {
-        let read = match self.drained.clone() {
-            Some(drained) => self.receive_drained(&drained),
-            None if self.relay.begun() => self.receive_begun(),
-            None => self.receive_first(),
-        };
-        if self.job.group.board.is_closed() && !self.relay.begun() && read.is_err() {
-            return Err(Lost::Stopping);
-        }
-        self.take(read, upload)?;
-        if self.relay.client_gone && !self.relay.ended() {
-            self.abandon(upload);
-        }
-        Ok(())
-    }
-
-    /// Receives the start of a response. Waits at most `socket-timeout`, or until this child is told to end.
-    fn receive_first(&mut self) -> io::Result<usize> {
-        let mut left = self.job.socket_timeout();
-        loop {
-            match self.receive_by(READ, stream::receive_waiting) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                other => return other,
-            }
-            left = left.saturating_sub(connections::SLICE);
-            if left.is_zero() || self.job.group.board.is_closed() {
-                return Err(io::ErrorKind::TimedOut.into());
-            }
-            if self.has_ended() {
-                return self.receive_last();
-            }
-        }
-    }
-
-    /// Whether the process has ended. Its connection may still be open, because something that the process started
-    /// holds the other end.
-    fn has_ended(&self) -> bool {
-        self.process.end(&self.job.group.board, Duration::ZERO).is_some()
-    }
-
-    /// Receives what a process that has ended left in the connection.
-    fn receive_last(&mut self) -> io::Result<usize> {
-        self.receive_now(READ)
-            .or_else(|error| if error.kind() == io::ErrorKind::WouldBlock { Ok(0) } else { Err(error) })
-    }
-
-    /// Receives more of a response that has begun. When the process pauses, the client gets what has arrived so far.
-    fn receive_begun(&mut self) -> io::Result<usize> {
-        match self.receive_now(READ) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            other => return other,
-        }
-        if !self.await_process(self.job.flush_delay())? {
-            if self.relay.unflushed {
-                self.pass(Then::Flush, 0);
-                return Err(io::ErrorKind::Interrupted.into());
-            }
-            let limit = Instant::now() + self.job.socket_timeout();
-            while !self.await_process(STREAM_SLICE.min(limit.saturating_duration_since(Instant::now())))? {
-                if self.relay.client_gone {
-                    return Err(io::ErrorKind::Interrupted.into());
-                }
-                if Instant::now() >= limit {
-                    return Err(io::ErrorKind::TimedOut.into());
-                }
-                if self.has_ended() {
-                    return self.receive_last();
-                }
-            }
-        }
-        self.receive_now(READ)
-    }
-
-    /// As [`Exchange::receive_begun`], for a response that `drain` receives.
-    fn receive_drained(&mut self, drained: &Drained) -> io::Result<usize> {
-        let taken = self.take_drained(drained);
-        if let Some(trouble) = drained.trouble() {
-            outcome::warn_of_spool(self.job, &trouble);
-        }
-        match taken {
-            Taken::Bytes(count) => {
-                self.filled += count;
-                Ok(count)
-            }
-            Taken::Lost => Ok(0),
-            Taken::Nothing if self.relay.unflushed => {
-                self.relay.pass(&self.input, Then::Flush);
-                Err(io::ErrorKind::Interrupted.into())
-            }
-            Taken::Nothing if self.relay.client_gone => Err(io::ErrorKind::Interrupted.into()),
-            Taken::Nothing => Err(io::ErrorKind::TimedOut.into()),
-        }
-    }
-
-    /// Waits for what `drain` has received, and for the client to leave.
-    fn take_drained(&mut self, drained: &Drained) -> Taken {
-        if self.relay.unflushed {
-            return drained.take(&mut self.input[self.filled..], self.job.flush_delay());
-        }
-        let limit = Instant::now() + self.job.socket_timeout();
-        loop {
-            let left = limit.saturating_duration_since(Instant::now());
-            let taken = drained.take(&mut self.input[self.filled..], STREAM_SLICE.min(left));
-            let client = self.job.request.client_socket().map(|client| PollFd::new(client, false, false));
-            let hung_up = client.is_some_and(|client| {
-                let mut fds = [client];
-                poll(&mut fds, Some(Duration::ZERO)).is_ok() && fds[0].hung_up()
-            });
-            self.relay.client_gone |= hung_up || self.job.is_given_up();
-            if taken != Taken::Nothing || self.relay.client_gone || Instant::now() >= limit {
-                return taken;
-            }
-        }
-    }
-
-    /// Whether the process has sent something within `limit`. Notices a client that has left.
-    fn await_process(&mut self, limit: Duration) -> io::Result<bool> {
-        let Some(socket) = self.line.as_ref().and_then(Line::socket) else { return Ok(true) };
-        let mut fds = vec![PollFd::new(socket, true, false)];
-        fds.extend(self.job.request.client_socket().map(|client| PollFd::new(client, false, false)));
-        poll(&mut fds, Some(limit))?;
-        let left = fds.get(1).is_some_and(PollFd::hung_up);
-        let readable = fds[0].readable();
-        // httpd knows of HTTP/2 streams that were reset. A client that only has sent its end may still be reading.
-        self.relay.client_gone |= left || self.job.is_given_up();
-        Ok(readable && !self.relay.client_gone)
-    }
-
     /// Turns the result of a read into the next step: decode the bytes, go on, or report a loss.
     pub(super) fn take(&mut self, read: io::Result<usize>, upload: &Upload<'_>) -> Result<(), Lost> {
         match read {
@@ -385,7 +230,7 @@ impl<'j> Exchange<'j> {
     }
 
     /// Hands what was read to the relay and on to the client; what is incomplete stays for the next read.
-    fn process(&mut self) -> Result<(), Lost> {
+    pub(super) fn process(&mut self) -> Result<(), Lost> {
         let taken = self.decode()?;
         if self.relay.ended() {
             return Ok(());
@@ -413,7 +258,7 @@ impl<'j> Exchange<'j> {
 
     /// Passes the relay's pending pieces to the client. The client may take as long as it likes, so the exchange offers its line to
     /// `drain` meanwhile. The relay has decoded `taken` bytes of what was read.
-    fn pass(&mut self, then: Then, taken: usize) {
+    pub(super) fn pass(&mut self, then: Then, taken: usize) {
         let Some(line) = self.line.take_if(|_| !self.sending) else { return self.relay.pass(&self.input, then) };
         let early = self.input[taken..self.filled].to_vec();
         let offer = Offer { line, scan: self.relay.scan(), early, unsent: Vec::new(), clean: !self.asked };

@@ -13,6 +13,7 @@ mod exchange;
 mod group;
 mod line;
 mod outcome;
+mod receiving;
 mod relay;
 mod sending;
 mod spool;

@@ -4,6 +4,7 @@
 //! httpd runs post_config twice at its first start and unloads the module in between; only the second
 //! pass, and each restart, starts anything.
 
+mod boards;
 mod companions;
 mod doctor;
 mod environment;

@@ -10,15 +10,14 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use wsgi_sys::process::{Ids, Limit, Program, exists, spawn};
-use wsgi_sys::scoreboard::{Geometry, Scoreboard};
 use wsgi_sys::socket::{self, Kind};
 use wsgi_wire::config::GroupConfig;
 use wsgi_wire::control::{AGAIN, MAX_MESSAGE, ParentMessage};
 
+use super::boards::{Board, Boards};
 use super::companions::Companions;
 use super::former::{
     DEFAULT_PATIENCE, Former, NOTE_KEY, Note, STORE_KEY, StoreNote, begin, empty, encode, error_log,
@@ -38,19 +37,6 @@ const KEY: &str = concat!("mod_wsgi-supervisor-", env!("CARGO_PKG_VERSION"), "-"
 /// attempts. What the system lacks in one moment may be there in the next.
 const ATTEMPTS: u32 = 5;
 const PAUSE: Duration = Duration::from_millis(40);
-
-/// A scoreboard that parent and children share, with its group's number.
-pub(super) type Board = (u64, Arc<Scoreboard>);
-
-/// A process group's shared memory, under the group's name.
-struct KeptBoard {
-    name: String,
-    id: u64,
-    memory: OwnedFd,
-    board: Arc<Scoreboard>,
-    /// Something has written to its header.
-    written_to: bool,
-}
 
 /// A message with its descriptors. The parent keeps it, so that it can send it again to a new supervisor.
 struct KeptMessage {
@@ -73,8 +59,7 @@ struct Kept {
     store: Option<(OwnedFd, OwnedFd)>,
     /// The [`StoreNote`] names the ends of `store`.
     noted: bool,
-    boards: Vec<KeptBoard>,
-    next_id: u64,
+    boards: Boards,
     messages: Vec<KeptMessage>,
     /// The supervisor's file and the engine's; `None` until usable ones are found.
     files: Option<Companions>,
@@ -127,7 +112,7 @@ pub(super) fn apply(
         kept.start_over(main, hard).map_err(|error| format!("cannot prepare the supervisor: {error}"))?;
     }
     if std::mem::take(&mut kept.wanted) {
-        kept.boards.iter().for_each(|kept| kept.board.set_fault(None));
+        kept.boards.set_fault(None);
     }
     if kept.pid == 0 {
         kept.ids = ids;
@@ -136,7 +121,7 @@ pub(super) fn apply(
     let patience = |group: &PlannedGroup| Some(group.config.shutdown_timeout_ms).filter(|limit| *limit > 0);
     kept.patience_ms = groups.iter().map(|group| patience(group).unwrap_or(DEFAULT_PATIENCE)).max().unwrap_or(0);
     let boards =
-        kept.boards_for(main, groups).map_err(|error| format!("no shared memory for a scoreboard: {error}"))?;
+        kept.boards.for_groups(main, groups).map_err(|error| format!("no shared memory for a scoreboard: {error}"))?;
     let (children, presence) = wsgi_sys::fd::pipe().map_err(|error| error.to_string())?;
     kept.messages = messages(main, kept, groups, children)?;
     if !groups.is_empty() {
@@ -163,7 +148,7 @@ pub(super) fn apply(
 
 fn new() -> io::Result<Kept> {
     let (dispatch, store) = (Some(socket::pair(Kind::Datagram)?), Some(socket::pair(Kind::SeqPacket)?));
-    let (boards, messages) = (Vec::new(), Vec::new());
+    let (boards, messages) = (Boards::new(), Vec::new());
     Ok(Kept {
         pid: 0,
         control: None,
@@ -173,7 +158,6 @@ fn new() -> io::Result<Kept> {
         store,
         noted: false,
         boards,
-        next_id: 1,
         messages,
         files: None,
         ids: None,
@@ -295,41 +279,6 @@ impl Kept {
         }
     }
 
-    /// Returns a scoreboard for each group: the one that the group's name had before, if the group still fits. If
-    /// something in a child has written to a scoreboard, the parent gives it up, together with the processes in it.
-    fn boards_for(&mut self, main: Server<'_>, groups: &[PlannedGroup]) -> io::Result<Vec<Board>> {
-        let all = std::mem::take(&mut self.boards).into_iter();
-        let (mut old, broken): (Vec<_>, Vec<_>) = all.partition(|kept| !kept.written_to && kept.board.is_intact());
-        for broken in broken {
-            let text = format!(
-                "process group \"{}\": something has written to its scoreboard (code in a child of httpd can: an application in \
-                 embedded mode); the group gets a new one and new processes",
-                broken.name
-            );
-            main.log(Level::Error, &text);
-        }
-        let mut boards = Vec::new();
-        for group in groups {
-            let (config, backlog) = (&group.config, group.backlog);
-            let fits = |kept: &KeptBoard| {
-                kept.name == config.name && kept.board.geometry().holds(config.max_processes, config.threads, backlog)
-            };
-            let kept = match old.iter().position(fits) {
-                Some(at) => old.swap_remove(at),
-                None => {
-                    let geometry = Geometry::for_group(config.max_processes, config.threads, backlog);
-                    let (memory, board) = Scoreboard::create(geometry)?;
-                    self.next_id += 1;
-                    let (name, board) = (config.name.clone(), Arc::new(board));
-                    KeptBoard { name, id: self.next_id, memory, board, written_to: false }
-                }
-            };
-            boards.push((kept.id, Arc::clone(&kept.board)));
-            self.boards.push(kept);
-        }
-        Ok(boards)
-    }
-
     /// Starts a supervisor.
     fn start(&mut self, main: Server<'_>) -> Result<(), String> {
         if self.files.is_none() {
@@ -390,7 +339,7 @@ impl Kept {
     fn tell_all(&mut self) -> io::Result<()> {
         let control = self.control.as_ref().ok_or(io::ErrorKind::NotConnected)?;
         // A supervisor maps no scoreboard whose header code in a child has written to.
-        for kept in &mut self.boards {
+        for kept in self.boards.all_mut() {
             kept.written_to |= !kept.board.is_intact();
             kept.board.restore();
         }
@@ -411,7 +360,7 @@ fn messages(
 ) -> Result<Vec<KeptMessage>, String> {
     let (log, message) = begin(main)?;
     let mut all = vec![KeptMessage { message, fds: vec![log] }];
-    for (group, board) in groups.iter().zip(&kept.boards) {
+    for (group, board) in groups.iter().zip(kept.boards.all()) {
         let config = GroupConfig { id: board.id, ..group.config.clone() };
         let memory = board.memory.try_clone().map_err(|error| error.to_string())?;
         all.push(KeptMessage { message: of_group(config)?, fds: vec![memory, error_log(group.log)?] });
@@ -459,7 +408,7 @@ impl Kept {
             Err(error) => self.do_without(main, &error),
             Ok(()) => {
                 self.wanted = false;
-                self.boards.iter().for_each(|kept| kept.board.set_fault(None));
+                self.boards.set_fault(None);
                 process::watch(pconf, self.pid, gone);
             }
         }
@@ -474,7 +423,7 @@ impl Kept {
     fn do_without(&mut self, main: Server<'_>, error: &str) {
         self.control = None;
         self.put_aside();
-        self.boards.iter().for_each(|kept| kept.board.set_fault(Some(error)));
+        self.boards.set_fault(Some(error));
         let text = format!(
             "{error}; daemon processes are not watched until a supervisor can be started, which is tried again every few seconds"
         );
