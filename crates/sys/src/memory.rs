@@ -33,7 +33,16 @@ unsafe impl Send for Mapping {}
 unsafe impl Sync for Mapping {}
 
 impl Mapping {
+    /// As the other `create`, of memory of this process only: Miri has no mappings of files.
+    #[cfg(miri)]
+    pub(crate) fn create(_name: &CStr, words: usize) -> io::Result<(OwnedFd, Mapping)> {
+        let memory: Box<[AtomicU32]> = (0..words).map(|_| AtomicU32::new(0)).collect();
+        let start = NonNull::new(Box::into_raw(memory).cast()).ok_or(io::ErrorKind::InvalidData)?;
+        Ok((File::open("/dev/null")?.into(), Mapping { start, words }))
+    }
+
     /// New zeroed memory of `words` words, and the descriptor to map it elsewhere. Nobody can change its size.
+    #[cfg(not(miri))]
     pub(crate) fn create(name: &CStr, words: usize) -> io::Result<(OwnedFd, Mapping)> {
         let size = words.checked_mul(size_of::<AtomicU32>()).ok_or(io::ErrorKind::InvalidInput)?;
         let fd = fixed(name, size)?;
@@ -58,6 +67,16 @@ impl Mapping {
     }
 }
 
+#[cfg(miri)]
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        let memory = ptr::slice_from_raw_parts_mut(self.start.as_ptr(), self.words);
+        // SAFETY: `create` took it out of a box of that many words.
+        drop(unsafe { Box::from_raw(memory) });
+    }
+}
+
+#[cfg(not(miri))]
 impl Drop for Mapping {
     fn drop(&mut self) {
         // SAFETY: start and size are those of the mapping, and no borrow of it can outlive self.

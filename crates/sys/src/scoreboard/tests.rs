@@ -10,6 +10,9 @@ use super::*;
 
 const ME: u32 = 4242;
 
+/// Reservations of each thread. Miri takes a second for ten.
+const ROUNDS: usize = if cfg!(miri) { 10 } else { 2000 };
+
 fn board(processes: u32, threads: u32) -> Scoreboard {
     let (_, board) = Scoreboard::create(Geometry::for_group(processes, threads, 100)).expect("memfd");
     for _ in 0..processes {
@@ -266,7 +269,7 @@ fn many_threads_never_hold_more_than_there_is_and_lose_nothing() {
         .map(|_| {
             let (board, held, failed) = (Arc::clone(&board), Arc::clone(&held), Arc::clone(&failed));
             thread::spawn(move || {
-                for round in 0..2000 {
+                for round in 0..ROUNDS {
                     let Ok(lease) = board.reserve(ME, 100, later()) else {
                         failed.store(true, SeqCst);
                         return;
