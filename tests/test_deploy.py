@@ -144,7 +144,6 @@ def test_a_graceful_on_top_of_another_one(httpd):
 
 
 @pytest.mark.ours("the original's lines are others")
-@pytest.mark.mpms("event", "prefork")
 @pytest.mark.check
 def test_the_error_log_is_changed_at_once(httpd):
     """As logrotate does it: the file is renamed, httpd opens another one."""
@@ -177,7 +176,6 @@ Listen {httpd.port + 4000}
 
 
 @pytest.mark.ours("the original cuts requests off after 3 s")
-@pytest.mark.mpms("event", "prefork")
 def test_groups_come_change_and_go_under_load(httpd):
     """One graceful adds a group, changes the options of a second, and removes a third that is busy."""
     who = httpd.write("apps/who.wsgi", WHO)
@@ -206,7 +204,6 @@ WSGIScriptAlias /goes {httpd.app("held")} process-group=goes
 
 
 @pytest.mark.ours("the original closes sockets that old children still use")
-@pytest.mark.mpms("event", "prefork")
 @pytest.mark.parametrize("becomes", ["same", "other size", "removed"])
 def test_an_old_child_that_is_late_reaches_its_application(httpd, becomes):
     """The head of a request arrives in an old child long after the new processes have taken over."""

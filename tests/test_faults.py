@@ -120,7 +120,6 @@ def test_what_the_lost_process_had_not_begun_goes_elsewhere(daemon):
 
 
 @pytest.mark.ours("the original's clients may see 502 or 503")
-@pytest.mark.mpms("event", "prefork")
 @pytest.mark.parametrize("fault", ["kill", "segv", "exit"])
 def test_under_load_a_fault_fails_its_own_requests_only(daemon, fault):
     httpd = daemon("processes=2 threads=4")
@@ -157,7 +156,6 @@ def test_an_exception_in_a_thread_is_a_traceback_and_no_more(daemon):
 
 
 @pytest.mark.ours("the original accepts no connection then")
-@pytest.mark.mpms("event", "prefork")
 def test_a_process_without_descriptors_costs_no_request(daemon):
     """It cannot take new connections; it is replaced, and what was meant for it goes elsewhere."""
     httpd = daemon("processes=2 threads=4")
@@ -177,7 +175,6 @@ def test_a_process_without_descriptors_costs_no_request(daemon):
 
 
 @no_supervisor
-@pytest.mark.mpms("event", "prefork")
 def test_a_stopped_supervisor_stops_nobody(daemon):
     """Whoever has a connection goes on; new connections wait until it continues; so does a graceful."""
     httpd = daemon("processes=2 threads=4")
@@ -232,7 +229,6 @@ def test_a_stop_while_the_supervisor_is_stopped(daemon, action):
 
 
 @no_supervisor
-@pytest.mark.mpms("event", "prefork")
 def test_a_supervisor_without_descriptors_heals(daemon):
     """It can take no connection and start no process; afterwards it can."""
     # Groups that sleep: descriptors that are under way count, too, all that processes of the user have sent.
@@ -295,7 +291,6 @@ def test_fork_that_fails_heals(daemon, httpd, users):
 
 
 @no_supervisor
-@pytest.mark.mpms("event", "prefork")
 def test_supervisor_and_daemon_processes_killed_at_once(daemon):
     httpd = daemon("processes=2 threads=4")
     httpd.log.allow(GONE)
@@ -359,7 +354,6 @@ def test_what_a_killed_child_held_is_given_back(daemon):
 
 @pytest.mark.ours("the original loses requests by graceful")
 @needs_root
-@pytest.mark.mpms("event", "prefork")
 @pytest.mark.check
 def test_a_full_log_disk_costs_no_request(daemon, httpd):
     with small_disk(httpd) as folder:
@@ -404,7 +398,6 @@ exec cat >> "$1"
 
 
 @pytest.mark.ours("the original loses requests by graceful")
-@pytest.mark.mpms("event", "prefork")
 def test_a_log_program_that_is_killed_costs_no_request_and_no_process(daemon, httpd):
     program = httpd.write("reader.sh", READER)
     program.chmod(0o755)

@@ -135,7 +135,6 @@ class Unharmed:
         assert memory_kb(self.supervisor) <= self.memory + 1024
 
 
-@pytest.mark.mpms("event", "prefork")
 @pytest.mark.parametrize("how", EXPECTED)
 def test_it_harms_nobody_else(server, how):
     expect(server, EXPECTED[how])

@@ -69,7 +69,6 @@ BROKEN_START = {
 
 
 @pytest.mark.ours("the original has a line for each attempt of each request")
-@pytest.mark.mpms("event", "prefork")
 @pytest.mark.parametrize("broken", BROKEN_START)
 def test_a_time_without_processes_has_a_line_at_its_beginning_and_one_at_its_end(httpd, broken):
     python, home = httpd.write("python", "#!/bin/sh\nexit 3\n"), httpd.root / "home"
@@ -153,7 +152,6 @@ def test_without_queue_timeout_a_request_waits_as_long_as_an_answer_may_take(dae
 
 
 @pytest.mark.ours("the original names no cause")
-@pytest.mark.mpms("event", "prefork")
 @pytest.mark.check
 def test_each_request_of_a_killed_process_says_how_it_ended(daemon):
     httpd = daemon("processes=1 threads=3")
