@@ -57,7 +57,7 @@ def test_rolling_serves_old_code_until_the_new_is_ready(httpd):
         load.more(20)
         site.edit("new")
         site.serves("new")
-        httpd.log.wait_for("is draining .*script_reload", 30, count=2)
+        httpd.log.wait_for("is draining .*: its script has changed", 30, count=2)
         wait_until(lambda: len({outcome.body for outcome in load.outcomes}) == 4, 30, "all four have served")
     assert set(load.results()) == {200}
     assert load.slowest() < 2.5, "nobody waited for an import"

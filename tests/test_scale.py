@@ -30,7 +30,7 @@ def test_a_group_grows_under_load_and_shrinks_when_idle(daemon, httpd):
     assert set(load.results()) == {200}
     assert httpd.log.matching("1 of 1 request threads are taken, .* waiting: 1 more process of at most 3")
     sized(httpd, 1)
-    assert len(httpd.log.matching("is draining .*: idle_timeout")) == 2
+    assert len(httpd.log.matching("is draining .*: idle-timeout=1 s is over")) == 2
     assert httpd.get("/hello").status == 200
 
 

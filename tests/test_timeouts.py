@@ -370,8 +370,8 @@ def test_a_signal_shows_the_stacks_of_all_threads(daemon):
 
 @pytest.mark.ours("the original's lines say less")
 @pytest.mark.parametrize("number, options, cause", [
-    (signal.SIGUSR1, "", "graceful_signal"), (signal.SIGUSR1, "eviction-timeout=5", "eviction_signal"),
-    (signal.SIGXCPU, "", "cpu_time_limit"),
+    (signal.SIGUSR1, "", "it got SIGUSR1"), (signal.SIGUSR1, "eviction-timeout=5", "eviction-timeout=5 s: it got SIGUSR1"),
+    (signal.SIGXCPU, "", ": cpu-time-limit is reached"),
 ], ids=["graceful", "eviction", "cpu"])
 @pytest.mark.check
 def test_signals_have_the_process_replaced(daemon, number, options, cause):

@@ -177,7 +177,12 @@ fn a_process_that_asks_is_replaced_and_one_that_babbles_too() {
     httpd.connect(0, httpd.board.epoch(0));
     httpd.gone(&old);
     httpd.ready(1);
-    assert_eq!(httpd.logged("is draining up to graceful-timeout=3 s: maximum_requests"), 1, "{}", httpd.log());
+    assert_eq!(
+        httpd.logged("is draining up to graceful-timeout=3 s: maximum-requests is reached"),
+        1,
+        "{}",
+        httpd.log()
+    );
     httpd.behave("noise");
     httpd.configure();
     until(&httpd, "an error", || httpd.log().contains("sent an unknown message on its control socket"));

@@ -44,6 +44,8 @@ pub struct Rules {
     pub startup_timeout: Millis,
     /// Resident set above which a process is replaced, bytes; 0: no limit.
     pub maximum_memory: u64,
+    /// The limits that lead to these causes, as `option=value`; for messages.
+    pub limits: Vec<(Cause, String)>,
 }
 
 /// How a process ended.

@@ -19,8 +19,12 @@ fn all_lines_of_a_process_count_its_age_from_its_start() {
     world.event(Event::InFlight { process: old, busy: Busy::default() });
     world.now = 6_500;
     world.exit(old, Ended::Status(0));
-    let ages =
-        ["is ready after 3 s", "is to be replaced after 5 s", "maximum_requests, after 6 s", "status 0 after 6.5 s"];
+    let ages = [
+        "is ready after 3 s",
+        "is to be replaced after 5 s",
+        "maximum-requests is reached, after 6 s",
+        "status 0 after 6.5 s",
+    ];
     for age in ages {
         assert_eq!(world.lines_with(age), 1, "{age}: {:?}", world.log);
     }
@@ -34,7 +38,7 @@ fn a_start_names_whose_place_it_takes_and_why() {
     world.retire(all[0], Cause::ScriptReload);
     let next = world.spawn()[0];
     assert_eq!(
-        world.lines_with("process 1005 started to replace process 1001 (script_reload): "),
+        world.lines_with("process 1005 started to replace process 1001 (its script has changed): "),
         1,
         "{:?}",
         world.log
@@ -42,7 +46,7 @@ fn a_start_names_whose_place_it_takes_and_why() {
     world.ready(next);
     world.retire(all[1], Cause::RequestTimeout);
     let next = world.spawn()[0];
-    assert_eq!(world.lines_with("started to replace process 1002 (request_timeout): "), 1, "{:?}", world.log);
+    assert_eq!(world.lines_with("started to replace process 1002 (request-timeout is over): "), 1, "{:?}", world.log);
     world.ready(next);
     world.crash(all[2], true);
     let next = world.spawn()[0];
@@ -55,7 +59,12 @@ fn a_start_names_whose_place_it_takes_and_why() {
     world.ready(next);
     world.retire(next, Cause::MaximumRequests);
     world.spawn();
-    assert_eq!(world.lines_with("started to replace process 1008 (maximum_requests): "), 1, "{:?}", world.log);
+    assert_eq!(
+        world.lines_with("started to replace process 1008 (maximum-requests is reached): "),
+        1,
+        "{:?}",
+        world.log
+    );
 }
 
 #[test]

@@ -19,6 +19,24 @@ fn size(bytes: u64) -> String {
     format!("{} MiB", bytes.div_ceil(1 << 20))
 }
 
+/// Why a process is replaced. Where an option sets the limit, the option's name comes first.
+pub(super) fn words(cause: Cause) -> &'static str {
+    match cause {
+        Cause::ScriptReload => "its script has changed",
+        Cause::MaximumRequests => "maximum-requests is reached",
+        Cause::GracefulSignal | Cause::EvictionSignal => "it got SIGUSR1",
+        Cause::InactivityTimeout => "inactivity-timeout is over",
+        Cause::RestartInterval => "restart-interval is over",
+        Cause::CpuTimeLimit => "cpu-time-limit is reached",
+        Cause::MaximumMemory => "maximum-memory is exceeded",
+        Cause::RequestTimeout => "request-timeout is over",
+        Cause::DeadlockTimeout => "deadlock-timeout is over",
+        Cause::StartupTimeout => "startup-timeout is over",
+        Cause::IdleTimeout => "idle-timeout is over",
+        Cause::NoDescriptor => "it has no descriptor left",
+    }
+}
+
 fn plural(count: u64, one: &str, many: &str) -> String {
     if count == 1 { format!("1 {one}") } else { format!("{count} {many}") }
 }
@@ -131,7 +149,7 @@ impl Group {
         let left = self.processes.get(&process).map_or("", |it| it.replaces.as_str());
         let replaced = self.processes.values().find_map(|it| {
             let cause = it.retiring.filter(|_| it.phase == Phase::Ready && it.marks.generation == self.generation)?;
-            Some(format!(" to replace process {} ({})", it.pid_text(), cause.name()))
+            Some(format!(" to replace process {} ({})", it.pid_text(), words(cause)))
         });
         match self.attempts.failures {
             0 if self.old_ones_serve() => {
@@ -170,8 +188,18 @@ impl Group {
         let warns = self.wait_for_start(now).is_some() && self.attempts.failures == 0;
         let level = if warns { level::WARNING } else { level::INFO };
         let wait = self.words_of_wait(now).unwrap_or_default();
-        let text = format!("is to be replaced {}: {}; {next}{wait}", it.age(now), cause.name());
+        let text = format!("is to be replaced {}: {}; {next}{wait}", it.age(now), self.words_with_limit(cause));
         out.log(level, self.line(process, &text));
+    }
+
+    /// As [`words`], with the value of the option.
+    fn words_with_limit(&self, cause: Cause) -> String {
+        let words = words(cause);
+        let limit = self.rules.limits.iter().find(|(of, _)| *of == cause);
+        match (limit, words.split_once(' ')) {
+            (Some((_, option)), Some((_, rest))) => format!("{option} {rest}"),
+            _ => words.to_owned(),
+        }
     }
 
     /// Why the next start is delayed, and when it comes.
@@ -186,7 +214,11 @@ impl Group {
             (_, 0) => "without limit".to_owned(),
             (option, limit) => format!("up to {option}={}", seconds(limit)),
         };
-        let text = format!("is draining {limit}: {}, {}", it.ending, it.age(now));
+        let why = match it.retiring {
+            Some(cause) if words(cause) == it.ending => self.words_with_limit(cause),
+            _ => it.ending.to_owned(),
+        };
+        let text = format!("is draining {limit}: {why}, {}", it.age(now));
         out.log(level::INFO, self.line(process, &text));
     }
 
@@ -300,7 +332,7 @@ impl Group {
     pub(super) fn words_of_overdue(&self, it: &Process, why: &str, now: Millis) -> String {
         let (pid, age) = (it.pid_text(), seconds(now.saturating_sub(it.started)));
         let limit = match self.rules.startup_timeout {
-            limit if limit > 0 && why != Cause::DeadlockTimeout.name() => {
+            limit if limit > 0 && why != words(Cause::DeadlockTimeout) => {
                 format!("when startup-timeout={} is over", seconds(limit))
             }
             _ => format!("({why})"),

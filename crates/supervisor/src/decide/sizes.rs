@@ -75,7 +75,7 @@ fn processes_that_nobody_needs_go_one_after_the_other() {
         left.push(world.state.open().len());
     }
     assert_eq!(left, [3, 2, 2, 2, 2, 2]);
-    assert_eq!(world.lines_with(": idle_timeout"), 2);
+    assert_eq!(world.lines_with(": idle-timeout is over"), 2);
     for now in (10_600..=30_000).step_by(100) {
         world.now = now;
         world.load(0, 0);
@@ -190,7 +190,11 @@ fn none_is_started_for_an_old_one_that_is_about_to_go() {
     assert!(look(&mut world, 100, old - 5_000, 1).is_empty());
     assert!(look(&mut world, old - 4_900, old + 20_000, 0).is_empty());
     assert_eq!(
-        (world.lines_with(": idle_timeout"), world.lines_with("restart_interval"), world.state.open().len()),
+        (
+            world.lines_with(": idle-timeout is over"),
+            world.lines_with("restart-interval is over"),
+            world.state.open().len()
+        ),
         (1, 0, 0)
     );
     // A process that is needed is replaced when its time has come. So is an idle process, if idle-timeout is too long

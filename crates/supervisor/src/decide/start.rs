@@ -6,7 +6,7 @@ use wsgi_wire::control::Cause;
 use super::group::Group;
 use super::process::{Marks, Phase, Process};
 use super::records::{Attempts, CHANGED_CALM, CHANGED_FREE, back_off};
-use super::{Action, Ended, Handing, Left, Millis, Out, ProcessId};
+use super::{Action, Ended, Handing, Left, Millis, Out, ProcessId, say};
 
 /// If a process is lost this soon after it became ready, it counts as a process that cannot live.
 const SHORT_LIFE: Millis = 1_500;
@@ -119,7 +119,7 @@ impl Group {
             let vacancy = if number < urgent { self.vacant.pop_front() } else { None };
             let (replaces, why) = vacancy.unwrap_or_default();
             // The code has changed for all processes at once, and their requests wait.
-            let handing = if why == Cause::ScriptReload.name() { Handing::Nothing } else { handing };
+            let handing = if why == say::words(Cause::ScriptReload) { Handing::Nothing } else { handing };
             (it.replaces, it.marks.handing) = (replaces, handing);
             self.processes.insert(*next, it);
             out.push(Action::Start { group: out.group, process: *next, quiet, handing });

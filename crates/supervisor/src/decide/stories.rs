@@ -298,7 +298,7 @@ fn restart_intervals_of_processes_differ_and_replace_one_at_a_time() {
     let first = world.state.deadline().expect("a time");
     assert!((60_000..=66_000).contains(&first));
     world.at(66_000);
-    assert_eq!(world.lines_with(": restart_interval; it serves until"), 3);
+    assert_eq!(world.lines_with(": restart-interval is over; it serves until"), 3);
     let next = world.spawn();
     assert_eq!(next.len(), 1);
     world.now += 1_000;
@@ -421,7 +421,7 @@ fn eviction_has_a_time_of_its_own() {
     world.retire(old, Cause::EvictionSignal);
     let next = world.spawn()[0];
     world.ready(next);
-    assert_eq!(world.lines_with("is draining up to eviction-timeout=2 s: eviction_signal"), 1);
+    assert_eq!(world.lines_with("is draining up to eviction-timeout=2 s: it got SIGUSR1"), 1);
     world.event(Event::InFlight { process: old, busy: Busy { count: 1, ..Busy::default() } });
     world.at(2_000);
     assert!(world.has(&Action::SendStop { process: old }));

@@ -8,10 +8,10 @@ use wsgi_sys::process::{exists, pidfd_open};
 use wsgi_sys::scoreboard::Scoreboard;
 use wsgi_sys::socket::{self, Received};
 use wsgi_wire::config::GroupConfig;
-use wsgi_wire::control::{AGAIN, MAX_MESSAGE, ParentMessage};
+use wsgi_wire::control::{AGAIN, Cause, MAX_MESSAGE, ParentMessage};
 
 use super::{GroupEntry, Holder, Shell};
-use crate::decide::{Event, Rules, level};
+use crate::decide::{Event, Rules, level, seconds};
 use crate::log::Log;
 
 /// A configuration that is being received.
@@ -39,7 +39,29 @@ fn rules(config: &GroupConfig) -> Rules {
         maximum_memory: config.maximum_memory,
         shutdown_timeout: config.shutdown_timeout_ms,
         graceful_timeout: config.graceful_timeout_ms,
+        limits: limits(config),
     }
+}
+
+/// The limits of the life of a process, as an administrator writes them.
+fn limits(config: &GroupConfig) -> Vec<(Cause, String)> {
+    let times = [
+        (Cause::InactivityTimeout, "inactivity-timeout", config.inactivity_timeout_ms),
+        (Cause::RestartInterval, "restart-interval", config.restart_interval_ms),
+        (Cause::RequestTimeout, "request-timeout", config.request_timeout_ms),
+        (Cause::DeadlockTimeout, "deadlock-timeout", config.deadlock_timeout_ms),
+        (Cause::StartupTimeout, "startup-timeout", config.startup_timeout_ms),
+        (Cause::IdleTimeout, "idle-timeout", config.idle_timeout_ms),
+    ];
+    let times = times
+        .into_iter()
+        .filter(|(.., limit)| *limit > 0)
+        .map(|(cause, option, limit)| (cause, format!("{option}={}", seconds(limit))));
+    let requests = Some(config.maximum_requests).filter(|limit| *limit > 0);
+    let cpu = Some(config.cpu_time_limit).filter(|limit| *limit > 0);
+    let requests = requests.map(|limit| (Cause::MaximumRequests, format!("maximum-requests={limit}")));
+    let cpu = cpu.map(|limit| (Cause::CpuTimeLimit, format!("cpu-time-limit={limit} s")));
+    times.chain(requests).chain(cpu).collect()
 }
 
 /// What a process loads before it is ready.

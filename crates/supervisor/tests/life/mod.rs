@@ -119,7 +119,7 @@ fn processes_grow_old_one_after_the_other() {
         !old.iter().any(|pid| lives(*pid))
     });
     assert_eq!(least, 2, "each was replaced first: {}", httpd.log());
-    assert!(httpd.logged(": restart_interval; it serves until its replacement is ready") >= 2);
+    assert!(httpd.logged(": restart-interval=0.5 s is over; it serves until its replacement is ready") >= 2);
     assert!(httpd.logged("to replace process") >= 2, "{}", httpd.log());
 }
 
@@ -133,7 +133,7 @@ fn a_process_that_is_too_large_is_replaced_without_a_loop() {
     httpd.gone(&[old]);
     let log = httpd.log();
     assert!(log.contains("above maximum-memory=48 MiB"), "{log}");
-    assert!(log.contains("is draining up to graceful-timeout=3 s: maximum_memory"), "{log}");
+    assert!(log.contains("is draining up to graceful-timeout=3 s: maximum-memory is exceeded"), "{log}");
     until(&httpd, "a second one", || httpd.logged("above maximum-memory=48 MiB") == 2);
     assert_eq!(httpd.logged("is too small for the application"), 1, "{}", httpd.log());
     httpd.behave("ready");
@@ -155,7 +155,7 @@ fn a_stuck_process_is_closed_at_once_and_replaced() {
     let next = httpd.ready(1)[0];
     httpd.board.release(lease);
     assert_ne!(next, old);
-    assert_eq!(httpd.logged("deadlock_timeout; it takes no more requests"), 1, "{}", httpd.log());
+    assert_eq!(httpd.logged(": deadlock-timeout=300 s is over; it takes no more requests"), 1, "{}", httpd.log());
 }
 
 #[test]
@@ -179,7 +179,7 @@ fn a_group_grows_under_load_and_shrinks_when_idle_down_to_nothing() {
     assert!(httpd.logged("of at most 3") >= 2, "{}", httpd.log());
     leases.into_iter().for_each(|lease| httpd.board.release(lease));
     until(&httpd, "an empty group", || httpd.pids(State::Gone).len() == httpd.board.slots() as usize);
-    assert_eq!(httpd.logged("is draining without limit: idle_timeout"), 3, "{}", httpd.log());
+    assert_eq!(httpd.logged("is draining without limit: idle-timeout=0.5 s is over"), 3, "{}", httpd.log());
     assert!(!httpd.board.unavailable(), "who comes waits for a process");
     httpd.want(wanted);
     httpd.ready(1);
