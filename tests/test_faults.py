@@ -165,12 +165,12 @@ def test_a_process_without_descriptors_costs_no_request(daemon):
     httpd.log.wait_for("is ready", 20, 2)
     both = at_once(httpd, ["/sleep?0.5"] * 2)
     assert len({outcome.body for outcome in both}) == 2
-    httpd.log.expect("no descriptor left for a new connection.*asks to be replaced")
+    httpd.log.expect("no descriptor left for a new connection.*the supervisor replaces it")
     pid = int(httpd.get("/faults/descriptors").body)
     outcomes = at_once(httpd, ["/sleep?0.3"] * 24)
     assert {outcome.result for outcome in outcomes} == {200}
     wait_until(lambda: not processes.process(pid), 20, "it is gone")
-    httpd.log.wait_for(f"process {pid} is gone .no_descriptor")
+    httpd.log.wait_for(f"process {pid} is gone .it has no descriptor left")
 
 
 # -- the supervisor --------------------------------------------------------------------------------

@@ -102,7 +102,7 @@ def test_eviction_has_its_own_time_and_names_what_is_cut(httpd):
 
 def test_a_start_that_hangs_is_ended_by_startup_timeout(httpd):
     httpd.log.expect("is not ready after .* when startup-timeout=2 s is over, while it loads .*app.wsgi; "
-                     "the stacks of its threads are written, and it gets SIGKILL unless it is ready within 1 s;")
+                     "the log gets the stacks of its threads, and the process gets SIGKILL unless it is ready within 1 s;")
     httpd.log.allow(r"\] $|startup-timeout=2|Thread 0x|File |Current thread|Timeout|stack|<no Python frame>|503|WSGI")
     start(httpd, "startup-timeout=2", SLOW_IMPORT.replace("sleep(2)", "sleep(600)"))
     httpd.log.wait_for("cannot start .*startup-timeout=2 s is over", 30)

@@ -253,4 +253,6 @@ pub mod level {
     pub const WARNING: u8 = 4;
     /// The life of processes.
     pub const INFO: u8 = 6;
+    /// What only explains other lines.
+    pub const DEBUG: u8 = 7;
 }

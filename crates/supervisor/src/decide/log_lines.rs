@@ -105,7 +105,7 @@ fn a_process_that_is_ready_in_the_last_moment_is_not_its_own_failed_attempt() {
     let slow = world.with(Rules { startup_timeout: 10_000, ..rules(1) })[0];
     world.at(10_000);
     assert_eq!(
-        world.lines_with("it gets SIGKILL unless it is ready within 1 s; requests get 503"),
+        world.lines_with("the process gets SIGKILL unless it is ready within 1 s; requests get 503"),
         1,
         "{:?}",
         world.log

@@ -8,6 +8,10 @@ use super::process::{Phase, Process};
 use super::replace::OWN_END;
 use super::{Action, Busy, Ended, Load, Millis, Out, ProcessId, Rules, level};
 
+/// Why the supervisor ends a process that could not load its script and that waited for the mend. Another process waits
+/// in its place, so the log has these lines at level debug only.
+pub(super) const ANOTHER_FAILED: &str = "it could not load its script, and another process waits for the mend";
+
 /// Milliseconds as seconds for a reader.
 pub fn seconds(time: Millis) -> String {
     let tenths = (time + 50) / 100;
@@ -86,6 +90,13 @@ fn not_loaded(output: &str) -> Option<String> {
     (!all.is_empty()).then(|| all.join(", "))
 }
 
+/// The line of `output` that names the exception. Advice of the engine may follow it. Without such a line: the last one.
+fn exception(output: &str) -> Option<&str> {
+    let is_name = |name: &str| name.chars().all(|one| one.is_alphanumeric() || "._".contains(one));
+    let names_it = |line: &&str| line.split(':').next().is_some_and(|name| !name.is_empty() && is_name(name));
+    output.lines().rev().find(names_it).or_else(|| output.lines().last())
+}
+
 impl Busy {
     fn number(&self) -> String {
         if self.count == 0 { "no request".to_owned() } else { requests(self.count) }
@@ -136,7 +147,7 @@ impl Group {
     }
 
     pub(super) fn say_adopted(&self, process: ProcessId, out: &mut Out<'_>) {
-        let rest = "was found, which the lost supervisor had started; it serves until others have taken its place";
+        let rest = "was started by the supervisor that was lost; it serves until a new process takes its place";
         out.log(level::INFO, self.line(process, rest));
     }
 
@@ -155,7 +166,10 @@ impl Group {
             0 if self.old_ones_serve() => {
                 let mut old = self.processes.values().filter(|it| it.marks.generation != self.generation);
                 let found = old.all(|it| it.adopted.is_some());
-                format!(" ({})", if found { "in place of those of the lost supervisor" } else { "graceful restart" })
+                format!(
+                    " ({})",
+                    if found { "in place of a process of the lost supervisor" } else { "graceful restart" }
+                )
             }
             0 if !left.is_empty() => format!(" to replace process {left}"),
             0 => replaced.filter(|_| self.urgent() == 0).unwrap_or_default(),
@@ -171,8 +185,8 @@ impl Group {
         let before = match self.attempts.failures.saturating_sub(u32::from(late)) {
             0 => String::new(),
             failures => {
-                let failures = plural(u64::from(failures), "failed attempt", "failed attempts");
-                format!("; {failures} to start came before it, in {}", seconds(self.attempts.lasted(now)))
+                let failures = plural(u64::from(failures), "attempt", "attempts");
+                format!("; before it {failures} to start failed in {}", seconds(self.attempts.lasted(now)))
             }
         };
         out.log(level::INFO, self.line(process, &format!("is ready after {age}{before}")));
@@ -204,7 +218,11 @@ impl Group {
 
     /// Why the next start is delayed, and when it comes.
     fn words_of_wait(&self, now: Millis) -> Option<String> {
-        let why = if self.attempts.failures > 0 { "a start has failed" } else { "it was not the first in a row" };
+        let why = if self.attempts.failures > 0 {
+            "a start has failed"
+        } else {
+            "several in a row ended soon after they were ready"
+        };
         self.wait_for_start(now).map(|wait| format!("; {why}, the next start is in {}", seconds(wait)))
     }
 
@@ -219,7 +237,8 @@ impl Group {
             _ => it.ending.to_owned(),
         };
         let text = format!("is draining {limit}: {why}, {}", it.age(now));
-        out.log(level::INFO, self.line(process, &text));
+        let level = if it.ending == ANOTHER_FAILED { level::DEBUG } else { level::INFO };
+        out.log(level, self.line(process, &text));
     }
 
     pub(super) fn say_drain_limit(&self, process: ProcessId, out: &mut Out<'_>) {
@@ -242,7 +261,7 @@ impl Group {
 
     pub(super) fn say_no_slot(&self, out: &mut Out<'_>) {
         let text = format!(
-            "process group \"{}\": no room for a new process until an old one has finished its requests",
+            "process group \"{}\": no new process can start until an old one has finished its requests and ended",
             self.rules.name
         );
         out.log(level::WARNING, text);
@@ -302,16 +321,16 @@ impl Group {
         now: Millis,
         out: &mut Out<'_>,
     ) {
-        let cause = output.lines().last().unwrap_or("its output says why");
+        let cause = exception(output).unwrap_or("its output says why");
         self.trouble = format!("could not load {}: {cause}", self.scripts());
         if !news {
             return self.say_again(now, out);
         }
         let until = match self.serving() {
-            0 => "requests get 500, with a line each, until it is mended".to_owned(),
+            0 => "requests get 500 until a process can load it".to_owned(),
             _ => self.meanwhile(),
         };
-        let next = format!("{}, or when a file changes", self.next_try(now));
+        let next = format!("{}, or when one of its files changes", self.next_try(now));
         let scripts = not_loaded(output).unwrap_or_else(|| self.scripts().to_owned());
         let text = format!("could not load {scripts}: {cause}; {until}{next}");
         out.log(level::ERROR, self.line(process, &text));
@@ -338,7 +357,7 @@ impl Group {
             _ => format!("({why})"),
         };
         format!(
-            "process {pid} is not ready after {age} {limit}, while it {}; the stacks of its threads are written, and it gets SIGKILL unless it is ready within {}",
+            "process {pid} is not ready after {age} {limit}, while it {}; the log gets the stacks of its threads, and the process gets SIGKILL unless it is ready within {}",
             self.before_ready(),
             seconds(OWN_END)
         )
@@ -349,7 +368,7 @@ impl Group {
         let Some(it) = self.processes.get(&process) else { return };
         let age = seconds(now.saturating_sub(it.started));
         let text = format!(
-            "is not ready after {age}, while it {}; it is waited for (startup-timeout= would limit that)",
+            "is not ready after {age}, while it {}; the supervisor waits for it without limit (startup-timeout= sets one)",
             self.before_ready()
         );
         out.log(level::WARNING, self.line(process, &text));
@@ -364,7 +383,7 @@ impl Group {
 
     pub(super) fn say_limit_too_small(&self, process: ProcessId, bytes: u64, life: Millis, out: &mut Out<'_>) {
         let text = format!(
-            "has a resident set of {}, above maximum-memory={}, only {} after it was ready: that is too small for the application; further replacements for it are at least 1 s to 60 s apart",
+            "has a resident set of {}, above maximum-memory={}, only {} after it was ready: the limit is too small for the application; further replacements for it are 1 s to 60 s apart",
             size(bytes),
             size(self.rules.maximum_memory),
             seconds(life)
@@ -376,7 +395,7 @@ impl Group {
         let Load { busy, threads, waiting, .. } = load;
         let more = plural(u64::from(more), "more process", "more processes");
         let text = format!(
-            "process group \"{}\": {busy} of {threads} request threads are taken, {} waiting: {more} of at most {}",
+            "process group \"{}\": {busy} of {threads} request threads are busy, {} waiting; the group gets {more} (max-processes={})",
             self.rules.name,
             requests(*waiting),
             self.rules.max
@@ -386,8 +405,9 @@ impl Group {
 
     pub(super) fn say_wakes(&self, out: &mut Out<'_>) {
         let Rules { name, max, .. } = &self.rules;
-        let text =
-            format!("process group \"{name}\": a request waits and there is no process: 1 process of at most {max}");
+        let text = format!(
+            "process group \"{name}\": a request waits and no process runs; the group gets 1 process (max-processes={max})"
+        );
         out.log(level::INFO, text);
     }
 
@@ -408,7 +428,11 @@ impl Group {
         }
         let why = if it.ending.is_empty() { "its script has ended" } else { it.ending };
         let text = format!("process group \"{name}\": process {pid} is gone ({why}): {ended} {age}, {busy}");
-        let level = if it.busy.count > 0 { level::WARNING } else { level::INFO };
+        let level = match it.busy.count {
+            1.. => level::WARNING,
+            0 if why == ANOTHER_FAILED => level::DEBUG,
+            0 => level::INFO,
+        };
         out.log(level, text);
     }
 }
@@ -431,6 +455,14 @@ mod tests {
         assert_eq!(busy(0, &[]).to_string(), "no request");
         assert_eq!(busy(1, &["GET /x for 3 s"]).to_string(), "1 request (GET /x for 3 s)");
         assert_eq!(busy(3, &["GET /x for 3 s"]).to_string(), "3 requests (GET /x for 3 s and 2 more)");
+    }
+
+    #[test]
+    fn the_exception_is_named_and_not_the_advice_after_it() {
+        let output = "Target WSGI script '/a' cannot be loaded as Python module.\nTraceback (most recent call last):\n  File \"/a\"\nModuleNotFoundError: No module named 'x'\n/usr/bin/python3 looked for the module (the default); sys.path was []";
+        assert_eq!(exception(output), Some("ModuleNotFoundError: No module named 'x'"));
+        assert_eq!(exception("bottle.BottleException: two\n  lines, and more"), Some("bottle.BottleException: two"));
+        assert_eq!((exception("no exception at all"), exception("")), (Some("no exception at all"), None));
     }
 
     #[test]

@@ -23,7 +23,9 @@ fn a_group_grows_by_one_two_four_while_all_is_taken() {
     }
     assert_eq!(sizes, [1, 2, 2, 4, 4, 6, 6, 6]);
     assert_eq!(
-        world.lines_with("5 of 5 request threads are taken, 3 requests waiting: 1 more process of at most 6"),
+        world.lines_with(
+            "5 of 5 request threads are busy, 3 requests waiting; the group gets 1 more process (max-processes=6)"
+        ),
         1
     );
 }
@@ -94,7 +96,7 @@ fn an_empty_group_is_no_fault_and_wakes_at_once() {
     assert_eq!(one.len(), 1);
     world.event(Event::Wanted { group: GROUP });
     assert!(world.started().is_empty(), "it is coming");
-    assert_eq!(world.lines_with("a request waits and there is no process: 1 process of at most 2"), 1);
+    assert_eq!(world.lines_with("a request waits and no process runs; the group gets 1 process (max-processes=2)"), 1);
     world.ready(one[0]);
     world.load(1, 0);
     world.now = 10_000;

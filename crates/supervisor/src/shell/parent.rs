@@ -99,7 +99,7 @@ impl Shell {
         let message = match serde_json::from_slice(bytes) {
             Ok(message) if !got.truncated => message,
             Ok(_) => return self.lost_descriptors(),
-            Err(error) => return self.refuse(&format!("a message of httpd is not understood: {error}")),
+            Err(error) => return self.refuse(&format!("it does not understand a message of httpd: {error}")),
         };
         let mut fds = got.fds.into_iter();
         match message {
@@ -116,7 +116,7 @@ impl Shell {
             }
             ParentMessage::Group(config) => match (&mut self.pending, fds.next(), fds.next()) {
                 (Some(pending), Some(board), Some(log)) => pending.groups.push((*config, board, log)),
-                (Some(_), ..) => self.refuse("a process group came without its descriptors"),
+                (Some(_), ..) => self.refuse("httpd sent a process group without its descriptors"),
                 // The rest of a configuration that was refused.
                 (None, ..) => {}
             },
@@ -131,21 +131,21 @@ impl Shell {
             // If there is no room for this message, an earlier one is still unread.
             let _ = socket::send_with_fds(parent.as_fd(), AGAIN, &[]);
         }
-        self.refuse("a message of httpd lost its descriptors: the limit of open files is reached");
+        self.refuse("it has no descriptor left for a message of httpd (limit of open files)");
     }
 
     /// The supervisor cannot use the configuration; the processes that run go on.
     fn refuse(&mut self, why: &str) {
         self.pending = None;
-        self.say(level::ERROR, &format!("supervisor: {why}; the configuration is not taken over"));
+        self.say(level::ERROR, &format!("supervisor: {why}; it keeps its former configuration"));
     }
 
     fn begin(&mut self, protocol: u32, parent_pid: i32) {
         if protocol != wsgi_wire::PROTOCOL {
             let ours = wsgi_wire::build::text();
             let text = format!(
-                "supervisor: it is of mod_wsgi {ours}, and the module speaks protocol {protocol}; it ends, so that httpd \
-                 starts the one that fits"
+                "supervisor: it belongs to mod_wsgi {ours}, and the module speaks protocol {protocol}; it ends, so that \
+                 httpd starts the supervisor that fits"
             );
             self.say(level::ERROR, &text);
             return self.stop("the module has another version");
