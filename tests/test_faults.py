@@ -95,9 +95,9 @@ def test_a_lost_process_costs_what_it_executed_and_one_line(daemon, fault, ended
         assert timed(httpd, f"/faults/{fault}").result == 502
         assert [outcome.result for outcome in running.outcomes()] == [502, 502]
     serves(httpd)
-    line = httpd.log.wait_for(f"process {pid} was lost")
+    line = httpd.log.wait_for(f"process {pid} was lost: ")
     assert re.search(rf'process group "app": process {pid} was lost: {ended} after [\d.]+ s, 3 requests in flight', line)
-    assert len(httpd.log.matching(f"process {pid} was lost")) == 1
+    assert len(httpd.log.matching(f"process {pid} was lost: ")) == 1
 
 
 @pytest.mark.ours("the original's clients may see 502 or 503")
@@ -381,7 +381,7 @@ def test_a_full_log_disk_costs_no_request(daemon, httpd):
         (folder / "full").unlink()
         before = where(httpd)["pid"]
         os.kill(before, signal.SIGKILL)
-        httpd.log.wait_for(f"process {before} was lost", 20)
+        httpd.log.wait_for(f"process {before} was lost: ", 20)
         httpd.log.begin()
         serves(httpd)
         httpd.stop()
@@ -442,7 +442,7 @@ WSGIScriptAlias /where {httpd.app("where")}
     assert set(load.results()) <= {200, 502} and load.results()[502] <= 1, load.results()
     victim = wait_until(lambda: alone(httpd), 20, "the old processes are gone")
     os.kill(victim, signal.SIGKILL)
-    httpd.log.wait_for(f"process {victim} was lost", 20)
+    httpd.log.wait_for(f"process {victim} was lost: ", 20)
     serves(httpd)
 
 

@@ -261,7 +261,7 @@ def test_requests_are_served_while_the_supervisor_is_replaced(daemon):
             load.more(50)
             before = {where(httpd)["pid"] for _ in range(20)}
             os.kill(httpd.supervisor().pid, signal.SIGKILL)
-            httpd.log.wait_for("was started by the supervisor that was lost", 10, count=count)
+            httpd.log.wait_for("was started by the lost supervisor", 10, count=count)
             wait_until(lambda: where(httpd)["pid"] not in before, 20, "new processes serve")
     assert set(load.results()) == {200}, load.results()
 
@@ -302,7 +302,7 @@ def test_code_that_never_loaded_is_no_running_version_after_the_loss_of_the_supe
     httpd.log.wait_for("requests get 500 until a process can load it", 20)
     assert httpd.get("/").status == 500
     os.kill(httpd.supervisor().pid, signal.SIGKILL)
-    httpd.log.wait_for("was started by the supervisor that was lost", 10)
+    httpd.log.wait_for("was started by the lost supervisor", 10)
     deploy("def application(:  # still\n")
     assert httpd.get("/").status == 500
     deploy("def application(environ, start_response):\n    start_response('200 OK', [])\n    return [b'new']\n")

@@ -204,7 +204,7 @@ fn processes_of_a_killed_supervisor_serve_until_new_ones_do() {
     httpd.behave("fail once");
     for _ in 0..3 {
         httpd.replace_supervisor();
-        until(&httpd, "the processes", || httpd.log().contains("was started by the supervisor that was lost"));
+        until(&httpd, "the processes", || httpd.log().contains("was started by the lost supervisor"));
         assert_eq!(httpd.connect(slot, httpd.board.epoch(slot)), old[1].to_string());
     }
     until(&httpd, "an attempt", || httpd.log().contains("kept the running version: the 2 running processes go on"));

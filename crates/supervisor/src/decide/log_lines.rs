@@ -136,3 +136,26 @@ fn a_process_that_is_too_large_has_one_line_beside_those_of_each_replacement() {
         one = next;
     }
 }
+
+#[test]
+fn a_failed_process_that_another_one_replaces_has_lines_for_debugging_only() {
+    let mut world = World::default();
+    let first = world.with(rules(1))[0];
+    world.event(Event::Failed { process: first, output: "SyntaxError: x".to_owned() });
+    world.at(world.state.deadline().expect("another try"));
+    let second = world.spawn()[0];
+    world.event(Event::Failed { process: second, output: "SyntaxError: x".to_owned() });
+    world.event(Event::InFlight { process: first, busy: Busy::default() });
+    world.exit(first, Ended::Status(0));
+    let found: Vec<_> = world.log.iter().filter(|(_, text)| text.contains(say::ANOTHER_FAILED)).collect();
+    assert!(matches!(found[..], [(level::DEBUG, _), (level::DEBUG, _)]), "{:?}", world.log);
+}
+
+#[test]
+fn the_line_about_a_replacement_names_the_option_with_its_value() {
+    let mut world = World::default();
+    let limits = vec![(Cause::MaximumRequests, "maximum-requests=3".to_owned())];
+    let one = world.serving(Rules { limits, ..rules(1) })[0];
+    world.retire(one, Cause::MaximumRequests);
+    assert_eq!(world.lines_with(": maximum-requests=3 is reached; it serves until"), 1, "{:?}", world.log);
+}

@@ -147,7 +147,7 @@ impl Group {
     }
 
     pub(super) fn say_adopted(&self, process: ProcessId, out: &mut Out<'_>) {
-        let rest = "was started by the supervisor that was lost; it serves until a new process takes its place";
+        let rest = "was started by the lost supervisor; it serves until a new process takes its place";
         out.log(level::INFO, self.line(process, rest));
     }
 

@@ -131,7 +131,7 @@ impl Shell {
             // If there is no room for this message, an earlier one is still unread.
             let _ = socket::send_with_fds(parent.as_fd(), AGAIN, &[]);
         }
-        self.refuse("it has no descriptor left for a message of httpd (limit of open files)");
+        self.refuse("it has no descriptor left for a message of httpd: the limit of open files is reached");
     }
 
     /// The supervisor cannot use the configuration; the processes that run go on.
