@@ -120,7 +120,7 @@ def test_a_supervisor_that_cannot_be_started_is_started_later(daemon, httpd):
     program = home / "wsgi-supervisor"
     program.chmod(0o644)
     os.kill(httpd.supervisor().pid, signal.SIGKILL)
-    httpd.log.wait_for("is tried again", 10)
+    httpd.log.wait_for("httpd tries again every few seconds", 10)
     program.chmod(0o755)
     wait_until(httpd.supervisor, 30, "a supervisor")
     assert timed(httpd, "/hello").result == 200
