@@ -29,8 +29,8 @@ def test_a_process_without_requests_is_replaced(daemon):
 def test_the_log_names_option_value_and_group(daemon):
     httpd = daemon("inactivity-timeout=1")
     pid(httpd)
-    httpd.log.wait_for(r"\[wsgi:info\] .*process group \"app\": no request for inactivity-timeout=1;")
-    httpd.log.wait_for("is draining up to graceful-timeout=15 s: inactivity_timeout")
+    httpd.log.wait_for(r"\[wsgi:info\] .*process group \"app\": process \d+ had no request for inactivity-timeout=1;")
+    httpd.log.wait_for("is draining up to graceful-timeout=15 s: inactivity-timeout=1 s is over")
 
 
 def test_the_time_does_not_run_before_the_first_request(daemon):

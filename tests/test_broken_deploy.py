@@ -113,7 +113,7 @@ def test_the_file_that_has_changed_is_named(site):
     assert site.httpd.get("/").status == 500
     site.deploy("mended")
     site.serves("mended")
-    assert site.httpd.log.matching(r'process group "app": \S+/site/app.wsgi has changed, so the script is to be tried again')
+    assert site.httpd.log.matching(r'process group "app": \S+/site/app.wsgi has changed, so a new process tries to load the script')
 
 
 @pytest.mark.check

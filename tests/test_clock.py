@@ -117,7 +117,7 @@ def test_requests_that_wait_get_their_504_when_it_is_due(httpd, clock, step):
     start(clock, "threads=1 queue-timeout=4 listen-backlog=3 socket-timeout=30")
     httpd.get("/hello")
     httpd.log.expect("no request thread was free for GET /hello within queue-timeout=4")
-    httpd.log.expect("full: .*listen-backlog=3")
+    httpd.log.expect("too many requests wait: .*listen-backlog=3")
     with busy(httpd, 9) as running, Background(httpd, *["/hello"] * 5) as waiting:
         wait_until(lambda: sum(future.done() for future in waiting.futures) == 2, 3, "two found no place, so three wait")
         clock.step(step)
@@ -198,7 +198,7 @@ def test_a_slow_start_is_not_given_up(httpd, clock, step):
 @pytest.mark.ours("the original loads scripts when requests come")
 def test_a_start_that_hangs_is_given_up_when_it_is_due(httpd, clock, step):
     httpd.log.expect("cannot start .* is not ready after 4(\\.[0-4])? s when startup-timeout=4 s is over")
-    httpd.log.allow(r"\] $|Thread 0x|File |Current thread|stack|<no Python frame>|none can be started|shutdown-timeout=1")
+    httpd.log.allow(r"\] $|Thread 0x|File |Current thread|stack|<no Python frame>|no process could be started|shutdown-timeout=1")
     starts(clock, 600, "startup-timeout=4 shutdown-timeout=1")
     begun = time.monotonic()
     clock.step(step)

@@ -44,11 +44,11 @@ FAULTS = {
     "missing": (lambda path: path.unlink(), "is missing; tried {path}, "),
     "garbage": (lambda path: replace(path, b"#!/bin/sh\n"), "{path} is unusable: it is neither a program nor a library"),
     "another file": (lambda path: replace(path, open("/bin/sh", "rb").read()),
-                     "{path} is unusable: it is no file of mod_wsgi"),
+                     "{path} is unusable: it is not a file of mod_wsgi"),
     "other machine": (other_machine, "{path} is unusable: it is made for "),
     "other build": (lambda path: replace(path, other_build(path.read_bytes())),
-                    r"{path} is unusable: it is of mod_wsgi [0-9.]+ \(protocol \d+, build " + OTHER.decode() + r"\), and the "
-                    r"module of mod_wsgi [0-9.]+ \(protocol \d+, build [0-9a-f]{{16}}\); "),
+                    r"{path} is unusable: it belongs to mod_wsgi [0-9.]+ \(protocol \d+, build " + OTHER.decode() + r"\), and the "
+                    r"module to mod_wsgi [0-9.]+ \(protocol \d+, build [0-9a-f]{{16}}\); "),
 }
 CASES = [pytest.param(name, what, id=f"{name}-{what}") for name in (ENGINE, SUPERVISOR) for what in FAULTS]
 CASES.append(pytest.param(SUPERVISOR, "not executable", id="supervisor-not executable"))
@@ -163,13 +163,13 @@ def test_without_any_usable_file_the_supervisor_that_runs_goes_on(httpd, rewritt
     httpd.start(config(httpd))
     supervisor = httpd.supervisor().pid
     rewritten(fits=False)
-    httpd.log.expect(r"\[wsgi:crit\].*it is of mod_wsgi .*; httpd goes on, and so does a supervisor that runs with its processes")
+    httpd.log.expect(r"\[wsgi:crit\].*it belongs to mod_wsgi .*; httpd goes on, and so do a running supervisor and its processes")
     getattr(httpd, action)()
     for _ in range(3):
         assert httpd.get("/group0").status == 200
     assert httpd.get("/index.html").text == "static page\n"
     assert httpd.supervisor().pid == supervisor
-    httpd.log.expect(r"it is of mod_wsgi .*; the client gets 500")
+    httpd.log.expect(r"it belongs to mod_wsgi .*; the client gets 500")
     assert httpd.get("/embedded").status == 500
     rewritten(fits=True)
     httpd.graceful()
@@ -180,16 +180,16 @@ def test_without_any_usable_file_the_supervisor_that_runs_goes_on(httpd, rewritt
 def test_without_any_file_and_any_supervisor_requests_get_503_until_there_is_one(httpd, rewritten):
     httpd.start(config(httpd, groups=0))
     rewritten(fits=False)
-    httpd.log.expect(r"\[wsgi:crit\].*it is of mod_wsgi .*; httpd goes on")
-    httpd.log.expect(r"\[wsgi:crit\].*it is of mod_wsgi .*; daemon processes are not watched until a supervisor can be started")
-    httpd.log.expect(r'process group "group0": it has no process and none can be started at the moment.*it is of mod_wsgi')
+    httpd.log.expect(r"\[wsgi:crit\].*it belongs to mod_wsgi .*; httpd goes on")
+    httpd.log.expect(r"\[wsgi:crit\].*it belongs to mod_wsgi .*; nobody watches the daemon processes until a supervisor has started")
+    httpd.log.expect(r'process group "group0": it has no process, and for .* no process could be started.*it belongs to mod_wsgi')
     text = httpd.conf_file.read_text()
     httpd.configure(config(httpd))
     assert httpd.conf_file.read_text() != text
     httpd.graceful()
     wait_until(lambda: httpd.get("/group0").status == 503, 10, "the new configuration")
     assert httpd.get("/index.html").text == "static page\n"
-    httpd.log.expect("requests are taken again; .* got 503")
+    httpd.log.expect("it takes requests again; .* got 503")
     rewritten(fits=True)
     # Without another word to httpd.
     wait_until(lambda: httpd.get("/group0").status == 200, 30, "a supervisor is started")

@@ -95,9 +95,9 @@ def test_a_lost_process_costs_what_it_executed_and_one_line(daemon, fault, ended
         assert timed(httpd, f"/faults/{fault}").result == 502
         assert [outcome.result for outcome in running.outcomes()] == [502, 502]
     serves(httpd)
-    line = httpd.log.wait_for(f"process {pid} was lost")
+    line = httpd.log.wait_for(f"process {pid} was lost: ")
     assert re.search(rf'process group "app": process {pid} was lost: {ended} after [\d.]+ s, 3 requests in flight', line)
-    assert len(httpd.log.matching(f"process {pid} was lost")) == 1
+    assert len(httpd.log.matching(f"process {pid} was lost: ")) == 1
 
 
 @pytest.mark.ours("the original's clients may see 502 or 503")
@@ -163,12 +163,12 @@ def test_a_process_without_descriptors_costs_no_request(daemon):
     httpd.log.wait_for("is ready", 20, 2)
     both = at_once(httpd, ["/sleep?0.5"] * 2)
     assert len({outcome.body for outcome in both}) == 2
-    httpd.log.expect("no descriptor left for a new connection.*asks to be replaced")
+    httpd.log.expect("no descriptor left for a new connection.*the supervisor replaces it")
     pid = int(httpd.get("/faults/descriptors").body)
     outcomes = at_once(httpd, ["/sleep?0.3"] * 24)
     assert {outcome.result for outcome in outcomes} == {200}
     wait_until(lambda: not processes.process(pid), 20, "it is gone")
-    httpd.log.wait_for(f"process {pid} is gone .no_descriptor")
+    httpd.log.wait_for(f"process {pid} is gone .it has no descriptor left")
 
 
 # -- the supervisor --------------------------------------------------------------------------------
@@ -375,7 +375,7 @@ def test_a_full_log_disk_costs_no_request(daemon, httpd):
         (folder / "full").unlink()
         before = where(httpd)["pid"]
         os.kill(before, signal.SIGKILL)
-        httpd.log.wait_for(f"process {before} was lost", 20)
+        httpd.log.wait_for(f"process {before} was lost: ", 20)
         httpd.log.begin()
         serves(httpd)
         httpd.stop()
@@ -435,7 +435,7 @@ WSGIScriptAlias /where {httpd.app("where")}
     assert set(load.results()) <= {200, 502} and load.results()[502] <= 1, load.results()
     victim = wait_until(lambda: alone(httpd), 20, "the old processes are gone")
     os.kill(victim, signal.SIGKILL)
-    httpd.log.wait_for(f"process {victim} was lost", 20)
+    httpd.log.wait_for(f"process {victim} was lost: ", 20)
     serves(httpd)
 
 

@@ -284,7 +284,7 @@ def test_nobody_waits_after_a_recycling(site, options):
     for count in 2, 3:
         ready = site.httpd.log.matching(r"process \d+ is ready after")[-1]
         os.kill(int(re.search(r"process (\d+) is", ready)[1]), signal.SIGUSR1)
-        site.httpd.log.wait_for("is draining .*graceful_signal", 60, count=count)
+        site.httpd.log.wait_for("is draining .*: it got SIGUSR1", 60, count=count)
     assert timed(site.httpd, "/a").seconds < PATIENCE
     assert timed(site.httpd, "/b").seconds < PATIENCE
 
@@ -369,7 +369,7 @@ def test_a_script_that_ends_its_process_costs_the_others_nothing(site):
         lost, left = sorted(pids(load.outcomes[-40:]))
         site.httpd.log.expect(f"process {lost} was lost: killed by SIGKILL")
         site.httpd.log.allow("the client gets 502")
-        site.httpd.log.expect(r"exited with status 3.*; it loaded what another process had loaded, and /.*/b.wsgi was next")
+        site.httpd.log.expect(r"exited with status 3.*; it was loading the scripts that an earlier process had loaded, and /.*/b.wsgi was the next")
         processes.kill([lost])
         wait_until(lambda: len(pids(load.outcomes[-40:]) - {lost}) == 2, 30, "there are two again")
     assert set(load.results()) <= {200, 502}

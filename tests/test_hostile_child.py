@@ -16,7 +16,7 @@ pytestmark = [
 KILLED = r"AH00052: child pid \d+ exit signal Killed"
 # Sockets of httpd were among the descriptors that the application has closed.
 CLOSED = r"AH00468: error closing socket|AH02179: apr_socket_accept: .client socket."
-DAMAGED = r'process group "good": something has written to its scoreboard'
+DAMAGED = r'process group "good": something wrote to its scoreboard'
 LISTENS = "noise", "tells", "passes", "garbage", "closes"
 
 
@@ -92,7 +92,7 @@ def test_whatever_stands_in_a_scoreboard(server, how):
 
 
 def test_a_supervisor_takes_a_scoreboard_over_whose_header_was_written_to(server):
-    server.log.expect("was lost .signal 9.; starting another one")
+    server.log.expect("was lost .signal 9.; httpd starts another one")
     server.log.expect(DAMAGED)
     server.log.allow(r'process group "good": ')
     assert attack(server, "fills") == 1

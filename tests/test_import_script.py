@@ -129,7 +129,7 @@ def test_an_import_script_that_also_serves_is_tried_again_when_it_changes(httpd)
 
 @pytest.mark.ours("the original is built for one Python")
 def test_a_python_that_cannot_be_embedded_is_said_once(httpd):
-    httpd.log.expect("WSGIImportScript and preloaded aliases need it in this child")
+    httpd.log.expect("this child cannot load the scripts of WSGIImportScript and of aliases")
     httpd.log.allow("libpython|embedded|shared")
     static_python(httpd.root / "static")
     httpd.start(f"WSGIPythonHome {httpd.root}/static\n{importing(httpd, 'early', '%{GLOBAL}')}")

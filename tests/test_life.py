@@ -120,7 +120,7 @@ def test_a_supervisor_that_cannot_be_started_is_started_later(daemon, httpd):
     program = home / "wsgi-supervisor"
     program.chmod(0o644)
     os.kill(httpd.supervisor().pid, signal.SIGKILL)
-    httpd.log.wait_for("is tried again", 10)
+    httpd.log.wait_for("httpd tries again every few seconds", 10)
     program.chmod(0o755)
     wait_until(httpd.supervisor, 30, "a supervisor")
     assert timed(httpd, "/hello").result == 200
@@ -261,7 +261,7 @@ def test_requests_are_served_while_the_supervisor_is_replaced(daemon):
             load.more(50)
             before = {where(httpd)["pid"] for _ in range(20)}
             os.kill(httpd.supervisor().pid, signal.SIGKILL)
-            httpd.log.wait_for("was found, which the lost supervisor had started", 10, count=count)
+            httpd.log.wait_for("was started by the lost supervisor", 10, count=count)
             wait_until(lambda: where(httpd)["pid"] not in before, 20, "new processes serve")
     assert set(load.results()) == {200}, load.results()
 
@@ -299,10 +299,10 @@ def test_code_that_never_loaded_is_no_running_version_after_the_loss_of_the_supe
     httpd.start(f"WSGIDaemonProcess app processes=2 threads=2 {options}\n"
                 f"WSGIScriptAlias / {httpd.root}/apps/a.wsgi process-group=app")
     httpd.log.allow(GONE + "|cannot be loaded|File |def application|SyntaxError|\\^|could not load")
-    httpd.log.wait_for("requests get 500, with a line each", 20)
+    httpd.log.wait_for("requests get 500 until a process can load it", 20)
     assert httpd.get("/").status == 500
     os.kill(httpd.supervisor().pid, signal.SIGKILL)
-    httpd.log.wait_for("was found, which the lost supervisor had started", 10)
+    httpd.log.wait_for("was started by the lost supervisor", 10)
     deploy("def application(:  # still\n")
     assert httpd.get("/").status == 500
     deploy("def application(environ, start_response):\n    start_response('200 OK', [])\n    return [b'new']\n")

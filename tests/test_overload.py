@@ -13,7 +13,7 @@ from client import read_to_end, stalled
 from load import Background, at_once, busy, timed
 from processes import wait_until
 
-FULL = "process group \"app\": full: "
+FULL = "process group \"app\": too many requests wait: "
 
 
 # -- full ----------------------------------------------------------------------------------------------
@@ -47,7 +47,7 @@ def test_the_next_episode_tells_how_many_were_refused_before(daemon):
             time.sleep(5.5)
     first, second = httpd.log.matching(FULL)
     assert "2/2 request threads busy in 2 processes" in first and "more did" not in first
-    assert re.search(r"while this lasts \(9 more did since the last such line\)$", second), second
+    assert re.search(r"while this lasts \(as 9 more did since the last line about this\)$", second), second
 
 
 @pytest.mark.ours("the original gives no hint when to come back")
@@ -55,8 +55,8 @@ def test_the_next_episode_tells_how_many_were_refused_before(daemon):
 def test_a_group_that_cannot_be_started_says_when_to_come_back(httpd):
     httpd.start(f"WSGIDaemonProcess app python=/bin/false\nWSGIProcessGroup app\nWSGIScriptAlias / {httpd.app('hello')}")
     httpd.log.expect("cannot start|could not be started|exited")
-    httpd.log.expect('process group "app": it has no process and none can be started at the moment, .*httpd.conf:')
-    httpd.log.expect('process group "app": it ends; [2-9] requests? got 503 in the ')
+    httpd.log.expect('process group "app": it has no process, and for .* no process could be started .defined at .*httpd.conf:')
+    httpd.log.expect('process group "app": the group ends; [2-9] requests? got 503, because for ')
     wait_until(lambda: timed(httpd, "/").result == 503, 10, "it is known that it cannot be started")
     answer = httpd.get("/")
     assert answer.status == 503 and 1 <= int(answer.header("Retry-After")) <= 70
@@ -78,8 +78,8 @@ def test_a_time_without_processes_has_a_line_at_its_beginning_and_one_at_its_end
     httpd.log.expect('wsgi:error.*"app" .*cannot start ')
     httpd.log.allow("the last of its output|-- end of its output")
     httpd.log.wait_for("cannot start ")
-    begin = r'wsgi:error.*\[client .*process group "app": it has no process and none can be started at the moment, for '
-    begin += rf"[\d.]+ s now \(defined at .*httpd.conf:\d+\): {BROKEN_START[broken]}.*; clients get 503 while this lasts, "
+    begin = r'wsgi:error.*\[client .*process group "app": it has no process, and for '
+    begin += rf"[\d.]+ s no process could be started \(defined at .*httpd.conf:\d+\): {BROKEN_START[broken]}.*; clients get 503 while this lasts, "
     begin += r"this one with Retry-After: \d+"
     httpd.log.expect(begin)
     # Attempts that are made meanwhile, and fail as well, belong to the same time; requests wait for none of them.
@@ -91,14 +91,14 @@ def test_a_time_without_processes_has_a_line_at_its_beginning_and_one_at_its_end
     count = len(httpd.log.matching("cannot start "))
     httpd.graceful()
     httpd.log.wait_for("cannot start ", 30, count=count + 1)
-    assert len(httpd.log.matching("wsgi:error.*none can be started")) == 1
-    assert not httpd.log.matching("got 503 in ")
+    assert len(httpd.log.matching("wsgi:error.*no process could be started .defined")) == 1
+    assert not httpd.log.matching("got 503, because ")
     # Mended.
     if broken == "python":
         python.write_text('#!/bin/sh\nexec python3 "$@"\n')
     else:
         home.mkdir()
-    end = r'wsgi:warn.*process group "app": requests are taken again; 40 requests got 503 in the [\d.]+ s in which no'
+    end = r'wsgi:warn.*process group "app": it takes requests again; 40 requests got 503, because for [\d.]+ s no'
     httpd.log.expect(end)
     httpd.log.wait_for(end, 60)
     assert httpd.get("/hello").status == 200
@@ -141,7 +141,7 @@ def test_without_queue_timeout_a_request_waits_as_long_as_an_answer_may_take(dae
     httpd = daemon("threads=1 socket-timeout=2")
     httpd.get("/hello")
     httpd.log.expect(r"no request thread was free for GET /hello within socket-timeout=2: ")
-    httpd.log.expect(r"\(pid \d+\) sent nothing of the response to GET /marked_sleep within socket-timeout=2; "
+    httpd.log.expect(r"process \d+ sent nothing of the response to GET /marked_sleep within socket-timeout=2; "
                      "the client gets 504")
     with busy(httpd, 5) as slow:
         assert timed(httpd, "/hello").result == 504
@@ -158,7 +158,7 @@ def test_each_request_of_a_killed_process_says_how_it_ended(daemon):
     httpd.get("/hello")
     with busy(httpd, 20, count=3) as running:
         [pid] = set(running.pids)
-        line = (rf'process group "app": the daemon process \(pid {pid}\) was lost while it executed the request GET '
+        line = (rf'process group "app": process {pid} was lost while it executed the request GET '
                 "/marked_sleep: killed by SIGKILL; the client gets 502")
         httpd.log.expect(line)
         httpd.log.expect(rf"process {pid} was lost: killed by SIGKILL after .*3 requests in flight")

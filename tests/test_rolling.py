@@ -57,7 +57,7 @@ def test_rolling_serves_old_code_until_the_new_is_ready(httpd):
         load.more(20)
         site.edit("new")
         site.serves("new")
-        httpd.log.wait_for("is draining .*script_reload", 30, count=2)
+        httpd.log.wait_for("is draining .*: its script has changed", 30, count=2)
         wait_until(lambda: len({outcome.body for outcome in load.outcomes}) == 4, 30, "all four have served")
     assert set(load.results()) == {200}
     assert load.slowest() < 2.5, "nobody waited for an import"
@@ -87,7 +87,7 @@ def test_rolling_keeps_the_running_version_when_the_new_one_fails(httpd):
     assert set(load.results()) == {200}
     assert len(httpd.log.matching("kept the running version")) == 1
     assert len(httpd.log.matching("SyntaxError: ")) == 2, "the traceback, and the line about it"
-    httpd.log.wait_for("is ready after .* failed attempts? to start came before it", 30)
+    httpd.log.wait_for("is ready after .*; before it .* attempts? to start failed", 30)
 
 
 def test_the_default_answers_500_until_the_mend_and_recovers_at_once(httpd):

@@ -28,9 +28,9 @@ def test_a_group_grows_under_load_and_shrinks_when_idle(daemon, httpd):
         sized(httpd, 3)
         wait_until(lambda: len({o.body for o in load.outcomes[-30:]}) == 3, 60, "three processes answer")
     assert set(load.results()) == {200}
-    assert httpd.log.matching("1 of 1 request threads are taken, .* waiting: 1 more process of at most 3")
+    assert httpd.log.matching("1 of 1 request threads are busy, .* waiting; the group gets 1 more process .max-processes=3")
     sized(httpd, 1)
-    assert len(httpd.log.matching("is draining .*: idle_timeout")) == 2
+    assert len(httpd.log.matching("is draining .*: idle-timeout=1 s is over")) == 2
     assert httpd.get("/hello").status == 200
 
 
@@ -67,7 +67,7 @@ def test_the_loss_of_the_supervisor_keeps_the_size(daemon, httpd):
     httpd.log.expect("supervisor .* was lost")
     with Load(httpd, "/sleep?0.1", clients=6) as load:
         httpd.log.wait_for("is ready after", 60, count=3)
-        grown = lambda: len(httpd.log.matching("more process.* of at most 3"))  # noqa: E731
+        grown = lambda: len(httpd.log.matching("more process.* .max-processes=3"))  # noqa: E731
         before = grown()
         os.kill(httpd.supervisor().pid, signal.SIGKILL)
         httpd.log.wait_for("is gone .its supervisor was lost", 60, count=3)

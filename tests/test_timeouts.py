@@ -27,7 +27,7 @@ def allow_ours(httpd, ours, *patterns):
     for pattern in patterns:
         httpd.log.expect(pattern) if ours else None
     # Python's stacks come line by line, some of them empty. The original ends a process that is stuck with an error.
-    httpd.log.allow(r"\[wsgi:\w+\] \[pid \d+:tid \d+\] (process group|Thread|Current thread|  |$)|the daemon process (\(pid \d+\) )?was lost")
+    httpd.log.allow(r"\[wsgi:\w+\] \[pid \d+:tid \d+\] (process group|Thread|Current thread|  |$)|process \d+ was lost")
     if not ours:
         httpd.log.allow(ORIGINALS)
 
@@ -68,8 +68,8 @@ def test_a_stuck_request_is_given_up_and_its_process_replaced(daemon, ours, way)
 def test_the_line_names_request_option_group_and_what_follows(daemon):
     httpd = daemon("threads=1 request-timeout=1 shutdown-timeout=1 graceful-timeout=5")
     allow_ours(httpd, True, r"^.*\[wsgi:error\] \[pid \d+.*process group \"app\": GET /stuck/sleep on request thread 1 has run "
-               r"for 1\.\d s, longer than request-timeout=1; the client gets 504 unless its response was begun; the process "
-               r"takes no more requests, and is replaced; the process ends within shutdown-timeout=1$")
+               r"for 1\.\d s, longer than request-timeout=1; the client gets 504 unless its response has begun; the supervisor "
+               r"replaces the process, which takes no more requests; the process ends within shutdown-timeout=1$")
     first = pid(httpd)
     assert timed(httpd, "/stuck/sleep?a=secret").result == 504
     httpd.log.wait_for("stuck.wsgi.*line [0-9]+, in <lambda>")
@@ -220,7 +220,7 @@ def test_a_client_that_sends_its_body_slowly_costs_its_own_request_only(daemon, 
 @pytest.mark.parametrize("way", ["spin", "nap"])
 def test_an_interrupted_request_is_a_504_and_its_process_lives(daemon, ours, way):
     httpd = daemon("threads=1 request-timeout=1 interrupt-timeout=10")
-    allow_ours(httpd, ours, f"GET /stuck/{way} .*request-timeout=1; mod_wsgi.RequestTimeout is raised in it, and it has "
+    allow_ours(httpd, ours, f"GET /stuck/{way} .*request-timeout=1; the process raises mod_wsgi.RequestTimeout in it, and it has "
                "interrupt-timeout=10 to end")
     first = pid(httpd)
     for _ in range(2):
@@ -251,7 +251,7 @@ def test_an_interrupted_response_is_cut_short(daemon, ours):
 
 def test_a_request_that_cannot_be_interrupted_is_given_up(daemon, ours):
     httpd = daemon("threads=1 request-timeout=1 interrupt-timeout=1 shutdown-timeout=1")
-    allow_ours(httpd, ours, "longer than request-timeout=1, and than interrupt-timeout=1 after it was interrupted")
+    allow_ours(httpd, ours, "longer than request-timeout=1, and has not ended within interrupt-timeout=1 after that")
     httpd.log.allow("interrupted$")
     first = pid(httpd)
     assert timed(httpd, "/stuck/stubborn").result == (504 if ours else 502)
@@ -370,8 +370,8 @@ def test_a_signal_shows_the_stacks_of_all_threads(daemon):
 
 @pytest.mark.ours("the original's lines say less")
 @pytest.mark.parametrize("number, options, cause", [
-    (signal.SIGUSR1, "", "graceful_signal"), (signal.SIGUSR1, "eviction-timeout=5", "eviction_signal"),
-    (signal.SIGXCPU, "", "cpu_time_limit"),
+    (signal.SIGUSR1, "", "it got SIGUSR1"), (signal.SIGUSR1, "eviction-timeout=5", "eviction-timeout=5 s: it got SIGUSR1"),
+    (signal.SIGXCPU, "", ": cpu-time-limit is reached"),
 ], ids=["graceful", "eviction", "cpu"])
 @pytest.mark.check
 def test_signals_have_the_process_replaced(daemon, number, options, cause):
@@ -422,7 +422,7 @@ def test_stack_size(daemon, ours, bytes_):
 @pytest.mark.check
 def test_a_stack_that_is_too_small_is_made_larger(daemon):
     httpd = daemon("threads=1 stack-size=16384")
-    httpd.log.expect("process group \"app\": stack-size=16384 is too small for Python; threads have the smallest, 262144 bytes")
+    httpd.log.expect("process group \"app\": stack-size=16384 is too small for Python; request threads get the smallest stack that works, 262144 bytes")
     assert httpd.get("/hello").status == 200
 
 

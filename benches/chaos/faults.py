@@ -21,7 +21,7 @@ import processes
 # Of the supervisor's lines: a crash loop, which waits before the next start, and for how long.
 BACK_OFF = re.compile(r'^\[\w+ (\w+ \d+ [\d:.]+ \d+)\] .*process group "(\w+)".* next (?:start|try) (?:is )?in ([\d.]+) s')
 # Of a child's: a request that a process had begun.
-LOST = re.compile(r"daemon process \(pid (\d+)\) was lost while it executed the request \w+ /\S+/([\w-]+): ")
+LOST = re.compile(r"process (\d+) was lost while it executed the request \w+ /\S+/([\w-]+): ")
 BROKEN = "def application(:\n"
 HOSTILE = ["noise", "ready", "retire", "loaded", "passes", "garbage", "closes", "frame/16,1,5000", "frame/17,0,4294967295",
            "frame/18,1,16", "frame/23,1,16", "frame/19,0,500"]

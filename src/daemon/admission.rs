@@ -65,14 +65,14 @@ fn refuse(job: &Job<'_>, refused: Refused) -> Ending {
             match board.has_trouble(Trouble::Full) {
                 Some(untold) => {
                     let text = format!(
-                        "full: {}, listen-backlog={limit}; clients get 503 while this lasts{}",
+                        "too many requests wait: {}, listen-backlog={limit}; clients get 503 while this lasts{}",
                         state_of(board),
                         before(untold)
                     );
                     job.log(Level::Error, &text);
                 }
                 None => job.log_lazily(Level::Debug, || {
-                    format!("full: listen-backlog={limit} requests wait already; {} gets 503", job.what())
+                    format!("listen-backlog={limit} requests wait already, so {} gets 503", job.what())
                 }),
             }
             Ending::Unavailable(RETRY_FULL)
@@ -119,8 +119,8 @@ fn retry_after(next: Option<Duration>) -> u64 {
 fn stoppage(defined: &str, fault: &Fault, again: u64) -> String {
     let (lasted, cause) = (seconds(fault.lasted), &fault.cause);
     format!(
-        "it has no process and none can be started at the moment, for {lasted} now (defined at {defined}): {cause} (the \
-         supervisor's lines say more); clients get 503 while this lasts, this one with Retry-After: {again}"
+        "it has no process, and for {lasted} no process could be started (defined at {defined}): {cause} (the lines of the \
+         supervisor say more); clients get 503 while this lasts, this one with Retry-After: {again}"
     )
 }
 
@@ -128,8 +128,8 @@ fn stoppage(defined: &str, fault: &Fault, again: u64) -> String {
 fn before(untold: u32) -> String {
     match untold {
         0 => String::new(),
-        1 => " (1 more did since the last such line)".to_owned(),
-        many => format!(" ({many} more did since the last such line)"),
+        1 => " (as 1 more did since the last line about this)".to_owned(),
+        many => format!(" (as {many} more did since the last line about this)"),
     }
 }
 
@@ -187,14 +187,20 @@ mod tests {
         assert_eq!(describe((0, 0, 0), None, 2), "no process is ready, 2 waiting");
         assert!(describe((2, 8, 8), None, 0).contains("8/8 request threads busy in 2 processes, 0 waiting"));
         assert_eq!((seconds(Duration::from_millis(340)), seconds(s(10))), ("0.3 s".to_owned(), "10 s".to_owned()));
-        assert_eq!((before(0), before(7)), (String::new(), " (7 more did since the last such line)".to_owned()));
+        assert_eq!(
+            (before(0), before(7)),
+            (String::new(), " (as 7 more did since the last line about this)".to_owned())
+        );
     }
 
     #[test]
     fn a_stoppage_names_its_cause_and_what_clients_get() {
         let fault = Fault { lasted: Duration::from_millis(3_200), cause: "exited with status 1".to_owned() };
         let text = stoppage("httpd.conf:3", &fault, 4);
-        assert!(text.contains("for 3.2 s now (defined at httpd.conf:3): exited with status 1 ("), "{text}");
+        assert!(
+            text.contains("for 3.2 s no process could be started (defined at httpd.conf:3): exited with status 1 ("),
+            "{text}"
+        );
         assert!(text.ends_with("this one with Retry-After: 4"), "{text}");
     }
 

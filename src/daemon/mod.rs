@@ -202,7 +202,7 @@ fn after_loss(job: &Job<'_>, lost: &Lost, upload: &Upload<'_>, exchange: &mut Ex
     if let Some(instead) = exchange.instead() {
         job.log(
             Level::Error,
-            &format!("{what}; the head of its response had come, and the client gets what that decides"),
+            &format!("{what}; its response had begun with a head that names a page, which the client gets"),
         );
         return instead;
     }

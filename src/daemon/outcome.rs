@@ -74,7 +74,7 @@ impl Lost {
     /// The cause, for the log. `pid` is the process, `ended` what the supervisor said of its end, `what` the request,
     /// and `limit` its time for an answer, as the option that sets it.
     pub(super) fn tell(&self, pid: u32, ended: Option<&str>, what: &str, limit: &str) -> String {
-        let process = format!("the daemon process (pid {pid})");
+        let process = format!("process {pid}");
         match (self, ended) {
             (Lost::Unread, _) => format!("{process} went away before it began the request"),
             (Lost::Closed | Lost::Broken(_), Some(ended)) => {
@@ -84,7 +84,7 @@ impl Lost {
             (Lost::Broken(error), None) => format!("the connection to {process} broke: {error}"),
             (Lost::Stale, _) => format!("{process} runs code that has changed on disk"),
             (Lost::TimedOut, _) => format!("{process} sent nothing of the response to {what} within {limit}"),
-            (Lost::Garbage(error), _) => format!("{process} sent something that is no response: {error}"),
+            (Lost::Garbage(error), _) => format!("{process} sent bytes that are not a response: {error}"),
             (Lost::LongHeader(header), _) => format!("{process} sent {header}"),
             (Lost::Stopping, _) => "httpd stops or restarts".to_owned(),
             (Lost::Failed(failure), _) => format!("{process}: {}", words(*failure)),
@@ -188,12 +188,12 @@ mod tests {
         let tell = |lost: &Lost, ended| lost.tell(12, ended, "GET /x", "socket-timeout=60");
         assert_eq!(
             tell(&Lost::Closed, Some("killed by SIGKILL")),
-            "the daemon process (pid 12) was lost while it executed the request GET /x: killed by SIGKILL"
+            "process 12 was lost while it executed the request GET /x: killed by SIGKILL"
         );
         assert!(tell(&Lost::Closed, None).contains("closed the connection"));
         assert!(
             tell(&Lost::TimedOut, None)
-                .ends_with("(pid 12) sent nothing of the response to GET /x within socket-timeout=60")
+                .ends_with("process 12 sent nothing of the response to GET /x within socket-timeout=60")
         );
         for lost in [Lost::Closed, Lost::Broken(io::ErrorKind::Other.into())] {
             assert!(lost.is_end() && tell(&lost, Some("exited with status 3")).ends_with(": exited with status 3"));

@@ -182,7 +182,7 @@ fn failure_of(error: BodyError) -> InputFailure {
 fn status_of(request: Request<'_>, error: BodyError) -> i32 {
     let (status, text) = match error {
         BodyError::Gone => (400, "the client closed the connection while it sent the request's body"),
-        BodyError::TimedOut => (408, "the client sent nothing of the request's body for Timeout"),
+        BodyError::TimedOut => (408, "the client sent nothing of the request's body within httpd's Timeout"),
         BodyError::Refused(status) => (status, "httpd refused the request's body"),
     };
     request.log(Level::Info, &format!("{text}; status {status}"));

@@ -134,7 +134,7 @@ impl Embedded {
         }
         if let Err(why) = self.engine() {
             self.reported.store(true, Ordering::Relaxed);
-            let text = format!("{why}; WSGIImportScript and preloaded aliases need it in this child");
+            let text = format!("{why}; this child cannot load the scripts of WSGIImportScript and of aliases");
             process::log_main(Level::Error as i32, text.as_bytes());
         }
     }
@@ -181,7 +181,8 @@ pub(crate) fn serve(
         Err(why) => {
             // The whole story once in a child, then a line for each request that suffers from it.
             let first = !embedded.reported.swap(true, Ordering::Relaxed);
-            let text = if first { why } else { "embedded Python could not be started in this child, see above" };
+            let text =
+                if first { why } else { "this child could not start embedded Python (its first error line says why)" };
             request.log(Level::Error, &format!("{text}; the client gets 500"));
             return 500;
         }

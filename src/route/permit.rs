@@ -25,7 +25,7 @@ pub fn admit<'a>(
         if !allowed.iter().any(|other| other.eq_ignore_ascii_case(name)) {
             return Err(Rejection::new(
                 500,
-                format!("{} is not in the list of WSGIRestrictProcess, which holds here", described(name)),
+                format!("{} is not in the list of WSGIRestrictProcess for this request", described(name)),
             ));
         }
     }

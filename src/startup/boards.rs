@@ -63,8 +63,8 @@ impl Boards {
         let (mut old, broken): (Vec<_>, Vec<_>) = all.partition(|kept| !kept.written_to && kept.board.is_intact());
         for broken in broken {
             let text = format!(
-                "process group \"{}\": something has written to its scoreboard (code in a child of httpd can: an application in \
-                 embedded mode); the group gets a new one and new processes",
+                "process group \"{}\": something wrote to its scoreboard (an application in embedded mode can); the group gets a new \
+                 scoreboard and new processes",
                 broken.name
             );
             main.log(Level::Error, &text);

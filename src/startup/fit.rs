@@ -35,13 +35,13 @@ pub(super) fn check(file: &File) -> Result<(), String> {
 /// Compares with httpd's machine, where that is known, and with the module's build.
 fn judge(found: &Facts, machine: Option<&str>, build: &str) -> Result<(), String> {
     if let Some(machine) = machine.filter(|machine| *machine != found.machine) {
-        return Err(format!("it is made for {}, and httpd for {machine}", found.machine));
+        return Err(format!("it is made for {}, but httpd for {machine}", found.machine));
     }
     match &found.build {
-        None => Err("it is no file of mod_wsgi, or of a build that does not say which".to_owned()),
+        None => Err("it is not a file of mod_wsgi, or its build is unknown".to_owned()),
         Some(other) if other != build => Err(format!(
-            "it is of mod_wsgi {other}, and the module of mod_wsgi {build}; the module, wsgi-supervisor and the engine must \
-             be of one build"
+            "it belongs to mod_wsgi {other}, and the module to mod_wsgi {build}; the module, wsgi-supervisor and the engine \
+             must be of one build"
         )),
         Some(_) => Ok(()),
     }
@@ -81,7 +81,7 @@ mod tests {
         assert!(own.machine.contains(if cfg!(target_endian = "little") { "little endian" } else { "big endian" }));
         assert_eq!(check(&File::open("/proc/self/exe").unwrap()), Ok(()));
         assert!(check(&File::open("/proc/self/environ").unwrap()).unwrap_err().contains("neither a program"));
-        assert!(check(&File::open("/bin/sh").unwrap()).unwrap_err().contains("no file of mod_wsgi"));
+        assert!(check(&File::open("/bin/sh").unwrap()).unwrap_err().contains("not a file of mod_wsgi"));
     }
 
     #[test]
@@ -90,8 +90,8 @@ mod tests {
         assert_eq!(judge(&facts(Some("1")), Some("X"), "1"), Ok(()));
         assert_eq!(judge(&facts(Some("1")), None, "1"), Ok(()));
         let other = judge(&facts(Some("2")), Some("X"), "1").unwrap_err();
-        assert!(other.starts_with("it is of mod_wsgi 2, and the module of mod_wsgi 1; "), "{other}");
-        assert_eq!(judge(&facts(Some("1")), Some("Y"), "1").unwrap_err(), "it is made for X, and httpd for Y");
+        assert!(other.starts_with("it belongs to mod_wsgi 2, and the module to mod_wsgi 1; "), "{other}");
+        assert_eq!(judge(&facts(Some("1")), Some("Y"), "1").unwrap_err(), "it is made for X, but httpd for Y");
     }
 
     #[test]

@@ -105,15 +105,16 @@ fn files(main: Server<'_>) -> Result<Result<Companions, String>, String> {
     match companions::for_configuration(main) {
         Ok((files, None)) => Ok(Ok(files)),
         Ok((files, Some(why))) => {
-            let text =
-                format!("{why}; httpd goes on with the files that it opened before; mend this and say graceful again");
+            let text = format!(
+                "{why}; httpd goes on with the files that it opened before; mend this and run apachectl graceful again"
+            );
             main.log(Level::Error, &text);
             Ok(Ok(files))
         }
         Err(why) if process::is_restart() => {
             let text = format!(
-                "{why}; httpd goes on, and so does a supervisor that runs with its processes; other applications get 503, \
-                 or 500 in embedded mode; mend this and say graceful again"
+                "{why}; httpd goes on, and so do a running supervisor and its processes; requests of other applications get \
+                 503, or 500 in embedded mode; mend this and run apachectl graceful again"
             );
             main.log(Level::Crit, &text);
             Ok(Err(why))

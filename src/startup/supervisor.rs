@@ -130,7 +130,7 @@ pub(super) fn apply(
             let pid = kept.pid;
             main.log(
                 Level::Error,
-                &format!("supervisor {pid} cannot be told ({error}): it was lost; starting another one"),
+                &format!("httpd cannot send the configuration to supervisor {pid} ({error}), which was lost; httpd starts another one"),
             );
         }
         if !matches!(sent, Some(Ok(()))) {
@@ -380,7 +380,7 @@ fn gone(main: Server<'_>, pconf: Pool<'_>, pid: i32, how: &str) {
     let Some(kept) = kept(main) else { return };
     kept.former.retain(|former| former.pid != pid);
     if pid == kept.pid {
-        main.log(Level::Error, &format!("supervisor {pid} was lost ({how}); starting another one"));
+        main.log(Level::Error, &format!("supervisor {pid} was lost ({how}); httpd starts another one"));
         (kept.pid, kept.control) = (0, None);
         kept.bring_back(main, pconf);
     } else if kept.wanted {
@@ -393,7 +393,7 @@ pub(super) fn look_after(main: Server<'_>, pconf: Pool<'_>) {
     let Some(kept) = kept(main) else { return };
     kept.former.iter().for_each(Former::kill_if_overdue);
     if kept.is_asked_again() && kept.tell_all().is_err() {
-        main.log(Level::Error, "the supervisor did not take the configuration over, and it cannot be said again");
+        main.log(Level::Error, "the supervisor has not taken over the configuration, and httpd cannot send it again; its processes run with the former one");
     }
     if kept.wanted {
         kept.bring_back(main, pconf);
@@ -425,7 +425,7 @@ impl Kept {
         self.put_aside();
         self.boards.set_fault(Some(error));
         let text = format!(
-            "{error}; daemon processes are not watched until a supervisor can be started, which is tried again every few seconds"
+            "{error}; nobody watches the daemon processes until a supervisor has started; httpd tries again every few seconds"
         );
         let again = std::mem::replace(&mut self.wanted, true);
         main.log(if again { Level::Debug } else { Level::Crit }, &text);

@@ -177,7 +177,12 @@ fn a_process_that_asks_is_replaced_and_one_that_babbles_too() {
     httpd.connect(0, httpd.board.epoch(0));
     httpd.gone(&old);
     httpd.ready(1);
-    assert_eq!(httpd.logged("is draining up to graceful-timeout=3 s: maximum_requests"), 1, "{}", httpd.log());
+    assert_eq!(
+        httpd.logged("is draining up to graceful-timeout=3 s: maximum-requests is reached"),
+        1,
+        "{}",
+        httpd.log()
+    );
     httpd.behave("noise");
     httpd.configure();
     until(&httpd, "an error", || httpd.log().contains("sent an unknown message on its control socket"));
@@ -199,7 +204,7 @@ fn processes_of_a_killed_supervisor_serve_until_new_ones_do() {
     httpd.behave("fail once");
     for _ in 0..3 {
         httpd.replace_supervisor();
-        until(&httpd, "the processes", || httpd.log().contains("was found, which the lost supervisor had started"));
+        until(&httpd, "the processes", || httpd.log().contains("was started by the lost supervisor"));
         assert_eq!(httpd.connect(slot, httpd.board.epoch(slot)), old[1].to_string());
     }
     until(&httpd, "an attempt", || httpd.log().contains("kept the running version: the 2 running processes go on"));

@@ -46,7 +46,7 @@ impl Failed {
         let Failed { attempts, cause, .. } = self;
         let next = match self.again {
             Some(_) => format!("the next attempt is at least {} s from now", pause_after(*attempts).as_secs()),
-            None => "threads run in what was made of it, so this process makes no further attempt".to_owned(),
+            None => "threads run already in the unfinished interpreter, so this process does not try again".to_owned(),
         };
         let name = String::from_utf8_lossy(application_group);
         let text = format!(

@@ -147,7 +147,7 @@ fn load(gil: Gil, interp: &Interp, path: &[u8], reporter: Reporter<'_, '_>) -> R
 /// The line that says why another process tries a script that could not be loaded.
 pub fn changed(path: &str) -> String {
     let group = facts().map_or("", |facts| &facts.process_group);
-    format!("process group \"{group}\": {path} has changed, so the script is to be tried again")
+    format!("process group \"{group}\": {path} has changed, so a new process tries to load the script")
 }
 
 /// The record of a script that could not be loaded. Where a module was missing it says who looked for it, and where.
@@ -209,7 +209,7 @@ fn has_changed<'r>(
     let answer = gil.path(resource()).and_then(|path| fork::returned(gil, interp, asks.call(&[&path]))?.truth());
     answer.unwrap_or_else(|raised| {
         let script = String::from_utf8_lossy(head.script);
-        let what = format!("reload_required() of WSGI script '{script}' failed, which is ignored.");
+        let what = format!("reload_required() of WSGI script '{script}' failed; the loaded script serves on.");
         reporter.exception(gil, interp, &what, gil.fetch(raised));
         false
     })

@@ -235,7 +235,9 @@ impl Watch {
     fn tell(&self, interrupt: &[Running], cut: &[Running], lost: &[Running], running: &[Running], now: Duration) {
         for request in interrupt {
             let limit = option(self.limits.interrupt);
-            let what = format!("mod_wsgi.RequestTimeout is raised in it, and it has interrupt-timeout={limit} to end");
+            let what = format!(
+                "the process raises mod_wsgi.RequestTimeout in it, and it has interrupt-timeout={limit} to end"
+            );
             self.report(WARN, &format!("{}; {what}", self.overrun(request, now)));
         }
         for request in cut {
@@ -247,11 +249,11 @@ impl Watch {
         for request in lost {
             let mut what = self.overrun(request, now);
             if let Some(limit) = self.limits.interrupt {
-                let _ = write!(what, ", and than interrupt-timeout={} after it was interrupted", limit.as_secs_f64());
+                let _ = write!(what, ", and has not ended within interrupt-timeout={} after that", limit.as_secs_f64());
             }
-            what.push_str("; the client gets 504 unless its response was begun");
+            what.push_str("; the client gets 504 unless its response has begun");
             if self.phase == Phase::Serving {
-                what.push_str("; the process takes no more requests, and is replaced; ");
+                what.push_str("; the supervisor replaces the process, which takes no more requests; ");
                 if others > 0 {
                     let (others, limit) = (requests(others, "other "), option(self.limits.graceful));
                     let _ = write!(what, "{others} may take graceful-timeout={limit} to end; then ");
@@ -314,7 +316,7 @@ impl Watch {
             }
         }
         if !stacks::write(main, &named) {
-            self.report(ERROR, "they are left out: nobody reads the log of this process now");
+            self.report(ERROR, "the stacks are left out, because nobody reads the log of this process now");
         }
     }
 
@@ -357,7 +359,7 @@ impl Watch {
             0 => "its import script is cut off".to_owned(),
             _ => cut_off(&running, clock::monotonic()),
         };
-        let text = format!("process did not end within {limit}; {left}");
+        let text = format!("process {} did not end within {limit}; {left}", std::process::id());
         self.report(WARN, &text);
         // Nobody may be reading what the process writes.
         if !log::flush() {

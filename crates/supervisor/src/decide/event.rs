@@ -44,6 +44,8 @@ pub struct Rules {
     pub startup_timeout: Millis,
     /// Resident set above which a process is replaced, bytes; 0: no limit.
     pub maximum_memory: u64,
+    /// The limits that lead to these causes, as `option=value`; for messages.
+    pub limits: Vec<(Cause, String)>,
 }
 
 /// How a process ended.
@@ -251,4 +253,6 @@ pub mod level {
     pub const WARNING: u8 = 4;
     /// The life of processes.
     pub const INFO: u8 = 6;
+    /// What only explains other lines.
+    pub const DEBUG: u8 = 7;
 }

@@ -46,7 +46,7 @@ fn what_an_earlier_supervisor_left_serves_until_its_successors_do() {
     world.at(300);
     let new = world.spawn();
     assert_eq!(new.len(), 2);
-    assert!(world.log.iter().any(|(_, text)| text.contains("started (in place of those of the lost supervisor)")));
+    assert!(world.log.iter().any(|(_, text)| text.contains("started (in place of a process of the lost supervisor)")));
     world.ready(new[0]);
     assert!(!world.has(&Action::MarkDraining { process: found[0] }));
     world.ready(new[1]);
@@ -59,7 +59,7 @@ fn what_an_earlier_supervisor_left_serves_until_its_successors_do() {
     }
     let of_found = world.log.iter().filter(|(_, text)| text.contains("process 55 "));
     let expected = [
-        "process group \"site\": process 55 was found, which the lost supervisor had started; it serves until others have taken its place",
+        "process group \"site\": process 55 was started by the lost supervisor; it serves until a new process takes its place",
         "process group \"site\": process 55 is draining up to graceful-timeout=15 s: its supervisor was lost, 0.3 s after it was found",
         "process group \"site\": process 55 is gone (its supervisor was lost): ended 0.3 s after it was found, no request in flight",
     ];
@@ -119,5 +119,5 @@ fn what_an_earlier_supervisor_knew_to_be_broken_is_no_running_version() {
     assert!(world.has(&Action::MarkDraining { process: left }) && !world.has(&Action::MarkReady { process: left }));
     world.event(Event::Failed { process: new[0], output: "SyntaxError: x".to_owned() });
     assert!(world.has(&Action::MarkReady { process: new[0] }));
-    assert!(world.log.iter().any(|(_, text)| text.contains("requests get 500, with a line each")));
+    assert!(world.log.iter().any(|(_, text)| text.contains("requests get 500 until a process can load it")));
 }

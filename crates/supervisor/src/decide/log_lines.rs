@@ -19,8 +19,12 @@ fn all_lines_of_a_process_count_its_age_from_its_start() {
     world.event(Event::InFlight { process: old, busy: Busy::default() });
     world.now = 6_500;
     world.exit(old, Ended::Status(0));
-    let ages =
-        ["is ready after 3 s", "is to be replaced after 5 s", "maximum_requests, after 6 s", "status 0 after 6.5 s"];
+    let ages = [
+        "is ready after 3 s",
+        "is to be replaced after 5 s",
+        "maximum-requests is reached, after 6 s",
+        "status 0 after 6.5 s",
+    ];
     for age in ages {
         assert_eq!(world.lines_with(age), 1, "{age}: {:?}", world.log);
     }
@@ -34,7 +38,7 @@ fn a_start_names_whose_place_it_takes_and_why() {
     world.retire(all[0], Cause::ScriptReload);
     let next = world.spawn()[0];
     assert_eq!(
-        world.lines_with("process 1005 started to replace process 1001 (script_reload): "),
+        world.lines_with("process 1005 started to replace process 1001 (its script has changed): "),
         1,
         "{:?}",
         world.log
@@ -42,7 +46,7 @@ fn a_start_names_whose_place_it_takes_and_why() {
     world.ready(next);
     world.retire(all[1], Cause::RequestTimeout);
     let next = world.spawn()[0];
-    assert_eq!(world.lines_with("started to replace process 1002 (request_timeout): "), 1, "{:?}", world.log);
+    assert_eq!(world.lines_with("started to replace process 1002 (request-timeout is over): "), 1, "{:?}", world.log);
     world.ready(next);
     world.crash(all[2], true);
     let next = world.spawn()[0];
@@ -55,7 +59,12 @@ fn a_start_names_whose_place_it_takes_and_why() {
     world.ready(next);
     world.retire(next, Cause::MaximumRequests);
     world.spawn();
-    assert_eq!(world.lines_with("started to replace process 1008 (maximum_requests): "), 1, "{:?}", world.log);
+    assert_eq!(
+        world.lines_with("started to replace process 1008 (maximum-requests is reached): "),
+        1,
+        "{:?}",
+        world.log
+    );
 }
 
 #[test]
@@ -96,7 +105,7 @@ fn a_process_that_is_ready_in_the_last_moment_is_not_its_own_failed_attempt() {
     let slow = world.with(Rules { startup_timeout: 10_000, ..rules(1) })[0];
     world.at(10_000);
     assert_eq!(
-        world.lines_with("it gets SIGKILL unless it is ready within 1 s; requests get 503"),
+        world.lines_with("the process gets SIGKILL unless it is ready within 1 s; requests get 503"),
         1,
         "{:?}",
         world.log
@@ -126,4 +135,27 @@ fn a_process_that_is_too_large_has_one_line_beside_those_of_each_replacement() {
         world.exit(one, Ended::Status(0));
         one = next;
     }
+}
+
+#[test]
+fn a_failed_process_that_another_one_replaces_has_lines_for_debugging_only() {
+    let mut world = World::default();
+    let first = world.with(rules(1))[0];
+    world.event(Event::Failed { process: first, output: "SyntaxError: x".to_owned() });
+    world.at(world.state.deadline().expect("another try"));
+    let second = world.spawn()[0];
+    world.event(Event::Failed { process: second, output: "SyntaxError: x".to_owned() });
+    world.event(Event::InFlight { process: first, busy: Busy::default() });
+    world.exit(first, Ended::Status(0));
+    let found: Vec<_> = world.log.iter().filter(|(_, text)| text.contains(say::ANOTHER_FAILED)).collect();
+    assert!(matches!(found[..], [(level::DEBUG, _), (level::DEBUG, _)]), "{:?}", world.log);
+}
+
+#[test]
+fn the_line_about_a_replacement_names_the_option_with_its_value() {
+    let mut world = World::default();
+    let limits = vec![(Cause::MaximumRequests, "maximum-requests=3".to_owned())];
+    let one = world.serving(Rules { limits, ..rules(1) })[0];
+    world.retire(one, Cause::MaximumRequests);
+    assert_eq!(world.lines_with(": maximum-requests=3 is reached; it serves until"), 1, "{:?}", world.log);
 }

@@ -5,7 +5,7 @@ use wsgi_wire::control::Cause;
 use super::group::{Group, LOST_SUPERVISOR};
 use super::process::{Overdue, Phase, Process};
 use super::records::{MemoryHistory, back_off};
-use super::{Action, Left, Millis, Out, ProcessId};
+use super::{Action, Left, Millis, Out, ProcessId, say};
 
 /// The limit at the end of httpd if `shutdown-timeout=0` sets none: httpd itself waits no longer.
 const FINAL_WAIT: Millis = 3_000;
@@ -79,21 +79,21 @@ impl Group {
                 self.say_retiring(process, cause, now, out);
             }
             (Phase::Ready, Manner::AtOnce) => {
-                self.vacate(process, cause.name());
+                self.vacate(process, say::words(cause));
                 self.set_retiring(process, cause);
-                self.drain(process, cause.name(), now, out);
+                self.drain(process, say::words(cause), now, out);
             }
             (Phase::Ready | Phase::Draining { .. }, Manner::Stuck) => {
-                self.vacate(process, cause.name());
+                self.vacate(process, say::words(cause));
                 self.set_retiring(process, cause);
                 self.leave_to_end(process, cause, now, out);
             }
-            (Phase::Starting, Manner::Stuck) => self.overdue(process, cause.name(), now, out),
-            (Phase::Held, _) => self.stop(process, cause.name(), now, out),
+            (Phase::Starting, Manner::Stuck) => self.overdue(process, say::words(cause), now, out),
+            (Phase::Held, _) => self.stop(process, say::words(cause), now, out),
             (Phase::Failed { open }, _) => {
                 // The process noticed that its script has changed before its file watch did.
                 if open && cause == Cause::ScriptReload {
-                    self.drain(process, cause.name(), now, out);
+                    self.drain(process, say::words(cause), now, out);
                 }
                 self.changed(now);
             }
@@ -112,7 +112,7 @@ impl Group {
         let was_ready = self.processes.get(&process).is_some_and(|it| it.phase == Phase::Ready);
         if cause == Cause::RequestTimeout && self.rules.graceful_timeout > 0 {
             if was_ready {
-                self.drain(process, cause.name(), now, out);
+                self.drain(process, say::words(cause), now, out);
             } else if let Some(it) = self.processes.get_mut(&process) {
                 // A process that drains because it was idle has no limit yet.
                 if let Phase::Draining { until: None } = it.phase {
@@ -124,7 +124,7 @@ impl Group {
         if was_ready {
             self.say_retiring(process, cause, now, out);
         }
-        self.stop(process, cause.name(), now, out);
+        self.stop(process, say::words(cause), now, out);
     }
 
     /// A process that starts is not ready in time. It counts as failed, and has a moment for its last words.
@@ -194,7 +194,7 @@ impl Group {
         }
         let superseded = self.processes.iter().filter(|(_, it)| it.phase == Phase::Ready && !self.is_current(it));
         let why = |it: &Process| match (it.retiring, it.adopted) {
-            (Some(cause), _) => cause.name(),
+            (Some(cause), _) => say::words(cause),
             (None, Some(_)) => LOST_SUPERVISOR,
             (None, None) => "graceful restart",
         };

@@ -8,6 +8,10 @@ use super::process::{Phase, Process};
 use super::replace::OWN_END;
 use super::{Action, Busy, Ended, Load, Millis, Out, ProcessId, Rules, level};
 
+/// Why the supervisor ends a process that could not load its script and that waited for the mend. Another process waits
+/// in its place, so the log has these lines at level debug only.
+pub(super) const ANOTHER_FAILED: &str = "it could not load its script, and another process waits for the mend";
+
 /// Milliseconds as seconds for a reader.
 pub fn seconds(time: Millis) -> String {
     let tenths = (time + 50) / 100;
@@ -17,6 +21,24 @@ pub fn seconds(time: Millis) -> String {
 /// Bytes for a reader.
 fn size(bytes: u64) -> String {
     format!("{} MiB", bytes.div_ceil(1 << 20))
+}
+
+/// Why a process is replaced. Where an option sets the limit, the option's name comes first.
+pub(super) fn words(cause: Cause) -> &'static str {
+    match cause {
+        Cause::ScriptReload => "its script has changed",
+        Cause::MaximumRequests => "maximum-requests is reached",
+        Cause::GracefulSignal | Cause::EvictionSignal => "it got SIGUSR1",
+        Cause::InactivityTimeout => "inactivity-timeout is over",
+        Cause::RestartInterval => "restart-interval is over",
+        Cause::CpuTimeLimit => "cpu-time-limit is reached",
+        Cause::MaximumMemory => "maximum-memory is exceeded",
+        Cause::RequestTimeout => "request-timeout is over",
+        Cause::DeadlockTimeout => "deadlock-timeout is over",
+        Cause::StartupTimeout => "startup-timeout is over",
+        Cause::IdleTimeout => "idle-timeout is over",
+        Cause::NoDescriptor => "it has no descriptor left",
+    }
 }
 
 fn plural(count: u64, one: &str, many: &str) -> String {
@@ -66,6 +88,13 @@ fn not_loaded(output: &str) -> Option<String> {
     let mut all: Vec<&str> = named.collect();
     all.dedup();
     (!all.is_empty()).then(|| all.join(", "))
+}
+
+/// The line of `output` that names the exception. Advice of the engine may follow it. Without such a line: the last one.
+fn exception(output: &str) -> Option<&str> {
+    let is_name = |name: &str| name.chars().all(|one| one.is_alphanumeric() || "._".contains(one));
+    let names_it = |line: &&str| line.split(':').next().is_some_and(|name| !name.is_empty() && is_name(name));
+    output.lines().rev().find(names_it).or_else(|| output.lines().last())
 }
 
 impl Busy {
@@ -118,7 +147,7 @@ impl Group {
     }
 
     pub(super) fn say_adopted(&self, process: ProcessId, out: &mut Out<'_>) {
-        let rest = "was found, which the lost supervisor had started; it serves until others have taken its place";
+        let rest = "was started by the lost supervisor; it serves until a new process takes its place";
         out.log(level::INFO, self.line(process, rest));
     }
 
@@ -131,13 +160,16 @@ impl Group {
         let left = self.processes.get(&process).map_or("", |it| it.replaces.as_str());
         let replaced = self.processes.values().find_map(|it| {
             let cause = it.retiring.filter(|_| it.phase == Phase::Ready && it.marks.generation == self.generation)?;
-            Some(format!(" to replace process {} ({})", it.pid_text(), cause.name()))
+            Some(format!(" to replace process {} ({})", it.pid_text(), words(cause)))
         });
         match self.attempts.failures {
             0 if self.old_ones_serve() => {
                 let mut old = self.processes.values().filter(|it| it.marks.generation != self.generation);
                 let found = old.all(|it| it.adopted.is_some());
-                format!(" ({})", if found { "in place of those of the lost supervisor" } else { "graceful restart" })
+                format!(
+                    " ({})",
+                    if found { "in place of a process of the lost supervisor" } else { "graceful restart" }
+                )
             }
             0 if !left.is_empty() => format!(" to replace process {left}"),
             0 => replaced.filter(|_| self.urgent() == 0).unwrap_or_default(),
@@ -153,8 +185,8 @@ impl Group {
         let before = match self.attempts.failures.saturating_sub(u32::from(late)) {
             0 => String::new(),
             failures => {
-                let failures = plural(u64::from(failures), "failed attempt", "failed attempts");
-                format!("; {failures} to start came before it, in {}", seconds(self.attempts.lasted(now)))
+                let failures = plural(u64::from(failures), "attempt", "attempts");
+                format!("; before it {failures} to start failed in {}", seconds(self.attempts.lasted(now)))
             }
         };
         out.log(level::INFO, self.line(process, &format!("is ready after {age}{before}")));
@@ -170,13 +202,27 @@ impl Group {
         let warns = self.wait_for_start(now).is_some() && self.attempts.failures == 0;
         let level = if warns { level::WARNING } else { level::INFO };
         let wait = self.words_of_wait(now).unwrap_or_default();
-        let text = format!("is to be replaced {}: {}; {next}{wait}", it.age(now), cause.name());
+        let text = format!("is to be replaced {}: {}; {next}{wait}", it.age(now), self.words_with_limit(cause));
         out.log(level, self.line(process, &text));
+    }
+
+    /// As [`words`], with the value of the option.
+    fn words_with_limit(&self, cause: Cause) -> String {
+        let words = words(cause);
+        let limit = self.rules.limits.iter().find(|(of, _)| *of == cause);
+        match (limit, words.split_once(' ')) {
+            (Some((_, option)), Some((_, rest))) => format!("{option} {rest}"),
+            _ => words.to_owned(),
+        }
     }
 
     /// Why the next start is delayed, and when it comes.
     fn words_of_wait(&self, now: Millis) -> Option<String> {
-        let why = if self.attempts.failures > 0 { "a start has failed" } else { "it was not the first in a row" };
+        let why = if self.attempts.failures > 0 {
+            "a start has failed"
+        } else {
+            "several in a row ended soon after they were ready"
+        };
         self.wait_for_start(now).map(|wait| format!("; {why}, the next start is in {}", seconds(wait)))
     }
 
@@ -186,8 +232,13 @@ impl Group {
             (_, 0) => "without limit".to_owned(),
             (option, limit) => format!("up to {option}={}", seconds(limit)),
         };
-        let text = format!("is draining {limit}: {}, {}", it.ending, it.age(now));
-        out.log(level::INFO, self.line(process, &text));
+        let why = match it.retiring {
+            Some(cause) if words(cause) == it.ending => self.words_with_limit(cause),
+            _ => it.ending.to_owned(),
+        };
+        let text = format!("is draining {limit}: {why}, {}", it.age(now));
+        let level = if it.ending == ANOTHER_FAILED { level::DEBUG } else { level::INFO };
+        out.log(level, self.line(process, &text));
     }
 
     pub(super) fn say_drain_limit(&self, process: ProcessId, out: &mut Out<'_>) {
@@ -210,7 +261,7 @@ impl Group {
 
     pub(super) fn say_no_slot(&self, out: &mut Out<'_>) {
         let text = format!(
-            "process group \"{}\": no room for a new process until an old one has finished its requests",
+            "process group \"{}\": no new process can start until an old one has finished its requests and ended",
             self.rules.name
         );
         out.log(level::WARNING, text);
@@ -270,16 +321,16 @@ impl Group {
         now: Millis,
         out: &mut Out<'_>,
     ) {
-        let cause = output.lines().last().unwrap_or("its output says why");
+        let cause = exception(output).unwrap_or("its output says why");
         self.trouble = format!("could not load {}: {cause}", self.scripts());
         if !news {
             return self.say_again(now, out);
         }
         let until = match self.serving() {
-            0 => "requests get 500, with a line each, until it is mended".to_owned(),
+            0 => "requests get 500 until a process can load it".to_owned(),
             _ => self.meanwhile(),
         };
-        let next = format!("{}, or when a file changes", self.next_try(now));
+        let next = format!("{}, or when one of its files changes", self.next_try(now));
         let scripts = not_loaded(output).unwrap_or_else(|| self.scripts().to_owned());
         let text = format!("could not load {scripts}: {cause}; {until}{next}");
         out.log(level::ERROR, self.line(process, &text));
@@ -300,13 +351,13 @@ impl Group {
     pub(super) fn words_of_overdue(&self, it: &Process, why: &str, now: Millis) -> String {
         let (pid, age) = (it.pid_text(), seconds(now.saturating_sub(it.started)));
         let limit = match self.rules.startup_timeout {
-            limit if limit > 0 && why != Cause::DeadlockTimeout.name() => {
+            limit if limit > 0 && why != words(Cause::DeadlockTimeout) => {
                 format!("when startup-timeout={} is over", seconds(limit))
             }
             _ => format!("({why})"),
         };
         format!(
-            "process {pid} is not ready after {age} {limit}, while it {}; the stacks of its threads are written, and it gets SIGKILL unless it is ready within {}",
+            "process {pid} is not ready after {age} {limit}, while it {}; the log gets the stacks of its threads, and the process gets SIGKILL unless it is ready within {}",
             self.before_ready(),
             seconds(OWN_END)
         )
@@ -317,7 +368,7 @@ impl Group {
         let Some(it) = self.processes.get(&process) else { return };
         let age = seconds(now.saturating_sub(it.started));
         let text = format!(
-            "is not ready after {age}, while it {}; it is waited for (startup-timeout= would limit that)",
+            "is not ready after {age}, while it {}; the supervisor waits for it without limit (startup-timeout= sets one)",
             self.before_ready()
         );
         out.log(level::WARNING, self.line(process, &text));
@@ -332,7 +383,7 @@ impl Group {
 
     pub(super) fn say_limit_too_small(&self, process: ProcessId, bytes: u64, life: Millis, out: &mut Out<'_>) {
         let text = format!(
-            "has a resident set of {}, above maximum-memory={}, only {} after it was ready: that is too small for the application; further replacements for it are at least 1 s to 60 s apart",
+            "has a resident set of {}, above maximum-memory={}, only {} after it was ready: the limit is too small for the application; further replacements for it are 1 s to 60 s apart",
             size(bytes),
             size(self.rules.maximum_memory),
             seconds(life)
@@ -344,7 +395,7 @@ impl Group {
         let Load { busy, threads, waiting, .. } = load;
         let more = plural(u64::from(more), "more process", "more processes");
         let text = format!(
-            "process group \"{}\": {busy} of {threads} request threads are taken, {} waiting: {more} of at most {}",
+            "process group \"{}\": {busy} of {threads} request threads are busy, {} waiting; the group gets {more} (max-processes={})",
             self.rules.name,
             requests(*waiting),
             self.rules.max
@@ -354,8 +405,9 @@ impl Group {
 
     pub(super) fn say_wakes(&self, out: &mut Out<'_>) {
         let Rules { name, max, .. } = &self.rules;
-        let text =
-            format!("process group \"{name}\": a request waits and there is no process: 1 process of at most {max}");
+        let text = format!(
+            "process group \"{name}\": a request waits and no process runs; the group gets 1 process (max-processes={max})"
+        );
         out.log(level::INFO, text);
     }
 
@@ -376,7 +428,11 @@ impl Group {
         }
         let why = if it.ending.is_empty() { "its script has ended" } else { it.ending };
         let text = format!("process group \"{name}\": process {pid} is gone ({why}): {ended} {age}, {busy}");
-        let level = if it.busy.count > 0 { level::WARNING } else { level::INFO };
+        let level = match it.busy.count {
+            1.. => level::WARNING,
+            0 if why == ANOTHER_FAILED => level::DEBUG,
+            0 => level::INFO,
+        };
         out.log(level, text);
     }
 }
@@ -399,6 +455,14 @@ mod tests {
         assert_eq!(busy(0, &[]).to_string(), "no request");
         assert_eq!(busy(1, &["GET /x for 3 s"]).to_string(), "1 request (GET /x for 3 s)");
         assert_eq!(busy(3, &["GET /x for 3 s"]).to_string(), "3 requests (GET /x for 3 s and 2 more)");
+    }
+
+    #[test]
+    fn the_exception_is_named_and_not_the_advice_after_it() {
+        let output = "Target WSGI script '/a' cannot be loaded as Python module.\nTraceback (most recent call last):\n  File \"/a\"\nModuleNotFoundError: No module named 'x'\n/usr/bin/python3 looked for the module (the default); sys.path was []";
+        assert_eq!(exception(output), Some("ModuleNotFoundError: No module named 'x'"));
+        assert_eq!(exception("bottle.BottleException: two\n  lines, and more"), Some("bottle.BottleException: two"));
+        assert_eq!((exception("no exception at all"), exception("")), (Some("no exception at all"), None));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use wsgi_wire::control::Cause;
 
 use super::group::Group;
 use super::process::Phase;
-use super::{Load, Millis, Out, ProcessId};
+use super::{Load, Millis, Out, ProcessId, say};
 
 /// The group grows when this many looks in a row find that requests wait or that all request threads are taken.
 const LOOKS: u32 = 2;
@@ -136,6 +136,6 @@ impl Group {
         if let Some(it) = self.processes.get_mut(&process) {
             it.retiring = Some(cause);
         }
-        self.drain(process, Cause::IdleTimeout.name(), now, out);
+        self.drain(process, say::words(Cause::IdleTimeout), now, out);
     }
 }

@@ -23,7 +23,9 @@ fn a_group_grows_by_one_two_four_while_all_is_taken() {
     }
     assert_eq!(sizes, [1, 2, 2, 4, 4, 6, 6, 6]);
     assert_eq!(
-        world.lines_with("5 of 5 request threads are taken, 3 requests waiting: 1 more process of at most 6"),
+        world.lines_with(
+            "5 of 5 request threads are busy, 3 requests waiting; the group gets 1 more process (max-processes=6)"
+        ),
         1
     );
 }
@@ -75,7 +77,7 @@ fn processes_that_nobody_needs_go_one_after_the_other() {
         left.push(world.state.open().len());
     }
     assert_eq!(left, [3, 2, 2, 2, 2, 2]);
-    assert_eq!(world.lines_with(": idle_timeout"), 2);
+    assert_eq!(world.lines_with(": idle-timeout is over"), 2);
     for now in (10_600..=30_000).step_by(100) {
         world.now = now;
         world.load(0, 0);
@@ -94,7 +96,7 @@ fn an_empty_group_is_no_fault_and_wakes_at_once() {
     assert_eq!(one.len(), 1);
     world.event(Event::Wanted { group: GROUP });
     assert!(world.started().is_empty(), "it is coming");
-    assert_eq!(world.lines_with("a request waits and there is no process: 1 process of at most 2"), 1);
+    assert_eq!(world.lines_with("a request waits and no process runs; the group gets 1 process (max-processes=2)"), 1);
     world.ready(one[0]);
     world.load(1, 0);
     world.now = 10_000;
@@ -190,7 +192,11 @@ fn none_is_started_for_an_old_one_that_is_about_to_go() {
     assert!(look(&mut world, 100, old - 5_000, 1).is_empty());
     assert!(look(&mut world, old - 4_900, old + 20_000, 0).is_empty());
     assert_eq!(
-        (world.lines_with(": idle_timeout"), world.lines_with("restart_interval"), world.state.open().len()),
+        (
+            world.lines_with(": idle-timeout is over"),
+            world.lines_with("restart-interval is over"),
+            world.state.open().len()
+        ),
         (1, 0, 0)
     );
     // A process that is needed is replaced when its time has come. So is an idle process, if idle-timeout is too long

@@ -6,7 +6,7 @@ use wsgi_wire::control::Cause;
 use super::group::Group;
 use super::process::{Marks, Phase, Process};
 use super::records::{Attempts, CHANGED_CALM, CHANGED_FREE, back_off};
-use super::{Action, Ended, Handing, Left, Millis, Out, ProcessId};
+use super::{Action, Ended, Handing, Left, Millis, Out, ProcessId, say};
 
 /// If a process is lost this soon after it became ready, it counts as a process that cannot live.
 const SHORT_LIFE: Millis = 1_500;
@@ -119,7 +119,7 @@ impl Group {
             let vacancy = if number < urgent { self.vacant.pop_front() } else { None };
             let (replaces, why) = vacancy.unwrap_or_default();
             // The code has changed for all processes at once, and their requests wait.
-            let handing = if why == Cause::ScriptReload.name() { Handing::Nothing } else { handing };
+            let handing = if why == say::words(Cause::ScriptReload) { Handing::Nothing } else { handing };
             (it.replaces, it.marks.handing) = (replaces, handing);
             self.processes.insert(*next, it);
             out.push(Action::Start { group: out.group, process: *next, quiet, handing });
@@ -241,7 +241,7 @@ impl Group {
             it.phase = Phase::Failed { open: true };
             self.attempts.next = now;
             if self.with_phase(|phase| matches!(phase, Phase::Failed { .. })).len() > 1 {
-                self.drain(process, "another one has failed as well", now, out);
+                self.drain(process, say::ANOTHER_FAILED, now, out);
             }
             return;
         }
@@ -255,12 +255,12 @@ impl Group {
         out.push(Action::Output { process, show: news });
         self.say_not_loaded(process, output, news, now, out);
         match before {
-            Some((_, _, of)) if of == marks => self.stop(process, "another one has failed as well", now, out),
+            Some((_, _, of)) if of == marks => self.stop(process, say::ANOTHER_FAILED, now, out),
             Some((other, Phase::Failed { open: true }, _)) => {
                 self.open_failed(process, out);
-                self.drain(other, "another one has failed since", now, out);
+                self.drain(other, say::ANOTHER_FAILED, now, out);
             }
-            Some((other, ..)) => self.stop(other, "another one has failed since", now, out),
+            Some((other, ..)) => self.stop(other, say::ANOTHER_FAILED, now, out),
             None => {}
         }
     }
@@ -284,11 +284,11 @@ impl Group {
             let followed = newest.is_some_and(|newest| newest > process) || self.missing() == 0;
             match it.phase {
                 Phase::Failed { open: false } if followed && self.serving() > 0 => {
-                    self.stop(process, "its successor has loaded", now, out);
+                    self.stop(process, "another process has loaded the script", now, out);
                 }
                 Phase::Failed { open: false } if self.serving() == 0 => self.open_failed(process, out),
                 Phase::Failed { open: true } if self.serving() > 0 => {
-                    self.drain(process, "its successor has loaded", now, out);
+                    self.drain(process, "another process has loaded the script", now, out);
                 }
                 _ => {}
             }

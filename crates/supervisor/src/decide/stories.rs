@@ -83,7 +83,7 @@ fn where_none_serves_a_failed_process_takes_the_requests_and_fresh_ones_are_trie
     world.ready(mended);
     assert!(world.opens(mended) && world.drains(kept));
     assert_eq!(world.started().len(), 2, "the others follow at once");
-    assert_eq!(world.lines_with("4 failed attempts to start came before it, in 15 s"), 1, "{:?}", world.log);
+    assert_eq!(world.lines_with("before it 4 attempts to start failed in 15 s"), 1, "{:?}", world.log);
 }
 
 #[test]
@@ -298,7 +298,7 @@ fn restart_intervals_of_processes_differ_and_replace_one_at_a_time() {
     let first = world.state.deadline().expect("a time");
     assert!((60_000..=66_000).contains(&first));
     world.at(66_000);
-    assert_eq!(world.lines_with(": restart_interval; it serves until"), 3);
+    assert_eq!(world.lines_with(": restart-interval is over; it serves until"), 3);
     let next = world.spawn();
     assert_eq!(next.len(), 1);
     world.now += 1_000;
@@ -386,7 +386,7 @@ fn processor_time_that_the_start_alone_uses_up_makes_no_loop() {
         });
     }
     assert_eq!(starts, [0, 1_100, 3_100, 7_100, 15_100, 31_100]);
-    assert_eq!(world.lines_with("it was not the first in a row, the next start is in 16 s"), 1);
+    assert_eq!(world.lines_with("several in a row ended soon after they were ready, the next start is in 16 s"), 1);
     // One that has served for a while is replaced at once.
     world.at(63_200);
     let next = world.spawn()[0];
@@ -421,7 +421,7 @@ fn eviction_has_a_time_of_its_own() {
     world.retire(old, Cause::EvictionSignal);
     let next = world.spawn()[0];
     world.ready(next);
-    assert_eq!(world.lines_with("is draining up to eviction-timeout=2 s: eviction_signal"), 1);
+    assert_eq!(world.lines_with("is draining up to eviction-timeout=2 s: it got SIGUSR1"), 1);
     world.event(Event::InFlight { process: old, busy: Busy { count: 1, ..Busy::default() } });
     world.at(2_000);
     assert!(world.has(&Action::SendStop { process: old }));
@@ -440,7 +440,7 @@ fn a_process_that_is_not_ready_in_time_shows_its_stacks_and_is_killed() {
     world.at(10_000);
     assert!(world.has(&Action::Dump { process: slow }) && world.fault);
     assert!(world.errors()[0].contains(
-        "process 1001 is not ready after 10 s when startup-timeout=10 s is over, while it loads /srv/app.wsgi, or answers warmup=/health; the stacks of its threads are written, and it gets SIGKILL unless it is ready within 1 s;"
+        "process 1001 is not ready after 10 s when startup-timeout=10 s is over, while it loads /srv/app.wsgi, or answers warmup=/health; the log gets the stacks of its threads, and the process gets SIGKILL unless it is ready within 1 s;"
     ));
     world.at(11_000);
     assert!(world.has(&Action::Kill { process: slow }));

@@ -45,7 +45,7 @@ fn run() -> io::Result<()> {
     if all.protocol != wsgi_wire::PROTOCOL {
         let (ours, theirs) = (wsgi_wire::build::text(), all.protocol);
         return Err(io::Error::other(format!(
-            "it is of mod_wsgi {ours}, and the module speaks protocol {theirs}: files of two builds are installed together"
+            "it belongs to mod_wsgi {ours}, and the module speaks protocol {theirs}: files of two builds are installed together"
         )));
     }
     let mut out = io::stdout().lock();

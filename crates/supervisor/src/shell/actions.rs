@@ -18,7 +18,7 @@ impl Shell {
             Action::MarkReady { process } => {
                 self.mark(process, SlotState::Ready);
                 if let Some(group) = self.processes.get(&process).map(|found| found.group) {
-                    self.say_refused(group, "requests are taken again");
+                    self.say_refused(group, "it takes requests again");
                 }
             }
             Action::MarkDraining { process } => self.mark(process, SlotState::Draining),
@@ -43,7 +43,7 @@ impl Shell {
                 }
             }
             Action::Forget { group } => {
-                self.say_refused(group, "it ends");
+                self.say_refused(group, "the group ends");
                 self.groups.remove(&group);
             }
             Action::Log { group, level, text } => {
@@ -115,7 +115,7 @@ impl Shell {
     pub(super) fn say_not_stored(&mut self, why: &dyn std::fmt::Display) {
         if !std::mem::replace(&mut self.store_failed, true) {
             let text = format!(
-                "supervisor: the control sockets of some processes are not kept for the next supervisor ({why}); should this one be lost, they only finish what they have; a higher limit of open files leaves room"
+                "supervisor: it cannot keep the control sockets of some processes for another supervisor ({why}); if this supervisor is lost, these processes finish their requests and end; a higher limit of open files avoids that"
             );
             self.say(level::WARNING, &text);
         }
@@ -181,7 +181,7 @@ fn refused(group: &str, now: &str, stoppage: Stoppage) -> String {
     let Stoppage { lasted, refused } = stoppage;
     let requests = if refused == 1 { "1 request".to_owned() } else { format!("{refused} requests") };
     let lasted = seconds(millis(lasted));
-    format!("process group \"{group}\": {now}; {requests} got 503 in the {lasted} in which no process could be started")
+    format!("process group \"{group}\": {now}; {requests} got 503, because for {lasted} no process could be started")
 }
 
 #[cfg(test)]
@@ -194,9 +194,9 @@ mod tests {
     fn the_end_of_a_stoppage_counts_requests_and_time() {
         let stoppage = |refused| Stoppage { lasted: Duration::from_millis(23_400), refused };
         assert_eq!(
-            refused("app", "it ends", stoppage(1)),
-            "process group \"app\": it ends; 1 request got 503 in the 23.4 s in which no process could be started"
+            refused("app", "it takes requests again", stoppage(1)),
+            "process group \"app\": it takes requests again; 1 request got 503, because for 23.4 s no process could be started"
         );
-        assert!(refused("app", "it ends", stoppage(412)).contains("; 412 requests got 503 in "));
+        assert!(refused("app", "x", stoppage(412)).contains("; 412 requests got 503, because for "));
     }
 }

@@ -175,7 +175,10 @@ impl Shell {
             if let Some(gap) = self.clock.round(millis(patience)) {
                 self.say(
                     level::WARNING,
-                    &format!("supervisor: it did not run for {} s (stopped?); it goes on", gap / 1_000),
+                    &format!(
+                        "supervisor: it did not run for {} s (somebody stopped it, or the machine slept); it goes on",
+                        gap / 1_000
+                    ),
                 );
             }
             self.look();

@@ -8,10 +8,10 @@ use wsgi_sys::process::{exists, pidfd_open};
 use wsgi_sys::scoreboard::Scoreboard;
 use wsgi_sys::socket::{self, Received};
 use wsgi_wire::config::GroupConfig;
-use wsgi_wire::control::{AGAIN, MAX_MESSAGE, ParentMessage};
+use wsgi_wire::control::{AGAIN, Cause, MAX_MESSAGE, ParentMessage};
 
 use super::{GroupEntry, Holder, Shell};
-use crate::decide::{Event, Rules, level};
+use crate::decide::{Event, Rules, level, seconds};
 use crate::log::Log;
 
 /// A configuration that is being received.
@@ -39,7 +39,29 @@ fn rules(config: &GroupConfig) -> Rules {
         maximum_memory: config.maximum_memory,
         shutdown_timeout: config.shutdown_timeout_ms,
         graceful_timeout: config.graceful_timeout_ms,
+        limits: limits(config),
     }
+}
+
+/// The limits of the life of a process, as an administrator writes them.
+fn limits(config: &GroupConfig) -> Vec<(Cause, String)> {
+    let times = [
+        (Cause::InactivityTimeout, "inactivity-timeout", config.inactivity_timeout_ms),
+        (Cause::RestartInterval, "restart-interval", config.restart_interval_ms),
+        (Cause::RequestTimeout, "request-timeout", config.request_timeout_ms),
+        (Cause::DeadlockTimeout, "deadlock-timeout", config.deadlock_timeout_ms),
+        (Cause::StartupTimeout, "startup-timeout", config.startup_timeout_ms),
+        (Cause::IdleTimeout, "idle-timeout", config.idle_timeout_ms),
+    ];
+    let times = times
+        .into_iter()
+        .filter(|(.., limit)| *limit > 0)
+        .map(|(cause, option, limit)| (cause, format!("{option}={}", seconds(limit))));
+    let requests = Some(config.maximum_requests).filter(|limit| *limit > 0);
+    let cpu = Some(config.cpu_time_limit).filter(|limit| *limit > 0);
+    let requests = requests.map(|limit| (Cause::MaximumRequests, format!("maximum-requests={limit}")));
+    let cpu = cpu.map(|limit| (Cause::CpuTimeLimit, format!("cpu-time-limit={limit} s")));
+    times.chain(requests).chain(cpu).collect()
 }
 
 /// What a process loads before it is ready.
@@ -77,7 +99,7 @@ impl Shell {
         let message = match serde_json::from_slice(bytes) {
             Ok(message) if !got.truncated => message,
             Ok(_) => return self.lost_descriptors(),
-            Err(error) => return self.refuse(&format!("a message of httpd is not understood: {error}")),
+            Err(error) => return self.refuse(&format!("it does not understand a message of httpd: {error}")),
         };
         let mut fds = got.fds.into_iter();
         match message {
@@ -94,7 +116,7 @@ impl Shell {
             }
             ParentMessage::Group(config) => match (&mut self.pending, fds.next(), fds.next()) {
                 (Some(pending), Some(board), Some(log)) => pending.groups.push((*config, board, log)),
-                (Some(_), ..) => self.refuse("a process group came without its descriptors"),
+                (Some(_), ..) => self.refuse("httpd sent a process group without its descriptors"),
                 // The rest of a configuration that was refused.
                 (None, ..) => {}
             },
@@ -109,21 +131,21 @@ impl Shell {
             // If there is no room for this message, an earlier one is still unread.
             let _ = socket::send_with_fds(parent.as_fd(), AGAIN, &[]);
         }
-        self.refuse("a message of httpd lost its descriptors: the limit of open files is reached");
+        self.refuse("it has no descriptor left for a message of httpd: the limit of open files is reached");
     }
 
     /// The supervisor cannot use the configuration; the processes that run go on.
     fn refuse(&mut self, why: &str) {
         self.pending = None;
-        self.say(level::ERROR, &format!("supervisor: {why}; the configuration is not taken over"));
+        self.say(level::ERROR, &format!("supervisor: {why}; it keeps its former configuration"));
     }
 
     fn begin(&mut self, protocol: u32, parent_pid: i32) {
         if protocol != wsgi_wire::PROTOCOL {
             let ours = wsgi_wire::build::text();
             let text = format!(
-                "supervisor: it is of mod_wsgi {ours}, and the module speaks protocol {protocol}; it ends, so that httpd \
-                 starts the one that fits"
+                "supervisor: it belongs to mod_wsgi {ours}, and the module speaks protocol {protocol}; it ends, so that \
+                 httpd starts the supervisor that fits"
             );
             self.say(level::ERROR, &text);
             return self.stop("the module has another version");

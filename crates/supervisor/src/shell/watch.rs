@@ -78,7 +78,9 @@ impl Shell {
         let loading =
             self.processes.get(&id).filter(|process| !process.open).and_then(|process| process.known.loading());
         if let Some(script) = loading {
-            diagnosis.push_str(&format!("; it loaded what another process had loaded, and {script} was next"));
+            diagnosis.push_str(&format!(
+                "; it was loading the scripts that an earlier process had loaded, and {script} was the next"
+            ));
         }
         self.exited(id, ended, diagnosis);
     }
@@ -273,7 +275,7 @@ impl Shell {
         let now = self.clock.now();
         if now >= self.next_complaint {
             self.next_complaint = now + COMPLAINTS;
-            let text = "supervisor: a connection of a child is lost, since no descriptor is left here: raise the limit of open files";
+            let text = "supervisor: a connection of a child is lost, because the supervisor has no descriptor left; raise the limit of open files";
             self.say(level::ERROR, text);
         }
     }

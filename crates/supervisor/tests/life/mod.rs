@@ -41,7 +41,7 @@ fn a_script_that_does_not_load_is_served_as_failed_until_it_is_mended() {
     assert!(start.elapsed() < Duration::from_secs(5), "{:?}: not by the back-off", start.elapsed());
     httpd.gone(&[newer]);
     assert!(mended.iter().all(|pid| lives(*pid)));
-    assert_eq!(httpd.logged("2 failed attempts to start came before it, in "), 1, "{}", httpd.log());
+    assert_eq!(httpd.logged("before it 2 attempts to start failed in "), 1, "{}", httpd.log());
 }
 
 #[test]
@@ -51,7 +51,7 @@ fn at_graceful_a_script_that_does_not_load_keeps_the_running_version() {
     let old = httpd.ready(2);
     httpd.behave("fail 1");
     httpd.configure();
-    let line = "SyntaxError: fail 1; kept the running version: the 2 running processes go on serving; next try in 1 s, or when a file changes";
+    let line = "SyntaxError: fail 1; kept the running version: the 2 running processes go on serving; next try in 1 s, or when one of its files changes";
     until(&httpd, "an error", || httpd.logged(line) == 1);
     until(&httpd, "the next failure", || httpd.logged("attempt 2 to start failed as before") == 1);
     assert_eq!(httpd.ready(2), old);
@@ -84,7 +84,7 @@ fn a_rolling_reload_replaces_first_and_an_immediate_one_at_once() {
         }
         httpd.behave("ready");
         httpd.gone(&[old]);
-        until(&httpd, "the mended one", || httpd.log().contains("came before it"));
+        until(&httpd, "the mended one", || httpd.log().contains("; before it "));
         httpd.ready(1);
     }
 }
@@ -96,7 +96,7 @@ fn a_process_that_hangs_while_it_starts_says_where_and_is_killed() {
     httpd.config.main_script = Some("/srv/app.wsgi".to_owned());
     httpd.behave("hang");
     httpd.configure();
-    let line = "when startup-timeout=1 s is over, while it loads /srv/app.wsgi; the stacks of its threads are written, and it gets SIGKILL unless";
+    let line = "when startup-timeout=1 s is over, while it loads /srv/app.wsgi; the log gets the stacks of its threads, and the process gets SIGKILL unless";
     until(&httpd, "the line", || httpd.logged(line) == 1);
     until(&httpd, "its stacks", || httpd.log().contains("here it hangs"));
     until(&httpd, "its end", || httpd.logged("is gone (startup-timeout): killed by SIGKILL") == 1);
@@ -119,7 +119,7 @@ fn processes_grow_old_one_after_the_other() {
         !old.iter().any(|pid| lives(*pid))
     });
     assert_eq!(least, 2, "each was replaced first: {}", httpd.log());
-    assert!(httpd.logged(": restart_interval; it serves until its replacement is ready") >= 2);
+    assert!(httpd.logged(": restart-interval=0.5 s is over; it serves until its replacement is ready") >= 2);
     assert!(httpd.logged("to replace process") >= 2, "{}", httpd.log());
 }
 
@@ -133,7 +133,7 @@ fn a_process_that_is_too_large_is_replaced_without_a_loop() {
     httpd.gone(&[old]);
     let log = httpd.log();
     assert!(log.contains("above maximum-memory=48 MiB"), "{log}");
-    assert!(log.contains("is draining up to graceful-timeout=3 s: maximum_memory"), "{log}");
+    assert!(log.contains("is draining up to graceful-timeout=3 s: maximum-memory is exceeded"), "{log}");
     until(&httpd, "a second one", || httpd.logged("above maximum-memory=48 MiB") == 2);
     assert_eq!(httpd.logged("is too small for the application"), 1, "{}", httpd.log());
     httpd.behave("ready");
@@ -155,7 +155,7 @@ fn a_stuck_process_is_closed_at_once_and_replaced() {
     let next = httpd.ready(1)[0];
     httpd.board.release(lease);
     assert_ne!(next, old);
-    assert_eq!(httpd.logged("deadlock_timeout; it takes no more requests"), 1, "{}", httpd.log());
+    assert_eq!(httpd.logged(": deadlock-timeout=300 s is over; it takes no more requests"), 1, "{}", httpd.log());
 }
 
 #[test]
@@ -176,10 +176,10 @@ fn a_group_grows_under_load_and_shrinks_when_idle_down_to_nothing() {
         leases.extend(httpd.board.try_reserve(me));
         httpd.pids(State::Ready).len() == 3
     });
-    assert!(httpd.logged("of at most 3") >= 2, "{}", httpd.log());
+    assert!(httpd.logged("the group gets 1 more process (max-processes=3)") >= 2, "{}", httpd.log());
     leases.into_iter().for_each(|lease| httpd.board.release(lease));
     until(&httpd, "an empty group", || httpd.pids(State::Gone).len() == httpd.board.slots() as usize);
-    assert_eq!(httpd.logged("is draining without limit: idle_timeout"), 3, "{}", httpd.log());
+    assert_eq!(httpd.logged("is draining without limit: idle-timeout=0.5 s is over"), 3, "{}", httpd.log());
     assert!(!httpd.board.unavailable(), "who comes waits for a process");
     httpd.want(wanted);
     httpd.ready(1);

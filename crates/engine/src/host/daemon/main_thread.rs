@@ -132,7 +132,8 @@ impl Daemon {
             Next::Expired(limit) => {
                 let (name, limit) = (&self.config.name, limit.as_secs_f64());
                 let text = format!(
-                    "process group \"{name}\": no request for inactivity-timeout={limit}; the process asks to be replaced"
+                    "process group \"{name}\": process {} had no request for inactivity-timeout={limit}; the supervisor replaces it",
+                    std::process::id()
                 );
                 log::log_without_waiting(INFO, text.as_bytes());
                 self.threads.retire(Cause::InactivityTimeout);
@@ -165,8 +166,9 @@ impl Daemon {
                 if !self.threads.is_retired() {
                     let (name, limit) = (&self.config.name, self.config.cpu_time_limit);
                     let text = format!(
-                        "process group \"{name}\": cpu-time-limit={limit} s of processor time are used up; the process \
-                         asks to be replaced"
+                        "process group \"{name}\": process {} has used up its processor time, cpu-time-limit={limit} s; the \
+                         supervisor replaces it",
+                        std::process::id()
                     );
                     log::log_without_waiting(WARN, text.as_bytes());
                 }
@@ -189,7 +191,14 @@ impl Daemon {
                 // No descriptor was left for it; who waits for it asks again.
                 (Ok(ToDaemon::ServerMetrics), None) => {}
                 (Ok(ToDaemon::Connection), None) => self.out_of_descriptors(),
-                _ => log::log_without_waiting(WARN, b"a message of the supervisor was not understood"),
+                _ => {
+                    let text = format!(
+                        "process group \"{}\": process {} ignores a message of the supervisor that it does not understand",
+                        self.config.name,
+                        std::process::id()
+                    );
+                    log::log_without_waiting(WARN, text.as_bytes());
+                }
             },
             Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
             Err(error) if error.raw_os_error() == Some(libc::EMFILE) => self.out_of_descriptors(),
@@ -211,9 +220,10 @@ impl Daemon {
     fn out_of_descriptors(&self) {
         if !self.threads.is_retired() {
             let text = format!(
-                "process group \"{}\": process has no descriptor left for a new connection (the application may forget to \
-                 close files; the limit of open files is what 'ulimit -n' says); it asks to be replaced",
-                self.config.name
+                "process group \"{}\": process {} has no descriptor left for a new connection (the application may forget to \
+                 close files; 'ulimit -n' shows the limit); the supervisor replaces it",
+                self.config.name,
+                std::process::id()
             );
             log::log_without_waiting(ERROR, text.as_bytes());
         }

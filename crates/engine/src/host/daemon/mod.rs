@@ -95,7 +95,7 @@ fn configuration(control: BorrowedFd<'_>) -> Result<DaemonConfig, (Exit, String)
     match (config, version) {
         (Ok(config), _) if config.protocol == PROTOCOL => Ok(config),
         (_, Some(version)) if version != u64::from(PROTOCOL) => Err(unfit(format!(
-            "the engine is of mod_wsgi {}, and its supervisor speaks protocol {version}: files of two builds are \
+            "the engine belongs to mod_wsgi {}, and its supervisor speaks protocol {version}: files of two builds are \
              installed together",
             wsgi_wire::build::text()
         ))),
@@ -152,8 +152,8 @@ fn set_locale(config: &GroupConfig) {
     let Some(locale) = &config.locale else { return };
     if !process::set_locale(locale) {
         let text = format!(
-            "process group \"{}\": locale={locale}: the system does not have it, and the process runs with that of its \
-             environment; `locale -a` lists what there is",
+            "process group \"{}\": locale={locale}: the system does not have this locale, so the process runs with the locale \
+             of its environment; `locale -a` lists those that there are",
             config.name
         );
         process_log(WARN, text.as_bytes());

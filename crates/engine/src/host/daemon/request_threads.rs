@@ -30,7 +30,7 @@ pub fn stack_size(wanted: Option<u64>) -> (usize, Option<String>) {
     let used = stack_bytes(wanted);
     let small = wanted.filter(|wanted| used > *wanted);
     let problem = small
-        .map(|wanted| format!("stack-size={wanted} is too small for Python; threads have the smallest, {used} bytes"));
+        .map(|wanted| format!("stack-size={wanted} is too small for Python; request threads get the smallest stack that works, {used} bytes"));
     (usize::try_from(used).unwrap_or(usize::MAX), problem)
 }
 

@@ -56,7 +56,7 @@ pub fn run(gil: Gil, daemon: &'static Daemon) -> i32 {
         let (name, seconds) = (&daemon.config.name, begin.elapsed().as_secs_f64());
         let how = if failed { "failed" } else { "ended" };
         let text = format!(
-            "process group \"{name}\": import scripts {how} after {seconds:.1} s; the process is to be started again"
+            "process group \"{name}\": import scripts {how} after {seconds:.1} s; the supervisor starts another process"
         );
         gil.detach(|| process_log(INFO, text.as_bytes()));
     }

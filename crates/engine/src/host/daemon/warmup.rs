@@ -28,7 +28,7 @@ pub fn run(gil: Gil, main: &'static Interp, config: &GroupConfig) {
     let Some(target) = &warmup.target else {
         let text = format!(
             "process group \"{name}\": warmup={path} needs to know its application: there must be one alias to a script \
-             of this group, or one with both process-group= and application-group=; it is left out"
+             of this group, or one with both process-group= and application-group=; the process makes no such request"
         );
         return gil.detach(|| process_log(WARN, text.as_bytes()));
     };
