@@ -14,7 +14,7 @@ use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 
-use wsgi_sys::forked;
+use wsgi_sys::{forked, socket};
 use wsgi_wire::config::{EmbedConfig, Preload};
 use wsgi_wire::layers::Layer;
 use wsgi_wire::libpython;
@@ -95,7 +95,7 @@ impl Embedded {
     fn start(&self) -> Result<Engine, String> {
         forked::install(|| ())
             .map_err(|error| format!("cannot prepare for processes that applications fork: {error}"))?;
-        forked::leave_out_listeners();
+        forked::leave_out_listeners(socket::listening());
         let engine_file = self.engine_file.as_ref().map_err(Clone::clone)?;
         let python = interpreter(self.home.as_deref());
         let answered = Command::new(&python).args(libpython::ARGUMENTS).stdin(Stdio::null()).output();

@@ -78,10 +78,10 @@ impl Listener {
     }
 }
 
-/// From now on, forked processes have none of the sockets on which this process listens now: such a copy would keep the
+/// From now on, forked processes have none of these sockets, on which the server listens: such a copy would keep the
 /// address in use after the server has ended. Only the first call has an effect.
-pub fn leave_out_listeners() {
-    LISTENERS.get_or_init(|| crate::socket::listening().into_iter().filter_map(Listener::of).collect());
+pub fn leave_out_listeners(sockets: Vec<RawFd>) {
+    LISTENERS.get_or_init(|| sockets.into_iter().filter_map(Listener::of).collect());
 }
 
 unsafe extern "C" fn prepare() {
@@ -265,7 +265,7 @@ mod tests {
         install(|| ()).expect("installed");
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("bound");
         let gone = std::net::TcpListener::bind("127.0.0.1:0").expect("bound");
-        leave_out_listeners();
+        leave_out_listeners(crate::socket::listening());
         let (number, reused) = (listener.as_raw_fd(), gone.as_raw_fd());
         let (_reader, writer) = pipe().expect("pipe");
         // SAFETY: takes numbers; the listener's descriptor becomes one of the pipe, and `gone` closes it.

@@ -4,6 +4,9 @@ use wsgi_wire::control::Cause;
 
 use super::{Busy, Handing, Left, Millis};
 
+/// How long a process that was not ready in time has left to end itself, so that its own last line comes first.
+pub(super) const OWN_END: Millis = 1_000;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {
     Starting,

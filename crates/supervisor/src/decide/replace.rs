@@ -3,14 +3,12 @@
 use wsgi_wire::control::Cause;
 
 use super::group::{Group, LOST_SUPERVISOR};
-use super::process::{Overdue, Phase, Process};
+use super::process::{OWN_END, Overdue, Phase, Process};
 use super::records::{MemoryHistory, back_off};
 use super::{Action, Left, Millis, Out, ProcessId, say};
 
 /// The limit at the end of httpd if `shutdown-timeout=0` sets none: httpd itself waits no longer.
 const FINAL_WAIT: Millis = 3_000;
-/// How long a process that was not ready in time has left to end itself, so that its own last line comes first.
-pub(super) const OWN_END: Millis = 1_000;
 /// A process that was told to stop has this much longer than `shutdown-timeout`. It ends itself by a timer of that
 /// length, and comes first. (This is short because httpd waits.)
 const STOP_END: Millis = 300;

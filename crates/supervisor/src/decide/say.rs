@@ -4,8 +4,7 @@
 use wsgi_wire::control::Cause;
 
 use super::group::Group;
-use super::process::{Phase, Process};
-use super::replace::OWN_END;
+use super::process::{OWN_END, Phase, Process};
 use super::{Action, Busy, Ended, Load, Millis, Out, ProcessId, Rules, level};
 
 /// Why the supervisor ends a process that could not load its script and that waited for the mend. Another process waits

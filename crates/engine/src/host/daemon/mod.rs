@@ -227,7 +227,7 @@ impl Daemon {
         }
         // An application may have set handlers of its own while it was loaded.
         SIGNALS.into_iter().try_for_each(signal::catch).map_err(bootstrap("cannot receive signals"))?;
-        gil.detach(|| threads.start()).map_err(bootstrap("cannot start the request threads"))?;
+        gil.detach(|| request_thread::start(threads)).map_err(bootstrap("cannot start the request threads"))?;
         // Store this before telling the supervisor: another supervisor may ask.
         self.failed.store(failed.is_some(), Ordering::SeqCst);
         threads.tell(if failed.is_some() { FromDaemon::Failed } else { FromDaemon::Ready });

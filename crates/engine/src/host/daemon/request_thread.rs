@@ -28,7 +28,7 @@ use crate::timers::slots::Slot;
 const BUFFER: usize = 128 << 10;
 
 /// A request thread, with memory of its own.
-pub(super) struct RequestThread {
+struct RequestThread {
     shared: &'static RequestThreads,
     slot: &'static Slot,
     number: u32,
@@ -36,9 +36,32 @@ pub(super) struct RequestThread {
     out: Vec<u8>,
 }
 
+/// Starts the request threads.
+///
+/// # Errors
+/// What the system says that has no room for one.
+pub(super) fn start(shared: &'static RequestThreads) -> io::Result<()> {
+    for (number, slot) in shared.slots.numbered() {
+        shared.running.fetch_add(1, Ordering::SeqCst);
+        let builder = std::thread::Builder::new().name(format!("wsgi-{number}")).stack_size(shared.stack_size);
+        let started = builder.spawn(move || {
+            let (ident, tid) = thread::numbers();
+            slot.adopt(ident, tid);
+            RequestThread::new(shared, slot, number).run();
+            threads::release();
+            shared.running.fetch_sub(1, Ordering::SeqCst);
+        });
+        if let Err(error) = started {
+            shared.running.fetch_sub(1, Ordering::SeqCst);
+            return Err(error);
+        }
+    }
+    Ok(())
+}
+
 impl RequestThread {
     /// The request thread `number`, whose slot is `slot`.
-    pub(super) fn new(shared: &'static RequestThreads, slot: &'static Slot, number: u32) -> RequestThread {
+    fn new(shared: &'static RequestThreads, slot: &'static Slot, number: u32) -> RequestThread {
         RequestThread { shared, slot, number, buffer: vec![0; BUFFER], out: Vec::with_capacity(BUFFER) }
     }
 

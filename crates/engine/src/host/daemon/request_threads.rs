@@ -12,14 +12,12 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use wsgi_sys::event::{Epoll, Event};
 use wsgi_sys::forked::Private;
-use wsgi_sys::{stream, thread};
+use wsgi_sys::stream;
 use wsgi_wire::config::{GroupConfig, stack_bytes};
 use wsgi_wire::control::{Cause, FromDaemon, ToDaemon};
 use wsgi_wire::loaded::Loaded;
 
 use crate::host::daemon::connection::Connection;
-use crate::host::daemon::request_thread::RequestThread;
-use crate::python::threads;
 use crate::request::script::Occasion;
 use crate::timers::activity::Activity;
 use crate::timers::slots::Slots;
@@ -48,7 +46,7 @@ pub struct RequestThreads {
     connections: AtomicUsize,
     pub(super) finished: AtomicU64,
     /// Request threads that have not ended.
-    running: AtomicUsize,
+    pub(super) running: AtomicUsize,
     pub(super) maximum_requests: u64,
     /// For `inactivity-timeout`.
     pub activity: Activity,
@@ -63,7 +61,7 @@ pub struct RequestThreads {
     gave_up: AtomicBool,
     /// What each request thread executes.
     pub slots: Slots,
-    stack_size: usize,
+    pub(super) stack_size: usize,
     /// The process is to end by itself.
     end: Event,
     ending: AtomicBool,
@@ -267,26 +265,6 @@ impl RequestThreads {
         for message in self.loaded.lock().unwrap_or_else(PoisonError::into_inner).iter() {
             let _ = stream::send_now(self.control, message);
         }
-    }
-
-    /// Starts the request threads.
-    pub fn start(&'static self) -> io::Result<()> {
-        for (number, slot) in self.slots.numbered() {
-            self.running.fetch_add(1, Ordering::SeqCst);
-            let builder = std::thread::Builder::new().name(format!("wsgi-{number}")).stack_size(self.stack_size);
-            let started = builder.spawn(move || {
-                let (ident, tid) = thread::numbers();
-                slot.adopt(ident, tid);
-                RequestThread::new(self, slot, number).run();
-                threads::release();
-                self.running.fetch_sub(1, Ordering::SeqCst);
-            });
-            if let Err(error) = started {
-                self.running.fetch_sub(1, Ordering::SeqCst);
-                return Err(error);
-            }
-        }
-        Ok(())
     }
 }
 
