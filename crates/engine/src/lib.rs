@@ -11,7 +11,7 @@
 //!
 //! Of PyO3 only `pyo3::ffi` is used, and only the stable ABI of Python 3.10; what is newer is looked up at run time.
 //! `unsafe` stands in `python`, in `request::types` and `host::module`, and in few places of `exchange`, `input`,
-//! `adapter`, `streams`, `server_metrics`, `embedded`, `outgoing`, `stacks` and `watchdog`.
+//! `adapter`, `streams`, `server_metrics`, `embedded`, `daemon`, `outgoing`, `stacks` and `watchdog`.
 
 mod host;
 mod log;

@@ -126,7 +126,7 @@ impl Gil {
     }
 
     /// Runs `body` without the GIL. It cannot touch Python objects: neither they nor a `Gil` are [`Send`], so it cannot
-    /// take one with it.
+    /// take one with it. (PyO3 draws the same line. A thread-local could pass it; none of ours holds an object.)
     pub fn detach<T>(self, body: impl FnOnce() -> T + Send) -> T {
         struct Attach(*mut ffi::PyThreadState);
         impl Drop for Attach {

@@ -126,14 +126,16 @@ fn facts(config: &GroupConfig) -> Facts {
 
 fn show_title(config: &GroupConfig) {
     let group = format!("(wsgi:{})", config.name);
-    match config.display_name.as_deref() {
-        None => process::set_title(&format!("{} {group}", config.python)),
-        Some("%{GROUP}") => process::set_title(&group),
+    let title = match config.display_name.as_deref() {
+        None => format!("{} {group}", config.python),
+        Some("%{GROUP}") => group,
         Some(name) => {
-            process::set_title(name);
             thread::set_name(name);
+            name.to_owned()
         }
-    }
+    };
+    // SAFETY: Python copied its command line when it started.
+    unsafe { process::set_title(&title) };
 }
 
 /// Starts the timers, which from now on end what gets stuck.
@@ -150,7 +152,8 @@ fn start_timers(
 /// `locale`: all of it, as mod_wsgi does; Python itself only sets LC_CTYPE.
 fn set_locale(config: &GroupConfig) {
     let Some(locale) = &config.locale else { return };
-    if !process::set_locale(locale) {
+    // SAFETY: Python's start is over, and the threads of this process come later.
+    if !unsafe { process::set_locale(locale) } {
         let text = format!(
             "process group \"{}\": locale={locale}: the system does not have this locale, so the process runs with the locale \
              of its environment; `locale -a` lists those that there are",
