@@ -109,7 +109,7 @@ class Service(Case):
                             'import sys; print("two"); sys.exit(3)', 'print("three")', log_level=6)
         self.assertEqual(self.ended(daemon), 0)
         self.assertEqual(daemon.output[:3], ['one', 'two', 'three'])
-        self.assertRegex(daemon.output[3], 'process group "test": import scripts ended after .* started again')
+        self.assertRegex(daemon.output[3], 'process group "test": import scripts ended after .* the supervisor starts another process')
         self.assertEqual(daemon.output[4:], ['exit function'])
 
     def test_sigterm_leaves_out_the_scripts_that_follow(self):
