@@ -284,11 +284,11 @@ impl Group {
             let followed = newest.is_some_and(|newest| newest > process) || self.missing() == 0;
             match it.phase {
                 Phase::Failed { open: false } if followed && self.serving() > 0 => {
-                    self.stop(process, "another process has loaded the script", now, out);
+                    self.stop(process, "other processes of its group serve", now, out);
                 }
                 Phase::Failed { open: false } if self.serving() == 0 => self.open_failed(process, out),
                 Phase::Failed { open: true } if self.serving() > 0 => {
-                    self.drain(process, "another process has loaded the script", now, out);
+                    self.drain(process, "other processes of its group serve", now, out);
                 }
                 _ => {}
             }
