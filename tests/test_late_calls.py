@@ -1,5 +1,8 @@
 """wsgi.input, start_response and write() in the hands of another thread, or of code that runs in the middle of a call."""
 
+import socket
+import time
+
 import pytest
 
 from conftest import mode_directives
@@ -146,3 +149,43 @@ def test_a_finaliser_that_runs_during_a_call_may_outlive_the_request(daemon, htt
         assert httpd.post("/echo", b"%d" % number * 1000).status == 200
     told, _, body = httpd.post("/collected/end", b"another body").body.partition(b" ")
     assert (told.decode(), body) == ("collected+RuntimeError", b"another body")
+
+
+READS_ON = """
+import threading, time
+
+def application(environ, start_response):
+    stream = environ["wsgi.input"]
+
+    def reads():
+        try:
+            stream.read(10)
+        except Exception:
+            pass
+
+    def keeps_the_lock():
+        time.sleep(0.1)
+        end = time.monotonic() + 0.8
+        while time.monotonic() < end:
+            pass
+
+    for work in reads, keeps_the_lock:
+        threading.Thread(target=work, daemon=True).start()
+    time.sleep(0.02)
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [b"ok\\n"]
+"""
+
+
+def test_a_thread_that_reads_beyond_the_end_of_the_request_holds_nothing(httpd, mode):
+    """The reading thread comes back after the request thread has begun to wait for it."""
+    script = httpd.write("apps/reads_on.wsgi", READS_ON)
+    httpd.start(f"{mode_directives(mode)}WSGIScriptAlias / {script} application-group=%{{GLOBAL}}")
+    with socket.create_connection(("127.0.0.1", httpd.port), 20) as client:
+        client.sendall(b"POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 20\r\n\r\n")
+        time.sleep(0.3)
+        client.sendall(b"x" * 20)
+        answer = b""
+        while part := client.recv(4096):
+            answer += part
+    assert answer.startswith(b"HTTP/1.1 200") and b"ok\n" in answer

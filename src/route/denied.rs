@@ -38,11 +38,17 @@ enum Rule {
 
 /// A sentence for each directory with a script that every client is denied. `is_file`: whether there is such a file.
 pub fn denied(mounts: &[Mount], tree: &[ConfigLine], is_file: &dyn Fn(&Path) -> bool) -> Vec<String> {
+    if mentions(tree, "AccessFileName") {
+        return Vec::new();
+    }
     let mut known: Vec<&Path> = Vec::new();
     let mut sentences = Vec::new();
     for mount in mounts.iter().filter(|mount| mount.maps_urls) {
         let path = Path::new(OsStr::from_bytes(&mount.path));
         let Some(directory) = path.parent() else { continue };
+        if path.to_str().is_none_or(|path| path.contains("..")) {
+            continue;
+        }
         let has_htaccess = || path.ancestors().any(|place| is_file(&place.join(".htaccess")));
         if known.contains(&directory) || has_htaccess() {
             continue;
@@ -78,7 +84,7 @@ fn denial(mount: &Mount, path: &Path, tree: &[ConfigLine]) -> Option<String> {
         let Some(depth) = depth(line, mount, path) else { continue };
         match rule(&line.inside) {
             Rule::Silent => {}
-            Rule::Denies(_) if depth == ANYWHERE => {}
+            Rule::Denies(_) if depth == ANYWHERE || (is_of_all && host == 1) => {}
             Rule::MayOpen if depth == ANYWHERE || (is_of_all && host == 1) => return None,
             Rule::MayOpen => opened = opened.max(Some(depth)),
             // httpd merges the sections from the shortest path to the longest; the last one with a Require decides.
@@ -104,12 +110,16 @@ fn depth(line: &ConfigLine, mount: &Mount, path: &Path) -> Option<usize> {
             return path.as_os_str().as_bytes().starts_with(fixed.as_bytes()).then_some(ANYWHERE);
         }
         let section = Path::new(text);
+        if section.starts_with(path) && section != path || text.contains("..") {
+            // A part of a directory of scripts; or a path that httpd sees otherwise.
+            return Some(ANYWHERE);
+        }
         return path.starts_with(section).then(|| section.components().count());
     }
     if is(line, "<Location") && !args.starts_with('~') {
         // A place with a handler of its own, as /server-status, is none of the application's.
-        return (!line.inside.iter().any(|inner| is(inner, "SetHandler")) && overlap(&mount.url, fixed))
-            .then_some(ANYWHERE);
+        let has_other_handler = |inner: &ConfigLine| is(inner, "SetHandler") && !inner.args.contains("wsgi-script");
+        return (!line.inside.iter().any(has_other_handler) && overlap(&mount.url, fixed)).then_some(ANYWHERE);
     }
     let may_hold = ["<Directory", "<DirectoryMatch", "<Location", "<LocationMatch", "<Files", "<FilesMatch"];
     let conditions = ["<If", "<ElseIf", "<Else"];
@@ -129,7 +139,11 @@ fn rule(lines: &[ConfigLine]) -> Rule {
         } else if ["Require", "Allow", "Satisfy", "AuthMerging"].iter().any(|name| is(line, name)) {
             Rule::MayOpen
         } else {
-            self::rule(&line.inside)
+            match self::rule(&line.inside) {
+                // <Limit>, <Files> and the like hold for some requests only.
+                Rule::Denies(_) if !line.name.to_ascii_lowercase().starts_with("<require") => Rule::Silent,
+                found => found,
+            }
         };
         rule = match (rule, found) {
             (Rule::MayOpen, _) | (_, Rule::MayOpen) => return Rule::MayOpen,
@@ -138,6 +152,10 @@ fn rule(lines: &[ConfigLine]) -> Rule {
         };
     }
     rule
+}
+
+fn mentions(lines: &[ConfigLine], name: &str) -> bool {
+    lines.iter().any(|line| is(line, name) || mentions(&line.inside, name))
 }
 
 fn is(line: &ConfigLine, name: &str) -> bool {
@@ -199,6 +217,8 @@ mod tests {
             of(0, "/", &format!("{ROOT}|<Directory \"/srv\">|require ALL denied|</Directory>")),
             Some("5".into())
         );
+        let some = "<Directory /srv/shop>|<LimitExcept GET>|Require all denied|</LimitExcept>|</Directory>";
+        assert_eq!((of(0, "/", some), of(0, "/", &format!("{ROOT}|{some}"))), (None, place.clone()));
         let opened = "<Directory /srv>|Require all granted|</Directory>";
         let closed = "<Directory /srv/shop>|Require all denied|</Directory>";
         assert_eq!(of(0, "/", &format!("{ROOT}|{opened}|{closed}")), Some("8".into()));
@@ -218,6 +238,10 @@ mod tests {
             "<Location /shop/cart>|Require all granted|</Location>",
             "<Files app.wsgi>|Require all granted|</Files>",
             "<If true>|Require all granted|</If>",
+            "<Location /shop>|SetHandler wsgi-script|Require all granted|</Location>",
+            "<Directory /srv/../srv/shop>|Require all granted|</Directory>",
+            "<Directory /srv/shop/app.wsgi/part>|Require all granted|</Directory>",
+            "AccessFileName .access",
         ] {
             assert_eq!(of(0, "/shop", &format!("{ROOT}|{opened}")), None, "{opened}");
         }
@@ -231,5 +255,7 @@ mod tests {
         assert_eq!((of(4, "/", &text), of(9, "/", &text)), (None, Some("2".into())));
         // The first host has the main server's alias as well.
         assert_eq!(of(0, "/", &text), None);
+        let closed = "<Directory /srv/shop>|Require all denied|</Directory>";
+        assert_eq!(of(0, "/", &format!("{opened}|<VirtualHost *:80>|{closed}|</VirtualHost>")), None);
     }
 }

@@ -272,7 +272,8 @@ impl Link {
     /// Leads to `exchange` from now on.
     ///
     /// # Safety
-    /// The link is cut, with the GIL held, before the exchange goes.
+    /// The link is cut, with the GIL held, before the exchange goes, and the exchange is not moved from now on: a [`Use`]
+    /// knows its address, and may end long after the link was cut.
     pub unsafe fn set(&self, exchange: &Exchange<'_>) {
         self.0.set(ptr::from_ref(exchange).cast());
     }

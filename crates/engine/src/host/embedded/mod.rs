@@ -257,14 +257,17 @@ fn run(payload: &[u8], host: &Host, request: *mut c_void) -> Result<(), Failure>
     let lock = Mutex::new(());
     let calls = Calls { host, request, lock: &lock };
     let (mut body, mut sink) = (Incoming(&calls), Outgoing { calls: &calls, head: None, kept: Vec::new() });
-    let exchange = Exchange::new(&mut body, &mut sink, thread_id(), head.log_level);
-    let turn = turn::begin();
-    let outcome =
-        threads::attach(interp, |gil| adapter::run(gil, interp, &exchange, Request { head, variables, taken_us: 0 }));
-    drop(turn);
-    let sent = exchange.end(outcome);
-    // Waits for another thread of the application that still reads.
-    drop(exchange);
+    let (outcome, sent) = {
+        let exchange = Exchange::new(&mut body, &mut sink, thread_id(), head.log_level);
+        let turn = turn::begin();
+        let outcome = threads::attach(interp, |gil| {
+            adapter::run(gil, interp, &exchange, Request { head, variables, taken_us: 0 })
+        });
+        drop(turn);
+        // The exchange goes at the end of this block, after it has waited for another thread of the application that still
+        // reads. To move it, as `drop` does, would take it away from under that thread.
+        (outcome, exchange.end(outcome))
+    };
     match (outcome, sent) {
         (Outcome::Complete, Ok(())) => Ok(()),
         (Outcome::Complete, Err(Gone)) => Err(Failure::ClientGone),
