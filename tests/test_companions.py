@@ -3,6 +3,7 @@ start, and never a running httpd."""
 
 import os
 import re
+import shutil
 import signal
 
 import pytest
@@ -61,7 +62,7 @@ def installed(httpd):
     folder = httpd.root / "modules"
     folder.mkdir()
     for name in (httpd.module.name, ENGINE, SUPERVISOR):
-        os.link(httpd.module.parent / name, folder / name)
+        shutil.copy(httpd.module.parent / name, folder / name)
     httpd.module = folder / httpd.module.name
     return folder
 
