@@ -1,11 +1,11 @@
 """wsgi.input, start_response and write() in the hands of another thread, or of code that runs in the middle of a call."""
 
 import socket
-import time
 
 import pytest
 
 from conftest import mode_directives
+from processes import wait_until
 
 LATE = '''\
 import threading
@@ -152,38 +152,42 @@ def test_a_finaliser_that_runs_during_a_call_may_outlive_the_request(daemon, htt
 
 
 READS_ON = """
-import threading, time
+import pathlib, threading, time
 
 def application(environ, start_response):
     stream = environ["wsgi.input"]
+    begun = threading.Event()
 
     def reads():
+        begun.set()
         try:
             stream.read(10)
         except Exception:
             pass
 
     def keeps_the_lock():
-        time.sleep(0.1)
-        end = time.monotonic() + 0.8
+        end = time.monotonic() + 1
         while time.monotonic() < end:
             pass
 
-    for work in reads, keeps_the_lock:
-        threading.Thread(target=work, daemon=True).start()
-    time.sleep(0.02)
+    threading.Thread(target=reads, daemon=True).start()
+    begun.wait()
+    threading.Thread(target=keeps_the_lock, daemon=True).start()
     start_response("200 OK", [("Content-Type", "text/plain")])
+    pathlib.Path({returns!r}).touch()
     return [b"ok\\n"]
 """
 
 
+@pytest.mark.modes("embedded")  # In daemon mode the child has read a small body before the application is called.
 def test_a_thread_that_reads_beyond_the_end_of_the_request_holds_nothing(httpd, mode):
     """The reading thread comes back after the request thread has begun to wait for it."""
-    script = httpd.write("apps/reads_on.wsgi", READS_ON)
+    returns = httpd.root / "tmp/returns"
+    script = httpd.write("apps/reads_on.wsgi", READS_ON.format(returns=str(returns)))
     httpd.start(f"{mode_directives(mode)}WSGIScriptAlias / {script} application-group=%{{GLOBAL}}")
     with socket.create_connection(("127.0.0.1", httpd.port), 20) as client:
         client.sendall(b"POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 20\r\n\r\n")
-        time.sleep(0.3)
+        wait_until(returns.exists, 20, "the application returns")
         client.sendall(b"x" * 20)
         answer = b""
         while part := client.recv(4096):
