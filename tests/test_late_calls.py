@@ -154,6 +154,8 @@ def test_a_finaliser_that_runs_during_a_call_may_outlive_the_request(daemon, htt
 READS_ON = """
 import pathlib, threading, time
 
+folder = pathlib.Path({folder!r})
+
 def application(environ, start_response):
     stream = environ["wsgi.input"]
     begun = threading.Event()
@@ -166,28 +168,35 @@ def application(environ, start_response):
             pass
 
     def keeps_the_lock():
+        while not (folder / "go").exists():
+            time.sleep(0.01)
+        (folder / "held").touch()
         end = time.monotonic() + 1
         while time.monotonic() < end:
             pass
 
-    threading.Thread(target=reads, daemon=True).start()
+    for work in reads, keeps_the_lock:
+        threading.Thread(target=work, daemon=True).start()
     begun.wait()
-    threading.Thread(target=keeps_the_lock, daemon=True).start()
     start_response("200 OK", [("Content-Type", "text/plain")])
-    pathlib.Path({returns!r}).touch()
+    (folder / "returns").touch()
     return [b"ok\\n"]
 """
 
 
 @pytest.mark.modes("embedded")  # In daemon mode the child has read a small body before the application is called.
 def test_a_thread_that_reads_beyond_the_end_of_the_request_holds_nothing(httpd, mode):
-    """The reading thread comes back after the request thread has begun to wait for it."""
-    returns = httpd.root / "tmp/returns"
-    script = httpd.write("apps/reads_on.wsgi", READS_ON.format(returns=str(returns)))
+    """The reading thread gets the lock of Python only after the request thread has begun to wait for it."""
+    folder = httpd.root / "marks"
+    folder.mkdir()
+    folder.chmod(0o777)
+    script = httpd.write("apps/reads_on.wsgi", READS_ON.format(folder=str(folder)))
     httpd.start(f"{mode_directives(mode)}WSGIScriptAlias / {script} application-group=%{{GLOBAL}}")
     with socket.create_connection(("127.0.0.1", httpd.port), 20) as client:
         client.sendall(b"POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 20\r\n\r\n")
-        wait_until(returns.exists, 20, "the application returns")
+        wait_until((folder / "returns").exists, 20, "the application returns")
+        (folder / "go").touch()
+        wait_until((folder / "held").exists, 20, "another thread keeps the lock")
         client.sendall(b"x" * 20)
         answer = b""
         while part := client.recv(4096):
