@@ -3,6 +3,7 @@
 use std::mem;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use std::panic::{self, AssertUnwindSafe};
+use std::pin::Pin;
 
 use wsgi_sys::{clock, fd};
 use wsgi_wire::keys;
@@ -35,7 +36,7 @@ pub struct Request<'r> {
 
 /// Executes a request in `interp`, to which the thread is attached. The caller then ends the exchange. A panic ends the
 /// request like an exception of the application.
-pub fn run(gil: Gil, interp: &Interp, exchange: &Exchange<'_>, request: Request<'_>) -> Outcome {
+pub fn run(gil: Gil, interp: &Interp, exchange: Pin<&Exchange<'_>>, request: Request<'_>) -> Outcome {
     streams::with_exchange(exchange, || {
         interp.report_application_group(gil, request.head.application_group);
         let served = panic::catch_unwind(AssertUnwindSafe(|| serve(gil, interp, exchange, request)));
@@ -52,7 +53,8 @@ pub fn run(gil: Gil, interp: &Interp, exchange: &Exchange<'_>, request: Request<
     })
 }
 
-fn serve(gil: Gil, interp: &Interp, exchange: &Exchange<'_>, request: Request<'_>) -> Result<Outcome, Outcome> {
+fn serve(gil: Gil, interp: &Interp, pinned: Pin<&Exchange<'_>>, request: Request<'_>) -> Result<Outcome, Outcome> {
+    let exchange = pinned.get_ref();
     let reporter = Reporter(Some(exchange));
     let head = request.head;
     let module = script::module(gil, interp, &head, &|| resource(&request), reporter)?;
@@ -63,7 +65,7 @@ fn serve(gil: Gil, interp: &Interp, exchange: &Exchange<'_>, request: Request<'_
             output.sink.confirm();
         }
     }
-    let result = types::with_input(interp.objects.input.get(gil), exchange, |input| {
+    let result = types::with_input(interp.objects.input.get(gil), pinned, |input| {
         call(gil, interp, exchange, &request, input, &application)
             .unwrap_or_else(|raised| Err(failed(gil, interp, exchange, &head, raised)))
     });

@@ -9,6 +9,7 @@
 use std::cell::{Cell, RefCell};
 use std::marker::{PhantomData, PhantomPinned};
 use std::ops::Deref;
+use std::pin::Pin;
 use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -272,10 +273,10 @@ impl Link {
     /// Leads to `exchange` from now on.
     ///
     /// # Safety
-    /// The link is cut, with the GIL held, before the exchange goes, and the exchange is not moved from now on: a [`Use`]
-    /// knows its address, and may end long after the link was cut.
-    pub unsafe fn set(&self, exchange: &Exchange<'_>) {
-        self.0.set(ptr::from_ref(exchange).cast());
+    /// The link is cut, with the GIL held, before the exchange goes. (It is pinned, because a [`Use`] knows its address and
+    /// may end long after the link was cut.)
+    pub unsafe fn set(&self, exchange: Pin<&Exchange<'_>>) {
+        self.0.set(ptr::from_ref(exchange.get_ref()).cast());
     }
 
     /// Leads nowhere from now on.
@@ -306,6 +307,7 @@ impl Link {
 #[cfg(test)]
 mod tests {
     use std::os::fd::OwnedFd;
+    use std::pin::pin;
     use std::sync::Mutex;
 
     use wsgi_wire::frame::InputFailure;
@@ -370,10 +372,10 @@ mod tests {
             let users = [scope.spawn(uses(Link::reader)), scope.spawn(uses(Link::writer))];
             for number in 1..=20 {
                 let (mut body, mut sink) = (Nobody, Nobody);
-                let exchange = Exchange::new(&mut body, &mut sink, number, 0);
+                let exchange = pin!(Exchange::new(&mut body, &mut sink, number, 0));
                 let held = lock.lock().expect("the GIL");
                 // SAFETY: cut below, before the exchange goes.
-                unsafe { object.0.set(&exchange) };
+                unsafe { object.0.set(exchange.as_ref()) };
                 drop(held);
                 std::thread::yield_now();
                 let held = lock.lock().expect("the GIL");

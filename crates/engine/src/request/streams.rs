@@ -2,6 +2,7 @@
 //! streams of Python, `wsgi.errors`, stdout and stderr, write here.
 
 use std::cell::RefCell;
+use std::pin::Pin;
 
 use crate::log::{ERROR, MAX_RECORD, process_level, process_log};
 use crate::python::py::Gil;
@@ -41,7 +42,7 @@ pub fn is_logged(gil: Gil, level: u8) -> bool {
 }
 
 /// Runs `body`, attached; log lines of this thread are those of `exchange` meanwhile.
-pub fn with_exchange<T>(exchange: &Exchange<'_>, body: impl FnOnce() -> T) -> T {
+pub fn with_exchange<T>(exchange: Pin<&Exchange<'_>>, body: impl FnOnce() -> T) -> T {
     /// Also when `body` panics.
     struct Cut;
     impl Drop for Cut {

@@ -5,6 +5,7 @@
 
 use core::ffi::{CStr, c_void};
 use core::{mem, ptr};
+use std::pin::Pin;
 
 use pyo3::ffi;
 use wsgi_sys::{forked, signal};
@@ -293,7 +294,7 @@ fn input_type() -> Res<Owned> {
 }
 
 /// Runs `body`, attached, with a `wsgi.input` that leads to `exchange` meanwhile, and nowhere after.
-pub fn with_input<T>(kind: &Any, exchange: &Exchange<'_>, body: impl FnOnce(&Any) -> T) -> Res<T> {
+pub fn with_input<T>(kind: &Any, exchange: Pin<&Exchange<'_>>, body: impl FnOnce(&Any) -> T) -> Res<T> {
     /// Also when `body` panics.
     struct Cut<'o>(&'o Link);
     impl Drop for Cut<'_> {

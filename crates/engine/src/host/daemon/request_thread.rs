@@ -5,6 +5,7 @@
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::panic::{self, AssertUnwindSafe};
+use std::pin::pin;
 use std::ptr;
 use std::sync::atomic::Ordering;
 
@@ -237,11 +238,12 @@ fn run_exchange(
     let Some(interp) = interpreters::of_application_group(if is_main { b"" } else { head.application_group }) else {
         return sink.end(Outcome::Failed(Failure::Interpreter)).is_ok();
     };
-    let exchange = Exchange::new(body, sink, number, head.log_level);
+    let exchange = pin!(Exchange::new(body, sink, number, head.log_level));
+    let exchange = exchange.as_ref();
     let outcome = threads::attach(interp, |gil| {
         slot.enter(ptr::from_ref(interp).addr());
         exchange.begin();
-        let outcome = adapter::run(gil, interp, &exchange, Request { head, variables, taken_us });
+        let outcome = adapter::run(gil, interp, exchange, Request { head, variables, taken_us });
         if slot.leave() {
             // The next request would get what this one has left.
             gil.raise_nothing_in_thread(thread::numbers().0);

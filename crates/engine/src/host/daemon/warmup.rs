@@ -62,9 +62,8 @@ fn call(
     let payload = request(config, warmup, target);
     let Ok((head, variables)) = request::decode(&payload) else { return (Outcome::Stale, None) };
     let (mut body, mut sink) = (Nothing, Swallow { status: None });
-    // In a box, because an exchange stays where it is until its last use has ended.
-    let exchange = Box::new(Exchange::new(&mut body, &mut sink, 0, config.log_level));
-    let outcome = adapter::run(gil, interp, &exchange, Request { head, variables, taken_us: clock::wall_us() });
+    let exchange = Box::pin(Exchange::new(&mut body, &mut sink, 0, config.log_level));
+    let outcome = adapter::run(gil, interp, exchange.as_ref(), Request { head, variables, taken_us: clock::wall_us() });
     gil.detach(move || {
         // Nothing waits for this end, and `Swallow` has no client that could be gone.
         let _ = exchange.end(outcome);

@@ -11,6 +11,7 @@ use std::ffi::CString;
 use std::mem;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::panic::{self, AssertUnwindSafe};
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
@@ -258,14 +259,14 @@ fn run(payload: &[u8], host: &Host, request: *mut c_void) -> Result<(), Failure>
     let calls = Calls { host, request, lock: &lock };
     let (mut body, mut sink) = (Incoming(&calls), Outgoing { calls: &calls, head: None, kept: Vec::new() });
     let (outcome, sent) = {
-        let exchange = Exchange::new(&mut body, &mut sink, thread_id(), head.log_level);
+        let exchange = pin!(Exchange::new(&mut body, &mut sink, thread_id(), head.log_level));
+        let exchange = exchange.as_ref();
         let turn = turn::begin();
         let outcome = threads::attach(interp, |gil| {
-            adapter::run(gil, interp, &exchange, Request { head, variables, taken_us: 0 })
+            adapter::run(gil, interp, exchange, Request { head, variables, taken_us: 0 })
         });
         drop(turn);
-        // The exchange goes at the end of this block, after it has waited for another thread of the application that still
-        // reads. To move it, as `drop` does, would take it away from under that thread.
+        // At the end of this block the exchange waits for another thread of the application that still reads.
         (outcome, exchange.end(outcome))
     };
     match (outcome, sent) {
