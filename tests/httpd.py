@@ -244,6 +244,13 @@ class Httpd(Client):
         names = {Path(HTTPD).name}
         return [p for p in self.processes() if p.ppid == self.pid and p.comm in names]
 
+    def wait_for_other_supervisor(self, lost, timeout):
+        """Waits for the supervisor that takes the place of the lost one."""
+        def another():
+            found = self.supervisor()
+            return found and found.pid != lost
+        wait_until(another, timeout, "another supervisor")
+
     def supervisor(self):
         """The process that watches the daemon processes."""
         # Its name as a program, which it has from the first moment (it is executed by descriptor).

@@ -6,7 +6,8 @@ import pythons
 from conftest import mode_directives
 from processes import wait_until
 
-COUNT = "/main?len(__import__('_xxsubinterpreters').list_all())"
+# The module has another name from 3.13 on.
+COUNT = "/main?len(__import__(['_xxsubinterpreters','_interpreters'][sys.version_info[1]//13]).list_all())"
 # Stands in the site directory: as long as the file exists, no further interpreter has `hashlib`.
 BREAK = "import os, sys; os.path.exists({!r}) and sys.modules.__setitem__('hashlib', None)\n"
 

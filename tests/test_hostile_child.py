@@ -98,7 +98,7 @@ def test_a_supervisor_takes_a_scoreboard_over_whose_header_was_written_to(server
     assert attack(server, "fills") == 1
     lost = server.supervisor().pid
     processes.kill([lost])
-    wait_until(lambda: (server.supervisor() or server).pid not in (lost, server.pid), 20, "another supervisor")
+    server.wait_for_other_supervisor(lost, 20)
     server.graceful()
     wait_until(lambda: serves(server), 20, "it serves")
     assert not server.log.matching("cannot be used")

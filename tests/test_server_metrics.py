@@ -247,7 +247,7 @@ def test_a_new_configuration_and_a_new_supervisor_answer_too(metrics, httpd, req
     httpd.log.allow("(?i)supervisor|process")
     old = httpd.supervisor().pid
     os.kill(old, signal.SIGKILL)
-    wait_until(lambda: httpd.supervisor() and httpd.supervisor().pid != old, 30, "another supervisor")
+    httpd.wait_for_other_supervisor(old, 30)
     wait_until(lambda: ask()["now"], 30, "it is asked")
 
 
