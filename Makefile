@@ -3,7 +3,7 @@ CARGO  ?= $(shell command -v cargo || echo $(HOME)/.cargo/bin/cargo)
 PYTHON ?= /usr/bin/python3
 VENV   := target/venv
 MODULE ?= target/release/libmod_wsgi.so
-# Most tests wait more than they compute: two for each processor, and no more than have ports of their own.
+# Most tests wait more than they compute: three at once for each processor, and no more than have ports of their own.
 JOBS   ?= $(shell n=$$(nproc); echo $$((n < 4 ? 3 * n : 12)))
 DEBUG  := target/debug/libmod_wsgi.so
 NIGHTLY ?= +nightly
