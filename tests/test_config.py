@@ -85,51 +85,9 @@ def where(httpd, text):
 
 @pytest.mark.ours("the original does what they say")
 def test_httpd_does_not_start_with_a_directive_that_would_do_nothing(httpd):
-    httpd.configure(f"<Location />\nWSGIAccessScript {httpd.app('hello')}\n</Location>")
+    httpd.configure(f"WSGITelemetryService unix:{httpd.root}/run/telemetry")
     assert httpd.control("-k", "start") == 1
-    assert "WSGIAccessScript is not implemented in this version" in refusal(httpd)
-
-
-@pytest.mark.ours("the original does what they say")
-@pytest.mark.parametrize("name", ["WSGIAccessScript", "WSGIAuthUserScript", "WSGIAuthGroupScript"])
-def test_nothing_is_served_beside_a_htaccess_whose_control_would_be_absent(httpd, name):
-    """Not even where syntax errors of other kinds are forgiven."""
-    script = httpd.app("hello")
-    page = httpd.write("htdocs/closed/page", "secret")
-    httpd.write("htdocs/closed/.htaccess",
-                f'# first\n<IfModule wsgi_module>\n{name} "{script}"\n</IfModule>\n')
-    httpd.write("htdocs/closed/app.wsgi", script.read_text())
-    httpd.start(f"""
-<Directory "{page.parent}">
-    AllowOverride All Nonfatal=All
-    Options +ExecCGI
-    AddHandler wsgi-script .wsgi
-</Directory>""")
-    httpd.log.expect(rf"htdocs/closed/\.htaccess: line 3: {name} is not implemented in this version")
-    for path in ("/closed/page", "/closed/app.wsgi"):
-        answer = httpd.get(path)
-        assert answer.status == 500 and "secret" not in answer.text
-
-
-@pytest.mark.ours("the original has these providers")
-@pytest.mark.parametrize("text, told", [
-    ("AuthBasicProvider wsgi", "Unknown Authn provider: wsgi"),
-    ("AuthDigestProvider wsgi", "Unknown Authn provider: wsgi"),
-    ("AuthBasicProvider file wsgi", "Unknown Authn provider: wsgi"),
-    ("Require wsgi-group admins", "Unknown Authz provider: wsgi-group"),
-    ("<RequireAny>\nRequire all granted\nRequire wsgi-group admins\n</RequireAny>",
-     "Unknown Authz provider: wsgi-group"),
-])
-def test_a_provider_that_is_not_there_is_refused(httpd, text, told):
-    modules = ("auth_basic", "auth_digest", "authn_core", "authn_file", "authz_user")
-    directory = f'<Directory "{httpd.root}/htdocs/closed">\n{{}}\n</Directory>'
-    assert not httpd.configtest(directory.format(text), modules)
-    assert told in refusal(httpd) and str(httpd.conf_file) in refusal(httpd)
-    httpd.write("htdocs/closed/page", "secret")
-    httpd.write("htdocs/closed/.htaccess", text)
-    httpd.start(directory.format("AllowOverride All"), modules)
-    httpd.log.expect(rf"htdocs/closed/\.htaccess: {told}")
-    assert httpd.get("/closed/page").status == 500
+    assert "WSGITelemetryService is not implemented in this version" in refusal(httpd)
 
 
 def check_refused(httpd, directive, value):

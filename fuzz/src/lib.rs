@@ -4,6 +4,7 @@
 use wsgi_wire::bytes::DecodeError;
 use wsgi_wire::config::{DaemonConfig, EmbedConfig, inside};
 use wsgi_wire::control::{Connect, FromDaemon, ParentMessage, Stored, ToDaemon, ask_metrics, asked_metrics};
+use wsgi_wire::decision::{self, Answer};
 use wsgi_wire::doctor::{Examination, Finding};
 use wsgi_wire::frame::{self, HEADER, InputFailure, Tag};
 use wsgi_wire::lines::{Lines, MAX_LINE};
@@ -17,12 +18,13 @@ use wsgi_wire::{MAX_PAYLOAD, output};
 pub type Entry = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const ENTRIES: [Entry; 9] = [
+pub const ENTRIES: [Entry; 10] = [
     ("frames", frames),
     ("scan", scan),
     ("request", request),
     ("response", response),
     ("parts", parts),
+    ("decision", decision),
     ("control", control),
     ("loaded", loaded),
     ("lines", lines),
@@ -57,7 +59,8 @@ pub fn scan(bytes: &[u8]) {
         let (mut rest, mut last) = (bytes, false);
         while let Ok(Some((header, _, used))) = frame::split(rest) {
             assert!(!last, "a frame after the last one");
-            last = header.last || matches!(header.tag, Tag::File | Tag::Shared | Tag::Failed | Tag::Stale);
+            last =
+                header.last || matches!(header.tag, Tag::File | Tag::Shared | Tag::Failed | Tag::Stale | Tag::Answer);
             rest = &rest[used..];
         }
         assert!(last && rest.is_empty());
@@ -184,5 +187,21 @@ pub fn config(bytes: &[u8]) {
     let (root, path) = bytes.split_at(middle);
     if let Some(inner) = inside(root, path.get(1..).unwrap_or_default()) {
         assert_eq!(inner.first(), Some(&b'/'));
+    }
+}
+
+/// An answer comes back as the same bytes (but for what stands where a text is missing) and has no NUL. A question has the
+/// arguments that were counted.
+pub fn decision(bytes: &[u8]) {
+    if let Ok(answer) = Answer::decode(bytes) {
+        let mut again = Vec::new();
+        answer.encode(&mut again);
+        assert_eq!(Answer::decode(&again).as_ref(), Ok(&answer));
+        if let Answer::Texts(texts) = &answer {
+            assert!(texts.iter().flatten().all(|text| !text.contains(&0)));
+        }
+    }
+    if let Ok((question, arguments)) = decision::question(bytes) {
+        assert!(!question.functions().is_empty() && arguments.len() <= usize::from(u8::MAX));
     }
 }

@@ -82,15 +82,16 @@ fn refuse(job: &Job<'_>, refused: Refused) -> Ending {
             match board.has_trouble(Trouble::Late) {
                 Some(untold) => {
                     let text = format!(
-                        "no request thread was free for {} within {limit}: {}; the client gets 504{}",
+                        "no request thread was free for {} within {limit}: {}; {}{}",
                         job.what(),
                         state_of(board),
+                        job.gets(504),
                         before(untold)
                     );
                     job.log(Level::Error, &text);
                 }
                 None => job.log_lazily(Level::Info, || {
-                    format!("no request thread was free for {} within {limit}; the client gets 504", job.what())
+                    format!("no request thread was free for {} within {limit}; {}", job.what(), job.gets(504))
                 }),
             }
             Ending::Status(504)

@@ -48,6 +48,9 @@ impl Exchange<'_> {
             return self.complete_shared(part, upload);
         }
         self.keep(upload);
+        if let Some(answer) = self.relay.answer.take() {
+            return Ok(Ending::Answered(answer));
+        }
         upload.end_stream();
         if let Some(instead) = self.relay.instead.take() {
             return Ok(Ending::Instead(instead));

@@ -23,6 +23,8 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use wsgi_wire::decision::{Answer, Question};
+
 use crate::directive::ProcessGroup;
 use crate::httpd::log::Level;
 use crate::httpd::request::Request;
@@ -55,6 +57,8 @@ pub(crate) struct Job<'r> {
     pub(crate) body: BodyLength,
     /// How the response is to be passed on.
     pub(crate) delivery: Delivery,
+    /// What a script is asked to decide; the request then has no body, and there is no response.
+    pub(crate) asks: Option<Question>,
 }
 
 impl Job<'_> {
@@ -103,10 +107,22 @@ impl Job<'_> {
         }
     }
 
-    /// Method and path, for messages.
+    /// Method and path, for messages; for a question its functions before them.
     fn what(&self) -> String {
         let (method, path) = (self.request.method(), self.request.uri());
-        format!("{} {}", String::from_utf8_lossy(method), String::from_utf8_lossy(path))
+        let request = format!("{} {}", String::from_utf8_lossy(method), String::from_utf8_lossy(path));
+        match self.asks {
+            Some(question) => format!("{}() for {request}", question.functions().join("(), ")),
+            None => request,
+        }
+    }
+
+    /// What follows from a loss, for messages. Of a question, whoever asked tells it.
+    fn gets(&self, status: i32) -> String {
+        match self.asks {
+            Some(_) => "there is no answer".to_owned(),
+            None => format!("the client gets {status}"),
+        }
     }
 
     /// Writes a line of the request about its process group.
@@ -138,33 +154,48 @@ pub(crate) fn serve(job: &Job<'_>) -> i32 {
         Ok(upload) => upload,
         Err(status) => return status,
     };
-    let deadline = Instant::now() + patience;
+    match run(job, &mut upload, Instant::now() + patience) {
+        Ending::Served => 0,
+        Ending::Instead(instead) => respond::finish(job.request, &instead),
+        Ending::Status(status) => {
+            upload.end_stream();
+            status
+        }
+        Ending::Unavailable(seconds) => {
+            upload.end_stream();
+            job.request.err_headers_out().set(b"Retry-After", seconds.to_string().as_bytes());
+            503
+        }
+        // The relay takes no answer to what was no question.
+        Ending::Again | Ending::Answered(_) => 502,
+    }
+}
+
+/// Asks a script to decide.
+///
+/// # Errors
+/// A sentence's end: there is no answer. The log has the cause.
+pub(crate) fn ask(job: &Job<'_>) -> Result<Answer, String> {
+    let deadline = Instant::now() + admission::patience(job);
+    let upload = Upload::begin(job.request, BodyLength::Empty, 0);
+    match upload.map(|mut upload| run(job, &mut upload, deadline)) {
+        Ok(Ending::Answered(answer)) => Ok(answer),
+        _ => Err(format!("process group \"{}\" gave no answer, as the line before says", job.name())),
+    }
+}
+
+/// Tries one process after the other, until one has executed the request.
+fn run(job: &Job<'_>, upload: &mut Upload<'_>, deadline: Instant) -> Ending {
     for made in 0..MAX_ATTEMPTS {
         outcome::pause_before(made);
-        match attempt(job, &mut upload, deadline) {
-            Ending::Served => return 0,
+        match attempt(job, upload, deadline) {
             Ending::Again => {}
-            Ending::Instead(instead) => return respond::finish(job.request, &instead),
-            Ending::Status(status) => {
-                upload.end_stream();
-                return status;
-            }
-            Ending::Unavailable(seconds) => {
-                upload.end_stream();
-                return unavailable(job, seconds);
-            }
+            ending => return ending,
         }
     }
     let text = format!("{MAX_ATTEMPTS} daemon processes in a row went away before they read the request");
-    job.log(Level::Error, &format!("{text}; the client gets 503"));
-    upload.end_stream();
-    unavailable(job, 1)
-}
-
-/// The status, and when it is worth trying again.
-fn unavailable(job: &Job<'_>, seconds: u64) -> i32 {
-    job.request.err_headers_out().set(b"Retry-After", seconds.to_string().as_bytes());
-    503
+    job.log(Level::Error, &format!("{text}; {}", job.gets(503)));
+    Ending::Unavailable(1)
 }
 
 /// Reserves a request thread and uses it once.
@@ -209,9 +240,9 @@ fn after_loss(job: &Job<'_>, lost: &Lost, upload: &Upload<'_>, exchange: &mut Ex
     let ending = if exchange.has_begun() { Ending::Served } else { outcome::after(lost, upload.can_repeat()) };
     match &ending {
         Ending::Again => job.log_lazily(Level::Debug, || format!("{what}; trying another process")),
-        Ending::Instead(_) => {}
-        Ending::Status(status) => job.log(Level::Error, &format!("{what}; the client gets {status}")),
-        Ending::Unavailable(_) => job.log(Level::Error, &format!("{what}; the client gets 503")),
+        Ending::Instead(_) | Ending::Answered(_) => {}
+        Ending::Status(status) => job.log(Level::Error, &format!("{what}; {}", job.gets(*status))),
+        Ending::Unavailable(_) => job.log(Level::Error, &format!("{what}; {}", job.gets(503))),
         Ending::Served => job.log(Level::Error, &format!("{what}; the response is cut short")),
     }
     ending

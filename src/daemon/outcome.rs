@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use wsgi_wire::bytes::DecodeError;
+use wsgi_wire::decision::Answer;
 use wsgi_wire::response::Failure;
 
 use super::Job;
@@ -38,6 +39,8 @@ pub(super) enum Ending {
     Unavailable(u64),
     /// Nothing was sent: the application's response gives way to something else.
     Instead(Instead),
+    /// A script has decided what it was asked.
+    Answered(Answer),
 }
 
 /// Why an exchange ended before a response head came.
@@ -130,7 +133,7 @@ pub(super) fn unconnected(job: &Job<'_>, error: &io::Error) -> Ending {
         }
         _ => format!("no connection to a daemon process for {} could be made: {error}", job.what()),
     };
-    job.log(Level::Error, &format!("{text}; the client gets 503"));
+    job.log(Level::Error, &format!("{text}; {}", job.gets(503)));
     Ending::Unavailable(1)
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use wsgi_sys::memory::Area;
 use wsgi_wire::bytes::DecodeError;
+use wsgi_wire::decision::Answer;
 use wsgi_wire::frame::{self, Header, Tag};
 use wsgi_wire::response::{Failure, FilePart, Head, LogRecord};
 
@@ -78,6 +79,9 @@ pub(super) struct Relay<'r> {
     pub(super) client_gone: bool,
     /// `WSGIErrorOverride`.
     error_override: bool,
+    /// A script was asked: an answer may come, and a response may not.
+    asks: bool,
+    pub(super) answer: Option<Answer>,
     /// What the client gets instead of this response. The relay then drops the response's body.
     pub(super) instead: Option<Instead>,
 }
@@ -105,6 +109,8 @@ impl<'r> Relay<'r> {
             unflushed: false,
             client_gone: false,
             error_override: job.delivery.error_override,
+            asks: job.asks.is_some(),
+            answer: None,
             instead: None,
         }
     }
@@ -185,7 +191,11 @@ impl<'r> Relay<'r> {
                 let record = LogRecord::decode(payload)?;
                 self.request.log_record(record.level.into(), record.text);
             }
-            Tag::Head if matches!(self.progress, Progress::Waiting | Progress::Wanted) => {
+            Tag::Answer if self.asks && self.progress == Progress::Waiting => {
+                self.answer = Some(Answer::decode(payload)?);
+                self.progress = Progress::Complete;
+            }
+            Tag::Head if !self.asks && matches!(self.progress, Progress::Waiting | Progress::Wanted) => {
                 self.take_head(header, &Head::decode(payload)?);
             }
             Tag::File if self.progress == Progress::Body => self.progress = Progress::File(FilePart::decode(payload)?),

@@ -18,12 +18,6 @@ pub(super) struct Absent {
 /// What is said about `id`; `None` for directives that are in effect.
 pub(super) fn absent(id: Id) -> Option<Absent> {
     let (accepted, instead) = match id {
-        Id::AccessScript => (None, "use Require, for instance Require ip or Require expr"),
-        Id::AuthUserScript => (None, "use another AuthBasicProvider, such as file, dbm, ldap or socache"),
-        Id::AuthGroupScript => (None, "use Require group, Require dbm-group or Require ldap-group"),
-        Id::DispatchScript => {
-            (None, "use process-group= of WSGIScriptAlias, or WSGIProcessGroup %{ENV:variable} with SetEnvIf")
-        }
         Id::PythonEggs => {
             (None, "set PYTHON_EGG_CACHE where httpd is started, or use python-eggs= of WSGIDaemonProcess")
         }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::config::{DirConfig, GlobalConfig, Recorded, RequestConfig, ServerConfig};
+use super::config::{Deciding, DirConfig, GlobalConfig, Recorded, RequestConfig, Script, ServerConfig};
 use super::error::Outcome;
 use super::place::Place;
 use super::table::{Id, Kind, Places, Row};
@@ -34,7 +34,7 @@ pub fn apply(
                 Some(dir) if place.in_directory || place.in_htaccess => &mut dir.request,
                 _ => &mut server.request,
             };
-            request::set(row, args, values)?;
+            request::set(row, args, place, values)?;
             absent::check(row, None)?;
             record(id, place, values, global);
             Ok(())
@@ -49,8 +49,9 @@ pub fn apply(
 /// As [`apply`], for a `.htaccess` file, which httpd reads while it serves a request: nothing global changes.
 pub fn apply_htaccess(id: Id, args: &[u8], place: &Place<'_>, dir: &mut DirConfig) -> Outcome {
     let row = id.row();
-    check_place(row, &Place { in_htaccess: true, ..*place })?;
-    request::set(row, args, &mut dir.request)?;
+    let place = Place { in_htaccess: true, ..*place };
+    check_place(row, &place)?;
+    request::set(row, args, &place, &mut dir.request)?;
     absent::check(row, None)
 }
 
@@ -82,8 +83,21 @@ fn record(id: Id, place: &Place<'_>, values: &RequestConfig, global: &mut Global
         Id::HandlerScript => {
             global.handler_scripts.extend(values.handler_scripts.last().map(|script| (place.server, script.clone())));
         }
+        Id::AccessScript => decides(id, place, values.access_script.as_ref(), global),
+        Id::AuthUserScript => decides(id, place, values.auth_user_script.as_ref(), global),
+        Id::AuthGroupScript => decides(id, place, values.auth_group_script.as_ref(), global),
+        Id::DispatchScript => decides(id, place, values.dispatch_script.as_ref(), global),
         _ => {}
     }
+}
+
+fn decides(id: Id, place: &Place<'_>, script: Option<&Arc<Script>>, global: &mut GlobalConfig) {
+    global.deciding.extend(script.map(|script| Deciding {
+        directive: id.row().name_str(),
+        dispatches: id == Id::DispatchScript,
+        script: Arc::clone(script),
+        server: place.server,
+    }));
 }
 
 #[cfg(test)]
@@ -136,7 +150,7 @@ mod tests {
             Kind::Word | Kind::Group | Kind::Groups | Kind::SearchPath => "name",
             Kind::Headers => "X-Real-IP",
             Kind::Subnets => "10.0.0.0/8",
-            Kind::Script => "/srv/x.py application-group=%{GLOBAL}",
+            Kind::Script => "/srv/x.py application-group=one",
             Kind::Alias => "/ /srv/x.wsgi",
             Kind::AliasMatch => "^/ /srv/x.wsgi",
             Kind::HandlerScript => "md /srv/md.py",

@@ -13,13 +13,19 @@ use super::place::{Defined, ServerKey};
 use super::subnet::Subnet;
 use super::values::{HashSeed, HeadMapping};
 
-/// A script with the application group (unexpanded) that its directive gave.
+/// A script that decides (`WSGIAccessScript` and its like), with the groups that its directive gave.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Script {
     /// The file.
     pub path: Text,
-    /// `application-group=`; empty is `%{GLOBAL}`.
-    pub application_group: Option<Text>,
+    /// `process-group=`; empty is embedded mode, which holds without it.
+    pub process_group: Text,
+    /// `application-group=` (unexpanded); empty is the main interpreter, which holds without it.
+    pub application_group: Text,
+    /// Where the directive stands.
+    pub defined: Defined,
+    /// In a `.htaccess` file, whose author may not be the administrator.
+    pub in_htaccess: bool,
 }
 
 /// `WSGIHandlerScript`: a handler name and the script behind it.
@@ -235,6 +241,19 @@ pub struct Recorded {
     pub in_directory: bool,
 }
 
+/// One occurrence of `WSGIAccessScript`, `WSGIAuthUserScript`, `WSGIAuthGroupScript` or `WSGIDispatchScript`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Deciding {
+    /// The directive.
+    pub directive: &'static str,
+    /// It is `WSGIDispatchScript`: requests may go to any group.
+    pub dispatches: bool,
+    /// The script.
+    pub script: Arc<Script>,
+    /// The server in whose configuration it stands.
+    pub server: ServerKey,
+}
+
 /// What one reading of the configuration gathers for all servers together.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct GlobalConfig {
@@ -256,6 +275,8 @@ pub struct GlobalConfig {
     pub callables: Vec<Recorded>,
     /// Every `WSGIHandlerScript`, with its server.
     pub handler_scripts: Vec<(ServerKey, Arc<HandlerScript>)>,
+    /// Every script that decides outside `.htaccess`, with its server and its directive.
+    pub deciding: Vec<Deciding>,
     /// How many aliases were defined; the next one's [`Alias::id`].
     pub(super) alias_count: usize,
     /// The container that is being read: an index of `layers`.

@@ -61,7 +61,7 @@ fn example(row: &Row) -> String {
         (Kind::SearchPath, _) => format!("{name} /srv/site/lib:/srv/common"),
         (Kind::Headers, _) => format!("{name} X-Forwarded-For X-Forwarded-Proto"),
         (Kind::Subnets, _) => format!("{name} 10.0.0.0/8 ::1"),
-        (Kind::Script, _) => format!("{name} /srv/site/decide.wsgi application-group=%{{GLOBAL}}"),
+        (Kind::Script, _) => format!("{name} /srv/site/decide.wsgi"),
         (Kind::Alias, _) => format!("{name} /shop /srv/site/shop.wsgi application-group=%{{GLOBAL}}"),
         (Kind::AliasMatch, _) => format!("{name} ^/sites/([a-z]+) /srv/sites/$1.wsgi"),
         (Kind::HandlerScript, _) => format!("{name} markdown /srv/site/markdown.wsgi"),

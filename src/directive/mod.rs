@@ -32,8 +32,8 @@ mod words;
 pub use alias::{Alias, AliasOptions, AliasTarget};
 pub use apply::{apply, apply_htaccess};
 pub use config::{
-    DirConfig, GlobalConfig, HandlerScript, ImportScript, Recorded, RequestConfig, RuntimeConfig, Script, ServerConfig,
-    TelemetryService,
+    Deciding, DirConfig, GlobalConfig, HandlerScript, ImportScript, Recorded, RequestConfig, RuntimeConfig, Script,
+    ServerConfig, TelemetryService,
 };
 pub use daemon::define_process_group;
 pub use env_file::{BadLine, parse as parse_env_file};

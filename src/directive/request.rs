@@ -5,12 +5,13 @@ use std::sync::Arc;
 use super::arguments::{only, some};
 use super::config::RequestConfig;
 use super::error::Outcome;
+use super::place::Place;
 use super::table::{Id, Row};
 use super::values::{bad, group, header, switch, switch_or_auto, word};
 use super::{DirectiveError, Subnet, scripts};
 
 /// Reads the arguments of the directive `row` into `values`.
-pub(super) fn set(row: &Row, args: &[u8], values: &mut RequestConfig) -> Outcome {
+pub(super) fn set(row: &Row, args: &[u8], place: &Place<'_>, values: &mut RequestConfig) -> Outcome {
     let name = row.name_str();
     if let Some(place) = switch_of(row.id, values) {
         *place = Some(switch(name, &only(row, args)?)?);
@@ -39,10 +40,10 @@ pub(super) fn set(row: &Row, args: &[u8], values: &mut RequestConfig) -> Outcome
             values.handler_scripts.retain(|other| other.handler != script.handler);
             values.handler_scripts.push(script);
         }
-        Id::DispatchScript => values.dispatch_script = Some(scripts::script(row, args)?),
-        Id::AccessScript => values.access_script = Some(scripts::script(row, args)?),
-        Id::AuthUserScript => values.auth_user_script = Some(scripts::script(row, args)?),
-        Id::AuthGroupScript => values.auth_group_script = Some(scripts::script(row, args)?),
+        Id::DispatchScript => values.dispatch_script = Some(scripts::script(row, args, place)?),
+        Id::AccessScript => values.access_script = Some(scripts::script(row, args, place)?),
+        Id::AuthUserScript => values.auth_user_script = Some(scripts::script(row, args, place)?),
+        Id::AuthGroupScript => values.auth_group_script = Some(scripts::script(row, args, place)?),
         // Every row that directories may have is above; a test walks them.
         _ => return Err(DirectiveError::Place { directive: name, section: "a directory" }),
     }

@@ -11,16 +11,29 @@ use super::values::{group, switch};
 use super::words::Words;
 use super::{DirectiveError, Text};
 
-/// `path [application-group=NAME]`.
-pub(super) fn script(row: &Row, args: &[u8]) -> Result<Arc<Script>, DirectiveError> {
+/// `path [process-group=NAME] [application-group=NAME]`. Whether the process group exists is known when all of the
+/// configuration has been read. A `.htaccess` file may not choose one: it would run code as that group's user.
+pub(super) fn script(row: &Row, args: &[u8], place: &Place<'_>) -> Result<Arc<Script>, DirectiveError> {
     let mut words = Words::new(args);
     let path = Text::from(positional(row, &mut words, "path of the script")?);
-    let mut application_group = None;
-    options(row, words, &["application-group"], |_, what, value| {
-        application_group = Some(group(what, value)?);
+    let mut groups = [Text::default(), Text::default()];
+    let mut gives_group = false;
+    options(row, words, &["process-group", "application-group"], |index, what, value| {
+        gives_group |= index == 0;
+        groups[index] = if index == 0 { fixed_group(what, value)? } else { group(what, value)? };
         Ok(())
     })?;
-    Ok(Arc::new(Script { path, application_group }))
+    if gives_group && place.in_htaccess {
+        let directive = row.name_str().to_owned();
+        let problem =
+            "process-group= cannot stand in a .htaccess file: whoever writes that file would choose as which user \
+                       the script runs"
+                .to_owned();
+        return Err(DirectiveError::Combination { directive, problem });
+    }
+    let [process_group, application_group] = groups;
+    let (defined, in_htaccess) = (place.defined(), place.in_htaccess);
+    Ok(Arc::new(Script { path, process_group, application_group, defined, in_htaccess }))
 }
 
 /// `WSGIHandlerScript`.

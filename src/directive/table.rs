@@ -75,7 +75,7 @@ pub enum Kind {
     Headers,
     /// Addresses or subnets, one or more.
     Subnets,
-    /// A script, then `application-group=`.
+    /// A script, then `process-group=` and `application-group=`.
     Script,
     /// `WSGIScriptAlias`.
     Alias,
@@ -225,8 +225,8 @@ directives! {
         "[name ...]", "no restriction", c"Lists the process groups that requests here may use; %{GLOBAL} is embedded mode.";
     ImportScript c"WSGIImportScript" SV Kind::ImportScript, Collect EFFECT,
         "path process-group=NAME application-group=NAME", "none", c"Names a script that a process loads when it starts.";
-    DispatchScript c"WSGIDispatchScript" SVD Kind::Script, Inner LATER,
-        "path [application-group=NAME]", "none", c"Names a script that chooses the groups and the callable for each request.";
+    DispatchScript c"WSGIDispatchScript" SVD Kind::Script, Inner EFFECT,
+        "path [process-group=NAME] [application-group=NAME]", "none", c"Names a script that chooses the groups and the callable for each request.";
     PassAuthorization c"WSGIPassAuthorization" FILE Kind::Switch, Inner EFFECT,
         "On|Off", "On where httpd authenticates nobody, else Off", c"Passes the Authorization header of the request to the application.";
     ScriptReloading c"WSGIScriptReloading" FILE Kind::Switch, Inner EFFECT,
@@ -247,12 +247,12 @@ directives! {
         "On|Off", "Off", c"Lets httpd send files of wsgi.file_wrapper with sendfile.";
     PassApacheRequest c"WSGIPassApacheRequest" SVD Kind::Switch, Inner EFFECT,
         "On|Off", "Off", c"Passes httpd's request record to applications in embedded mode.";
-    AccessScript c"WSGIAccessScript" AUTH Kind::Script, Inner LATER,
-        "path [application-group=NAME]", "none", c"Names a script whose function allow_access decides which clients have access.";
-    AuthUserScript c"WSGIAuthUserScript" AUTH Kind::Script, Inner LATER,
-        "path [application-group=NAME]", "none", c"Names a script that checks passwords for the authentication provider wsgi.";
-    AuthGroupScript c"WSGIAuthGroupScript" AUTH Kind::Script, Inner LATER,
-        "path [application-group=NAME]", "none", c"Names a script that returns the groups of a user, for Require wsgi-group.";
+    AccessScript c"WSGIAccessScript" AUTH Kind::Script, Inner EFFECT,
+        "path [process-group=NAME] [application-group=NAME]", "none", c"Names a script whose function allow_access decides which clients have access.";
+    AuthUserScript c"WSGIAuthUserScript" AUTH Kind::Script, Inner EFFECT,
+        "path [process-group=NAME] [application-group=NAME]", "none", c"Names a script that checks passwords for the authentication provider wsgi.";
+    AuthGroupScript c"WSGIAuthGroupScript" AUTH Kind::Script, Inner EFFECT,
+        "path [process-group=NAME] [application-group=NAME]", "none", c"Names a script that returns the groups of a user, for Require wsgi-group.";
     GroupAuthoritative c"WSGIGroupAuthoritative" AUTH Kind::Switch, Inner EFFECT,
         "On|Off", "On", c"Accepted for compatibility; it has no meaning in httpd 2.4.";
     DaemonProcess c"WSGIDaemonProcess" SV Kind::DaemonProcess, Collect EFFECT,

@@ -7,6 +7,7 @@ use std::ffi::c_void;
 use std::os::fd::{BorrowedFd, IntoRawFd};
 
 use wsgi_wire::PROTOCOL;
+use wsgi_wire::decision::Answer;
 use wsgi_wire::host::{Host, READ_GONE, READ_REFUSED, READ_TIMED_OUT};
 use wsgi_wire::response::{Failure, Head};
 
@@ -33,14 +34,18 @@ pub(super) struct Serving<'r> {
     gone: bool,
     /// What the client gets instead of this response. The child then drops the response's body.
     instead: Option<Instead>,
+    /// A script was asked: an answer may come, and a response may not.
+    asks: bool,
+    answer: Option<Answer>,
 }
 
 impl<'r> Serving<'r> {
-    pub(super) fn new(request: Request<'r>, body: BodyLength, delivery: Delivery) -> Serving<'r> {
+    pub(super) fn new(request: Request<'r>, body: BodyLength, delivery: Delivery, asks: bool) -> Serving<'r> {
         let body = (body != BodyLength::Empty).then(|| Body::new(request));
         let output = Output::new(request);
         let (begun, ended, gone) = (false, false, false);
-        Serving { request, body, delivery, failed: None, output, begun, ended, gone, instead: None }
+        let (failed, instead, answer) = (None, None, None);
+        Serving { request, body, delivery, failed, output, begun, ended, gone, instead, asks, answer }
     }
 
     fn read(&mut self, buffer: &mut [u8]) -> isize {
@@ -57,7 +62,20 @@ impl<'r> Serving<'r> {
         }
     }
 
+    fn answer(&mut self, payload: &[u8]) -> i32 {
+        self.answer = Answer::decode(payload).ok().filter(|_| self.asks);
+        if self.answer.is_some() { 0 } else { -1 }
+    }
+
+    /// What a script has decided.
+    pub(super) fn into_answer(self) -> Option<Answer> {
+        self.answer
+    }
+
     fn head(&mut self, payload: &[u8]) -> i32 {
+        if self.asks {
+            return -1;
+        }
         let Ok(head) = Head::decode(payload) else { return -1 };
         self.instead = respond::set_head(self.request, &head, self.delivery.error_override);
         self.begun = self.instead.is_none();
@@ -65,7 +83,7 @@ impl<'r> Serving<'r> {
     }
 
     fn data(&mut self, bytes: &[u8], flush: bool) -> i32 {
-        if self.gone || self.ended {
+        if self.gone || self.ended || self.asks {
             return -1;
         }
         self.ended = !flush;
@@ -88,7 +106,7 @@ impl<'r> Serving<'r> {
         if self.instead.is_some() {
             return 0;
         }
-        if self.gone || self.ended {
+        if self.gone || self.ended || self.asks {
             return -1;
         }
         let Ok(file) = file.try_clone_to_owned() else { return -1 };
@@ -157,7 +175,8 @@ fn code_of(error: BodyError) -> isize {
 }
 
 /// The table for the engine.
-pub(super) static HOST: Host = Host { protocol: PROTOCOL, read_body, head, data, file, record, server_metrics, log };
+pub(super) static HOST: Host =
+    Host { protocol: PROTOCOL, read_body, head, data, file, answer, record, server_metrics, log };
 
 /// What the engine passes back to the functions below. For one request the engine never runs two of them at the same
 /// time, except [`record`], which therefore reads nothing but the field of that name.
@@ -224,6 +243,14 @@ unsafe extern "C" fn file(request: *mut c_void, fd: i32, offset: u64, length: u6
     // SAFETY: the contract of `Host`; the caller keeps the descriptor open during the call.
     let (serving, fd) = unsafe { (serving(request), BorrowedFd::borrow_raw(fd)) };
     guard(-1, process::log_panic, || serving.map_or(-1, |serving| serving.file(fd, offset, length)))
+}
+
+/// # Safety
+/// As [`Host::answer`] says.
+unsafe extern "C" fn answer(request: *mut c_void, payload: *const u8, len: usize) -> i32 {
+    // SAFETY: the contract of `Host`.
+    let (serving, payload) = unsafe { (serving(request), slice(payload, len)) };
+    guard(-1, process::log_panic, || serving.map_or(-1, |serving| serving.answer(payload)))
 }
 
 /// # Safety

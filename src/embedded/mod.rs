@@ -16,6 +16,7 @@ use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 
 use wsgi_sys::{forked, socket};
 use wsgi_wire::config::{EmbedConfig, Preload};
+use wsgi_wire::decision::Answer;
 use wsgi_wire::layers::Layer;
 use wsgi_wire::libpython;
 use wsgi_wire::response::Failure;
@@ -90,6 +91,15 @@ impl Embedded {
     /// The engine; starts it on the first call of this child, while others wait.
     fn engine(&self) -> Result<&Engine, &str> {
         self.engine.get_or_init(|| self.start()).as_ref().map_err(String::as_str)
+    }
+
+    /// As [`Embedded::engine`], for a request: the whole story once in a child, then a line for each request that suffers
+    /// from it.
+    fn ready_engine(&self) -> Result<&Engine, &str> {
+        self.engine().map_err(|why| {
+            let first = !self.reported.swap(true, Ordering::Relaxed);
+            if first { why } else { "this child could not start embedded Python (its first error line says why)" }
+        })
     }
 
     fn start(&self) -> Result<Engine, String> {
@@ -176,18 +186,14 @@ pub(crate) fn serve(
     body: BodyLength,
     delivery: Delivery,
 ) -> i32 {
-    let engine = match embedded.engine() {
+    let engine = match embedded.ready_engine() {
         Ok(engine) => engine,
         Err(why) => {
-            // The whole story once in a child, then a line for each request that suffers from it.
-            let first = !embedded.reported.swap(true, Ordering::Relaxed);
-            let text =
-                if first { why } else { "this child could not start embedded Python (its first error line says why)" };
-            request.log(Level::Error, &format!("{text}; the client gets 500"));
+            request.log(Level::Error, &format!("{why}; the client gets 500"));
             return 500;
         }
     };
-    let mut passed = Passed::new(Serving::new(request, body, delivery));
+    let mut passed = Passed::new(Serving::new(request, body, delivery, false));
     let outcome = engine.run(payload, &mut passed);
     let serving = passed.into_serving();
     match outcome {
@@ -197,4 +203,17 @@ pub(crate) fn serve(
             serving.fail(failure)
         }
     }
+}
+
+/// Asks a script to decide, in this child.
+///
+/// # Errors
+/// A sentence's end: there is no answer. Where the script is at fault, the log has the cause.
+pub(crate) fn ask(request: Request<'_>, embedded: &'static Embedded, payload: &[u8]) -> Result<Answer, String> {
+    let engine = embedded.ready_engine()?;
+    let delivery = Delivery { error_override: false, sendfile: false };
+    let mut passed = Passed::new(Serving::new(request, BodyLength::Empty, delivery, true));
+    let outcome = engine.run(payload, &mut passed);
+    let answer = passed.into_serving().into_answer();
+    answer.filter(|_| outcome == 0).ok_or_else(|| "it gave no answer, as the line before says".to_owned())
 }

@@ -2,17 +2,13 @@
 
 use std::borrow::Cow;
 use std::ffi::OsStr;
-use std::fs::Metadata;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
-use std::path::Path;
 
-use crate::daemon::Group;
-use crate::directive::{ProcessGroup, shown};
 use crate::environ;
+use crate::facts;
 use crate::httpd::request::{FileKind, Request};
 use crate::live::Live;
-use crate::route::{self, AcceptPathInfo, Facts, HandlerFacts, Ownership, Rejection, Settings};
+use crate::route::{self, AcceptPathInfo, Facts, HandlerFacts, Settings};
 
 /// The file that holds the application: the one that the request was mapped to, or a handler's script.
 pub(super) fn script_of<'a>(request: Request<'a>, settings: &Settings<'a>) -> &'a [u8] {
@@ -22,8 +18,7 @@ pub(super) fn script_of<'a>(request: Request<'a>, settings: &Settings<'a>) -> &'
 /// When the script's file was changed, in microseconds since the epoch; 0 where only the daemon process can tell.
 pub(super) fn mtime_us(request: Request<'_>, settings: &Settings<'_>) -> i64 {
     let Some(script) = settings.handler_script else { return request.mtime_us() };
-    let found = Path::new(OsStr::from_bytes(&script.path)).metadata().ok();
-    found.map_or(0, |found| found.mtime() * 1_000_000 + found.mtime_nsec() / 1000)
+    facts::mtime_us(&script.path)
 }
 
 /// What decides whether the request can be served at all.
@@ -104,30 +99,4 @@ fn variable<'a>(request: Request<'_>, name: &[u8]) -> Option<Cow<'a, [u8]>> {
         Some(value.as_bytes().to_vec())
     });
     owned.map(Cow::Owned)
-}
-
-/// `script-user` and `script-group`.
-pub(super) fn check_owner(filename: &[u8], group: &Group, options: &ProcessGroup) -> Result<(), Rejection> {
-    let user = group.script_user.zip(options.script_user.as_deref()).map(|(id, name)| Ownership::User(id, name));
-    let of_group =
-        || group.script_group.zip(options.script_group.as_deref()).map(|(id, name)| Ownership::Group(id, name));
-    let Some(wanted) = user.or_else(of_group) else { return Ok(()) };
-    let script = Path::new(OsStr::from_bytes(filename));
-    let owner = |found: Metadata| route::FileOwner { uid: found.uid(), gid: found.gid(), mode: found.mode() };
-    let directory = script.parent().and_then(|parent| parent.metadata().ok()).map(owner);
-    route::check_owner(wanted, filename, script.metadata().ok().map(owner), directory)
-}
-
-/// `chroot`: a script that lies outside cannot be read.
-pub(super) fn check_root(filename: &[u8], group: &Group, options: &ProcessGroup) -> Result<(), Rejection> {
-    if environ::below_root(group.root.as_deref(), filename).is_some() {
-        return Ok(());
-    }
-    let (script, name) = (shown(filename), shown(&options.name));
-    let root = shown(group.root.as_deref().unwrap_or_default());
-    let text = format!(
-        "process group \"{name}\": the script \"{script}\" lies outside of chroot={root}, so no process of the group can \
-         read it; the client gets 502"
-    );
-    Err(Rejection { status: 502, text: text.into() })
 }

@@ -10,14 +10,16 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use crate::daemon::{self, Job};
+use crate::decide::{self, Dispatched};
 use crate::directive::{Alias, DirConfig, RequestConfig, ServerConfig};
 use crate::embedded;
+use crate::facts::{check_owner, check_root};
 use crate::httpd::log::Level;
 use crate::httpd::request::{FileKind, Request};
 use crate::live::{self, Live};
 use crate::respond::Delivery;
 use crate::route::{self, AliasMatch, Rejection, Settings, Target};
-use facts::{Names, check_owner, check_root, drop_ambiguous_headers, facts, script_of};
+use facts::{Names, drop_ambiguous_headers, facts, script_of};
 
 /// Handlers that run the file that the request was mapped to.
 const SCRIPT: [&[u8]; 2] = [b"wsgi-script", b"application/x-httpd-wsgi"];
@@ -84,7 +86,9 @@ pub(crate) fn run(request: Request<'_>) -> Option<i32> {
     }
     let live = live::get()?;
     Some(serve(request, live).unwrap_or_else(|rejection| {
-        request.log(Level::Error, &rejection.text);
+        if !rejection.text.is_empty() {
+            request.log(Level::Error, &rejection.text);
+        }
         i32::from(rejection.status)
     }))
 }
@@ -109,6 +113,16 @@ fn serve(request: Request<'_>, live: &'static Live) -> Result<i32, Rejection> {
     if request.has_cgi_rules() {
         request.add_cgi_variables();
     }
+    let dispatched = decide::dispatch(request, &|put| payload::put_variables(request, live, &settings, None, put))
+        .transpose()
+        // `decide` has logged why.
+        .map_err(|()| internal(""))?;
+    let settings = match &dispatched {
+        Some(Dispatched { process_group, application_group, callable }) => {
+            settings.with_choice(process_group.as_deref(), application_group.as_deref(), callable.as_deref())
+        }
+        None => settings,
+    };
     let names = Names::of(request, live, &settings);
     let key = live::server_key(request.server());
     let global = &live.reading.global;
@@ -131,7 +145,7 @@ fn serve(request: Request<'_>, live: &'static Live) -> Result<i32, Rejection> {
             check_owner(script_of(request, &settings), group, options)?;
             check_root(script_of(request, &settings), group, options)?;
             payload::with(request, live, &settings, &names, Some(group), |payload| {
-                daemon::serve(&Job { request, pid, dispatch, group, options, payload, body, delivery })
+                daemon::serve(&Job { request, pid, dispatch, group, options, payload, body, delivery, asks: None })
             })
         }
     }

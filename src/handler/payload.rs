@@ -9,7 +9,8 @@ use wsgi_wire::request::{self, Encoder, Head};
 use super::facts::{Names, mtime_us, script_of};
 use crate::daemon::Group;
 use crate::directive::{Subnet, Text};
-use crate::environ::{self, Cgi, RequestFacts, TrustedHeaders};
+use crate::environ::{self, RequestFacts, TrustedHeaders};
+use crate::facts;
 use crate::httpd::request::Request;
 use crate::live::Live;
 use crate::route::{Rejection, Settings};
@@ -81,10 +82,23 @@ fn encode(
         callable: &names.callable,
         application_group: &names.application_group,
     };
+    let mut encoder = Encoder::new(out, &head);
+    put_variables(request, live, settings, root, |name, value| encoder.put(name, value));
+    encoder.finish();
+}
+
+/// Gives each variable that the application sees to `put`. `root`: the root directory of its process.
+pub(super) fn put_variables(
+    request: Request<'_>,
+    live: &Live,
+    settings: &Settings<'_>,
+    root: Option<&[u8]>,
+    mut put: impl FnMut(&[u8], &[u8]),
+) {
     let (listener_host, listener_port) = request.listener();
     let trusted =
         settings.trusted_proxy_headers.map(|listed| trusted_headers(request, listed, settings.trusted_proxies));
-    let facts = RequestFacts {
+    let known = RequestFacts {
         method: request.method(),
         uri: request.uri(),
         path_info: request.path_info(),
@@ -102,22 +116,20 @@ fn encode(
         request_id: request.log_id(),
         connection_id: request.connection_log_id(),
     };
-    let mut encoder = Encoder::new(out, &head);
-    let mut put = |name: &[u8], value: &[u8]| {
+    let mut put_passing = |name: &[u8], value: &[u8]| {
         if trusted.as_ref().is_none_or(|trusted| trusted.passes(name)) {
             if let Some(value) = environ::with_root(root, name, value) {
-                encoder.put(name, value);
+                put(name, value);
             }
         }
     };
-    environ::build(&facts, request.subprocess_env().iter(), &mut put);
+    environ::build(&known, request.subprocess_env().iter(), &mut put_passing);
     if !request.has_cgi_rules() {
-        environ::put_cgi(&cgi(request, listener_host), request.headers_in().iter(), &mut put);
+        environ::put_cgi(&facts::cgi(request, listener_host), request.headers_in().iter(), &mut put_passing);
     }
     if let Some(trusted) = &trusted {
-        trusted.put(|name, value| encoder.put(name, value));
+        trusted.put(put);
     }
-    encoder.finish();
 }
 
 /// What the proxy before httpd says of its client, as far as the configuration trusts it.
@@ -139,27 +151,4 @@ fn authorization<'r>(request: Request<'r>, live: &Live, settings: &Settings<'_>)
         live.advice.withheld(request, why);
     }
     None
-}
-
-/// What the CGI variables are made of.
-fn cgi<'r>(request: Request<'r>, server_addr: &'r [u8]) -> Cgi<'r> {
-    Cgi {
-        request_line: request.request_line(),
-        protocol: request.protocol(),
-        query: request.query(),
-        scheme: request.scheme(),
-        software: request.banner(),
-        server_name: request.escaped_server_name(),
-        server_addr,
-        server_port: request.server_port(),
-        server_admin: request.server_admin(),
-        remote_addr: request.remote_addr(),
-        remote_port: request.remote_port(),
-        user: request.user(),
-        auth_type: request.auth_type(),
-        document_root: request.document_root(),
-        filename: request.filename(),
-        context_prefix: request.context_prefix(),
-        context_document_root: request.context_document_root(),
-    }
 }

@@ -3,6 +3,7 @@
 use std::ffi::{c_char, c_int};
 use std::ptr;
 
+use super::auth;
 use crate::httpd::bindings;
 use crate::httpd::guard::{guard, install_panic_hook};
 use crate::httpd::log::Level;
@@ -17,11 +18,13 @@ const DECLINED: c_int = bindings::DECLINED;
 const FAILED: c_int = bindings::HTTP_INTERNAL_SERVER_ERROR as c_int;
 
 /// # Safety
-/// `record` is the module's record; httpd calls for this once for each load of the module.
-pub(super) unsafe fn register_hooks(record: *mut bindings::module) {
+/// `record` is the module's record, `pool` the configuration's; httpd calls for this once for each load of the module.
+pub(super) unsafe fn register_hooks(record: *mut bindings::module, pool: *mut bindings::apr_pool_t) {
     // SAFETY: the contract above.
     unsafe { module::set_record(record) };
     install_panic_hook();
+    // SAFETY: the contract above.
+    unsafe { auth::register(pool) };
     // SAFETY: the order lists are static and end with NULL; the functions match the hooks' types.
     unsafe {
         bindings::ap_hook_pre_config(Some(pre_config), ptr::null(), ptr::null(), MIDDLE);
@@ -45,7 +48,7 @@ const LAST: c_int = bindings::APR_HOOK_REALLY_LAST as c_int;
 const MIDDLE: c_int = bindings::APR_HOOK_MIDDLE as c_int;
 
 /// Names of modules for httpd's ordering of hooks, which it looks at after the registration.
-struct Order<const N: usize>([*const c_char; N]);
+pub(super) struct Order<const N: usize>(pub(super) [*const c_char; N]);
 
 // SAFETY: the pointers lead to constants and are never written.
 unsafe impl<const N: usize> Sync for Order<N> {}

@@ -3,6 +3,7 @@
 
 #![allow(clippy::multiple_unsafe_ops_per_block, reason = "one record of httpd's, one fact that makes it valid")]
 
+mod auth;
 mod config;
 mod entries;
 mod record;

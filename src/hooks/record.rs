@@ -31,10 +31,10 @@ static mut wsgi_module: bindings::module = bindings::module {
 };
 
 /// # Safety
-/// httpd calls it once for each load of the module.
-unsafe extern "C" fn register_hooks(_p: *mut bindings::apr_pool_t) {
+/// httpd calls it once for each load of the module, with its configuration's pool.
+unsafe extern "C" fn register_hooks(p: *mut bindings::apr_pool_t) {
     // SAFETY: the record lives as long as the image, and this is the call that is meant.
-    unsafe { entries::register_hooks(&raw mut wsgi_module) };
+    unsafe { entries::register_hooks(&raw mut wsgi_module, p) };
 }
 
 /// httpd's rows, one for each of ours and the end mark.

@@ -46,3 +46,20 @@ pub(crate) unsafe fn optional<'a>(text: *const c_char) -> Option<&'a [u8]> {
     // SAFETY: the caller's promise.
     (!text.is_null()).then(|| unsafe { bytes(text) })
 }
+
+/// The words of a line, as httpd's directives have them: apart by spaces, with quotes around those that hold some.
+///
+/// # Safety
+/// `line` is NULL or a C string.
+pub(crate) unsafe fn words<'p>(pool: pool::Pool<'p>, line: *const c_char) -> Vec<&'p [u8]> {
+    let (mut rest, mut found) = (line, Vec::new());
+    // SAFETY: `rest` moves on through the line, to its end at most; each word is copied into the pool.
+    while !rest.is_null() && unsafe { *rest } != 0 {
+        // SAFETY: as above.
+        let word = unsafe { bytes(bindings::ap_getword_conf(pool.raw(), &raw mut rest)) };
+        if !word.is_empty() {
+            found.push(word);
+        }
+    }
+    found
+}

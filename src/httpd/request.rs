@@ -37,11 +37,18 @@ macro_rules! constant {
     };
 }
 
-/// A value that the module keeps of a request. The kind comes first, because a reader learns only from it what type
-/// follows.
+/// Begins each value that the module keeps of a request: a reader learns from it what type follows, and where the next
+/// value is.
+#[repr(C)]
+struct Kept {
+    kind: TypeId,
+    next: *mut Kept,
+}
+
+/// A value that the module keeps of a request.
 #[repr(C)]
 struct Own<T> {
-    kind: TypeId,
+    kept: Kept,
     value: T,
 }
 
@@ -91,22 +98,39 @@ impl<'r> Request<'r> {
 
     /// Gives the request a value of ours, as later hooks of it find it by [`Request::own_config`].
     pub(crate) fn set_own_config<T: 'static>(self, value: T) {
-        let owned = self.pool().own(Own { kind: TypeId::of::<T>(), value });
+        let kept = Kept { kind: TypeId::of::<T>(), next: self.kept() };
+        let owned = self.pool().own(Own { kept, value });
         // SAFETY: the vector is the request's and has room for the module.
         unsafe { bindings::ap_set_module_config(self.record().request_config, module::record(), owned.cast()) };
     }
 
-    /// What [`Request::set_own_config`] gave, if it was a `T`.
+    /// The values that [`Request::set_own_config`] gave, the last one first; or NULL.
+    fn kept(self) -> *mut Kept {
+        // SAFETY: the vector is the request's; only `set_own_config` puts the module's entry there: an `Own`, which begins
+        // with a `Kept`, or NULL.
+        unsafe { bindings::ap_get_module_config(self.record().request_config, module::record()) }.cast()
+    }
+
+    /// What [`Request::set_own_config`] gave last that is a `T`.
     pub(crate) fn own_config<T: 'static>(self) -> Option<&'r T> {
-        // SAFETY: the vector is the request's.
-        let found = unsafe { bindings::ap_get_module_config(self.record().request_config, module::record()) };
-        // SAFETY: only `set_own_config` puts the module's entry there: an `Own`, which begins with its kind, or NULL.
-        let kind = unsafe { found.cast::<TypeId>().as_ref() }?;
-        if *kind != TypeId::of::<T>() {
-            return None;
+        let mut found = self.kept();
+        // SAFETY: NULL, or a value that lives in the request's pool.
+        while let Some(kept) = unsafe { found.as_ref() } {
+            if kept.kind == TypeId::of::<T>() {
+                // SAFETY: it is an `Own` of this kind, and lives in the request's pool.
+                return Some(unsafe { &(*found.cast::<Own<T>>()).value });
+            }
+            found = kept.next;
         }
-        // SAFETY: it is of this kind, and lives in the request's pool.
-        Some(unsafe { &(*found.cast::<Own<T>>()).value })
+        None
+    }
+
+    /// As [`Request::own_config`]; the request gets a value if it has none.
+    pub(crate) fn own_config_or<T: 'static>(self, make: impl FnOnce() -> T) -> Option<&'r T> {
+        if self.own_config::<T>().is_none() {
+            self.set_own_config(make());
+        }
+        self.own_config()
     }
 
     /// `r->uri`: path, decoded.
@@ -306,6 +330,43 @@ impl<'r> Request<'r> {
         unsafe { bytes(self.record().useragent_ip) }
     }
 
+    /// What httpd calls the client: its name, where it was looked up (`HostnameLookups`), or else its address.
+    pub(crate) fn client_name(self) -> &'r [u8] {
+        let kind = bindings::REMOTE_NAME as i32;
+        // SAFETY: the request is valid; the text, or NULL, lives as long.
+        unsafe { bytes(bindings::ap_get_useragent_host(self.raw, kind, std::ptr::null_mut())) }
+    }
+
+    /// The client's name, where it was looked up.
+    pub(crate) fn resolved_client_name(self) -> Option<&'r [u8]> {
+        let kind = bindings::REMOTE_HOST as i32;
+        // SAFETY: as above.
+        unsafe { optional(bindings::ap_get_useragent_host(self.raw, kind, std::ptr::null_mut())) }
+    }
+
+    /// `Satisfy Any` holds (mod_access_compat): who is refused access may still authenticate.
+    pub(crate) fn any_satisfies(self) -> bool {
+        // SAFETY: the request is valid.
+        unsafe { bindings::ap_satisfies(self.raw) == bindings::SATISFY_ANY as i32 }
+    }
+
+    /// `ServerSignature`, as CGI scripts get it.
+    pub(crate) fn signature(self) -> &'r [u8] {
+        // SAFETY: the request is valid; the text lives in its pool.
+        unsafe { bytes(bindings::ap_psignature(c"".as_ptr(), self.raw)) }
+    }
+
+    /// A variable of mod_ssl.
+    pub(crate) fn tls_variable(self, name: &str) -> Option<Vec<u8>> {
+        let name = self.pool().string(name.as_bytes());
+        let record = self.record();
+        // SAFETY: the request, its server and its connection are valid; the text, or NULL, lives in the request's pool.
+        let value = unsafe {
+            optional(bindings::ap_ssl_var_lookup(record.pool, record.server, record.connection, self.raw, name))
+        };
+        value.map(<[u8]>::to_vec)
+    }
+
     /// `ap_document_root`.
     pub(crate) fn document_root(self) -> &'r [u8] {
         // SAFETY: the request is valid; the text, or NULL, lives as long.
@@ -328,6 +389,13 @@ impl<'r> Request<'r> {
     pub(crate) fn user(self) -> Option<&'r [u8]> {
         // SAFETY: as above.
         unsafe { optional(self.record().user) }
+    }
+
+    /// Sets `r->user`.
+    pub(crate) fn set_user(self, user: &[u8]) {
+        let user = self.pool().string(user);
+        // SAFETY: the request is ours in the provider; the name lives in its pool.
+        unsafe { (*self.raw).user = user };
     }
 
     /// `r->ap_auth_type`.

@@ -30,6 +30,7 @@ pub fn only_scripts(
 ) -> Vec<Option<OnlyScript>> {
     let mut routes = routes(global, servers, is_directory);
     routes.extend(imported(global));
+    routes.extend(dispatched(global));
     let of_group = |group: &ProcessGroup| {
         // A configuration that has options for an interpreter by its name wants that interpreter, and not the main one
         // in its place.
@@ -112,6 +113,12 @@ fn imported(global: &GlobalConfig) -> impl Iterator<Item = Route> {
         prefix: None,
         callable: None,
     })
+}
+
+/// `WSGIDispatchScript` may send any request to any group.
+fn dispatched(global: &GlobalConfig) -> Option<Route> {
+    let may = global.deciding.iter().any(|deciding| deciding.dispatches);
+    may.then_some(Route { groups: None, script: None, mount: None, prefix: None, callable: None })
 }
 
 /// Whether the directives of the server `owner` hold in `server`, too.

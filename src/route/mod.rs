@@ -28,7 +28,7 @@ pub use expand::{Facts, Lookup, expand_auth_group, expand_callable, expand_group
 pub use group_scripts::{OnlyScript, Preload, Servers, only_scripts, preloads};
 pub use mounts::{Mount, mounts, oddity, outside_roots, undefined_groups};
 pub use owner::{FileOwner, Ownership, check_owner};
-pub use permit::{Target, admit};
+pub use permit::{Target, admit, admit_deciding, deciding_mistakes};
 pub use settings::Settings;
 pub use targets::{RouteTarget, targets};
 pub use warmup::warmup_target;

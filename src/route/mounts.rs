@@ -45,6 +45,14 @@ pub fn mounts(global: &GlobalConfig, servers: &Servers<'_>) -> Vec<Mount> {
         url: Text::default(),
         maps_urls: false,
     }));
+    found.extend(global.deciding.iter().map(|deciding| Mount {
+        path: deciding.script.path.clone(),
+        from: format!("{} at {}", deciding.directive, deciding.script.defined),
+        group: Some(deciding.script.process_group.clone()),
+        server: ServerKey::MAIN,
+        url: Text::default(),
+        maps_urls: false,
+    }));
     found
 }
 

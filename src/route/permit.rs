@@ -1,7 +1,7 @@
 //! Whether a request may use the process group that its settings name.
 
 use super::Rejection;
-use crate::directive::{Access, GlobalConfig, ProcessGroup, ServerKey, Text, shown};
+use crate::directive::{Access, Deciding, GlobalConfig, ProcessGroup, Script, ServerKey, Text, shown};
 
 /// Where a request is to run.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -69,6 +69,39 @@ pub fn admit<'a>(
     Ok(Target::Daemon(index, group))
 }
 
+/// What is wrong with the process groups of scripts that decide; a sentence for each, with its place.
+pub fn deciding_mistakes(global: &GlobalConfig, same_name: impl Fn(ServerKey, ServerKey) -> bool) -> Vec<String> {
+    let in_groups = global.deciding.iter().filter(|deciding| !deciding.script.process_group.is_empty());
+    let mistake = |deciding: &Deciding| {
+        let refused = admit(global, &deciding.script.process_group, deciding.server, None, &same_name).err()?;
+        Some(format!("{} at {}: {}", deciding.directive, deciding.script.defined, refused.text))
+    };
+    let mut found: Vec<_> = in_groups.filter_map(mistake).collect();
+    found.dedup();
+    found
+}
+
+/// Where a script that decides runs, for a request of `server`.
+///
+/// # Errors
+/// When it may not run there.
+pub fn admit_deciding<'a>(
+    global: &'a GlobalConfig,
+    script: &Script,
+    server: ServerKey,
+    same_name: impl Fn(ServerKey, ServerKey) -> bool,
+) -> Result<Target<'a>, Rejection> {
+    if !script.process_group.is_empty() {
+        return admit(global, &script.process_group, server, None, same_name);
+    }
+    // The administrator's own scripts have Python in httpd's children all the same, as in mod_wsgi.
+    if script.in_htaccess && global.runtime.restrict_embedded == Some(true) {
+        let text = "WSGIRestrictEmbedded On lets no script of a .htaccess file run in httpd's children";
+        return Err(Rejection::new(500, text));
+    }
+    Ok(Target::Embedded)
+}
+
 /// Whether `server` may use `group`: it is the main server's, or of a virtual host of the same name.
 pub(super) fn may_use(
     group: &ProcessGroup,
@@ -88,8 +121,10 @@ fn described(name: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
-    use crate::directive::{Place, define_process_group};
+    use crate::directive::{Defined, Place, define_process_group};
 
     fn global() -> GlobalConfig {
         let mut global = GlobalConfig::default();
@@ -149,5 +184,40 @@ mod tests {
         global.runtime.restrict_embedded = Some(true);
         assert!(admit(&global, b"", ServerKey::MAIN, None, |_, _| false).is_err());
         assert!(admit(&global, b"main", ServerKey::MAIN, None, |_, _| false).is_ok());
+    }
+
+    #[test]
+    fn a_script_that_decides_needs_its_group_and_htaccess_a_child_with_python() {
+        let mut global = global();
+        let script = |group: &str, in_htaccess| {
+            Arc::new(Script {
+                path: Text::from(&b"/srv/auth.py"[..]),
+                process_group: Text::from(group.as_bytes()),
+                application_group: Text::default(),
+                defined: Defined { file: Text::from(&b"c"[..]), line: 9 },
+                in_htaccess,
+            })
+        };
+        let deciding = |group, server| Deciding {
+            directive: "WSGIAccessScript",
+            dispatches: false,
+            script: script(group, false),
+            server: ServerKey(server),
+        };
+        global.deciding = vec![deciding("", 0), deciding("main", 2), deciding("one", 1), deciding("one", 2)];
+        let mistakes = deciding_mistakes(&global, |_, _| false);
+        assert_eq!(mistakes.len(), 1);
+        assert!(
+            mistakes[0].starts_with("WSGIAccessScript at c:9: process group \"one\" belongs to another virtual host")
+        );
+        let admit = |global: &GlobalConfig, script: &Script| {
+            admit_deciding(global, script, ServerKey::MAIN, |_, _| false).map(|target| target == Target::Embedded)
+        };
+        assert_eq!(admit(&global, &script("", true)), Ok(true));
+        assert_eq!(admit(&global, &script("main", false)), Ok(false));
+        global.runtime.restrict_embedded = Some(true);
+        assert_eq!(admit(&global, &script("", false)), Ok(true));
+        assert!(admit(&global, &script("", true)).is_err());
+        assert!(admit(&global, &script("none", false)).is_err());
     }
 }

@@ -102,6 +102,24 @@ impl<'a> Settings<'a> {
     }
 }
 
+impl<'a> Settings<'a> {
+    /// The same with what a dispatch script chose: `None` keeps a value. What it names is expanded like a configured name.
+    pub fn with_choice(
+        self,
+        process_group: Option<&'a [u8]>,
+        application_group: Option<&'a [u8]>,
+        callable: Option<&'a [u8]>,
+    ) -> Settings<'a> {
+        Settings {
+            process_group: process_group.unwrap_or(self.process_group),
+            application_group: application_group.unwrap_or(self.application_group),
+            callable_object: callable.unwrap_or(self.callable_object),
+            callable_is_literal: self.callable_is_literal && callable.is_none(),
+            ..self
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

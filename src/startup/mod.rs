@@ -88,7 +88,8 @@ fn plan(main: Server<'_>) -> Result<Plan, Vec<String>> {
     let preloads = route::preloads(global, &servers, &companions::is_directory, same_name)?;
     let targets = route::targets(global, &servers, |key| name(key).map(Vec::as_slice));
     let outside = route::outside_roots(global, &route::mounts(global, &servers));
-    if outside.is_empty() { Ok(Plan { only_scripts, preloads, targets, names }) } else { Err(outside) }
+    let mistakes: Vec<_> = outside.into_iter().chain(route::deciding_mistakes(global, same_name)).collect();
+    if mistakes.is_empty() { Ok(Plan { only_scripts, preloads, targets, names }) } else { Err(mistakes) }
 }
 
 /// Puts the configuration in force. False: httpd must not start, and the log says why.

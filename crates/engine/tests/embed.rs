@@ -82,6 +82,10 @@ unsafe extern "C" fn file(request: *mut c_void, fd: i32, offset: u64, length: u6
     0
 }
 
+unsafe extern "C" fn answer(_request: *mut c_void, _payload: *const u8, _len: usize) -> i32 {
+    -1
+}
+
 unsafe extern "C" fn record(request: *mut c_void) -> *mut c_void {
     request
 }
@@ -203,7 +207,7 @@ fn python_runs_in_this_process() {
         keep_interpreters: false,
     };
     let config = serde_json::to_vec(&config).expect("JSON");
-    let host = Host { protocol: wsgi_wire::PROTOCOL, read_body, head, data, file, record, server_metrics, log };
+    let host = Host { protocol: wsgi_wire::PROTOCOL, read_body, head, data, file, answer, record, server_metrics, log };
     // SAFETY: memory that is alive.
     let problem = unsafe { embed(config.as_ptr(), config.len(), &host) };
     assert!(problem.is_null());

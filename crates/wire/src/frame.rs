@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! child:   [Hello]  Request  Body* (the last one, or the Request itself, carries LAST) | BodyAborted
-//! daemon:  Log*  Stale | Continue?  Head  Data*  (the last one, or Head itself, carries LAST) | File | Shared | Failed
+//! daemon:  Log*  Stale | Continue?  Head  Data*  (the last one, or Head itself, carries LAST) | File | Shared | Answer | Failed
 //! ```
 //!
 //! `Hello` opens a connection, once. Beside its first byte travels the descriptor of the connection's area: memory that
@@ -55,6 +55,9 @@ pub enum Tag {
     Stale = 21,
     /// Daemon: answer to a request with the `confirm` flag: it will be executed, send the body.
     Continue = 22,
+    /// Daemon: what a script decided, [`crate::decision::Answer`]; in place of a response to a request with the flag
+    /// DECIDE, and to no other. Ends the exchange.
+    Answer = 24,
 }
 
 impl Tag {
@@ -73,6 +76,7 @@ impl Tag {
             21 => Tag::Stale,
             22 => Tag::Continue,
             23 => Tag::Shared,
+            24 => Tag::Answer,
             _ => return None,
         })
     }
@@ -195,8 +199,9 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const TAGS: [Tag; 12] = [
+    const TAGS: [Tag; 13] = [
         Tag::Shared,
+        Tag::Answer,
         Tag::Hello,
         Tag::Request,
         Tag::Body,

@@ -40,6 +40,9 @@ pub struct Host {
     /// Takes the rest of the body from a regular file: `length` bytes from `offset`. `fd` stays the
     /// caller's. 0, or -1 when the client is gone or the file ended early.
     pub file: unsafe extern "C" fn(request: *mut c_void, fd: i32, offset: u64, length: u64) -> i32,
+    /// Takes what a script decided (payload of [`crate::decision::Answer`]), for a request with the flag DECIDE. 0, or -1
+    /// when it is refused.
+    pub answer: unsafe extern "C" fn(request: *mut c_void, payload: *const u8, len: usize) -> i32,
     /// httpd's `request_rec` behind `request`, for `apache.request_rec`. May be called with the GIL, because it does not
     /// wait, and while another function of the table runs for the request.
     pub record: unsafe extern "C" fn(request: *mut c_void) -> *mut c_void,

@@ -11,7 +11,7 @@
 /// [`PROTOCOL`], for texts that are put together at compile time.
 macro_rules! protocol {
     () => {
-        8
+        9
     };
 }
 pub(crate) use protocol;
@@ -21,6 +21,7 @@ pub mod build;
 pub mod bytes;
 pub mod config;
 pub mod control;
+pub mod decision;
 pub mod doctor;
 pub mod frame;
 pub mod host;

@@ -26,11 +26,13 @@ pub const MAIN: u8 = 4;
 pub const PASS_RECORD: u8 = 8;
 /// WSGIIgnoreActivity is on: the request does not count as activity for inactivity-timeout.
 pub const IGNORE_ACTIVITY: u8 = 16;
+/// The script decides something and serves nothing: a question stands behind the variables ([`crate::decision`]).
+pub const DECIDE: u8 = 32;
 
 /// What stands before the variables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Head<'a> {
-    /// RELOAD, CONFIRM, MAIN, PASS_RECORD, IGNORE_ACTIVITY.
+    /// RELOAD, CONFIRM, MAIN, PASS_RECORD, IGNORE_ACTIVITY, DECIDE.
     pub flags: u8,
     /// APLOG level of the request: lines above it are not written, so they need not be sent.
     pub log_level: u8,
@@ -167,6 +169,16 @@ pub fn decode(payload: &[u8]) -> Result<(Head<'_>, Variables<'_>), DecodeError> 
     };
     let left = reader.u32()?;
     Ok((head, Variables { reader, left }))
+}
+
+/// A reader of what stands behind the variables of a request's payload.
+///
+/// # Errors
+/// When head or variables do not fit.
+pub(crate) fn behind_variables(payload: &[u8]) -> Result<Reader<'_>, DecodeError> {
+    let (_, mut variables) = decode(payload)?;
+    variables.by_ref().try_for_each(|variable| variable.map(drop))?;
+    Ok(variables.reader)
 }
 
 #[cfg(test)]

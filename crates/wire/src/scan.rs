@@ -60,7 +60,8 @@ impl Scan {
             if header.last && !matches!(header.tag, Tag::Head | Tag::Data | Tag::File | Tag::Shared) {
                 return Err(DecodeError::Invalid("flags"));
             }
-            self.last = header.last || matches!(header.tag, Tag::File | Tag::Shared | Tag::Failed | Tag::Stale);
+            self.last =
+                header.last || matches!(header.tag, Tag::File | Tag::Shared | Tag::Failed | Tag::Stale | Tag::Answer);
         }
         Ok(part)
     }
@@ -81,7 +82,7 @@ mod tests {
 
     #[test]
     fn the_end_is_found_however_the_bytes_come() {
-        for tag in [Tag::Data, Tag::Failed, Tag::Stale] {
+        for tag in [Tag::Data, Tag::Failed, Tag::Stale, Tag::Answer] {
             let bytes = response(tag);
             for size in 1..bytes.len() {
                 let mut scan = Scan::default();

@@ -99,6 +99,7 @@ pub struct Objects {
     pub threads: Stored,
     pub stacks: Stored,
     pub end_fork: Stored,
+    pub decide: Stored,
 }
 
 /// An interpreter that runs.
@@ -191,6 +192,7 @@ impl Interp {
             threads: find("threads")?.store(),
             stacks: find("stacks")?.store(),
             end_fork: find("end_fork")?.store(),
+            decide: find("decide")?.store(),
         };
         Ok(Interp {
             name: name.to_owned(),
@@ -214,7 +216,7 @@ fn prelude(gil: Gil, natives: Natives) -> Res<Owned> {
     namespace.set_named(c"__name__", &*gil.str("_mod_wsgi_prelude")?)?;
     namespace.set_named(c"__file__", &*gil.str("<mod_wsgi>")?)?;
     namespace.set_named(c"__builtins__", &*gil.import(c"builtins")?)?;
-    for source in [include_str!("prelude.py"), include_str!("fork.py")] {
+    for source in [include_str!("prelude.py"), include_str!("fork.py"), include_str!("decide.py")] {
         let source = CString::new(source).unwrap_or_default();
         gil.exec(&source, c"<mod_wsgi>", &namespace)?;
     }

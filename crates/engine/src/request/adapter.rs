@@ -37,9 +37,20 @@ pub struct Request<'r> {
 /// Executes a request in `interp`, to which the thread is attached. The caller then ends the exchange. A panic ends the
 /// request like an exception of the application.
 pub fn run(gil: Gil, interp: &Interp, exchange: Pin<&Exchange<'_>>, request: Request<'_>) -> Outcome {
-    streams::with_exchange(exchange, || {
+    guarded(gil, exchange, || {
         interp.report_application_group(gil, request.head.application_group);
-        let served = panic::catch_unwind(AssertUnwindSafe(|| serve(gil, interp, exchange, request)));
+        serve(gil, interp, exchange, request)
+    })
+}
+
+/// Runs `body`. Log lines of the thread are those of `exchange` meanwhile; a panic ends the request.
+pub(super) fn guarded(
+    gil: Gil,
+    exchange: Pin<&Exchange<'_>>,
+    body: impl FnOnce() -> Result<Outcome, Outcome>,
+) -> Outcome {
+    streams::with_exchange(exchange, || {
+        let served = panic::catch_unwind(AssertUnwindSafe(body));
         let outcome = served.map_or_else(
             |payload| {
                 mem::forget(payload);
@@ -355,7 +366,15 @@ pub mod numbers {
     pub const CALLABLE: usize = find("mod_wsgi.callable_object");
 }
 
-fn put(gil: Gil, environ: &Any, interp: &Interp, exchange: &Exchange<'_>, key: Key<'_>, value: &[u8]) -> Res<()> {
+/// Puts a variable into an environ, and notes what it says of body and response.
+pub(super) fn put(
+    gil: Gil,
+    environ: &Any,
+    interp: &Interp,
+    exchange: &Exchange<'_>,
+    key: Key<'_>,
+    value: &[u8],
+) -> Res<()> {
     let Key::Known(number) = key else {
         return environ.set(&*gil.latin1(key.bytes())?, &*gil.latin1(value)?);
     };

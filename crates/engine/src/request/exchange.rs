@@ -335,6 +335,7 @@ mod tests {
         fn file(&mut self, _file: OwnedFd, _part: FilePart) -> Result<(), Gone> {
             Ok(())
         }
+        fn answer(&mut self, _payload: &[u8]) {}
         fn confirm(&mut self) {}
         fn log(&mut self, _level: u8, _text: &[u8], _now: bool) {}
         fn end(&mut self, _outcome: Outcome) -> Result<(), Gone> {

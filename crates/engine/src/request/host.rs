@@ -48,6 +48,8 @@ pub trait Sink: Send {
     fn share(&mut self, _parts: &[&[u8]], _total: usize) -> bool {
         false
     }
+    /// Takes what a script decided (payload of [`wsgi_wire::decision::Answer`]); there is no response then.
+    fn answer(&mut self, payload: &[u8]);
     /// The host's own record of the request: httpd's `request_rec`, in embedded mode.
     fn record(&self) -> Option<NonNull<c_void>> {
         None

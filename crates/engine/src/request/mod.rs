@@ -2,6 +2,7 @@
 
 pub mod adapter;
 pub mod advice;
+pub mod decide;
 pub mod exchange;
 pub mod files;
 pub mod first_load;

@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use wsgi_sys::{clock, file};
-use wsgi_wire::request::{Head, RELOAD};
+use wsgi_wire::request::{DECIDE, Head, RELOAD};
 use wsgi_wire::response::Failure;
 
 use crate::log::{ERROR, INFO, process_log};
@@ -204,6 +204,10 @@ fn has_changed<'r>(
     });
     if recorded != head.mtime_us && mtime_us(head.script) != Some(recorded) {
         return true;
+    }
+    // A script that decides serves no resource that it could be asked about.
+    if head.flags & DECIDE != 0 {
+        return false;
     }
     let Ok(Some(asks)) = namespace.get(names.reload_required.get(gil)) else { return false };
     let answer = gil.path(resource()).and_then(|path| fork::returned(gil, interp, asks.call(&[&path]))?.truth());

@@ -31,6 +31,8 @@ pub struct Outgoing<'c> {
     /// Where the rest of the body may be put. `shared` is how much of it was put there.
     area: Option<Area>,
     shared: Option<usize>,
+    /// What a script decided, in place of a response.
+    answer: Option<Vec<u8>>,
     gone: bool,
     /// The request's response is on its way, or over.
     begun: bool,
@@ -51,6 +53,7 @@ impl<'c> Outgoing<'c> {
             file: None,
             area,
             shared: None,
+            answer: None,
             gone: false,
             begun: false,
             slot,
@@ -188,6 +191,10 @@ impl Sink for Outgoing<'_> {
         true
     }
 
+    fn answer(&mut self, payload: &[u8]) {
+        self.answer = Some(payload.to_vec());
+    }
+
     fn confirm(&mut self) {
         self.put(Tag::Continue, &[]);
         // What does not go at once goes with the response; a failure shows up there too.
@@ -221,6 +228,10 @@ impl Sink for Outgoing<'_> {
         if let (Outcome::Complete, Some(length)) = (outcome, self.shared.take()) {
             let part = FilePart { offset: 0, length: length as u64 };
             frame::put(self.out, Tag::Shared, true, &part.encode());
+            return self.drain();
+        }
+        if let (Outcome::Complete, Some(answer)) = (outcome, self.answer.take()) {
+            frame::put(self.out, Tag::Answer, false, &answer);
             return self.drain();
         }
         match (outcome, self.last_at.take()) {

@@ -11,7 +11,7 @@ use std::sync::atomic::Ordering;
 
 use wsgi_sys::{clock, forked, process, thread};
 use wsgi_wire::control::Cause;
-use wsgi_wire::request::{self, IGNORE_ACTIVITY, Key, MAIN, Variables};
+use wsgi_wire::request::{self, DECIDE, IGNORE_ACTIVITY, Key, MAIN, Variables};
 use wsgi_wire::response::Failure;
 
 use crate::host::daemon::connection::{Connection, Incoming, Step};
@@ -21,6 +21,7 @@ use crate::log::{ERROR, process_log};
 use crate::python::interpreters;
 use crate::python::threads;
 use crate::request::adapter::{self, Request, numbers};
+use crate::request::decide;
 use crate::request::exchange::Exchange;
 use crate::request::host::{Outcome, Sink};
 use crate::timers::slots::Slot;
@@ -243,7 +244,11 @@ fn run_exchange(
     let outcome = threads::attach(interp, |gil| {
         slot.enter(ptr::from_ref(interp).addr());
         exchange.begin();
-        let outcome = adapter::run(gil, interp, exchange, Request { head, variables, taken_us });
+        let request = Request { head, variables, taken_us };
+        let outcome = match head.flags & DECIDE {
+            0 => adapter::run(gil, interp, exchange, request),
+            _ => decide::run(gil, interp, exchange, &request, payload),
+        };
         if slot.leave() {
             // The next request would get what this one has left.
             gil.raise_nothing_in_thread(thread::numbers().0);

@@ -189,6 +189,8 @@ impl Sink for Swallow {
         Ok(())
     }
 
+    fn answer(&mut self, _payload: &[u8]) {}
+
     fn confirm(&mut self) {}
 
     fn log(&mut self, level: u8, text: &[u8], _now: bool) {

@@ -22,7 +22,7 @@ use wsgi_wire::PROTOCOL;
 use wsgi_wire::config::{EmbedConfig, Preload};
 use wsgi_wire::frame::InputFailure;
 use wsgi_wire::host::{Host, READ_REFUSED, READ_TIMED_OUT};
-use wsgi_wire::request::{self, MAIN};
+use wsgi_wire::request::{self, DECIDE, MAIN};
 use wsgi_wire::response::{Failure, FilePart};
 
 use crate::log::{self, ERROR};
@@ -32,7 +32,7 @@ use crate::python::{initialise, threads, turn};
 use crate::request::adapter::{self, Request};
 use crate::request::exchange::Exchange;
 use crate::request::host::{Body, Gone, Outcome, Sink};
-use crate::request::{fork, script, server_metrics, types};
+use crate::request::{decide, fork, script, server_metrics, types};
 
 /// What the child offers, and how its functions are called.
 static HOST: OnceLock<Host> = OnceLock::new();
@@ -257,13 +257,18 @@ fn run(payload: &[u8], host: &Host, request: *mut c_void) -> Result<(), Failure>
     let interp = interpreters::of_application_group(application_group).ok_or(Failure::Interpreter)?;
     let lock = Mutex::new(());
     let calls = Calls { host, request, lock: &lock };
-    let (mut body, mut sink) = (Incoming(&calls), Outgoing { calls: &calls, head: None, kept: Vec::new() });
+    let (mut body, mut sink) =
+        (Incoming(&calls), Outgoing { calls: &calls, head: None, answer: None, kept: Vec::new() });
     let (outcome, sent) = {
         let exchange = pin!(Exchange::new(&mut body, &mut sink, thread_id(), head.log_level));
         let exchange = exchange.as_ref();
         let turn = turn::begin();
         let outcome = threads::attach(interp, |gil| {
-            adapter::run(gil, interp, exchange, Request { head, variables, taken_us: 0 })
+            let request = Request { head, variables, taken_us: 0 };
+            match head.flags & DECIDE {
+                0 => adapter::run(gil, interp, exchange, request),
+                _ => decide::run(gil, interp, exchange, &request, payload),
+            }
         });
         drop(turn);
         // At the end of this block the exchange waits for another thread of the application that still reads.
@@ -304,6 +309,15 @@ impl Calls<'_> {
         }
     }
 
+    fn answer(&self, payload: &[u8]) -> Result<(), Gone> {
+        let _one = self.enter();
+        // SAFETY: as above.
+        match unsafe { (self.host.answer)(self.request, payload.as_ptr(), payload.len()) } {
+            0 => Ok(()),
+            _ => Err(Gone),
+        }
+    }
+
     fn data(&self, bytes: &[u8], flush: bool) -> Result<(), Gone> {
         let _one = self.enter();
         // SAFETY: as above.
@@ -333,6 +347,7 @@ impl Body for Incoming<'_> {
 struct Outgoing<'c> {
     calls: &'c Calls<'c>,
     head: Option<Vec<u8>>,
+    answer: Option<Vec<u8>>,
     kept: Vec<u8>,
 }
 
@@ -377,6 +392,10 @@ impl Sink for Outgoing<'_> {
         NonNull::new(unsafe { (self.calls.host.record)(self.calls.request) })
     }
 
+    fn answer(&mut self, payload: &[u8]) {
+        self.answer = Some(payload.to_vec());
+    }
+
     fn confirm(&mut self) {}
 
     fn log(&mut self, level: u8, text: &[u8], _now: bool) {
@@ -386,6 +405,9 @@ impl Sink for Outgoing<'_> {
     }
 
     fn end(&mut self, outcome: Outcome) -> Result<(), Gone> {
+        if let Some(answer) = self.answer.take().filter(|_| outcome == Outcome::Complete) {
+            return self.calls.answer(&answer);
+        }
         self.send_head()?;
         if self.kept.is_empty() {
             return Ok(());
