@@ -347,6 +347,8 @@ def test_by_default_a_recycling_keeps_what_serves_and_gives_in_when_that_may_not
         site.break_("b")
         os.kill(old, signal.SIGUSR1)
         site.httpd.log.expect(f"b.wsgi: RuntimeError: b is broken; {KEPT}")
+        # A request for b that came before would end the old process's service.
+        site.httpd.log.wait_for(f"b.wsgi: RuntimeError: b is broken; {KEPT}", 30)
         load.more(20)
         assert pids(load.outcomes) == {old}
         assert site.httpd.get("/b").status == 500

@@ -23,7 +23,7 @@ def sized(httpd, count, timeout=60):
 @pytest.mark.check
 def test_a_group_grows_under_load_and_shrinks_when_idle(daemon, httpd):
     daemon("processes=1 max-processes=3 threads=1 idle-timeout=1")
-    assert size(httpd) == 1
+    sized(httpd, 1)
     with Load(httpd, "/sleep?0.1", clients=6) as load:
         sized(httpd, 3)
         wait_until(lambda: len({o.body for o in load.outcomes[-30:]}) == 3, 60, "three processes answer")
