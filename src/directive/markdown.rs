@@ -49,6 +49,7 @@ fn fenced(lines: &str) -> String {
 fn example(row: &Row) -> String {
     let name = row.name_str();
     let line = match (row.kind, name) {
+        (_, "WSGIPythonWarnings") => format!("{name} ignore::DeprecationWarning"),
         (_, "WSGICallableObject") => format!("{name} app"),
         (_, "WSGIRestrictProcess") => format!("{name} site %{{GLOBAL}}"),
         (Kind::Switch | Kind::SwitchOrAuto, _) => format!("{name} On"),
