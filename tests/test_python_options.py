@@ -1,4 +1,5 @@
-"""How Python starts: WSGIPythonOptimize, WSGIPythonWarnings, WSGIPythonHashSeed, WSGIDontWriteBytecode, WSGIPythonEggs."""
+"""How Python starts: WSGIPythonOptimize, WSGIPythonWarnings, WSGIPythonHashSeed, WSGIDontWriteBytecode, WSGIPythonEggs; and
+how it ends: WSGIDestroyInterpreter."""
 
 import os
 import subprocess
@@ -7,6 +8,7 @@ import pytest
 
 import pythons
 from conftest import mode_directives
+from processes import wait_until
 
 ALL = """WSGIPythonOptimize 2
 WSGIDontWriteBytecode On
@@ -113,3 +115,48 @@ def test_the_directive_for_eggs_is_for_embedded_mode(httpd, mode, group):
 def test_the_option_for_eggs_is_the_group_s(httpd, mode):
     serve(httpd, mode, "WSGIPythonEggs /srv/eggs", python_eggs="/srv/own")
     assert httpd.json("/")["eggs"] == "/srv/own"
+
+
+# -- WSGIDestroyInterpreter ------------------------------------------------------------------------
+
+EXIT = '''
+import atexit, mod_wsgi
+atexit.register(lambda: print(f"exit function of {mod_wsgi.application_group!r}", file=sys.stderr))
+'''
+# Two scripts, so that none is alone in its group: one in the main interpreter, one in a named one.
+BOTH = "WSGIScriptAlias /main {0} application-group=%{{GLOBAL}}\nWSGIScriptAlias /own {1} application-group=own"
+
+
+def run_and_stop(httpd, mode, directive):
+    text = httpd.app("started").read_text() + EXIT
+    scripts = [httpd.write(f"apps/{name}.wsgi", text) for name in ("main", "own")]
+    httpd.start(f"{directive}\n{mode_directives(mode)}{BOTH.format(*scripts)}")
+    assert httpd.get("/main").status == httpd.get("/own").status == 200
+    httpd.stop()
+    wait_until(lambda: not httpd.processes(), 20, "all processes end")
+
+
+@pytest.mark.check
+@pytest.mark.parametrize("directive", ["", "WSGIDestroyInterpreter On"])
+def test_exit_functions_run_when_a_process_stops(httpd, mode, directive):
+    httpd.log.expect("exit function of ''")
+    httpd.log.expect("exit function of 'own'")
+    run_and_stop(httpd, mode, directive)
+
+
+@pytest.mark.check
+def test_exit_functions_do_not_run_where_interpreters_are_not_destroyed(httpd, mode):
+    run_and_stop(httpd, mode, "WSGIDestroyInterpreter Off")
+    assert httpd.log.matching("exit function") == []
+
+
+@pytest.mark.modes("daemon")
+def test_a_process_that_is_replaced_leaves_exit_functions_out_too(httpd, mode):
+    script = httpd.write("apps/exit.wsgi", httpd.app("started").read_text() + EXIT)
+    httpd.start(f"WSGIDestroyInterpreter Off\n{mode_directives(mode)}WSGIScriptAlias / {script}")
+    assert httpd.get("/").status == 200
+    old = {process.pid for process in httpd.processes()}
+    httpd.restart()
+    assert httpd.get("/").status == 200
+    wait_until(lambda: not old & {process.pid for process in httpd.processes()} - {httpd.pid}, 20, "the old processes end")
+    assert httpd.log.matching("exit function") == []
