@@ -256,6 +256,8 @@ pub struct GlobalConfig {
     pub callables: Vec<Recorded>,
     /// Every `WSGIHandlerScript`, with its server.
     pub handler_scripts: Vec<(ServerKey, Arc<HandlerScript>)>,
+    /// What older versions had and is left out, in sentences for the administrator.
+    pub dropped: Vec<String>,
     /// How many aliases were defined; the next one's [`Alias::id`].
     pub(super) alias_count: usize,
     /// The container that is being read: an index of `layers`.

@@ -159,8 +159,13 @@ pub(super) fn group(what: &str, given: &[u8]) -> Result<Text, DirectiveError> {
 }
 
 /// Directories with colons between them; empty ones are skipped.
+pub(super) fn directories(given: &[u8]) -> Vec<Text> {
+    given.split(|byte| *byte == b':').filter(|part| !part.is_empty()).map(Text::from).collect()
+}
+
+/// As [`directories`], and at least one.
 pub(super) fn search_path(what: &str, given: &[u8]) -> Result<Vec<Text>, DirectiveError> {
-    let parts: Vec<Text> = given.split(|byte| *byte == b':').filter(|part| !part.is_empty()).map(Text::from).collect();
+    let parts = directories(given);
     if parts.is_empty() {
         Err(bad(what, given, "must name a directory, or several with : between them"))
     } else {

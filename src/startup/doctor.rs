@@ -43,10 +43,12 @@ pub(super) fn examine(main: Server<'_>, global: &GlobalConfig, groups: Vec<Plann
     let servers: Vec<(ServerKey, &ServerConfig)> =
         main.and_following().filter_map(|server| Some((live::server_key(server), server.config()?))).collect();
     let mounts = route::mounts(global, &servers);
+    let mut lines = global.dropped.clone();
     if groups.is_empty() && mounts.is_empty() {
+        say(&lines);
         return;
     }
-    let mut lines: Vec<String> = mounts.iter().filter_map(directory).collect();
+    lines.extend(mounts.iter().filter_map(directory));
     lines.extend(route::undefined_groups(global, &mounts));
     let tree = tree::top(|nodes| nodes.map(|node| config_line(node, main)).collect::<Vec<_>>());
     lines.extend(route::denied(&mounts, &tree, &Path::is_file));
@@ -65,13 +67,17 @@ pub(super) fn examine(main: Server<'_>, global: &GlobalConfig, groups: Vec<Plann
     let titles: Vec<_> = subjects.iter().map(Subject::title).collect();
     lines.extend(doctor::lines(&titles, &findings, show_all));
     lines.dedup();
-    for line in &lines {
-        say_at_startup(Level::Warn, &format!("mod_wsgi: {line}"));
-    }
+    say(&lines);
     if show_all {
         let wrong = lines.len() - findings.iter().filter(|finding| finding.well).count();
         let groups = subjects.len() - 1;
         say_at_startup(Level::Warn, &format!("mod_wsgi: process groups examined: {groups}, findings: {wrong}"));
+    }
+}
+
+fn say(lines: &[String]) {
+    for line in lines {
+        say_at_startup(Level::Warn, &format!("mod_wsgi: {line}"));
     }
 }
 

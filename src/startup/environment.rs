@@ -44,9 +44,10 @@ impl Environment {
         self.own.iter().any(|set| set == name)
     }
 
-    /// Whether Python runs in UTF-8 mode: yes, if the group's own settings set no variable of [`ENCODING`].
+    /// Whether Python runs in UTF-8 mode: yes, if the group's own settings give no variable of [`ENCODING`] a value.
     pub(super) fn utf8_mode(&self) -> bool {
-        !ENCODING.iter().any(|name| self.sets(name))
+        let speaks = |(name, value): &(String, String)| ENCODING.contains(&name.as_str()) && !value.is_empty();
+        !self.variables.iter().any(|variable| speaks(variable) && self.sets(&variable.0))
     }
 }
 

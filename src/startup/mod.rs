@@ -129,6 +129,7 @@ fn begin(pconf: Pool<'_>, main: Server<'_>) -> Result<(), Vec<String>> {
     let planned = groups::build(main, &plan)?;
     let reading = std::mem::take(&mut *live::reading().ok_or_else(|| one("no configuration was read".into()))?);
     process::add_banner(pconf, concat!("mod_wsgi/", env!("CARGO_PKG_VERSION")));
+    reading.global.dropped.iter().for_each(|warning| main.log(Level::Warn, warning));
     let files = files(main).map_err(one)?;
     first_child::prepare(pconf);
     let (boards, presence) = supervisor::apply(main, pconf, &planned, files.as_ref().ok()).map_err(one)?;
