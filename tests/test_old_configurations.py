@@ -108,6 +108,14 @@ def test_empty_values_of_options_ask_for_nothing(httpd, ours):
         assert told["utf8_mode"] == 1
 
 
+def test_an_empty_name_of_a_group_is_embedded_mode(httpd):
+    httpd.log.expect("is not in the list of WSGIRestrictProcess|not a member of allowed groups")
+    script = httpd.app("hello")
+    httpd.start(f'WSGIRestrictProcess ""\nWSGIDaemonProcess app threads=2\nWSGIScriptAlias /embedded {script}\n'
+                f"WSGIScriptAlias /daemon {script} process-group=app")
+    assert (httpd.get("/embedded").status, httpd.get("/daemon").status) == (200, 500)
+
+
 @pytest.mark.parametrize("name", NOTHING)
 def test_an_empty_value_at_the_end_of_a_line(httpd, name):
     assert httpd.configtest(f"WSGIDaemonProcess app threads=2 {name}="), httpd.control_output
