@@ -9,6 +9,7 @@ use crate::directive::shown;
 use crate::environ::Withheld;
 use crate::httpd::log::Level;
 use crate::httpd::request::Request;
+use crate::httpd::server::Server;
 
 /// What advice has been given in this child.
 #[derive(Debug, Default)]
@@ -16,10 +17,13 @@ pub(crate) struct Advice {
     off: AtomicBool,
     authenticated: AtomicBool,
     forbidden: Mutex<HashSet<Vec<u8>>>,
+    dropped: Mutex<HashSet<String>>,
 }
 
 /// For how many directories a child says that access to them is missing.
 const MAX_FORBIDDEN: usize = 100;
+/// For how many lines of `.htaccess` files a child says that they do nothing.
+const MAX_DROPPED: usize = 100;
 
 impl Advice {
     /// The request has an `Authorization` header that the application does not see.
@@ -36,6 +40,16 @@ impl Advice {
             request.log(Level::Info, &text);
         }
     }
+
+    /// A `.htaccess` file has a directive that is left out, as the sentence `warning` says.
+    pub(crate) fn dropped(&self, server: Server<'_>, warning: String) {
+        let mut given = self.dropped.lock().unwrap_or_else(PoisonError::into_inner);
+        if given.len() < MAX_DROPPED && !given.contains(&warning) {
+            server.log(Level::Warn, &format!("{warning} (said once in each child)"));
+            given.insert(warning);
+        }
+    }
+
     /// httpd refused a request for this script before any handler saw it.
     pub(crate) fn forbidden(&self, request: Request<'_>, script: &[u8]) {
         let Some(directory) = directory_of(script) else { return };

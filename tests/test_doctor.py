@@ -95,6 +95,46 @@ def test_embedded_mode_with_a_python_without_libpython(httpd):
     assert "was built without a shared libpython" in line and "use daemon mode" in line
 
 
+def test_embedded_mode_with_a_home_that_is_an_interpreter(httpd):
+    home = pythons.venv("plain")
+    [line] = embedded_findings(httpd, f"WSGIPythonHome {home}/bin/python\n")
+    assert f"WSGIPythonHome {home}/bin/python is a file, and has to be the directory of a virtual environment" in line
+    assert line.endswith(f"write WSGIPythonHome {home}")
+
+
+def test_embedded_mode_with_a_home_of_an_older_python(httpd, venv):
+    change(venv, "version", "3.7.3")
+    [line] = embedded_findings(httpd, f"WSGIPythonHome {venv}\n")
+    assert "was made by Python 3.7.3" in line and "does not see the packages" in line
+
+
+def test_embedded_mode_with_a_path_that_cannot_be_used(httpd):
+    file = httpd.write("lib/packed.zip", "")
+    container = "<WSGIInterpreterOptions process-group=%{GLOBAL}>\nWSGIPythonPath /no/such/own\n</WSGIInterpreterOptions>\n"
+    lines = embedded_findings(httpd, f"WSGIPythonPath {file.parent}:{file}:/no/such/lib\n{container}")
+    who = f"httpd's children (user {RUN_USER})" if IS_ROOT else "httpd's children"
+    assert lines == [f"mod_wsgi: {who}: WSGIPythonPath: /no does not exist, on the way to /no/such/{name}"
+                     for name in ("lib", "own")]
+
+
+def packages_of_another_python(httpd):
+    folder = httpd.root / "old/lib/python3.9/site-packages"
+    folder.mkdir(parents=True)
+    return folder
+
+
+def test_embedded_mode_with_a_path_of_another_python(httpd):
+    folder = packages_of_another_python(httpd)
+    [line] = embedded_findings(httpd, f"WSGIPythonPath {folder}\n")
+    version = pythons.version_of(pythons.SYSTEM_PYTHON)
+    assert f": WSGIPythonPath: {folder} holds modules of Python 3.9, and Python {version} runs here" in line
+    assert line.endswith(f"; name the directory of Python {version}")
+
+
+def test_of_a_path_for_embedded_mode_nothing_is_said_where_nothing_runs_in_it(httpd):
+    assert findings(httpd, extra="WSGIPythonPath /no/such/lib\n") == []
+
+
 # -- who gets in -----------------------------------------------------------------------------------
 
 SECTION = '<Directory "{path}">\nRequire all {whom}\n</Directory>\n'
@@ -189,6 +229,16 @@ def venv(httpd):
 def change(venv, key, value):
     config = venv / "pyvenv.cfg"
     config.write_text(re.sub(rf"(?m)^{key} = .*$", f"{key} = {value}", config.read_text()))
+
+
+def test_a_path_of_another_python(httpd):
+    folder = packages_of_another_python(httpd)
+    [line] = findings(httpd, f"python-path={httpd.root}:{folder}")
+    version = pythons.version_of(pythons.SYSTEM_PYTHON)
+    assert f": python-path: {folder} holds modules of Python 3.9, and Python {version} runs here" in line
+    (httpd.root / "old/pyvenv.cfg").write_text("home = /usr/bin\n")
+    [line] = findings(httpd, f"python-path={folder}")
+    assert line.endswith(f"; let python-home or WSGIPythonHome name {httpd.root}/old in its place")
 
 
 def test_a_virtual_environment_whose_python_is_gone(httpd, venv):

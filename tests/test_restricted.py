@@ -118,6 +118,38 @@ def test_the_most_specific_container_decides(httpd, mode, top, containers, group
     assert httpd.get("/group").text == ("" if group == "%{GLOBAL}" else group)
 
 
+INTERVALS = [
+    ("0.03", "process-group=HERE WSGISwitchInterval 0.04", "%{GLOBAL}", 0.04),
+    ("", "process-group=HERE WSGISwitchInterval 0.04", "x", 0.04),
+    ("0.03", "process-group=there WSGISwitchInterval 0.04", "%{GLOBAL}", 0.03),
+    ("", "WSGISwitchInterval 0.04", "x", 0.04),
+    ("0.03", "application-group=%{GLOBAL} WSGISwitchInterval 0.04", "%{GLOBAL}", 0.04),
+    ("", "application-group=%{GLOBAL} WSGISwitchInterval 0.04; process-group=HERE WSGISwitchInterval 0.05", "%{GLOBAL}", 0.05),
+]
+
+
+@pytest.mark.parametrize("top, containers, group, expected", INTERVALS)
+def test_containers_set_the_switch_interval_of_processes(httpd, mode, top, containers, group, expected):
+    blocks = "".join(container(text, mode) for text in containers.split(";"))
+    script = httpd.app("evaluate")
+    httpd.start(f"{f'WSGISwitchInterval {top}' if top else ''}\n{blocks}{mode_directives(mode)}WSGIApplicationGroup {group}\n"
+                f"WSGIScriptAlias / {script}")
+    assert httpd.json("/?sys.getswitchinterval()") == pytest.approx(expected)
+
+
+def test_a_switch_interval_for_one_interpreter_is_left_out_with_a_warning(httpd, mode):
+    httpd.log.expect("(?i)switch.?interval.* 'x'")
+    httpd.start(f"{container('application-group=x WSGISwitchInterval 0.04', mode)}{mode_directives(mode)}WSGIApplicationGroup x\n"
+                f"WSGIScriptAlias / {httpd.app('evaluate')}")
+    assert httpd.json("/?sys.getswitchinterval()") == pytest.approx(0.005)
+
+
+def test_other_directives_in_a_container_are_those_of_the_server(httpd, mode):
+    httpd.start(f"{container('process-group=there WSGIPythonOptimize 2', mode)}{mode_directives(mode)}"
+                f"WSGIScriptAlias / {httpd.app('evaluate')}")
+    assert httpd.json("/?sys.flags.optimize") == 2
+
+
 def test_paths_of_containers_stand_first_the_most_specific_before_all(httpd, mode):
     folders = {name: httpd.write(f"{name}/x.txt", "").parent for name in ("base", "any", "group", "both")}
     for folder in folders.values():

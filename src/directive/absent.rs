@@ -5,7 +5,6 @@ use super::DirectiveError;
 use super::config::GlobalConfig;
 use super::error::Outcome;
 use super::table::{Id, Row};
-use super::values::HashSeed;
 
 /// What this version offers to someone who uses a directive that it lacks.
 pub(super) struct Absent {
@@ -18,13 +17,6 @@ pub(super) struct Absent {
 /// What is said about `id`; `None` for directives that are in effect.
 pub(super) fn absent(id: Id) -> Option<Absent> {
     let (accepted, instead) = match id {
-        Id::PythonEggs => {
-            (None, "set PYTHON_EGG_CACHE where httpd is started, or use python-eggs= of WSGIDaemonProcess")
-        }
-        Id::PythonOptimize => (Some("0"), "use env=PYTHONOPTIMIZE=1 of WSGIDaemonProcess"),
-        Id::PythonWarnings => (None, "use env=PYTHONWARNINGS=... of WSGIDaemonProcess"),
-        Id::PythonHashSeed => (Some("random"), "use env=PYTHONHASHSEED=... of WSGIDaemonProcess"),
-        Id::DontWriteBytecode => (Some("Off"), "use env=PYTHONDONTWRITEBYTECODE=1 of WSGIDaemonProcess"),
         Id::PerInterpreterGIL => (Some("Off"), "use a process group for each application"),
         Id::FreeThreading => (Some("Off"), "use more processes= in WSGIDaemonProcess"),
         Id::TelemetryService => (None, "remove the line; mod_wsgi.server_metrics() tells part of it"),
@@ -48,9 +40,6 @@ pub(super) fn check(row: &Row, global: Option<&mut GlobalConfig>) -> Outcome {
 /// Whether the value that was stored asks for what holds anyway.
 fn asks_for_nothing(id: Id, global: &mut GlobalConfig) -> bool {
     match id {
-        Id::PythonOptimize => global.runtime.python_optimize == Some(0),
-        Id::PythonHashSeed => global.runtime.python_hash_seed == Some(HashSeed::Random),
-        Id::DontWriteBytecode => global.runtime.dont_write_bytecode == Some(false),
         Id::PerInterpreterGIL => global.interpreter_options().per_interpreter_gil == Some(false),
         Id::FreeThreading => global.interpreter_options().free_threading == Some(false),
         Id::SlowRequests => global.runtime.slow_requests == Some(0.0),

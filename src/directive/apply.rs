@@ -298,6 +298,10 @@ mod tests {
         reader.read(DIR, "WSGIRestrictProcess a b").unwrap();
         reader.read(DIR, "WSGIRestrictProcess").unwrap();
         assert_eq!(reader.dir.request.restrict_process.as_ref().unwrap().len(), 0);
+        reader.read(DIR, "WSGIRestrictProcess \"\" %{GLOBAL} a").unwrap();
+        let groups: Vec<&[u8]> =
+            reader.dir.request.restrict_process.as_ref().unwrap().iter().map(|name| &**name).collect();
+        assert_eq!(groups, [&b""[..], b"", b"a"]);
     }
 
     #[test]

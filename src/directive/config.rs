@@ -277,6 +277,8 @@ pub struct GlobalConfig {
     pub handler_scripts: Vec<(ServerKey, Arc<HandlerScript>)>,
     /// Every script that decides outside `.htaccess`, with its server and its directive.
     pub deciding: Vec<Deciding>,
+    /// What older versions had and is left out, in sentences for the administrator.
+    pub dropped: Vec<String>,
     /// How many aliases were defined; the next one's [`Alias::id`].
     pub(super) alias_count: usize,
     /// The container that is being read: an index of `layers`.

@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 
 use super::arguments::{option, positional, unknown};
 use super::config::GlobalConfig;
+use super::dropped::{DROPPED_OPTIONS, DroppedOption};
 use super::error::Outcome;
 use super::group::{Access, ProcessGroup};
 use super::options::{OPTIONS, OptionId, OptionKind, OptionRow, OptionValue};
 use super::place::{Place, ServerKey};
 use super::table::Id;
 use super::values::{
-    absolute_path, account, accounts, bad, bytes, choice, integer, octal, search_path, shown, switch, variable, word,
-    zero_or,
+    absolute_path, account, accounts, bad, bytes, choice, directories, integer, octal, shown, switch, variable, zero_or,
 };
 use super::words::{OptionWords, Words};
 use super::{DirectiveError, Text};
@@ -27,7 +27,8 @@ pub fn define_process_group(args: &[u8], place: &Place<'_>, global: &mut GlobalC
     if name.starts_with(b"%{") {
         return Err(bad(row.name_str(), &name, "must be a plain name, because %{...} selects groups"));
     }
-    let given = read_options(words)?;
+    let (given, dropped) = read_options(words)?;
+    global.dropped.extend(dropped.iter().map(|option| option.warning(&name, &place.defined())));
     check_combinations(&name, &given)?;
     match global.groups.iter_mut().find(|group| group.name == name) {
         None => global.groups.push(ProcessGroup::new(name, given, place)),
@@ -46,24 +47,40 @@ pub fn define_process_group(args: &[u8], place: &Place<'_>, global: &mut GlobalC
     Ok(())
 }
 
-/// All options; of a repeated one the last holds, but `env` adds up.
-fn read_options(words: Words<'_>) -> Result<Given, DirectiveError> {
+/// All options, and those that are gone. Of a repeated one the last holds, but `env` adds up.
+fn read_options(words: Words<'_>) -> Result<(Given, Vec<&'static DroppedOption>), DirectiveError> {
     let row = Id::DaemonProcess.row();
-    let mut given = Given::new();
+    let (mut given, mut dropped) = (Given::new(), Vec::new());
     for argument in OptionWords::after(words) {
         let (name, value) = option(row, argument)?;
+        if let Some(gone) = DROPPED_OPTIONS.iter().find(|gone| gone.name.as_bytes() == name) {
+            dropped.push(gone);
+            continue;
+        }
         let Some(known) = OPTIONS.iter().find(|known| known.name.as_bytes() == name) else {
             return Err(unknown(row, &name, &OPTIONS.each_ref().map(|known| known.name)));
         };
         let value = read_value(known, &value)?;
         match (given.get_mut(&known.id), value) {
             (Some(OptionValue::Environment(all)), OptionValue::Environment(more)) => all.extend(more),
+            (_, value) if asks_for_nothing(known.id, &value) => {
+                given.remove(&known.id);
+            }
             (_, value) => {
                 given.insert(known.id, value);
             }
         }
     }
-    Ok(given)
+    Ok((given, dropped))
+}
+
+/// Whether an empty value is the same as no option. Variables of the environment can be empty.
+fn asks_for_nothing(id: OptionId, value: &OptionValue) -> bool {
+    match value {
+        OptionValue::List(list) => list.is_empty(),
+        OptionValue::Text(text) => text.is_empty() && matches!(id, OptionId::DisplayName | OptionId::PythonHome),
+        _ => false,
+    }
 }
 
 /// One value by the kind of its option.
@@ -80,12 +97,13 @@ fn read_value(row: &OptionRow, value: &[u8]) -> Result<OptionValue, DirectiveErr
         OptionKind::FractionalSeconds => OptionValue::Float(super::values::seconds(what, value, false)?),
         OptionKind::Octal => OptionValue::Integer(octal(what, value)?),
         OptionKind::Switch => OptionValue::Switch(switch(what, value)?),
-        OptionKind::Word => OptionValue::Text(word(what, value)?),
+        OptionKind::Text => OptionValue::Text(Text::from(value)),
         OptionKind::User => OptionValue::Text(account(what, value, "user")?),
         OptionKind::Group => OptionValue::Text(account(what, value, "group")?),
+        OptionKind::GroupList if value.is_empty() => OptionValue::List(Vec::new()),
         OptionKind::GroupList => OptionValue::List(accounts(what, value, "group")?),
         OptionKind::AbsolutePath => OptionValue::Text(absolute_path(what, value)?),
-        OptionKind::SearchPath => OptionValue::List(search_path(what, value)?),
+        OptionKind::SearchPath => OptionValue::List(directories(value)),
         OptionKind::Environment => OptionValue::Environment(vec![variable(what, value)?]),
     })
 }
@@ -227,6 +245,29 @@ mod tests {
         assert_eq!(group.env.len(), 2);
         assert_eq!(&*group.env[1].1, b"x y");
         assert_eq!((group.memory_limit, group.socket_timeout), (9_000_000_000, None));
+    }
+
+    #[test]
+    fn empty_values_ask_for_what_holds_anyway() {
+        let options = "display-name= python-home='' python-path=/a python-path=: supplementary-groups=\"\"";
+        assert_eq!(group(&format!("site {options}")), group("site"));
+        let group = group("site lang= locale= python-eggs=");
+        for variable in [group.lang, group.locale, group.python_eggs] {
+            assert_eq!(variable.as_deref(), Some(&b""[..]));
+        }
+    }
+
+    #[test]
+    fn options_that_are_gone_are_left_out_with_a_warning() {
+        let mut global = GlobalConfig::default();
+        define(&mut global, 3, 0, "site newrelic-config-file=/x threads=2 proxy-buffer-size=1 newrelic-environment=")
+            .unwrap();
+        assert_eq!(global.groups[0].given.len(), 1);
+        let starts = ["newrelic-config-file", "proxy-buffer-size", "newrelic-environment"];
+        for (line, name) in global.dropped.iter().zip(starts) {
+            assert!(line.starts_with(&format!("WSGIDaemonProcess site {name}= at site.conf:3 is left out")), "{line}");
+        }
+        assert_eq!(global.dropped.len(), 3);
     }
 
     #[test]

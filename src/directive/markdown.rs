@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use super::absent::{Absent, absent};
+use super::dropped::{DROPPED, DROPPED_OPTIONS};
 use super::options::{OPTIONS, OptionKind, OptionRow};
 use super::table::{Kind, Places, Row, TABLE};
 
@@ -18,6 +19,7 @@ pub fn render_markdown() -> String {
         section(&mut page, row);
     }
     options(&mut page);
+    dropped(&mut page);
     page
 }
 
@@ -49,6 +51,7 @@ fn fenced(lines: &str) -> String {
 fn example(row: &Row) -> String {
     let name = row.name_str();
     let line = match (row.kind, name) {
+        (_, "WSGIPythonWarnings") => format!("{name} ignore::DeprecationWarning"),
         (_, "WSGICallableObject") => format!("{name} app"),
         (_, "WSGIRestrictProcess") => format!("{name} site %{{GLOBAL}}"),
         (Kind::Switch | Kind::SwitchOrAuto, _) => format!("{name} On"),
@@ -93,14 +96,14 @@ fn value(row: &OptionRow) -> String {
         (OptionKind::FractionalSeconds, _) => "0.01".into(),
         (OptionKind::Octal, _) => "0027".into(),
         (OptionKind::Switch, _) => "On".into(),
-        (OptionKind::Word, "display-name") => "%{GROUP}".into(),
-        (OptionKind::Word, "lang" | "locale") => "en_US.UTF-8".into(),
+        (OptionKind::Text, "display-name") => "%{GROUP}".into(),
+        (OptionKind::Text, "lang" | "locale") => "en_US.UTF-8".into(),
         (OptionKind::User | OptionKind::Group | OptionKind::GroupList, _) => "www-data".into(),
         (OptionKind::AbsolutePath, "warmup") => "/ready".into(),
         (OptionKind::AbsolutePath, "env-file") => "/etc/site.env".into(),
         (OptionKind::AbsolutePath, "python") => "/usr/bin/python3".into(),
         (OptionKind::AbsolutePath, "spool-directory") => "/var/tmp".into(),
-        (OptionKind::Word | OptionKind::AbsolutePath, _) => "/srv/site".into(),
+        (OptionKind::Text | OptionKind::AbsolutePath, _) => "/srv/site".into(),
         (OptionKind::SearchPath, _) => "/srv/site/lib:/srv/common".into(),
         (OptionKind::Environment, _) => "TZ=Europe/Berlin".into(),
     }
@@ -117,6 +120,23 @@ fn options(page: &mut String) {
     let lines: Vec<_> =
         OPTIONS.iter().map(|row| format!("WSGIDaemonProcess with-{0} {0}={1}", row.name, value(row))).collect();
     page.push_str(&fenced(&lines.join("\n")));
+}
+
+/// What older versions had.
+fn dropped(page: &mut String) {
+    page.push_str(
+        "\n## Directives and options of older versions\n\n\
+         A configuration may have these directives, and these options of WSGIDaemonProcess. They do nothing. The error log has one \
+         warning for each, with file and line, and so has `apachectl configtest`. A child of httpd writes such a line about a \
+         `.htaccess` file once.\n\n\
+         | Name | Gone since mod_wsgi | In its place |\n|---|---|---|\n",
+    );
+    for row in &DROPPED {
+        let _ = writeln!(page, "| `{}` | {} | {} |", row.name_str(), row.gone, row.instead);
+    }
+    for row in &DROPPED_OPTIONS {
+        let _ = writeln!(page, "| `{}=` | {} | {} |", row.name, row.gone, row.instead);
+    }
 }
 
 /// Whether a directive acts, and what to use where it does not.
@@ -157,7 +177,7 @@ fn kind(kind: OptionKind) -> String {
         OptionKind::FractionalSeconds => "seconds, above 0".into(),
         OptionKind::Octal => "octal number".into(),
         OptionKind::Switch => "On or Off".into(),
-        OptionKind::Word => "text".into(),
+        OptionKind::Text => "text".into(),
         OptionKind::User => "user name or #uid".into(),
         OptionKind::Group => "group name or #gid".into(),
         OptionKind::GroupList => "group names or #gids, with commas".into(),

@@ -13,6 +13,7 @@ mod apply;
 mod arguments;
 mod config;
 mod daemon;
+mod dropped;
 mod env_file;
 mod error;
 mod group;
@@ -36,6 +37,7 @@ pub use config::{
     ServerConfig, TelemetryService,
 };
 pub use daemon::define_process_group;
+pub use dropped::{DROPPED, Dropped};
 pub use env_file::{BadLine, parse as parse_env_file};
 pub use error::DirectiveError;
 pub use group::{Access, ProcessGroup};

@@ -21,17 +21,17 @@ pub enum OptionKind {
     Octal,
     /// `On` or `Off`.
     Switch,
-    /// A text that is not empty.
-    Word,
+    /// A text, which may be empty.
+    Text,
     /// A user name or `#uid`.
     User,
     /// A group name or `#gid`.
     Group,
-    /// Group names or `#gid`s with commas between them.
+    /// Group names or `#gid`s with commas between them, or none.
     GroupList,
     /// A path that begins with `/`.
     AbsolutePath,
-    /// Directories with colons between them.
+    /// Directories with colons between them, or none.
     SearchPath,
     /// `NAME=value`, may be repeated.
     Environment,
@@ -102,7 +102,7 @@ const MANY: i64 = i32::MAX as i64;
 
 use OptionKind::{
     AbsolutePath, Bytes, Choice, Environment, FractionalSeconds, Group, GroupList, Integer, Milliseconds, Octal,
-    SearchPath, Seconds, Switch, User, Word, ZeroOr,
+    SearchPath, Seconds, Switch, User, ZeroOr,
 };
 
 options! {
@@ -114,17 +114,17 @@ options! {
     Umask "umask" Octal, "inherited", "File mode creation mask, octal.";
     Chroot "chroot" AbsolutePath, "none", "Root directory of the processes; root must start httpd. python, python-home, python-path and home are paths inside of it. Scripts keep the path that httpd sees.";
     Home "home" AbsolutePath, "home directory of user, if that is not httpd's", "Working directory. It is also the first entry of sys.path.";
-    DisplayName "display-name" Word, "the program's own", "Name in process listings; %{GROUP} stands for (wsgi:NAME).";
-    Lang "lang" Word, "inherited", "Environment variable LANG.";
-    Locale "locale" Word, "inherited", "Environment variable LC_ALL; the process also sets this locale.";
+    DisplayName "display-name" OptionKind::Text, "the program's own", "Name in process listings; %{GROUP} stands for (wsgi:NAME).";
+    Lang "lang" OptionKind::Text, "inherited", "Environment variable LANG.";
+    Locale "locale" OptionKind::Text, "inherited", "Environment variable LC_ALL; the process also sets this locale.";
     ScriptUser "script-user" User, "not checked", "User that must own the script and its directory.";
     ScriptGroup "script-group" Group, "not checked", "Group that the script and its directory must have.";
     SocketUser "socket-user" User, "not needed", "Accepted for compatibility; there are no socket files.";
     CpuPriority "cpu-priority" Integer(-20, 20), "0 (unchanged)", "Scheduling priority of the processes.";
     StackSize "stack-size" Integer(1, MANY), "the system's", "Stack of each thread in bytes.";
-    PythonHome "python-home" Word, "WSGIPythonHome", "Python installation or virtual environment to use.";
+    PythonHome "python-home" OptionKind::Text, "WSGIPythonHome", "Python installation or virtual environment to use.";
     PythonPath "python-path" SearchPath, "none", "Directories that the process puts before sys.path, separated by colons.";
-    PythonEggs "python-eggs" Word, "none", "Environment variable PYTHON_EGG_CACHE.";
+    PythonEggs "python-eggs" OptionKind::Text, "none", "Environment variable PYTHON_EGG_CACHE.";
     SwitchInterval "switch-interval" FractionalSeconds, "Python's own (0.005)", "Seconds after which a Python thread lets other threads run.";
     ServerMetrics "server-metrics" Switch, "Off", "Enables mod_wsgi.server_metrics().";
     MaximumRequests "maximum-requests" Integer(0, MANY), "0 (off)", "Requests after which the supervisor replaces a process.";

@@ -22,7 +22,9 @@ pub(super) fn set(row: &Row, args: &[u8], place: &Place<'_>, values: &mut Reques
         Id::ProcessGroup => values.process_group = Some(group(name, &only(row, args)?)?),
         Id::ApplicationGroup => values.application_group = Some(group(name, &only(row, args)?)?),
         Id::RestrictProcess => {
-            let groups = super::words::Words::new(args).map(|given| group(name, &given));
+            // An empty word is embedded mode, too.
+            let read = |given: Vec<u8>| if given.is_empty() { Ok(given[..].into()) } else { group(name, &given) };
+            let groups = super::words::Words::new(args).map(read);
             values.restrict_process = Some(groups.collect::<Result<_, _>>()?);
         }
         Id::MapHEADToGET => values.map_head_to_get = Some(switch_or_auto(name, &only(row, args)?)?),

@@ -269,20 +269,20 @@ directives! {
         "directory", "the python3 of the system", c"Names the Python installation or virtual environment to use.";
     PythonPath c"WSGIPythonPath" S Kind::SearchPath, Last EFFECT,
         "directory[:directory ...]", "none", c"Puts directories before sys.path, in embedded mode or in the interpreters of its section.";
-    PythonEggs c"WSGIPythonEggs" S Kind::Word, Last LATER,
+    PythonEggs c"WSGIPythonEggs" S Kind::Word, Last EFFECT,
         "directory", "none", c"Sets PYTHON_EGG_CACHE in embedded mode.";
-    PythonOptimize c"WSGIPythonOptimize" S Kind::Integer(0, 2), Last LATER,
+    PythonOptimize c"WSGIPythonOptimize" S Kind::Integer(0, 2), Last EFFECT,
         "0|1|2", "0", c"Sets Python's optimization level, as its option -O does.";
-    PythonWarnings c"WSGIPythonWarnings" S Kind::Word, Collect LATER,
-        "specification", "none", c"Adds a warning filter, as Python's option -W does.";
-    PythonHashSeed c"WSGIPythonHashSeed" S Kind::Seed, Last LATER,
-        "random|number", "random", c"Sets the seed of Python's hash function.";
-    DontWriteBytecode c"WSGIDontWriteBytecode" S Kind::Switch, Last LATER,
+    PythonWarnings c"WSGIPythonWarnings" S Kind::Word, Collect EFFECT,
+        "filter", "none", c"Adds a warning filter, as Python's option -W does.";
+    PythonHashSeed c"WSGIPythonHashSeed" S Kind::Seed, Last EFFECT,
+        "random|number", "as Python's own: random", c"Sets the seed of Python's hash function.";
+    DontWriteBytecode c"WSGIDontWriteBytecode" S Kind::Switch, Last EFFECT,
         "On|Off", "Off", c"Keeps Python from writing .pyc files.";
     SwitchInterval c"WSGISwitchInterval" S Kind::Seconds { zero: false }, Last EFFECT,
         "seconds", "Python's own (0.005)", c"Sets after how many seconds a Python thread lets other threads run.";
     DestroyInterpreter c"WSGIDestroyInterpreter" S Kind::Switch, Last EFFECT,
-        "On|Off", "On", c"Ends Python's interpreters, with their exit functions, when a child of httpd stops.";
+        "On|Off", "On", c"Ends Python's interpreters, with their exit functions, when a process stops.";
     PerInterpreterGIL c"WSGIPerInterpreterGIL" S Kind::Switch, Last LATER,
         "On|Off", "Off", c"Gives each named interpreter its own global lock (Python 3.12 and later).";
     FreeThreading c"WSGIFreeThreading" S Kind::Switch, Last LATER,

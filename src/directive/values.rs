@@ -23,6 +23,16 @@ pub enum HashSeed {
     Fixed(u32),
 }
 
+impl std::fmt::Display for HashSeed {
+    /// As the variable `PYTHONHASHSEED` has it.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            HashSeed::Random => f.write_str("random"),
+            HashSeed::Fixed(seed) => seed.fmt(f),
+        }
+    }
+}
+
 /// Bytes for a message: what is not printable is escaped.
 pub(crate) fn shown(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).chars().flat_map(printable).collect()
@@ -149,8 +159,13 @@ pub(super) fn group(what: &str, given: &[u8]) -> Result<Text, DirectiveError> {
 }
 
 /// Directories with colons between them; empty ones are skipped.
+pub(super) fn directories(given: &[u8]) -> Vec<Text> {
+    given.split(|byte| *byte == b':').filter(|part| !part.is_empty()).map(Text::from).collect()
+}
+
+/// As [`directories`], and at least one.
 pub(super) fn search_path(what: &str, given: &[u8]) -> Result<Vec<Text>, DirectiveError> {
-    let parts: Vec<Text> = given.split(|byte| *byte == b':').filter(|part| !part.is_empty()).map(Text::from).collect();
+    let parts = directories(given);
     if parts.is_empty() {
         Err(bad(what, given, "must name a directory, or several with : between them"))
     } else {
@@ -243,6 +258,8 @@ mod tests {
         assert!(octal("umask", b"0028").is_err() && octal("umask", b"1000").is_err() && octal("umask", b"").is_err());
         assert_eq!(seed("s", b"4294967295"), Ok(HashSeed::Fixed(u32::MAX)));
         assert!(seed("s", b"4294967296").is_err());
+        let texts = [HashSeed::Random, HashSeed::Fixed(7)].map(|seed| seed.to_string());
+        assert_eq!(texts, ["random", "7"]);
     }
 
     #[test]

@@ -19,6 +19,7 @@ use wsgi_wire::config::{EmbedConfig, Preload};
 use wsgi_wire::decision::Answer;
 use wsgi_wire::layers::Layer;
 use wsgi_wire::libpython;
+use wsgi_wire::python_options::PythonOptions;
 use wsgi_wire::response::Failure;
 
 use crate::directive::GlobalConfig;
@@ -55,6 +56,8 @@ pub(crate) struct Embedded {
     engine_file: Result<OwnedFd, String>,
     home: Option<String>,
     path: Vec<String>,
+    options: PythonOptions,
+    variables: Vec<(&'static str, String)>,
     layers: Vec<Layer>,
     preload: Vec<Preload>,
     case_insensitive: bool,
@@ -68,6 +71,7 @@ impl Embedded {
     /// What the configuration says of embedded Python; starts nothing.
     pub(crate) fn new(
         global: &GlobalConfig,
+        options: PythonOptions,
         layers: Vec<Layer>,
         preload: Vec<Preload>,
         engine_file: Result<OwnedFd, String>,
@@ -78,6 +82,8 @@ impl Embedded {
             engine_file,
             home: global.runtime.python_home.as_deref().map(text),
             path: path.iter().map(|entry| text(entry)).collect(),
+            options,
+            variables: variables(global),
             layers,
             preload,
             server_metrics: global.runtime.server_metrics == Some(true),
@@ -119,6 +125,7 @@ impl Embedded {
             protocol: wsgi_wire::PROTOCOL,
             python,
             python_home: self.home.clone().filter(|home| !is_venv(home)),
+            python_options: self.options.clone(),
             python_path: self.path.clone(),
             layers: self.layers.clone(),
             preload: self.preload.clone(),
@@ -137,6 +144,13 @@ impl Embedded {
         library::start(&library, engine_file, &config)
     }
 
+    /// Sets the variables of the environment in which Python is to start. The child has no other thread yet.
+    pub(crate) fn prepare(&self) {
+        for (name, value) in &self.variables {
+            process::set_variable(name, value);
+        }
+    }
+
     /// Starts Python now, if the configuration has it load scripts in each child.
     pub(crate) fn preload(&self) {
         if self.preload.is_empty() {
@@ -153,6 +167,14 @@ impl Embedded {
     pub(crate) fn finish_with(&'static self, pchild: Pool<'_>) {
         pchild.own(AtEnd(self));
     }
+}
+
+/// What the directives put into the environment of children, because Python or its libraries look nowhere else.
+fn variables(global: &GlobalConfig) -> Vec<(&'static str, String)> {
+    let seed = global.runtime.python_hash_seed.map(|seed| ("PYTHONHASHSEED", seed.to_string()));
+    let eggs = global.runtime.python_eggs.as_deref();
+    let eggs = eggs.map(|directory| ("PYTHON_EGG_CACHE", String::from_utf8_lossy(directory).into_owned()));
+    seed.into_iter().chain(eggs).collect()
 }
 
 /// Ends Python when the child ends.

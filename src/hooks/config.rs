@@ -3,7 +3,7 @@
 use std::ffi::{c_char, c_void};
 use std::ptr;
 
-use crate::directive::{self, DirConfig, Id, Place, ServerConfig, TABLE};
+use crate::directive::{self, DROPPED, DirConfig, Id, Place, ServerConfig, TABLE};
 use crate::httpd::bindings;
 use crate::httpd::bytes;
 use crate::httpd::command::Command;
@@ -81,6 +81,9 @@ pub(super) unsafe extern "C" fn directive(
     )
 }
 
+/// Why a directive cannot be stored.
+const NOT_BEGUN: &str = "the module's configuration phase has not begun";
+
 /// Stores a directive. An error of a directive inside a container is httpd's own text.
 ///
 /// # Safety
@@ -90,7 +93,6 @@ unsafe fn apply<'c>(
     dir: *mut DirConfig,
     args: &[u8],
 ) -> Result<Option<&'c std::ffi::CStr>, String> {
-    let row = TABLE.get(command.number()).ok_or("the directive has no row in the table")?;
     let (file, line) = command.place();
     let in_htaccess = command.in_htaccess();
     let place = Place {
@@ -100,6 +102,15 @@ unsafe fn apply<'c>(
         in_directory: command.in_directory() && !in_htaccess,
         in_htaccess,
     };
+    let Some(row) = TABLE.get(command.number()) else {
+        let gone = DROPPED.get(command.number() - TABLE.len()).ok_or("the directive has no row in the table")?;
+        let warning = gone.warning(&place.defined());
+        match live::get().filter(|_| in_htaccess) {
+            Some(live) => live.advice.dropped(command.server(), warning),
+            None => live::reading().ok_or(NOT_BEGUN)?.global.dropped.push(warning),
+        }
+        return Ok(None);
+    };
     if in_htaccess {
         // SAFETY: the contract above.
         let dir = unsafe { dir.as_mut() }.ok_or("the directory has no record")?;
@@ -107,7 +118,6 @@ unsafe fn apply<'c>(
         let failed = |error: directive::DirectiveError| format!("line {line}: {error}");
         return directive::apply_htaccess(row.id, args, &place, dir).map(|()| None).map_err(failed);
     }
-    const NOT_BEGUN: &str = "the module's configuration phase has not begun";
     let mut reading = live::reading().ok_or(NOT_BEGUN)?;
     let server = server_config(command.server()).ok_or("the server has no record")?;
     // SAFETY: the contract above; the reference ends with the call.

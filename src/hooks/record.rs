@@ -2,10 +2,11 @@
 //!
 //! It stands here and not in C because rustc exports only Rust symbols from a cdylib.
 
+use std::ffi::CStr;
 use std::ptr;
 
 use super::{config, entries};
-use crate::directive::{Places, Row, TABLE};
+use crate::directive::{DROPPED, Places, TABLE};
 use crate::httpd::bindings;
 
 /// Looked up by name; httpd writes its index and handle into it while it is single-threaded.
@@ -37,21 +38,32 @@ unsafe extern "C" fn register_hooks(p: *mut bindings::apr_pool_t) {
     unsafe { entries::register_hooks(&raw mut wsgi_module, p) };
 }
 
-/// httpd's rows, one for each of ours and the end mark.
-struct Commands([bindings::command_rec; TABLE.len() + 1]);
+/// How many directives httpd is to know: those of the table, and those that are gone.
+const COUNT: usize = TABLE.len() + DROPPED.len();
+
+/// httpd's rows, one for each directive, and the end mark.
+struct Commands([bindings::command_rec; COUNT + 1]);
 
 // SAFETY: the rows are never written; their pointers lead to constants.
 unsafe impl Sync for Commands {}
 
 static COMMANDS: Commands = Commands({
-    let mut rows = [END; TABLE.len() + 1];
+    let mut rows = [END; COUNT + 1];
     let mut at = 0;
-    while at < TABLE.len() {
-        rows[at] = command(&TABLE[at], at);
+    while at < COUNT {
+        rows[at] = if at < TABLE.len() {
+            command(TABLE[at].name, TABLE[at].help, TABLE[at].places, at)
+        } else {
+            let gone = &DROPPED[at - TABLE.len()];
+            command(gone.name, GONE, gone.places, at)
+        };
         at += 1;
     }
     rows
 });
+
+/// What `httpd -L` says of directives that are gone.
+const GONE: &CStr = c"Of an older mod_wsgi; it does nothing.";
 
 const END: bindings::command_rec = bindings::command_rec {
     name: ptr::null(),
@@ -63,19 +75,19 @@ const END: bindings::command_rec = bindings::command_rec {
 };
 
 /// The row for httpd: raw arguments, which `directive` reads itself, so that its errors can name them.
-const fn command(row: &'static Row, number: usize) -> bindings::command_rec {
+const fn command(name: &'static CStr, help: &'static CStr, places: Places, number: usize) -> bindings::command_rec {
     bindings::command_rec {
-        name: row.name.as_ptr(),
+        name: name.as_ptr(),
         func: bindings::cmd_func { raw_args: Some(config::directive) },
         cmd_data: ptr::without_provenance_mut(number),
-        req_override: places(row.places),
+        req_override: mask(places),
         args_how: bindings::cmd_how_RAW_ARGS,
-        errmsg: row.help.as_ptr(),
+        errmsg: help.as_ptr(),
     }
 }
 
 /// httpd's mask for a set of places.
-const fn places(places: Places) -> i32 {
+const fn mask(places: Places) -> i32 {
     let mut mask = 0;
     if places.contains(Places::SERVER) {
         mask |= bindings::RSRC_CONF;

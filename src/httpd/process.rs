@@ -226,6 +226,13 @@ pub(crate) fn environment() -> Vec<CString> {
     std::env::vars_os().filter_map(pair).collect()
 }
 
+/// Sets a variable of this process. For hooks that httpd calls before the process starts threads (`child_init`).
+pub(crate) fn set_variable(name: &str, value: &str) {
+    // SAFETY: a child has one thread then. mod_watchdog may have started its own before, which sets no variable; the C
+    // library leaves what that may be reading as it is, in memory that it does not free.
+    unsafe { std::env::set_var(name, value) };
+}
+
 /// Whether httpd was started with `-D` and this name.
 pub(crate) fn is_defined(name: &std::ffi::CStr) -> bool {
     // SAFETY: looks the C string up in a list that is complete before any hook runs.

@@ -43,16 +43,17 @@ pub(super) fn examine(main: Server<'_>, global: &GlobalConfig, groups: Vec<Plann
     let servers: Vec<(ServerKey, &ServerConfig)> =
         main.and_following().filter_map(|server| Some((live::server_key(server), server.config()?))).collect();
     let mounts = route::mounts(global, &servers);
+    let mut lines = global.dropped.clone();
     if groups.is_empty() && mounts.is_empty() {
+        say(&lines);
         return;
     }
-    let mut lines: Vec<String> = mounts.iter().filter_map(directory).collect();
+    lines.extend(mounts.iter().filter_map(directory));
     lines.extend(route::undefined_groups(global, &mounts));
     let tree = tree::top(|nodes| nodes.map(|node| config_line(node, main)).collect::<Vec<_>>());
     lines.extend(route::denied(&mounts, &tree, &Path::is_file));
     lines.extend(groups.iter().zip(&global.groups).flat_map(|(planned, group)| owners(planned, group, &mounts)));
-    let home = global.runtime.python_home.as_deref().map(String::from_utf8_lossy);
-    let subjects = subjects(groups, &mounts, home.as_deref());
+    let subjects = subjects(groups, &mounts, global);
     let answered = ask(&subjects);
     let findings = match answered {
         Ok(findings) => findings,
@@ -65,13 +66,17 @@ pub(super) fn examine(main: Server<'_>, global: &GlobalConfig, groups: Vec<Plann
     let titles: Vec<_> = subjects.iter().map(Subject::title).collect();
     lines.extend(doctor::lines(&titles, &findings, show_all));
     lines.dedup();
-    for line in &lines {
-        say_at_startup(Level::Warn, &format!("mod_wsgi: {line}"));
-    }
+    say(&lines);
     if show_all {
         let wrong = lines.len() - findings.iter().filter(|finding| finding.well).count();
         let groups = subjects.len() - 1;
         say_at_startup(Level::Warn, &format!("mod_wsgi: process groups examined: {groups}, findings: {wrong}"));
+    }
+}
+
+fn say(lines: &[String]) {
+    for line in lines {
+        say_at_startup(Level::Warn, &format!("mod_wsgi: {line}"));
     }
 }
 
@@ -91,9 +96,8 @@ fn config_line(node: tree::Node<'_>, main: Server<'_>) -> ConfigLine {
     }
 }
 
-/// Whom to look at: each group, and httpd's children last, because scripts must be reachable for both. `home`:
-/// `WSGIPythonHome`.
-fn subjects(groups: Vec<PlannedGroup>, mounts: &[Mount], home: Option<&str>) -> Vec<Subject> {
+/// Whom to look at: each group, and httpd's children last, because scripts must be reachable for both.
+fn subjects(groups: Vec<PlannedGroup>, mounts: &[Mount], global: &GlobalConfig) -> Vec<Subject> {
     let wire = |mount: &Mount, path: &[u8]| WireMount {
         path: OsStr::from_bytes(path).to_string_lossy().into_owned(),
         from: mount.from.clone(),
@@ -120,10 +124,22 @@ fn subjects(groups: Vec<PlannedGroup>, mounts: &[Mount], home: Option<&str>) -> 
     let scripts = mounts.iter().filter(|mount| mount.maps_urls).map(|mount| wire(mount, &mount.path)).collect();
     // A script for which a request chooses the group says nothing yet.
     let is_embedded = mounts.iter().any(|mount| mount.group.as_ref().is_some_and(|name| name.is_empty()));
-    let embedded =
-        is_embedded.then(|| WireEmbedded { python: embedded::interpreter(home), from: embedded::named_by(home) });
+    let embedded = is_embedded.then(|| embedded_python(global));
     all.push(Subject { identity: children(), group: None, scripts, embedded });
     all
+}
+
+/// Python of embedded mode, and where it is to look for modules.
+fn embedded_python(global: &GlobalConfig) -> WireEmbedded {
+    let home = global.runtime.python_home.as_deref().map(String::from_utf8_lossy);
+    let containers = global.layers_of(b"").into_iter().map(|layer| &layer.options);
+    let lists =
+        std::iter::once(&global.interpreter).chain(containers).filter_map(|options| options.python_path.as_deref());
+    WireEmbedded {
+        python: embedded::interpreter(home.as_deref()),
+        from: embedded::named_by(home.as_deref()),
+        path: lists.flatten().map(|entry| String::from_utf8_lossy(entry).into_owned()).collect(),
+    }
 }
 
 /// httpd's `User` and `Group`; `None` when httpd changes to no other user.

@@ -7,7 +7,7 @@ use std::path::Path;
 use wsgi_sys::file;
 
 use super::text::{shown, utf8};
-use crate::directive::{ProcessGroup, Text, parse_env_file};
+use crate::directive::{HashSeed, ProcessGroup, Text, parse_env_file};
 
 /// Variables of httpd's environment that speak to httpd only.
 const NOT_INHERITED: [&str; 8] = [
@@ -24,6 +24,9 @@ const NOT_INHERITED: [&str; 8] = [
 /// Variables that say which encoding Python uses.
 const ENCODING: [&str; 5] = ["LANG", "LC_ALL", "LC_CTYPE", "PYTHONUTF8", "PYTHONIOENCODING"];
 
+/// The variable of `WSGIPythonHashSeed`; Python takes it from nowhere else.
+const HASH_SEED: &str = "PYTHONHASHSEED";
+
 /// Largest `env-file`, bytes.
 const MAX_FILE: u64 = 1 << 20;
 
@@ -31,20 +34,37 @@ const MAX_FILE: u64 = 1 << 20;
 pub(super) struct Environment {
     /// All variables.
     pub(super) variables: Vec<(String, String)>,
-    /// Whether Python runs in UTF-8 mode: yes, if the group's own settings set no variable of [`ENCODING`].
-    pub(super) utf8_mode: bool,
+    /// The names of those that the group's own settings set.
+    pub(super) own: Vec<String>,
+}
+
+impl Environment {
+    /// Whether the group's own settings set the variable.
+    pub(super) fn sets(&self, name: &str) -> bool {
+        self.own.iter().any(|set| set == name)
+    }
+
+    /// Whether Python runs in UTF-8 mode: yes, if the group's own settings give no variable of [`ENCODING`] a value.
+    pub(super) fn utf8_mode(&self) -> bool {
+        let speaks = |(name, value): &(String, String)| ENCODING.contains(&name.as_str()) && !value.is_empty();
+        !self.variables.iter().any(|variable| speaks(variable) && self.sets(&variable.0))
+    }
 }
 
 /// The environment. If several sources set one name, the source that stands last in this list wins: httpd's own
-/// environment; `env-file`; `lang`, `locale` and `python-eggs`; `env`.
+/// environment; `WSGIPythonHashSeed`; `env-file`; `lang`, `locale` and `python-eggs`; `env`.
 ///
 /// # Errors
 /// A sentence; it never shows a value.
-pub(super) fn of(group: &ProcessGroup) -> Result<Environment, String> {
+pub(super) fn of(group: &ProcessGroup, seed: Option<HashSeed>) -> Result<Environment, String> {
     let mut all = inherited();
-    let mut speaks = false;
+    if let Some(seed) = seed {
+        all.retain(|(known, _)| known != HASH_SEED);
+        all.push((HASH_SEED.to_owned(), seed.to_string()));
+    }
+    let mut own = Vec::new();
     let mut set = |name: String, value: String| {
-        speaks |= ENCODING.contains(&name.as_str());
+        own.push(name.clone());
         all.retain(|(known, _)| *known != name);
         all.push((name, value));
     };
@@ -70,7 +90,7 @@ pub(super) fn of(group: &ProcessGroup) -> Result<Environment, String> {
         let value = String::from_utf8(value.to_vec()).map_err(|_| format!("env={}=...: must be UTF-8", shown(name)))?;
         set(utf8(name, "env")?, value);
     }
-    Ok(Environment { variables: all, utf8_mode: !speaks })
+    Ok(Environment { variables: all, own })
 }
 
 fn inherited() -> Vec<(String, String)> {

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use wsgi_sys::user;
 use wsgi_wire::config::{GroupConfig, Identity, Preload as WirePreload, Target, Warmup, WarmupTarget};
+use wsgi_wire::python_options::PythonOptions;
 
 use super::text::{shown, utf8};
 use crate::daemon::Limits;
@@ -70,7 +71,7 @@ fn planned(
     let root = root(group)?;
     let (python, python_from) = interpreter(group, global, root.as_deref().unwrap_or_default())?;
     let identity = identity(main, group)?;
-    let environment = environment::of(group)?;
+    let environment = environment::of(group, global.runtime.python_hash_seed)?;
     let config = GroupConfig {
         id: 0,
         name: utf8(&group.name, "name")?,
@@ -90,7 +91,8 @@ fn planned(
         home: optional(group.home.as_ref(), "home")?,
         umask: group.umask,
         display_name: optional(group.display_name.as_ref(), "display-name")?,
-        utf8_mode: environment.utf8_mode,
+        python_options: python_options(global)?.below(|name| environment.sets(name)),
+        utf8_mode: environment.utf8_mode(),
         env: environment.variables,
         python_path: list(group.python_path.as_deref().unwrap_or_default(), "python-path")?,
         layers: layers::of(global, &group.name)?,
@@ -118,6 +120,7 @@ fn planned(
         graceful_timeout_ms: milliseconds(group.graceful_timeout),
         server_metrics: group.server_metrics,
         checks_owner: group.script_user.is_some() || group.script_group.is_some(),
+        keep_interpreters: global.runtime.destroy_interpreter == Some(false),
         case_insensitive: global.runtime.case_sensitivity == Some(false),
         log_level: u8::try_from(server.log_level().clamp(0, 15)).unwrap_or(4),
         apache_version: process::version(),
@@ -129,6 +132,16 @@ fn planned(
         script_user: group.script_user.as_ref().map(|name| uid(name, "script-user")).transpose()?,
         script_group: group.script_group.as_ref().map(|name| gid(name, "script-group")).transpose()?,
         limits: limits(group)?,
+    })
+}
+
+/// How Python starts, in both modes.
+pub(super) fn python_options(global: &GlobalConfig) -> Result<PythonOptions, String> {
+    let runtime = &global.runtime;
+    Ok(PythonOptions {
+        optimize: runtime.python_optimize.unwrap_or(0),
+        warnings: list(&runtime.python_warnings, "WSGIPythonWarnings")?,
+        dont_write_bytecode: runtime.dont_write_bytecode == Some(true),
     })
 }
 

@@ -130,6 +130,7 @@ fn begin(pconf: Pool<'_>, main: Server<'_>) -> Result<(), Vec<String>> {
     let planned = groups::build(main, &plan)?;
     let reading = std::mem::take(&mut *live::reading().ok_or_else(|| one("no configuration was read".into()))?);
     process::add_banner(pconf, concat!("mod_wsgi/", env!("CARGO_PKG_VERSION")));
+    reading.global.dropped.iter().for_each(|warning| main.log(Level::Warn, warning));
     let files = files(main).map_err(one)?;
     first_child::prepare(pconf);
     let (boards, presence) = supervisor::apply(main, pconf, &planned, files.as_ref().ok()).map_err(one)?;
@@ -149,11 +150,12 @@ fn begin(pconf: Pool<'_>, main: Server<'_>) -> Result<(), Vec<String>> {
         })
         .collect();
     let layers = layers::of(&reading.global, b"").map_err(one)?;
+    let options = groups::python_options(&reading.global).map_err(one)?;
     let preload = groups::preload(b"", None, &plan.preloads).map_err(one)?;
     let dispatch = supervisor::dispatch_end(main).map_err(one)?.map(Arc::new);
     dispatch.iter().for_each(|end| forked::keep_private(end.as_raw_fd()));
     daemon::publish(pconf, Groups { all, dispatch });
-    embedded::publish(pconf, Embedded::new(&reading.global, layers, preload, files.map(|files| files.engine)));
+    embedded::publish(pconf, Embedded::new(&reading.global, options, layers, preload, files.map(|files| files.engine)));
     let pid = AtomicU32::new(std::process::id());
     let advice = Advice::default();
     live::publish(pconf, Live { reading, server_names: plan.names, pid, advice });
@@ -179,6 +181,7 @@ pub(crate) fn child(pchild: Pool<'_>, main: Server<'_>) {
         metrics::prepare(pchild, live, daemon::groups().and_then(|groups| groups.dispatch.as_ref()));
     }
     if let Some(embedded) = embedded::get() {
+        embedded.prepare();
         embedded.finish_with(pchild);
         embedded.preload();
     }

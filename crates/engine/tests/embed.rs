@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use wsgi_wire::config::EmbedConfig;
 use wsgi_wire::host::{EMBED_SYMBOL, Embed, FINISH_SYMBOL, Finish, Host, READ_GONE, RUN_SYMBOL, Run};
+use wsgi_wire::python_options::PythonOptions;
 use wsgi_wire::request::{Encoder, Head, RELOAD};
 use wsgi_wire::response;
 
@@ -27,7 +28,7 @@ def application(environ, start_response):
         return iter([b'one', b'two'])
     if path == '/facts':
         print('printed')
-        return [repr((environ['mod_wsgi.application_group'], sys.prefix, environ['mod_wsgi.process_group'])).encode()]
+        return [repr((environ['mod_wsgi.application_group'], sys.prefix, sys.flags.optimize)).encode()]
     return [b'Hello']
 "#;
 
@@ -192,6 +193,7 @@ fn python_runs_in_this_process() {
         protocol: wsgi_wire::PROTOCOL,
         python: executable,
         python_home: None,
+        python_options: PythonOptions { optimize: 1, ..PythonOptions::default() },
         python_path: Vec::new(),
         layers: Vec::new(),
         multithread: true,
@@ -229,7 +231,7 @@ fn python_runs_in_this_process() {
     assert!(found.body.starts_with(b"('one', "), "{:?}", String::from_utf8_lossy(&found.body));
     let prefix = Command::new(&asked).args(["-c", "import sys; print(sys.prefix)"]).output().expect("it runs").stdout;
     let facts = String::from_utf8_lossy(&found.body).into_owned();
-    assert!(facts.contains(&format!("'{}'", String::from_utf8_lossy(&prefix).trim())), "{facts}");
+    assert!(facts.ends_with(&format!("'{}', 1)", String::from_utf8_lossy(&prefix).trim())), "{facts}");
     assert_eq!(found.logs, ["printed"]);
     let (result, found) = call("/raise", "", None);
     assert_eq!((result, found.status, found.logs.last().map(String::as_str)), (1, 0, Some("ValueError: raised")));

@@ -352,6 +352,21 @@ class DaemonTest(unittest.TestCase):
         self.assertEqual(daemon.stop(), 0)
         self.assertEqual([line.split(' _')[0] for line in daemon.output], ['thread ended', 'goodbye from'])
 
+    def test_exit_functions_do_not_run_where_interpreters_are_kept(self):
+        script = self.write('exit.wsgi', '''
+            import atexit, sys, threading, time
+            atexit.register(print, 'goodbye')
+            threading.Thread(target=time.sleep, args=(60,)).start()
+            sys.stdout.write('an unfinished line')
+            def application(environ, start_response):
+                start_response('200 OK', [])
+                return [b'']
+        ''')
+        daemon = self.start(main_script=script, keep_interpreters=True)
+        daemon.connect().get(self.script, group='other')
+        self.assertEqual(daemon.stop(), 0)
+        self.assertEqual(daemon.output, ['an unfinished line'])
+
     def test_daemon_threads_in_a_group_do_not_abort_the_end(self):
         script = self.write('thread.wsgi', '''
             import atexit, threading, time

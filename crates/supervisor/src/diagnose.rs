@@ -13,7 +13,7 @@ use wsgi_wire::control::Exit;
 
 use crate::decide::Ended;
 
-pub use venv::{base_is_gone, version_differs};
+pub use venv::{base_is_gone, of_another_version, version_differs};
 pub use walk::{Right, Walker, quoted};
 
 /// What is wrong, as a clause, and the command that mends it.
@@ -69,7 +69,7 @@ pub fn step(config: &GroupConfig, step: Step, error: &std::io::Error) -> String 
     let walker = walker(config);
     match step {
         Step::Exec => {
-            let wrong = home_is_a_file(config, &walker.root);
+            let wrong = home_is_a_file(&config.python, &config.python_from, &walker.root);
             match wrong.map_or_else(|| walker.walk(Path::new(&config.python), Right::Execute), Err) {
                 Err(problem) => problem.to_string(),
                 Ok(()) => no_exec(config, error),
@@ -92,11 +92,11 @@ pub fn step(config: &GroupConfig, step: Step, error: &std::io::Error) -> String 
     }
 }
 
-/// The problem that `python-home` names an interpreter, and not the directory of one. `root`: where the caller finds
-/// the group's root directory.
-pub fn home_is_a_file(config: &GroupConfig, root: &Path) -> Option<Problem> {
-    let home = config.python.strip_suffix("/bin/python3").or_else(|| config.python.strip_suffix("/bin/python"))?;
-    let given = config.python_from.strip_suffix(home)?;
+/// The problem that `python-home` or `WSGIPythonHome` names an interpreter, and not the directory of one. `python` and
+/// `from`: as in [`GroupConfig`]. `root`: where the caller finds the root directory of the processes.
+pub fn home_is_a_file(python: &str, from: &str, root: &Path) -> Option<Problem> {
+    let home = python.strip_suffix("/bin/python3").or_else(|| python.strip_suffix("/bin/python"))?;
+    let given = from.strip_suffix(home)?;
     if !root.join(home.trim_start_matches('/')).is_file() {
         return None;
     }

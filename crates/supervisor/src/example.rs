@@ -1,6 +1,7 @@
 //! A process group's configuration for unit tests.
 
 use wsgi_wire::config::GroupConfig;
+use wsgi_wire::python_options::PythonOptions;
 
 /// A group with one process and nothing unusual.
 pub fn group() -> GroupConfig {
@@ -39,6 +40,7 @@ pub fn group() -> GroupConfig {
         umask: None,
         display_name: None,
         env: Vec::new(),
+        python_options: PythonOptions::default(),
         utf8_mode: true,
         python_path: Vec::new(),
         layers: Vec::new(),
@@ -51,6 +53,7 @@ pub fn group() -> GroupConfig {
         graceful_timeout_ms: 15_000,
         server_metrics: false,
         checks_owner: false,
+        keep_interpreters: false,
         case_insensitive: false,
         log_level: 6,
         apache_version: (2, 4, 62),

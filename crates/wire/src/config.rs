@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::layers::Layer;
+use crate::python_options::PythonOptions;
 
 /// A user that daemon processes run as.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -113,6 +114,9 @@ pub struct GroupConfig {
     pub display_name: Option<String>,
     /// Environment of the processes, complete (including LANG, LC_ALL and `env=`).
     pub env: Vec<(String, String)>,
+    /// How Python starts.
+    #[serde(default)]
+    pub python_options: PythonOptions,
     /// Pass `-X utf8`: neither `lang`, `locale` nor the environment chose an encoding.
     pub utf8_mode: bool,
     /// Directories for `site.addsitedir`, to stand first in `sys.path`.
@@ -179,6 +183,9 @@ pub struct GroupConfig {
     /// The processes may ask what httpd's scoreboard says (`server-metrics`).
     #[serde(default)]
     pub server_metrics: bool,
+    /// Leave out exit functions and Python's own end when the process ends (`WSGIDestroyInterpreter Off`).
+    #[serde(default)]
+    pub keep_interpreters: bool,
     /// Scripts are lower-cased before names are made of them.
     pub case_insensitive: bool,
     /// APLOG level of the server that the group belongs to: lines above it are not written.
@@ -235,6 +242,9 @@ pub struct EmbedConfig {
     pub python_from: String,
     /// `WSGIPythonHome` where it is no virtual environment: Python's home.
     pub python_home: Option<String>,
+    /// How Python starts.
+    #[serde(default)]
+    pub python_options: PythonOptions,
     /// Directories for `site.addsitedir`, to stand first in `sys.path`.
     pub python_path: Vec<String>,
     /// Settings of the interpreters, the least specific first.

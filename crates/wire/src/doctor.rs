@@ -41,6 +41,9 @@ pub struct Embedded {
     pub python: String,
     /// What in the configuration names it.
     pub from: String,
+    /// `WSGIPythonPath` of its interpreters.
+    #[serde(default)]
+    pub path: Vec<String>,
 }
 
 /// A script, and what leads to it.

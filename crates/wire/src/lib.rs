@@ -31,6 +31,7 @@ pub mod libpython;
 pub mod lines;
 pub mod loaded;
 pub mod output;
+pub mod python_options;
 pub mod request;
 pub mod response;
 pub mod scan;

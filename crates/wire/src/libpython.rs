@@ -39,6 +39,13 @@ pub fn library(python: &str, answered: io::Result<Output>, is_file: impl Fn(&Pat
     choose(python, &answer, is_file)
 }
 
+/// Major and minor number of the interpreter that answered.
+pub fn version(answered: &io::Result<Output>) -> Option<(u32, u32)> {
+    let answer = parse(&String::from_utf8_lossy(&answered.as_ref().ok()?.stdout))?;
+    let (major, minor) = answer.version.split_once('.')?;
+    Some((major.parse().ok()?, minor.parse().ok()?))
+}
+
 fn parse(text: &str) -> Option<Answer> {
     let lines: Vec<&str> = text.lines().map(str::trim).collect();
     let [version, shared, free_threaded, soname, library, libdir, libpl, prefix] = lines[..] else { return None };
@@ -97,6 +104,18 @@ mod tests {
         let answer = parse(DEBIAN).expect("eight lines");
         let found = choose("python3", &answer, |path| path.starts_with("/usr/lib/x86_64-linux-gnu"));
         assert_eq!(found, Ok(PathBuf::from("/usr/lib/x86_64-linux-gnu/libpython3.11.so.1.0")));
+    }
+
+    #[test]
+    fn the_answer_tells_the_version() {
+        let output = |text: &str| {
+            use std::os::unix::process::ExitStatusExt;
+            let stdout = text.as_bytes().to_vec();
+            Ok(Output { status: std::process::ExitStatus::from_raw(0), stdout, stderr: Vec::new() })
+        };
+        assert_eq!(version(&output(DEBIAN)), Some((3, 11)));
+        assert_eq!(version(&output("hello")), None);
+        assert_eq!(version(&Err(io::Error::other("gone"))), None);
     }
 
     #[test]

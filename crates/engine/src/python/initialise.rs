@@ -25,7 +25,7 @@ fn need(name: &CStr) -> Result<*mut c_void, String> {
 }
 
 fn c_string(text: &str) -> Result<CString, String> {
-    CString::new(text).map_err(|_| format!("a path holds a null character: {text:?}"))
+    CString::new(text).map_err(|_| format!("a setting of Python holds a null character: {text:?}"))
 }
 
 /// Starts Python; the calling thread is then attached to it.
@@ -47,13 +47,13 @@ pub fn initialise(config: &EmbedConfig) -> Result<Gil, String> {
 
 type SetWide = unsafe extern "C" fn(*const libc::wchar_t);
 
-/// Gives a path to a function that keeps the pointer for good.
+/// Gives a text to a function that keeps the pointer for good.
 fn set_wide(function: &CStr, text: &str) -> Result<(), String> {
     let text = c_string(text)?;
     // SAFETY: a C string; allowed before Python is initialised.
     let wide = unsafe { ffi::Py_DecodeLocale(text.as_ptr(), ptr::null_mut()) };
     if wide.is_null() {
-        return Err(format!("a path cannot be decoded: {text:?}"));
+        return Err(format!("a setting of Python cannot be decoded: {text:?}"));
     }
     // SAFETY: in all versions before 3.14 a function of this signature.
     let function = unsafe { mem::transmute::<*mut c_void, SetWide>(need(function)?) };
@@ -62,11 +62,26 @@ fn set_wide(function: &CStr, text: &str) -> Result<(), String> {
     Ok(())
 }
 
+/// Sets one of Python's global settings.
+fn set_global(name: &CStr, value: c_int) {
+    if let Some(place) = find(name) {
+        // SAFETY: an int that is read once Python is initialised, which it is not yet.
+        unsafe { *place.cast::<c_int>() = value };
+    }
+}
+
 /// Before 3.14: global settings.
 fn with_globals(config: &EmbedConfig) -> Result<(), String> {
-    if let Some(utf8_mode) = find(c"Py_UTF8Mode") {
-        // SAFETY: an int that is read once Python is initialised.
-        unsafe { *utf8_mode.cast::<c_int>() = 1 };
+    set_global(c"Py_UTF8Mode", 1);
+    let options = &config.python_options;
+    if options.optimize > 0 {
+        set_global(c"Py_OptimizeFlag", options.optimize.into());
+    }
+    if options.dont_write_bytecode {
+        set_global(c"Py_DontWriteBytecodeFlag", 1);
+    }
+    for filter in &options.warnings {
+        set_wide(c"PySys_AddWarnOption", filter)?;
     }
     set_wide(c"Py_SetProgramName", &config.python)?;
     if let Some(home) = &config.python_home {
@@ -78,6 +93,7 @@ fn with_globals(config: &EmbedConfig) -> Result<(), String> {
 }
 
 type SetStr = unsafe extern "C" fn(*mut c_void, *const c_char, *const c_char) -> c_int;
+type SetList = unsafe extern "C" fn(*mut c_void, *const c_char, usize, *const *const c_char) -> c_int;
 type SetInt = unsafe extern "C" fn(*mut c_void, *const c_char, i64) -> c_int;
 type GetError = unsafe extern "C" fn(*mut c_void, *mut *const c_char) -> c_int;
 type Start = unsafe extern "C" fn(*mut c_void) -> c_int;
@@ -86,6 +102,7 @@ type Start = unsafe extern "C" fn(*mut c_void) -> c_int;
 struct Pep741 {
     config: *mut c_void,
     set_str: SetStr,
+    set_list: SetList,
     set_int: SetInt,
     error: GetError,
     start: Start,
@@ -102,11 +119,14 @@ impl Pep741 {
             return Err("no memory".to_owned());
         }
         let (set_str, set_int) = (need(c"PyInitConfig_SetStr")?, need(c"PyInitConfig_SetInt")?);
+        let set_list = need(c"PyInitConfig_SetStrList")?;
         let (error, start) = (need(c"PyInitConfig_GetError")?, need(c"Py_InitializeFromInitConfig")?);
         Ok(Pep741 {
             config,
             // SAFETY: the signature of PEP 741.
             set_str: unsafe { mem::transmute::<*mut c_void, SetStr>(set_str) },
+            // SAFETY: as above.
+            set_list: unsafe { mem::transmute::<*mut c_void, SetList>(set_list) },
             // SAFETY: as above.
             set_int: unsafe { mem::transmute::<*mut c_void, SetInt>(set_int) },
             // SAFETY: as above.
@@ -140,6 +160,13 @@ impl Pep741 {
         // SAFETY: as above; the value is copied.
         self.check(unsafe { (self.set_str)(self.config, name.as_ptr(), value.as_ptr()) })
     }
+
+    fn set_list(&self, name: &CStr, values: &[String]) -> Result<(), String> {
+        let values: Vec<CString> = values.iter().map(|value| c_string(value)).collect::<Result<_, _>>()?;
+        let pointers: Vec<*const c_char> = values.iter().map(|value| value.as_ptr()).collect();
+        // SAFETY: as above; as many C strings as said, which are copied.
+        self.check(unsafe { (self.set_list)(self.config, name.as_ptr(), pointers.len(), pointers.as_ptr()) })
+    }
 }
 
 /// From 3.14 on: PEP 741, whose defaults are those of an isolated Python.
@@ -151,6 +178,16 @@ fn with_config(config: &EmbedConfig) -> Result<(), String> {
     python.set(c"utf8_mode", 1)?;
     python.set(c"install_signal_handlers", 0)?;
     python.set_text(c"program_name", &config.python)?;
+    let options = &config.python_options;
+    if options.optimize > 0 {
+        python.set(c"optimization_level", options.optimize.into())?;
+    }
+    if options.dont_write_bytecode {
+        python.set(c"write_bytecode", 0)?;
+    }
+    if !options.warnings.is_empty() {
+        python.set_list(c"warnoptions", &options.warnings)?;
+    }
     if let Some(home) = &config.python_home {
         python.set_text(c"home", home)?;
     }

@@ -256,6 +256,11 @@ fn end(interp: &'static Interp) -> bool {
     true
 }
 
+/// Ends the lines that the calling thread has left unfinished.
+pub fn end_lines(gil: Gil) {
+    ENGINE.get().into_iter().for_each(|engine| (engine.natives.flush)(gil));
+}
+
 /// Waits for Python's threads ("join"), runs atexit functions ("atexit"), or both (""), in the interpreter
 /// that the thread is attached to.
 pub fn run_exit_functions(gil: Gil, interp: &Interp, part: &str) {
@@ -265,7 +270,7 @@ pub fn run_exit_functions(gil: Gil, interp: &Interp, part: &str) {
         let text = gil.fetch(raised).brief(gil);
         gil.detach(|| process_log(ERROR, text.as_bytes()));
     }
-    ENGINE.get().into_iter().for_each(|engine| (engine.natives.flush)(gil));
+    end_lines(gil);
     if forked::is_child() {
         // One of the functions has forked, and here is the forked process.
         process::exit_now(i32::from(!is_done));

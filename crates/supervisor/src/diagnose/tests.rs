@@ -146,6 +146,31 @@ fn a_virtual_environment_remembers_its_python() {
 }
 
 #[test]
+fn a_directory_of_modules_may_belong_to_another_python() {
+    for (path, other) in [
+        ("/srv/venv/lib/python3.9/site-packages", true),
+        ("/usr/lib64/python3.9", true),
+        ("/opt/python3.9/site-packages/", true),
+        ("/srv/venv/lib/python3.11/site-packages", false),
+        ("/usr/lib/python3/dist-packages", false),
+        ("/home/web/python3.9/shop", false),
+        ("/srv/lib/python3.9-shop", false),
+        ("/srv/shop", false),
+    ] {
+        assert_eq!(of_another_version(Path::new(path), (3, 11)).is_some(), other, "{path}");
+    }
+    let tree = Tree::new("another");
+    let path = tree.path("venv/lib/python3.9/site-packages");
+    let text = || of_another_version(&path, (3, 11)).expect("another one").to_string();
+    let found = text();
+    assert!(found.contains("holds modules of Python 3.9, and Python 3.11 runs here"), "{found}");
+    assert!(found.ends_with("; name the directory of Python 3.11"), "{found}");
+    fs::write(tree.path("venv/pyvenv.cfg"), "home = /usr/bin\nversion = 3.9.2\n").expect("file");
+    let (found, home) = (text(), tree.path("venv").display().to_string());
+    assert!(found.ends_with(&format!("; let python-home or WSGIPythonHome name {home} in its place")), "{found}");
+}
+
+#[test]
 fn what_a_process_goes_without_is_told_with_option_and_cause() {
     let mut config = crate::example::group();
     (config.cpu_priority, config.memory_limit) = (Some(-5), 4096);
@@ -250,7 +275,7 @@ fn a_home_that_is_an_interpreter_is_known() {
     let problem = |given: &str, home: &str| {
         let python_from = format!("{given}{home}");
         let config = GroupConfig { python: format!("{home}/bin/python3"), python_from, ..crate::example::group() };
-        home_is_a_file(&config, Path::new("/")).map(|problem| problem.to_string())
+        home_is_a_file(&config.python, &config.python_from, Path::new("/")).map(|problem| problem.to_string())
     };
     let found = problem("python-home=", &python).expect("a file");
     assert!(found.starts_with(&format!("python-home={python} is a file")), "{found}");
@@ -259,5 +284,5 @@ fn a_home_that_is_an_interpreter_is_known() {
     assert!(found.ends_with(&format!("; write WSGIPythonHome {home}")), "{found}");
     assert_eq!((problem("python-home=", &home), problem("python-home=", "/no/such")), (None, None));
     let plain = GroupConfig { python: format!("{python}/bin/python3"), ..crate::example::group() };
-    assert_eq!(home_is_a_file(&plain, Path::new("/")), None, "python= says what it means");
+    assert_eq!(home_is_a_file(&plain.python, &plain.python_from, Path::new("/")), None, "python= says what it means");
 }

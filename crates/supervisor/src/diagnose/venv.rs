@@ -77,3 +77,31 @@ pub fn version_differs(python: &Path, running: (u32, u32)) -> Option<Problem> {
         Problem::with(what, anew(&root))
     })
 }
+
+/// The problem that a directory of modules is that of another version than the one that runs: compiled modules there
+/// cannot be loaded, and others may not fit.
+pub fn of_another_version(path: &Path, running: (u32, u32)) -> Option<Problem> {
+    let parts: Vec<&str> = path.iter().filter_map(|part| part.to_str()).collect();
+    let version = |at: &usize| {
+        let (major, minor) = parts[*at].strip_prefix("python")?.split_once('.')?;
+        Some((major.parse::<u32>().ok()?, minor.parse::<u32>().ok()?))
+    };
+    let is_of_modules = |at: &usize| {
+        at.checked_sub(1).is_some_and(|before| matches!(parts[before], "lib" | "lib64"))
+            || parts.get(at + 1).is_some_and(|after| matches!(*after, "site-packages" | "dist-packages"))
+    };
+    let at = (0..parts.len()).find(|at| is_of_modules(at) && version(at).is_some())?;
+    let (major, minor) = version(&at).filter(|other| *other != running)?;
+    let root: Option<PathBuf> = at.checked_sub(1).map(|above| parts[..above].iter().collect());
+    let instead = match root.filter(|root| root.join("pyvenv.cfg").exists()) {
+        Some(root) => format!("let python-home or WSGIPythonHome name {} in its place", root.display()),
+        None => format!("name the directory of Python {}.{}", running.0, running.1),
+    };
+    Some(Problem::new(format!(
+        "{} holds modules of Python {major}.{minor}, and Python {}.{} runs here, which cannot load those that are compiled; \
+         {instead}",
+        path.display(),
+        running.0,
+        running.1
+    )))
+}

@@ -35,11 +35,14 @@ pub fn examine(subject: &Subject, engine: BorrowedFd<'_>, time: Duration) -> Vec
     if let Some(config) = &subject.group {
         problems.extend(directories(config, &walker));
         match python(config, &walker, engine, time) {
-            Ok(runs) => well = Some(runs),
+            Ok((runs, version)) => {
+                well = Some(runs);
+                problems.extend(of_another_version(search_path(config), version));
+            }
             Err(found) => problems.extend(found),
         }
     }
-    problems.extend(subject.embedded.as_ref().and_then(|python| embedded(python, &walker)));
+    problems.extend(subject.embedded.as_ref().map(|python| embedded(python, &walker)).unwrap_or_default());
     problems.extend(subject.scripts.iter().filter_map(|mount| script(mount, &walker, subject.group.is_some())));
     let wrong = problems.into_iter().map(|problem| (problem, false));
     wrong.chain(well.map(|runs| (Problem::new(runs), true))).collect()
@@ -91,17 +94,41 @@ fn prefixed(what: &str, problem: Problem) -> Problem {
 /// The working directory and `python-path`.
 fn directories(config: &GroupConfig, walker: &Walker) -> Vec<Problem> {
     let (home, option) = diagnose::working_directory(config);
-    let home = (home, format!("the working directory ({option})"), Right::Enter);
-    let listed = |option: &'static str| move |entry: &String| (entry.clone(), option.to_owned(), Right::List);
+    let problem = look(Path::new(&home), Right::Enter, walker).err();
+    let problem = problem.map(|problem| prefixed(&format!("the working directory ({option})"), problem));
+    problem.into_iter().chain(unusable(search_path(config), walker)).collect()
+}
+
+/// An entry of `sys.path`, and the option or directive that names it.
+type Entry<'c> = (&'static str, &'c str);
+
+/// What the configuration puts before `sys.path` of a group.
+fn search_path(config: &GroupConfig) -> impl Iterator<Item = Entry<'_>> {
     let of_layers = config.layers.iter().flat_map(|layer| &layer.python_path);
-    let path = config.python_path.iter().map(listed("python-path")).chain(of_layers.map(listed("WSGIPythonPath")));
-    let wanted = std::iter::once(home).chain(path);
-    let problem = |(path, what, right): (String, String, Right)| {
+    config
+        .python_path
+        .iter()
+        .map(|entry| ("python-path", entry.as_str()))
+        .chain(of_layers.map(|entry| ("WSGIPythonPath", entry.as_str())))
+}
+
+/// Entries of `sys.path` that the user cannot use.
+fn unusable<'c>(path: impl Iterator<Item = Entry<'c>>, walker: &Walker) -> Vec<Problem> {
+    let problem = |(option, entry): Entry<'_>| {
+        let path = Path::new(entry);
         // sys.path may name an archive as well.
-        let right = if right == Right::List && Path::new(&path).is_file() { Right::Read } else { right };
-        look(Path::new(&path), right, walker).err().map(|problem| prefixed(&what, problem))
+        let right = if path.is_file() { Right::Read } else { Right::List };
+        look(path, right, walker).err().map(|problem| prefixed(option, problem))
     };
-    wanted.filter_map(problem).collect()
+    path.filter_map(problem).collect()
+}
+
+/// Entries of `sys.path` that belong to another Python than the one that runs.
+fn of_another_version<'c>(path: impl Iterator<Item = Entry<'c>>, running: (u32, u32)) -> Vec<Problem> {
+    let problem = |(option, entry): Entry<'_>| {
+        diagnose::of_another_version(Path::new(entry), running).map(|problem| prefixed(option, problem))
+    };
+    path.filter_map(problem).collect()
 }
 
 /// Examines a script. Children of httpd (`!executes`) only need to find it.
@@ -123,19 +150,19 @@ fn script(mount: &Mount, walker: &Walker, executes: bool) -> Option<Problem> {
     problem.map(|problem| prefixed(&mount.from, problem))
 }
 
-/// What the interpreter is, or what keeps it from running.
+/// What the interpreter is, with its version, or what keeps it from running.
 fn python(
     config: &GroupConfig,
     walker: &Walker,
     engine: BorrowedFd<'_>,
     time: Duration,
-) -> Result<String, Option<Problem>> {
+) -> Result<(String, (u32, u32)), Option<Problem>> {
     let path = Path::new(&config.python);
     let named = |problem: Problem| {
         let from = &config.python_from;
         Some(prefixed(&format!("cannot run {} ({from})", config.python), problem))
     };
-    if let Some(problem) = diagnose::home_is_a_file(config, Path::new("/")) {
+    if let Some(problem) = diagnose::home_is_a_file(&config.python, &config.python_from, Path::new("/")) {
         return Err(Some(problem));
     }
     look(path, Right::Execute, walker).map_err(|problem| named(missing_environment(path, problem)))?;
@@ -148,20 +175,43 @@ fn python(
     }
     match diagnose::version_differs(path, answer.version()) {
         Some(problem) => Err(Some(problem)),
-        None => Ok(format!("{} ({}) is Python {}", config.python, config.python_from, answer.text)),
+        None => {
+            let runs = format!("{} ({}) is Python {}", config.python, config.python_from, answer.text);
+            Ok((runs, answer.version()))
+        }
     }
 }
 
-/// What keeps httpd's children from opening the libpython of embedded mode.
-fn embedded(embedded: &Embedded, walker: &Walker) -> Option<Problem> {
-    let Embedded { python, from } = embedded;
+/// What is wrong with the Python of embedded mode, and with the directories in which it looks for modules.
+fn embedded(embedded: &Embedded, walker: &Walker) -> Vec<Problem> {
+    let Embedded { python, from, path } = embedded;
+    let entries = || path.iter().map(|entry| ("WSGIPythonPath", entry.as_str()));
+    let mut problems = unusable(entries(), walker);
+    match embedded_version(python, from, walker) {
+        Ok(version) => problems.extend(version.map(|it| of_another_version(entries(), it)).unwrap_or_default()),
+        Err(problem) => problems.insert(0, problem),
+    }
+    problems
+}
+
+/// The version of embedded Python, or what keeps httpd's children from starting it.
+fn embedded_version(python: &str, from: &str, walker: &Walker) -> Result<Option<(u32, u32)>, Problem> {
     let path = Path::new(python);
-    let found = look(path, Right::Execute, walker).map_err(|problem| missing_environment(path, problem));
-    let found = found.and_then(|()| {
-        let answered = Command::new(python).args(libpython::ARGUMENTS).stdin(Stdio::null()).output();
-        libpython::library(python, answered, Path::is_file).map_err(Problem::new)
-    });
-    found.err().map(|problem| prefixed(&format!("embedded mode cannot start {python} ({from})"), problem))
+    let named = |problem| prefixed(&format!("embedded mode cannot start {python} ({from})"), problem);
+    if let Some(problem) = diagnose::home_is_a_file(python, from, Path::new("/")) {
+        return Err(problem);
+    }
+    look(path, Right::Execute, walker).map_err(|problem| named(missing_environment(path, problem)))?;
+    if let Some(problem) = diagnose::base_is_gone(path) {
+        return Err(named(problem));
+    }
+    let answered = Command::new(python).args(libpython::ARGUMENTS).stdin(Stdio::null()).output();
+    let version = libpython::version(&answered);
+    libpython::library(python, answered, Path::is_file).map_err(|why| named(Problem::new(why)))?;
+    match version.and_then(|version| diagnose::version_differs(path, version)) {
+        Some(problem) => Err(problem),
+        None => Ok(version),
+    }
 }
 
 /// If a virtual environment was never made, or has no interpreter, the problem gets the command that makes it.

@@ -139,9 +139,12 @@ pub(crate) fn text(value: &str, what: &str) -> Result<CString, String> {
     CString::new(value).map_err(|_| format!("{what} holds a NUL byte"))
 }
 
-/// `python [-X utf8] -c CODE`. The name is the real path: Python finds its environment by it.
+/// `python [-O] [-B] [-W FILTER] [-X utf8] -c CODE`. The name is the real path: Python finds its environment by it.
 pub(crate) fn arguments(config: &GroupConfig, code: &str) -> Result<Vec<CString>, String> {
     let mut arguments = vec![text(&config.python, "the path of Python")?];
+    for option in config.python_options.arguments() {
+        arguments.push(text(&option, "WSGIPythonWarnings")?);
+    }
     if config.utf8_mode {
         arguments.extend([c"-X".to_owned(), c"utf8".to_owned()]);
     }
@@ -190,6 +193,21 @@ mod tests {
         assert_eq!(got, ["LANG=C.UTF-8", "HOME=/mine", "USER=web", "LOGNAME=web"]);
         config.env.push(("BAD".to_owned(), "\0".to_owned()));
         assert_eq!(environment(&config), Err("env=BAD holds a NUL byte".to_owned()));
+    }
+
+    #[test]
+    fn options_of_python_stand_before_the_code() {
+        let mut config = crate::example::group();
+        let got = |config: &GroupConfig| {
+            let all = arguments(config, "pass").expect("no NUL");
+            all.into_iter().map(|text| text.into_string().expect("UTF-8")).collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(got(&config), "/usr/bin/python3 -X utf8 -c pass");
+        config.python_options.optimize = 1;
+        config.python_options.warnings = vec!["error".to_owned()];
+        assert_eq!(got(&config), "/usr/bin/python3 -O -W error -X utf8 -c pass");
+        config.python_options.warnings = vec!["\0".to_owned()];
+        assert_eq!(arguments(&config, "pass"), Err("WSGIPythonWarnings holds a NUL byte".to_owned()));
     }
 
     #[test]

@@ -11,7 +11,7 @@ use wsgi_sys::forked::Private;
 use wsgi_sys::poll::{self, PollFd};
 use wsgi_sys::{fd, process, socket};
 use wsgi_wire::config::{GroupConfig, Preload};
-use wsgi_wire::control::{Cause, Exit, FromDaemon, ToDaemon};
+use wsgi_wire::control::{Cause, FromDaemon, ToDaemon};
 
 use crate::host::daemon::request_threads::RequestThreads;
 use crate::log::{self, ERROR, INFO, WARN};
@@ -230,16 +230,22 @@ impl Daemon {
         self.threads.retire(Cause::NoDescriptor);
     }
 
-    /// Ends the named interpreters; Python then finalises the main one.
-    pub fn finish(&self, gil: Gil) -> i32 {
+    /// Ends the named interpreters; Python then finalises the main one. With `WSGIDestroyInterpreter Off` the process ends
+    /// here, with `status`.
+    pub fn finish(&self, gil: Gil, status: i32) -> i32 {
+        if self.config.keep_interpreters {
+            threads::mark_ended();
+            interpreters::end_lines(gil);
+            process::exit_now(status);
+        }
         let all_ended = interpreters::end_named(gil);
         threads::mark_ended();
         if !all_ended {
             // Python may not be finalised beside interpreters in which threads still run.
             interpreters::run_exit_functions(gil, self.main, "");
-            process::exit_now(Exit::Stopped as i32);
+            process::exit_now(status);
         }
-        Exit::Stopped as i32
+        status
     }
 }
 

@@ -57,7 +57,7 @@ pub fn serve(gil: Gil, control: RawFd) -> i32 {
             return Err(problem);
         }
         gil.detach(|| daemon.run());
-        Ok(daemon.finish(gil))
+        Ok(daemon.finish(gil, Exit::Stopped as i32))
     });
     served.unwrap_or_else(|(exit, text)| {
         process_log(ERROR, text.as_bytes());

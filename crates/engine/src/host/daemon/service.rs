@@ -46,7 +46,7 @@ pub fn run(gil: Gil, daemon: &'static Daemon) -> i32 {
     is_over.store(true, Ordering::SeqCst);
     let was_asked = ask(gil, daemon, "end");
     gil.detach(|| daemon.end_probe());
-    if some_are_left {
+    if some_are_left && !daemon.config.keep_interpreters {
         // Python would wait for them once more.
         interpreters::end_named(gil);
         interpreters::run_exit_functions(gil, daemon.main, "atexit");
@@ -60,8 +60,7 @@ pub fn run(gil: Gil, daemon: &'static Daemon) -> i32 {
         );
         gil.detach(|| process_log(INFO, text.as_bytes()));
     }
-    let status = daemon.finish(gil);
-    if failed { SCRIPT_FAILED } else { status }
+    daemon.finish(gil, if failed { SCRIPT_FAILED } else { Exit::Stopped as i32 })
 }
 
 /// True when an exception ended one of the scripts.
