@@ -4,7 +4,6 @@
 use core::ffi::CStr;
 use std::ffi::CString;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::thread::{self, ThreadId};
 
 use pyo3::ffi;
 use wsgi_wire::keys;
@@ -108,8 +107,6 @@ pub struct Interp {
     /// The thread state with which it was made; null for the main one. It is kept so that there always is
     /// one: 3.11 and 3.12 abort when a thread state is made for an interpreter that has lost its first.
     pub(super) first: *mut ffi::PyThreadState,
-    /// The thread that made it, which `threading` takes for its main thread.
-    pub(super) maker: ThreadId,
     /// Its objects.
     pub objects: Objects,
     /// Its loaded scripts.
@@ -157,17 +154,20 @@ impl Interp {
 }
 
 impl Interp {
-    /// Sets up the interpreter that the thread is attached to. `first`: the thread state with which it was made.
+    /// Sets up the interpreter that the thread is attached to. `main_thread`: Python's name for the thread that has started
+    /// Python. `first`: the thread state with which the interpreter was made.
     pub(super) fn build(
         gil: Gil,
         name: &str,
         facts: &Facts,
         natives: Natives,
+        main_thread: i64,
         first: *mut ffi::PyThreadState,
     ) -> Res<Interp> {
         let prelude = prelude(gil, natives)?;
         let find = |name: &str| -> Res<Owned> { prelude.get(&*gil.str(name)?)?.ok_or(Raised) };
         let fixed = fixed_facts(gil, name, facts)?;
+        fixed.set_named(c"main_thread", &*gil.int(main_thread)?)?;
         find("setup")?.call(&[&fixed])?;
         find("prepare_forks")?.call(&[&fixed])?;
         let (file_wrapper, errors) = (find("FileWrapper")?, find("errors")?);
@@ -196,7 +196,6 @@ impl Interp {
             name: name.to_owned(),
             state,
             first,
-            maker: thread::current().id(),
             objects,
             scripts: Scripts::default(),
             states: AtomicUsize::new(0),

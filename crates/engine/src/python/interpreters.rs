@@ -7,7 +7,6 @@ use std::panic::{self, AssertUnwindSafe};
 use std::ptr;
 use std::sync::atomic::Ordering;
 use std::sync::{Condvar, Mutex, OnceLock, PoisonError};
-use std::thread;
 use std::time::Instant;
 
 use pyo3::ffi;
@@ -24,6 +23,8 @@ use crate::python::unmade::{Failed, Unmade, pause_after};
 struct Engine {
     facts: Facts,
     natives: Natives,
+    /// Python's name for the thread that has started it.
+    main_thread: i64,
     main: &'static Interp,
     named: Mutex<Named>,
     made: Condvar,
@@ -42,10 +43,13 @@ static ENGINE: OnceLock<Engine> = OnceLock::new();
 
 /// Sets up the main interpreter; the calling thread is attached to it.
 pub fn start(gil: Gil, facts: Facts, natives: Natives) -> Result<&'static Interp, String> {
-    let interp = Interp::build(gil, "", &facts, natives, ptr::null_mut());
-    let interp = interp.map_err(|raised| gil.fetch(raised).brief(gil))?;
+    let main_thread = gil.import(c"_thread").and_then(|module| module.getattr(c"get_ident")?.call0()?.as_i64());
+    let built = main_thread.and_then(|main_thread| {
+        Ok((main_thread, Interp::build(gil, "", &facts, natives, main_thread, ptr::null_mut())?))
+    });
+    let (main_thread, interp) = built.map_err(|raised| gil.fetch(raised).brief(gil))?;
     let main: &'static Interp = Box::leak(Box::new(interp));
-    let engine = Engine { facts, natives, main, named: Mutex::default(), made: Condvar::new() };
+    let engine = Engine { facts, natives, main_thread, main, named: Mutex::default(), made: Condvar::new() };
     ENGINE.set(engine).map_err(|_| "it was started before".to_owned())?;
     Ok(main)
 }
@@ -137,7 +141,8 @@ fn make(engine: &'static Engine, name: &str) -> Result<&'static Interp, Unmade> 
         let gil = unsafe { Gil::assume() };
         gilstate::learn(state);
         let bound = Bound::to(state);
-        let built = Interp::build(gil, name, &engine.facts, engine.natives, state).map_err(|raised| {
+        let built = Interp::build(gil, name, &engine.facts, engine.natives, engine.main_thread, state);
+        let built = built.map_err(|raised| {
             let exception = gil.fetch(raised);
             (exception.brief(gil), traceback(gil, &exception))
         });
@@ -231,19 +236,15 @@ fn end(interp: &'static Interp) -> bool {
         is_alone
     });
     let Some(state) = threads::disown(interp).filter(|_| is_alone) else { return false };
-    // Python waits for the thread state that `threading` has for its main thread, unless that is the one
-    // that ends the interpreter.
-    let (last, other) =
-        if interp.maker == thread::current().id() { (interp.first, state) } else { (state, interp.first) };
     // SAFETY: a state of the interpreter, which no other thread uses: its request threads gave theirs back.
-    unsafe { ffi::PyEval_RestoreThread(last) };
-    let _bound = Bound::to(last);
+    unsafe { ffi::PyEval_RestoreThread(state) };
+    let _bound = Bound::to(state);
     // SAFETY: attached; no thread uses that other state.
-    unsafe { ffi::PyThreadState_Clear(other) };
+    unsafe { ffi::PyThreadState_Clear(interp.first) };
     // SAFETY: as above.
-    unsafe { ffi::PyThreadState_Delete(other) };
+    unsafe { ffi::PyThreadState_Delete(interp.first) };
     // SAFETY: attached to the interpreter, which has no other state.
-    unsafe { ffi::Py_EndInterpreter(last) };
+    unsafe { ffi::Py_EndInterpreter(state) };
     // Before 3.12 the GIL is still held now, by no thread state; from 3.12 on it is free.
     let Some(main) = main() else { return true };
     if version_before(3, 12) {
