@@ -64,6 +64,7 @@ def test_the_main_thread_of_other_pythons(httpd, version, application_group):
     assert not httpd.log.matching(r"killed|AssertionError|does not end")
 
 
+@pytest.mark.ours("the original does not wait for the thread")
 def test_an_interpreter_ends_as_usual(httpd, mode):
     """Python waits for threads that are no daemons and then runs atexit functions."""
     script = httpd.write("apps/ends.wsgi", """

@@ -2,7 +2,8 @@
 //! are never freed: an interpreter lives until Python is finalised.
 
 use core::ffi::CStr;
-use std::ffi::CString;
+use std::ffi::{CString, OsString};
+use std::os::unix::ffi::OsStrExt;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use pyo3::ffi;
@@ -46,6 +47,22 @@ pub struct Facts {
     pub embedded: bool,
     /// `switch-interval` of the group, microseconds; it stands above `WSGISwitchInterval`.
     pub switch_interval_us: Option<u64>,
+}
+
+/// What the process was when Python had been started, and no application had changed it yet.
+pub(super) struct Start {
+    /// Python's name for the thread that has started it.
+    main_thread: i64,
+    /// The environment.
+    variables: Vec<(OsString, OsString)>,
+}
+
+impl Start {
+    /// To be called by the thread that has started Python.
+    pub(super) fn now(gil: Gil) -> Res<Start> {
+        let main_thread = gil.import(c"_thread")?.getattr(c"get_ident")?.call0()?.as_i64()?;
+        Ok(Start { main_thread, variables: std::env::vars_os().collect() })
+    }
 }
 
 /// What the floor above puts into each interpreter.
@@ -98,6 +115,7 @@ pub struct Objects {
     pub threads: Stored,
     pub stacks: Stored,
     pub end_fork: Stored,
+    pub own_environment: Stored,
 }
 
 /// An interpreter that runs.
@@ -154,20 +172,21 @@ impl Interp {
 }
 
 impl Interp {
-    /// Sets up the interpreter that the thread is attached to. `main_thread`: Python's name for the thread that has started
-    /// Python. `first`: the thread state with which the interpreter was made.
+    /// Sets up the interpreter that the thread is attached to. `first`: the thread state with which it was made.
     pub(super) fn build(
         gil: Gil,
         name: &str,
         facts: &Facts,
         natives: Natives,
-        main_thread: i64,
+        start: &Start,
         first: *mut ffi::PyThreadState,
     ) -> Res<Interp> {
         let prelude = prelude(gil, natives)?;
         let find = |name: &str| -> Res<Owned> { prelude.get(&*gil.str(name)?)?.ok_or(Raised) };
         let fixed = fixed_facts(gil, name, facts)?;
-        fixed.set_named(c"main_thread", &*gil.int(main_thread)?)?;
+        fixed.set_named(c"main_thread", &*gil.int(start.main_thread)?)?;
+        fixed.set_named(c"environment", &*environment(gil, start)?)?;
+        find("own_process")?.call(&[&fixed])?;
         find("setup")?.call(&[&fixed])?;
         find("prepare_forks")?.call(&[&fixed])?;
         let (file_wrapper, errors) = (find("FileWrapper")?, find("errors")?);
@@ -191,6 +210,7 @@ impl Interp {
             threads: find("threads")?.store(),
             stacks: find("stacks")?.store(),
             end_fork: find("end_fork")?.store(),
+            own_environment: find("own_environment")?.store(),
         };
         Ok(Interp {
             name: name.to_owned(),
@@ -213,7 +233,7 @@ fn prelude(gil: Gil, natives: Natives) -> Res<Owned> {
     namespace.set_named(c"__name__", &*gil.str("_mod_wsgi_prelude")?)?;
     namespace.set_named(c"__file__", &*gil.str("<mod_wsgi>")?)?;
     namespace.set_named(c"__builtins__", &*gil.import(c"builtins")?)?;
-    for source in [include_str!("prelude.py"), include_str!("fork.py")] {
+    for source in [include_str!("prelude.py"), include_str!("process.py"), include_str!("fork.py")] {
         let source = CString::new(source).unwrap_or_default();
         gil.exec(&source, c"<mod_wsgi>", &namespace)?;
     }
@@ -271,6 +291,15 @@ fn fixed_facts(gil: Gil, name: &str, facts: &Facts) -> Res<Owned> {
     };
     fixed.set_named(c"home", &home)?;
     Ok(fixed)
+}
+
+/// The variables with which the process was started, as `bytes`.
+fn environment(gil: Gil, start: &Start) -> Res<Owned> {
+    let variables = gil.dict()?;
+    for (name, value) in &start.variables {
+        variables.set(&*gil.bytes(name.as_bytes())?, &*gil.bytes(value.as_bytes())?)?;
+    }
+    Ok(variables)
 }
 
 fn template(gil: Gil, name: &str, facts: &Facts, errors: &Any, file_wrapper: &Any) -> Res<Owned> {

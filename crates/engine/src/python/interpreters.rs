@@ -14,7 +14,7 @@ use wsgi_sys::{forked, process};
 
 use crate::log::{ERROR, process_log};
 use crate::python::gilstate::{self, Bound};
-use crate::python::interp::{Facts, Interp, Natives};
+use crate::python::interp::{Facts, Interp, Natives, Start};
 use crate::python::py::{Exception, Gil, version_before};
 use crate::python::threads;
 use crate::python::unmade::{Failed, Unmade, pause_after};
@@ -23,8 +23,7 @@ use crate::python::unmade::{Failed, Unmade, pause_after};
 struct Engine {
     facts: Facts,
     natives: Natives,
-    /// Python's name for the thread that has started it.
-    main_thread: i64,
+    start: Start,
     main: &'static Interp,
     named: Mutex<Named>,
     made: Condvar,
@@ -43,13 +42,13 @@ static ENGINE: OnceLock<Engine> = OnceLock::new();
 
 /// Sets up the main interpreter; the calling thread is attached to it.
 pub fn start(gil: Gil, facts: Facts, natives: Natives) -> Result<&'static Interp, String> {
-    let main_thread = gil.import(c"_thread").and_then(|module| module.getattr(c"get_ident")?.call0()?.as_i64());
-    let built = main_thread.and_then(|main_thread| {
-        Ok((main_thread, Interp::build(gil, "", &facts, natives, main_thread, ptr::null_mut())?))
+    let built = Start::now(gil).and_then(|start| {
+        let interp = Interp::build(gil, "", &facts, natives, &start, ptr::null_mut())?;
+        Ok((start, interp))
     });
-    let (main_thread, interp) = built.map_err(|raised| gil.fetch(raised).brief(gil))?;
+    let (start, interp) = built.map_err(|raised| gil.fetch(raised).brief(gil))?;
     let main: &'static Interp = Box::leak(Box::new(interp));
-    let engine = Engine { facts, natives, main_thread, main, named: Mutex::default(), made: Condvar::new() };
+    let engine = Engine { facts, natives, start, main, named: Mutex::default(), made: Condvar::new() };
     ENGINE.set(engine).map_err(|_| "it was started before".to_owned())?;
     Ok(main)
 }
@@ -129,7 +128,9 @@ pub fn of_application_group(application_group: &[u8]) -> Option<&'static Interp>
 }
 
 fn make(engine: &'static Engine, name: &str) -> Result<&'static Interp, Unmade> {
-    threads::attach(engine.main, |_| {
+    threads::attach(engine.main, |gil| {
+        // The main interpreter is no longer the only one that changes the environment.
+        engine.main.objects.own_environment.get(gil).call0().map_err(|raised| Unmade::new(&gil.fetch(raised).brief(gil)))?;
         // SAFETY: attached to the main interpreter.
         let before = unsafe { ffi::PyThreadState_Get() };
         // SAFETY: as above. It leaves this thread attached to the new one, or where it was.
@@ -141,7 +142,7 @@ fn make(engine: &'static Engine, name: &str) -> Result<&'static Interp, Unmade> 
         let gil = unsafe { Gil::assume() };
         gilstate::learn(state);
         let bound = Bound::to(state);
-        let built = Interp::build(gil, name, &engine.facts, engine.natives, engine.main_thread, state);
+        let built = Interp::build(gil, name, &engine.facts, engine.natives, &engine.start, state);
         let built = built.map_err(|raised| {
             let exception = gil.fetch(raised);
             (exception.brief(gil), traceback(gil, &exception))

@@ -261,28 +261,8 @@ def _restrict_signal():
     signal.signal = ignore
 
 
-def _set_main_thread(ident, is_sub):
-    """The main thread is the one that has started Python, and not the one that makes this interpreter, a request thread."""
-    main = threading.main_thread()
-    # In an httpd child Python has a thread of its own, which stands for the process's first one.
-    main._native_id = os.getpid()
-    if main.ident != ident:
-        # Only before 3.13: threading takes the thread that imports it first for the main one.
-        del threading._active[main.ident]
-        main._ident = ident
-        threading._active[ident] = main
-    lock = getattr(main, '_tstate_lock', None)
-    if is_sub and lock is not None:
-        # Python releases this one with the first thread state, and threading._shutdown, in the main thread, wants to do
-        # that itself. (3.13 has no such lock.)
-        threading._shutdown_locks.discard(lock)
-        main._tstate_lock = _thread.allocate_lock()
-        main._tstate_lock.acquire()
-
-
 def setup(facts):
     """Makes this interpreter's modules and streams."""
-    _set_main_thread(facts['main_thread'], bool(facts['application_group']))
     sys.argv = ['mod_wsgi']
     if not facts['keep_streams']:
         # Descriptor 1 leads to the log in a daemon process, and in httpd's children, which have no group, nowhere.
