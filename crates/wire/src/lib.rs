@@ -22,6 +22,7 @@ pub mod bytes;
 pub mod config;
 pub mod control;
 pub mod doctor;
+pub mod faults;
 pub mod frame;
 pub mod host;
 pub mod keys;

@@ -7,11 +7,11 @@ use std::os::unix::ffi::OsStrExt;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use pyo3::ffi;
-use wsgi_wire::keys;
+use wsgi_wire::{faults, keys};
 use wsgi_wire::layers::{Layer, resolve};
 
 use crate::log::{WARN, process_log};
-use crate::python::py::{Any, Gil, Owned, Raised, Res, Stored};
+use crate::python::py::{Any, Gil, Owned, Raised, Res, Stored, version};
 use crate::python::scripts::Scripts;
 
 /// What configuration says of this process.
@@ -186,7 +186,9 @@ impl Interp {
         let fixed = fixed_facts(gil, name, facts)?;
         fixed.set_named(c"main_thread", &*gil.int(start.main_thread)?)?;
         fixed.set_named(c"environment", &*environment(gil, start)?)?;
-        find("own_process")?.call(&[&fixed])?;
+        if find("own_process")?.call(&[&fixed])?.truth()? {
+            gil.detach(|| tell_of_wrong_str(facts));
+        }
         find("setup")?.call(&[&fixed])?;
         find("prepare_forks")?.call(&[&fixed])?;
         let (file_wrapper, errors) = (find("FileWrapper")?, find("errors")?);
@@ -221,6 +223,19 @@ impl Interp {
             states: AtomicUsize::new(0),
             application_group_is_reported: AtomicBool::new(false),
         })
+    }
+}
+
+/// Says once that `str()` is wrong in sub-interpreters of this Python.
+fn tell_of_wrong_str(facts: &Facts) {
+    static TOLD: AtomicBool = AtomicBool::new(false);
+    if !TOLD.swap(true, Ordering::Relaxed) {
+        let version = version().to_string_lossy();
+        let number = version.split(' ').next().unwrap_or_default();
+        let text = faults::wrong_str(&format!("Python {number} ({})", facts.python.0));
+        let of_group = format!("process group \"{}\": ", facts.process_group);
+        let of_group = if facts.embedded { "embedded mode: " } else { &of_group };
+        process_log(WARN, format!("{of_group}{text}").as_bytes());
     }
 }
 

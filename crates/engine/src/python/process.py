@@ -3,7 +3,7 @@
 
 
 def own_process(facts):
-    """This interpreter's view of the process."""
+    """Gives this interpreter its view of the process; whether its str() is wrong (`wsgi_wire::faults`)."""
     is_sub = bool(facts['application_group'])
     _set_main_thread(facts['main_thread'], is_sub)
     if is_sub:
@@ -11,6 +11,7 @@ def own_process(facts):
         os.environ._data.clear()
         os.environ._data.update(facts['environment'])
         own_environment()
+    return is_sub and '__str__' in vars(int)
 
 
 def _set_main_thread(ident, is_sub):

@@ -10,7 +10,7 @@ use wsgi_sys::process::{Ids, Step};
 use wsgi_sys::{access, user};
 use wsgi_wire::config::GroupConfig;
 use wsgi_wire::doctor::{Embedded, Mount, Subject};
-use wsgi_wire::libpython;
+use wsgi_wire::{faults, libpython};
 
 use super::{interpreter, selinux};
 use crate::diagnose::{self, Problem, Right, Walker};
@@ -34,12 +34,14 @@ pub fn examine(subject: &Subject, engine: BorrowedFd<'_>, time: Duration) -> Vec
     let mut well = None;
     if let Some(config) = &subject.group {
         problems.extend(directories(config, &walker));
-        match python(config, &walker, engine, time) {
+        match python(config, subject.sub_interpreters, &walker, engine, time) {
             Ok(runs) => well = Some(runs),
             Err(found) => problems.extend(found),
         }
     }
-    problems.extend(subject.embedded.as_ref().and_then(|python| embedded(python, &walker)));
+    problems.extend(
+        subject.embedded.as_ref().and_then(|python| embedded(python, subject.sub_interpreters, &walker)),
+    );
     problems.extend(subject.scripts.iter().filter_map(|mount| script(mount, &walker, subject.group.is_some())));
     let wrong = problems.into_iter().map(|problem| (problem, false));
     wrong.chain(well.map(|runs| (Problem::new(runs), true))).collect()
@@ -126,6 +128,7 @@ fn script(mount: &Mount, walker: &Walker, executes: bool) -> Option<Problem> {
 /// What the interpreter is, or what keeps it from running.
 fn python(
     config: &GroupConfig,
+    sub_interpreters: bool,
     walker: &Walker,
     engine: BorrowedFd<'_>,
     time: Duration,
@@ -146,14 +149,18 @@ fn python(
     if let Some(problem) = answer.peak.and_then(|peak| interpreter::too_little_for_threads(config, peak)) {
         return Err(Some(problem));
     }
-    match diagnose::version_differs(path, answer.version()) {
+    let (major, minor, _) = answer.version();
+    match diagnose::version_differs(path, (major, minor)) {
         Some(problem) => Err(Some(problem)),
+        None if sub_interpreters && faults::has_wrong_str(answer.version()) => {
+            Err(Some(Problem::new(faults::wrong_str(&format!("Python {}", answer.text)))))
+        }
         None => Ok(format!("{} ({}) is Python {}", config.python, config.python_from, answer.text)),
     }
 }
 
 /// What keeps httpd's children from opening the libpython of embedded mode.
-fn embedded(embedded: &Embedded, walker: &Walker) -> Option<Problem> {
+fn embedded(embedded: &Embedded, sub_interpreters: bool, walker: &Walker) -> Option<Problem> {
     let Embedded { python, from } = embedded;
     let path = Path::new(python);
     let found = look(path, Right::Execute, walker).map_err(|problem| missing_environment(path, problem));
@@ -161,7 +168,20 @@ fn embedded(embedded: &Embedded, walker: &Walker) -> Option<Problem> {
         let answered = Command::new(python).args(libpython::ARGUMENTS).stdin(Stdio::null()).output();
         libpython::library(python, answered, Path::is_file).map_err(Problem::new)
     });
-    found.err().map(|problem| prefixed(&format!("embedded mode cannot start {python} ({from})"), problem))
+    match found {
+        Err(problem) => Some(prefixed(&format!("embedded mode cannot start {python} ({from})"), problem)),
+        Ok(_) if sub_interpreters => faulty(python),
+        Ok(_) => None,
+    }
+}
+
+/// The problem that sub-interpreters of this Python do not work as they should.
+fn faulty(python: &str) -> Option<Problem> {
+    let told = Command::new(python).args(["-I", "-V"]).stdin(Stdio::null()).output().ok()?;
+    let told = String::from_utf8_lossy(&told.stdout).into_owned();
+    let version = told.trim().strip_prefix("Python ")?;
+    let is_faulty = faults::has_wrong_str(faults::version(version));
+    is_faulty.then(|| Problem::new(faults::wrong_str(&format!("Python {version} ({python})"))))
 }
 
 /// If a virtual environment was never made, or has no interpreter, the problem gets the command that makes it.
