@@ -207,12 +207,12 @@ fn failure_of(error: BodyError) -> InputFailure {
 
 /// Logs why the body failed. Returns the status that the client gets, if it is still there.
 fn status_of(request: Request<'_>, error: BodyError) -> i32 {
-    let (status, text) = match error {
-        BodyError::Gone => (400, "the client closed the connection while it sent the request's body"),
-        BodyError::TimedOut => (408, "the client sent nothing of the request's body within httpd's Timeout"),
-        BodyError::Refused(status) => (status, "httpd refused the request's body"),
+    let status = match error {
+        BodyError::Gone => 400,
+        BodyError::TimedOut => 408,
+        BodyError::Refused(status) => status,
     };
-    request.log(Level::Info, &format!("{text}; status {status}"));
+    request.log(Level::Info, &format!("{}; status {status}", error.text()));
     status
 }
 

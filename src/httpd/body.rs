@@ -19,6 +19,17 @@ pub(crate) enum BodyError {
 /// `proto_num` of HTTP/1.1, the first version that has `100 Continue`.
 const HTTP_1_1: i32 = 1001;
 
+impl BodyError {
+    /// What has happened, as a clause.
+    pub(crate) fn text(self) -> &'static str {
+        match self {
+            BodyError::Gone => "the client closed the connection while it sent the request's body",
+            BodyError::TimedOut => "the client sent nothing of the request's body within httpd's Timeout",
+            BodyError::Refused(_) => "httpd refused the request's body",
+        }
+    }
+}
+
 /// Bytes asked for at a time when nobody wants them.
 const DISCARD: usize = 64 << 10;
 
