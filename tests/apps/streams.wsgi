@@ -49,7 +49,7 @@ def buffered(stream):
     stream.buffer.writelines([b"more ", bytearray(b"bytes\n")])
     stream.buffer.flush()
     return [stream.buffer.writable(), stream.buffer.readable(), stream.buffer.seekable(), stream.buffer.isatty(),
-            attempt(stream.buffer.read)]
+            attempt(lambda: stream.buffer.read())]
 
 
 CASES = {"look": look, "with": with_block, "reconfigured": reconfigured, "rewrapped": rewrapped, "buffered": buffered}
