@@ -124,7 +124,13 @@ fn subjects(groups: Vec<PlannedGroup>, mounts: &[Mount], home: Option<&str>) -> 
     let is_embedded = mounts.iter().any(|mount| mount.group.as_ref().is_some_and(|name| name.is_empty()));
     let embedded =
         is_embedded.then(|| WireEmbedded { python: embedded::interpreter(home), from: embedded::named_by(home) });
-    all.push(Subject { identity: children(), group: None, scripts, sub_interpreters: route::uses_sub_interpreters(b"", mounts), embedded });
+    all.push(Subject {
+        identity: children(),
+        group: None,
+        scripts,
+        sub_interpreters: route::uses_sub_interpreters(b"", mounts),
+        embedded,
+    });
     all
 }
 

@@ -29,7 +29,10 @@ mod tests {
 
     #[test]
     fn the_versions_that_have_it() {
-        assert_eq!(["3.12.1 /usr", "3.13.0+", "3.11.2\n", "x"].map(version), [(3, 12, 1), (3, 13, 0), (3, 11, 2), (0, 0, 0)]);
+        assert_eq!(
+            ["3.12.1 /usr", "3.13.0+", "3.11.2\n", "x"].map(version),
+            [(3, 12, 1), (3, 13, 0), (3, 11, 2), (0, 0, 0)]
+        );
         let has = [(3, 11, 9), (3, 12, 0), (3, 12, 4), (3, 12, 5), (3, 13, 0)].map(has_wrong_str);
         assert_eq!(has, [false, true, true, false, false]);
     }

@@ -7,8 +7,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use pyo3::ffi;
-use wsgi_wire::{faults, keys};
 use wsgi_wire::layers::{Layer, resolve};
+use wsgi_wire::{faults, keys};
 
 use crate::log::{WARN, process_log};
 use crate::python::py::{Any, Gil, Owned, Raised, Res, Stored, version};

@@ -130,7 +130,13 @@ pub fn of_application_group(application_group: &[u8]) -> Option<&'static Interp>
 fn make(engine: &'static Engine, name: &str) -> Result<&'static Interp, Unmade> {
     threads::attach(engine.main, |gil| {
         // The main interpreter is no longer the only one that changes the environment.
-        engine.main.objects.own_environment.get(gil).call0().map_err(|raised| Unmade::new(&gil.fetch(raised).brief(gil)))?;
+        engine
+            .main
+            .objects
+            .own_environment
+            .get(gil)
+            .call0()
+            .map_err(|raised| Unmade::new(&gil.fetch(raised).brief(gil)))?;
         // SAFETY: attached to the main interpreter.
         let before = unsafe { ffi::PyThreadState_Get() };
         // SAFETY: as above. It leaves this thread attached to the new one, or where it was.

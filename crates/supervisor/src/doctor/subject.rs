@@ -39,9 +39,7 @@ pub fn examine(subject: &Subject, engine: BorrowedFd<'_>, time: Duration) -> Vec
             Err(found) => problems.extend(found),
         }
     }
-    problems.extend(
-        subject.embedded.as_ref().and_then(|python| embedded(python, subject.sub_interpreters, &walker)),
-    );
+    problems.extend(subject.embedded.as_ref().and_then(|python| embedded(python, subject.sub_interpreters, &walker)));
     problems.extend(subject.scripts.iter().filter_map(|mount| script(mount, &walker, subject.group.is_some())));
     let wrong = problems.into_iter().map(|problem| (problem, false));
     wrong.chain(well.map(|runs| (Problem::new(runs), true))).collect()
