@@ -53,10 +53,10 @@ def test_no_request_thread_is_the_main_thread(httpd, mode, application_group, pr
 @differs
 @pytest.mark.parametrize("application_group", INTERPRETERS.values(), ids=INTERPRETERS)
 @pytest.mark.parametrize("version", pythons.other_versions() or [None])
-def test_the_main_thread_of_other_pythons(httpd, version, application_group):
+def test_the_main_thread_of_other_pythons(httpd, mode, version, application_group):
     """They differ in how the interpreter waits for its threads when it ends, which the error log would tell."""
     other = pythons.other_python(version)
-    serve(httpd, f"WSGIDaemonProcess app threads=4 python={other}\nWSGIProcessGroup app\n", application_group, None)
+    serve(httpd, pythons.directives(other, mode), application_group, None)
     for told in ask_at_once(httpd, "/") + ask_at_once(httpd, "/?run"):
         check(told)
         assert told["version"] == version

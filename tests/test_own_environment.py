@@ -68,9 +68,10 @@ def test_what_the_configuration_sets_is_set_in_every_interpreter(httpd):
 
 @pytest.mark.parametrize("version", pythons.other_versions() or [None])
 @differs
-def test_the_environment_in_other_pythons(httpd, version):
+@pytest.mark.mpms("event")
+def test_the_environment_in_other_pythons(httpd, mode, version):
     other = pythons.other_python(version)
-    serve(httpd, "daemon", f"WSGIDaemonProcess app threads=1 python={other}\nWSGIProcessGroup app\n")
+    serve(httpd, mode, pythons.directives(other, mode))
     for name in ("one", "two", "one"):
         told = ask(httpd, name, "?program")
         assert told["started"] == [f"{name}.settings", [f"ONLY_{name}"]] and told["version"] == version
