@@ -9,6 +9,8 @@ LINE = re.compile(r"^\[[^\]]+\] \[(?P<module>[\w-]*):(?P<level>\w+)\] ")
 SEVERE = {"error", "crit", "alert", "emerg"}
 # httpd's event MPM, now and then, when a client closes a connection that is kept; with the original module as well.
 HTTPDS_OWN = re.compile(r"AH03093: process_socket: apr_pollset_add failure for keep alive$")
+# Said of Python 3.12.0 to 3.12.4 wherever there are sub-interpreters (test_python_faults.py).
+PYTHONS_OWN = re.compile(r"has a fault in sub-interpreters: .*CPython issue 117482")
 # What Python writes below a line of a traceback to mark a part of it; which lines have it depends on the version.
 MARKS = re.compile(r"\s[~^]+$")
 
@@ -77,7 +79,7 @@ class ErrorLog:
 
 
 def is_severe(line):
-    if HTTPDS_OWN.search(line) or MARKS.search(line):
+    if HTTPDS_OWN.search(line) or PYTHONS_OWN.search(line) or MARKS.search(line):
         return False
     found = LINE.match(line)
     if not found:

@@ -83,6 +83,17 @@ def other_python(version=None):
     return copied(python, wanted) if below_closed_folder(python) else python
 
 
+def directives(python, mode, threads=4):
+    """Lines that have requests executed by this interpreter; for embedded mode it must have a shared libpython."""
+    if mode == "daemon":
+        return f"WSGIDaemonProcess app threads={threads} python={python}\nWSGIProcessGroup app\n"
+    prefix = python.parent.parent
+    usual = prefix / "bin/python3"
+    if not [*prefix.glob("lib/libpython3.*.so*")] or not usual.exists() or version_of(usual) != version_of(python):
+        pytest.skip(f"{prefix} is no home of Python {version_of(python)} with a shared libpython")
+    return f"WSGIPythonHome {prefix}\n"
+
+
 def below_closed_folder(path):
     if os.geteuid() != 0:
         return False

@@ -12,6 +12,22 @@ pytestmark = pytest.mark.mpms("event", "prefork", "worker")
 GROUPS = ("main", "one", "two")
 
 
+MEETING = """
+import os
+import tempfile
+import time
+
+
+def application(environ, start_response):
+    folder, end = environ['QUERY_STRING'], time.monotonic() + 20
+    os.close(tempfile.mkstemp(dir=folder)[0])
+    while len(os.listdir(folder)) < 4 and time.monotonic() < end:
+        time.sleep(0.01)
+    start_response('200 OK', [])
+    return [b'all here' if len(os.listdir(folder)) == 4 else b'alone']
+"""
+
+
 def start(httpd):
     script = httpd.app("where")
     sleeping = httpd.app("sleep")
@@ -20,6 +36,7 @@ def start(httpd):
         f"WSGIScriptAlias /one {script} application-group=one\n"
         f"WSGIScriptAlias /two {script} application-group=two\n"
         f"WSGIScriptAlias /sleep {sleeping} application-group=one\n"
+        f"WSGIScriptAlias /meeting {httpd.write('apps/meeting.wsgi', MEETING)} application-group=one\n"
     )
     return httpd
 
@@ -47,11 +64,13 @@ def test_many_requests_at_once(httpd):
 
 
 def test_requests_run_side_by_side(httpd):
+    """Each waits until all are there, so none of them can come after another."""
+    marks = httpd.root / "marks"
+    marks.mkdir()
+    marks.chmod(0o777)
     start(httpd)
-    at_once(httpd, ["/sleep?0.1"] * 4)
-    outcomes = at_once(httpd, ["/sleep?2"] * 4)
-    assert {o.result for o in outcomes} == {200}
-    assert max(o.seconds for o in outcomes) < 3.9, "no two of them one after the other"
+    outcomes = at_once(httpd, [f"/meeting?{marks}"] * 4)
+    assert [o.body for o in outcomes] == [b"all here"] * 4
 
 
 def test_graceful_under_load_fails_no_request(httpd):

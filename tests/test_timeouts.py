@@ -229,6 +229,30 @@ def test_an_interrupted_request_is_a_504_and_its_process_lives(daemon, ours, way
     httpd.log.wait_for(r"\[wsgi:info\].*RequestTimeout" if ours else "RequestTimeout")
 
 
+@pytest.mark.parametrize("way", ["sleep", "released", "kept", "receive"])
+def test_a_request_in_a_call_that_ends_later_is_a_504_and_its_thread_recovers(daemon, ours, way):
+    """The exception comes when the call of C is over; until then nothing can be done."""
+    httpd = daemon("threads=1 request-timeout=1 interrupt-timeout=20")
+    allow_ours(httpd, ours, f"GET /stuck/ends/{way} .*request-timeout=1; the process raises mod_wsgi.RequestTimeout in it")
+    first = pid(httpd)
+    for _ in range(2):
+        # While it keeps the GIL nobody can raise anything, and it may be quicker than who waits for the GIL.
+        assert timed(httpd, f"/stuck/ends/{way}").result in ((200, 504) if way == "kept" else (504,))
+        assert timed(httpd, "/hello").result == 200, "the one request thread is free again"
+    assert pid(httpd) == first
+
+
+@pytest.mark.parametrize("way", [
+    "sleep", pytest.param("hold", marks=pytest.mark.ours("the original's process lives on while the GIL is kept")),
+])
+def test_a_request_in_a_call_that_does_not_end_is_a_504_and_its_process_replaced(daemon, ours, way):
+    httpd = daemon("threads=1 request-timeout=1 interrupt-timeout=1 shutdown-timeout=1")
+    allow_ours(httpd, ours, "longer than request-timeout=1, and has not ended within interrupt-timeout=1 after that")
+    first = pid(httpd)
+    assert timed(httpd, f"/stuck/{way}").result == (504 if ours else 502)
+    assert replaced(httpd, first) != first
+
+
 def test_an_interrupted_request_in_another_interpreter(httpd, ours):
     httpd.all_apps()
     in_groups(httpd, "threads=2 request-timeout=1 interrupt-timeout=10")

@@ -141,7 +141,7 @@ impl<'j> Exchange<'j> {
         self.withheld = self.asked;
         if self.asked {
             // The flags are the payload's first byte.
-            self.out[at + frame::HEADER] |= request::CONFIRM;
+            self.out[at + frame::HEADER] |= request::CONFIRM | if upload.is_on_read() { request::ON_READ } else { 0 };
         } else {
             upload.put_ahead(&mut self.out);
         }

@@ -95,6 +95,9 @@ impl Exchange<'_> {
             // (The start of the response may have come with the answer.)
             if self.withheld && self.relay.progress != Progress::Waiting && !self.relay.ended() {
                 self.withheld = false;
+                if self.relay.progress == Progress::Wanted {
+                    upload.invite();
+                }
             }
             if self.relay.begun() && !self.relay.ended() {
                 self.relay.pass(&self.input, Then::Flush);

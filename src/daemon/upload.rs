@@ -37,6 +37,20 @@ pub(super) struct Upload<'r> {
     /// More than `ahead` has been handed out: the request cannot be repeated.
     beyond: bool,
     failed: Option<BodyError>,
+    /// The client sends the body only when the application reads it.
+    on_read: bool,
+}
+
+/// Whether the body is to wait until the application reads it, with `100 Continue` for a client that `waits` for that.
+/// Then the application may refuse a large body before any of it is sent. What fits into `request-buffer` comes ahead all
+/// the same, because a slow client must hold no request thread.
+fn comes_on_read(length: BodyLength, waits: bool, buffer: usize) -> bool {
+    waits
+        && match length {
+            BodyLength::Empty => false,
+            BodyLength::Exactly(length) => length > buffer as u64,
+            BodyLength::Chunked => buffer == 0,
+        }
 }
 
 impl<'r> Upload<'r> {
@@ -46,12 +60,13 @@ impl<'r> Upload<'r> {
     /// The status for the client when its body cannot be read.
     pub(super) fn begin(request: Request<'r>, length: BodyLength, buffer: usize) -> Result<Upload<'r>, i32> {
         let ahead = Blocks::default();
-        let mut upload = Upload { request, body: None, ahead, given: 0, beyond: false, failed: None };
+        let mut upload = Upload { request, body: None, ahead, given: 0, beyond: false, failed: None, on_read: false };
         if length == BodyLength::Empty {
             return Ok(upload);
         }
         let mut body = Body::new(request);
-        let mut left = buffer;
+        upload.on_read = comes_on_read(length, Body::waits_for_continue(request), buffer);
+        let mut left = if upload.on_read { 0 } else { buffer };
         while !body.ended() && left > 0 {
             let (block, room) = upload.ahead.room();
             let count = body.read(block, room.min(left)).map_err(|error| status_of(request, error))?;
@@ -69,6 +84,18 @@ impl<'r> Upload<'r> {
     /// Whether a process must agree to take the request before it gets the body.
     pub(super) fn needs_confirmation(&self, head: usize, one_message: usize) -> bool {
         !self.is_empty() && (self.body.is_some() || self.ahead.len() + head > one_message)
+    }
+
+    /// The process is to ask for the body only when the application reads it.
+    pub(super) fn is_on_read(&self) -> bool {
+        self.on_read
+    }
+
+    /// The process wants the body: tells the client so, if it waits for that.
+    pub(super) fn invite(&self) {
+        if let Some(body) = &self.body {
+            body.invite();
+        }
     }
 
     /// All that was handed out can be handed out again.
@@ -180,18 +207,29 @@ fn failure_of(error: BodyError) -> InputFailure {
 
 /// Logs why the body failed. Returns the status that the client gets, if it is still there.
 fn status_of(request: Request<'_>, error: BodyError) -> i32 {
-    let (status, text) = match error {
-        BodyError::Gone => (400, "the client closed the connection while it sent the request's body"),
-        BodyError::TimedOut => (408, "the client sent nothing of the request's body within httpd's Timeout"),
-        BodyError::Refused(status) => (status, "httpd refused the request's body"),
+    let status = match error {
+        BodyError::Gone => 400,
+        BodyError::TimedOut => 408,
+        BodyError::Refused(status) => status,
     };
-    request.log(Level::Info, &format!("{text}; status {status}"));
+    request.log(Level::Info, &format!("{}; status {status}", error.text()));
     status
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_what_no_buffer_takes_waits_for_the_application() {
+        let all = |waits, buffer| {
+            [BodyLength::Empty, BodyLength::Exactly(100), BodyLength::Exactly(101), BodyLength::Chunked]
+                .map(|length| comes_on_read(length, waits, buffer))
+        };
+        assert_eq!(all(true, 100), [false, false, true, false]);
+        assert_eq!(all(true, 0), [false, true, true, true]);
+        assert_eq!(all(false, 0), [false; 4]);
+    }
 
     #[test]
     fn a_small_send_buffer_splits_messages_earlier() {

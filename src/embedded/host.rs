@@ -57,6 +57,8 @@ impl<'r> Serving<'r> {
             Ok(count) => isize::try_from(count).unwrap_or(0),
             Err(error) => {
                 self.failed = Some(error);
+                let text = format!("{}; the application gets an OSError", error.text());
+                self.request.log(Level::Info, &text);
                 code_of(error)
             }
         }

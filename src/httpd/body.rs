@@ -16,6 +16,20 @@ pub(crate) enum BodyError {
     Refused(i32),
 }
 
+/// `proto_num` of HTTP/1.1, the first version that has `100 Continue`.
+const HTTP_1_1: i32 = 1001;
+
+impl BodyError {
+    /// What has happened, as a clause.
+    pub(crate) fn text(self) -> &'static str {
+        match self {
+            BodyError::Gone => "the client closed the connection while it sent the request's body",
+            BodyError::TimedOut => "the client sent nothing of the request's body within httpd's Timeout",
+            BodyError::Refused(_) => "httpd refused the request's body",
+        }
+    }
+}
+
 /// Bytes asked for at a time when nobody wants them.
 const DISCARD: usize = 64 << 10;
 
@@ -35,6 +49,30 @@ impl<'r> Body<'r> {
     /// The body of `request`, which no one has read.
     pub(crate) fn new(request: Request<'r>) -> Self {
         Body { request, brigade: std::ptr::null_mut(), ended: false }
+    }
+
+    /// Whether the client of `request` sends the body only when it gets `100 Continue`.
+    pub(crate) fn waits_for_continue(request: Request<'_>) -> bool {
+        let raw = request.raw();
+        // SAFETY: the request's record.
+        let (expects, version) = unsafe { ((*raw).expecting_100, (*raw).proto_num) };
+        expects != 0 && version >= HTTP_1_1
+    }
+
+    /// Sends `100 Continue`, if the client waits for it. httpd itself does so only when somebody reads and waits.
+    pub(crate) fn invite(&self) {
+        if !Self::waits_for_continue(self.request) {
+            return;
+        }
+        let raw = self.request.raw();
+        // SAFETY: the request's record, whose response has not begun; httpd takes the status of the interim response from it.
+        let kept = unsafe { ((*raw).status, (*raw).status_line) };
+        // SAFETY: as above.
+        unsafe { ((*raw).status, (*raw).status_line) = (bindings::HTTP_CONTINUE as i32, std::ptr::null()) };
+        // SAFETY: as above. It notes in the record that nobody waits any more.
+        unsafe { bindings::ap_send_interim_response(raw, 0) };
+        // SAFETY: as above.
+        unsafe { ((*raw).status, (*raw).status_line) = kept };
     }
 
     /// Its end has been read.
@@ -101,6 +139,9 @@ impl<'r> Body<'r> {
     /// # Errors
     /// As [`Body::read`].
     pub(crate) fn discard(&mut self) -> Result<(), BodyError> {
+        if !self.ended {
+            self.invite();
+        }
         while !self.ended {
             if !self.has_buckets() {
                 self.fetch(DISCARD, bindings::apr_read_type_e_APR_BLOCK_READ)?;

@@ -190,6 +190,7 @@ mod tests {
             path: text("/srv/shop/app.wsgi"),
             from: "WSGIScriptAlias".into(),
             group: None,
+            is_named: None,
             maps_urls: true,
             server: ServerKey(server),
             url: text(url),

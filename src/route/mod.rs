@@ -16,6 +16,7 @@ mod mounts;
 mod owner;
 mod permit;
 mod settings;
+mod sharing;
 mod targets;
 mod warmup;
 
@@ -30,6 +31,7 @@ pub use mounts::{Mount, mounts, oddity, outside_roots, undefined_groups};
 pub use owner::{FileOwner, Ownership, check_owner};
 pub use permit::{Target, admit, admit_deciding, deciding_mistakes};
 pub use settings::Settings;
+pub use sharing::{sharing, uses_sub_interpreters};
 pub use targets::{RouteTarget, targets};
 pub use warmup::warmup_target;
 

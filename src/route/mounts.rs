@@ -13,6 +13,8 @@ pub struct Mount {
     pub from: String,
     /// The process group, empty for embedded mode; `None` when a request decides.
     pub group: Option<Text>,
+    /// Its application group is not the main interpreter's; `None` when a request decides.
+    pub is_named: Option<bool>,
     /// The server that it stands in.
     pub server: ServerKey,
     /// The URL that leads to it with all below it; empty if an expression or nothing does.
@@ -33,6 +35,7 @@ pub fn mounts(global: &GlobalConfig, servers: &Servers<'_>) -> Vec<Mount> {
         path: script.path.clone(),
         from: format!("WSGIHandlerScript {}", shown(&script.handler)),
         group: script.process_group.clone().filter(is_fixed),
+        is_named: script.application_group.as_ref().and_then(names_interpreter),
         server: ServerKey::MAIN,
         url: Text::default(),
         maps_urls: false,
@@ -41,6 +44,7 @@ pub fn mounts(global: &GlobalConfig, servers: &Servers<'_>) -> Vec<Mount> {
         path: import.path.clone(),
         from: format!("WSGIImportScript at {}", import.defined),
         group: Some(import.process_group.clone()),
+        is_named: names_interpreter(&import.application_group),
         server: ServerKey::MAIN,
         url: Text::default(),
         maps_urls: false,
@@ -49,6 +53,7 @@ pub fn mounts(global: &GlobalConfig, servers: &Servers<'_>) -> Vec<Mount> {
         path: deciding.script.path.clone(),
         from: format!("{} at {}", deciding.directive, deciding.script.defined),
         group: Some(deciding.script.process_group.clone()),
+        is_named: Some(!deciding.script.application_group.is_empty()),
         server: ServerKey::MAIN,
         url: Text::default(),
         maps_urls: false,
@@ -65,6 +70,7 @@ fn of_alias(global: &GlobalConfig, server: &ServerConfig, alias: &Alias) -> Moun
         path: alias.path.clone(),
         from: format!("{directive} {} at {}", shown(&alias.pattern), alias.defined),
         group: process_group(global, server, alias),
+        is_named: is_named(global, server, alias),
         server: alias.server,
         url: if alias.target == AliasTarget::Prefix { alias.pattern.clone() } else { Text::default() },
         maps_urls: true,
@@ -81,6 +87,24 @@ pub(super) fn process_group(global: &GlobalConfig, server: &ServerConfig, alias:
         (None, None) => Some(Text::from(&b""[..])),
     };
     group.filter(is_fixed)
+}
+
+/// Whether an alias leads to an interpreter with a name, and not to the main one; `None` when a request decides.
+fn is_named(global: &GlobalConfig, server: &ServerConfig, alias: &Alias) -> Option<bool> {
+    let in_directories = global.application_groups.iter().any(|place| place.in_directory);
+    match (&alias.options.application_group, &server.request.application_group) {
+        (Some(group), _) => names_interpreter(group),
+        _ if in_directories => None,
+        (None, Some(group)) => names_interpreter(group),
+        // %{RESOURCE}
+        (None, None) => Some(true),
+    }
+}
+
+/// Whether this value of an application group means another interpreter than the main one. Of the tokens only a variable
+/// may mean that one.
+fn names_interpreter(group: &Text) -> Option<bool> {
+    (!group.starts_with(b"%{ENV:")).then_some(!group.is_empty())
 }
 
 /// Whether the path takes parts of the URL into it.

@@ -116,6 +116,8 @@ fn subjects(groups: Vec<PlannedGroup>, mounts: &[Mount], global: &GlobalConfig) 
         }
         all.push(Subject {
             identity: group.config.identity.clone(),
+            sub_interpreters: group.config.main_script.is_none()
+                && route::uses_sub_interpreters(group.config.name.as_bytes(), mounts),
             group: Some(Box::new(group.config)),
             scripts,
             embedded: None,
@@ -125,7 +127,8 @@ fn subjects(groups: Vec<PlannedGroup>, mounts: &[Mount], global: &GlobalConfig) 
     // A script for which a request chooses the group says nothing yet.
     let is_embedded = mounts.iter().any(|mount| mount.group.as_ref().is_some_and(|name| name.is_empty()));
     let embedded = is_embedded.then(|| embedded_python(global));
-    all.push(Subject { identity: children(), group: None, scripts, embedded });
+    let sub_interpreters = route::uses_sub_interpreters(b"", mounts);
+    all.push(Subject { identity: children(), group: None, scripts, sub_interpreters, embedded });
     all
 }
 

@@ -50,7 +50,8 @@ impl Former {
         if let Some(control) = self.control.take() {
             // The message tells this from the end of an httpd that was killed. If the socket has no room for it, the
             // end of the file says enough.
-            let _ = encode(&ParentMessage::Stop).map(|stop| socket::send_with_fds(control.as_fd(), &stop, &[]));
+            let message = if process::is_exiting() { ParentMessage::Stop } else { ParentMessage::Restart };
+            let _ = encode(&message).map(|stop| socket::send_with_fds(control.as_fd(), &stop, &[]));
         }
         self.until.get_or_insert(Instant::now() + patience);
     }

@@ -32,8 +32,9 @@ use crate::httpd::process;
 use crate::httpd::server::Server;
 use crate::live::{self, Live};
 use crate::metrics;
-use crate::route::{self, OnlyScript, Preload, RouteTarget};
+use crate::route::{self, Mount, OnlyScript, Preload, RouteTarget};
 use companions::Companions;
+use groups::PlannedGroup;
 
 /// What the configuration asks for, beyond what its directives say one by one.
 struct Plan {
@@ -41,6 +42,7 @@ struct Plan {
     preloads: Vec<Preload>,
     targets: Vec<RouteTarget>,
     names: Vec<(ServerKey, Vec<u8>)>,
+    mounts: Vec<Mount>,
 }
 
 /// Checks what no single directive can know; also for `configtest`. False: there were errors, and they
@@ -87,9 +89,10 @@ fn plan(main: Server<'_>) -> Result<Plan, Vec<String>> {
     let only_scripts = route::only_scripts(global, &servers, &companions::is_directory);
     let preloads = route::preloads(global, &servers, &companions::is_directory, same_name)?;
     let targets = route::targets(global, &servers, |key| name(key).map(Vec::as_slice));
-    let outside = route::outside_roots(global, &route::mounts(global, &servers));
+    let mounts = route::mounts(global, &servers);
+    let outside = route::outside_roots(global, &mounts);
     let mistakes: Vec<_> = outside.into_iter().chain(route::deciding_mistakes(global, same_name)).collect();
-    if mistakes.is_empty() { Ok(Plan { only_scripts, preloads, targets, names }) } else { Err(mistakes) }
+    if mistakes.is_empty() { Ok(Plan { only_scripts, preloads, targets, names, mounts }) } else { Err(mistakes) }
 }
 
 /// Puts the configuration in force. False: httpd must not start, and the log says why.
@@ -135,6 +138,7 @@ fn begin(pconf: Pool<'_>, main: Server<'_>) -> Result<(), Vec<String>> {
     first_child::prepare(pconf);
     let (boards, presence) = supervisor::apply(main, pconf, &planned, files.as_ref().ok()).map_err(one)?;
     pconf.own(presence);
+    tell_of_sharing(main, &plan, &planned);
     let all = planned
         .into_iter()
         .zip(boards)
@@ -160,6 +164,15 @@ fn begin(pconf: Pool<'_>, main: Server<'_>) -> Result<(), Vec<String>> {
     let advice = Advice::default();
     live::publish(pconf, Live { reading, server_names: plan.names, pid, advice });
     Ok(())
+}
+
+/// Says which applications share the processes of a group.
+fn tell_of_sharing(main: Server<'_>, plan: &Plan, planned: &[PlannedGroup]) {
+    let shared = planned.iter().filter(|group| group.config.main_script.is_none());
+    for group in shared {
+        let text = route::sharing(group.config.name.as_bytes(), &plan.mounts, &companions::is_directory);
+        text.iter().for_each(|text| main.log(Level::Info, text));
+    }
 }
 
 /// httpd's parent calls this every few seconds.

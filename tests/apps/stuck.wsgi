@@ -1,5 +1,6 @@
 """Does not end by itself: PATH_INFO tells how. Query: a file to write when it begins, or nothing."""
 import ctypes
+import socket
 import threading
 import time
 
@@ -36,7 +37,27 @@ def wait_for_lock():
         pass
 
 
-WAYS = {"/spin": spin, "/nap": nap, "/stubborn": stubborn, "/hold": hold, "/lock": wait_for_lock,
+def keep():
+    """Keeps the GIL in a call that no signal ends: it locks what it has locked already."""
+    library, mutex, end = ctypes.PyDLL(None), ctypes.create_string_buffer(64), time.time() + 2.5
+    library.pthread_mutex_lock(mutex)
+    library.pthread_mutex_timedlock(mutex, (ctypes.c_long * 2)(int(end), int(end % 1 * 1e9)))
+
+
+def receive():
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.settimeout(2.5)
+        try:
+            ours.recv(1)
+        except TimeoutError:
+            pass
+
+
+# Calls of C that end by themselves, some time after the request was interrupted.
+ENDS = {"/ends/sleep": lambda: time.sleep(2.5), "/ends/released": lambda: ctypes.CDLL(None).usleep(2_500_000),
+        "/ends/kept": keep, "/ends/receive": receive}
+WAYS = {**ENDS, "/spin": spin, "/nap": nap, "/stubborn": stubborn, "/hold": hold, "/lock": wait_for_lock,
         "/sleep": lambda: time.sleep(60)}
 
 

@@ -16,7 +16,7 @@ import weakref
 faulthandler.dump_traceback_later(900, exit=True)
 
 # PROTOCOL of crates/wire.
-PROTOCOL = 9
+PROTOCOL = 10
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 BOOT = re.search(r'r#"(.*?)"#', open(os.path.join(HERE, '../../wire/src/boot.rs')).read(), re.S).group(1)
@@ -25,7 +25,7 @@ KNOWN = re.findall(r'^    "([^"]+)",$', open(os.path.join(HERE, '../../wire/src/
 
 HELLO, REQUEST, BODY, ABORTED, HEAD, DATA, FILE, LOG, FAILED, STALE, CONTINUE, SHARED = 1, 2, 3, 4, 16, 17, 18, 19, 20, 21, 22, 23
 LAST, WHOLE = 1, 2
-RELOAD, CONFIRM, MAIN = 1, 2, 4
+RELOAD, CONFIRM, MAIN, ON_READ = 1, 2, 4, 32
 # Why a request has failed: it was interrupted.
 TIMEOUT = 6
 # What a daemon process says to its supervisor; the last one is followed by more.

@@ -31,7 +31,7 @@ fn a_group_starts_serves_connections_and_stops() {
         "] [wsgi:info] [pid ",
         "process group \"site\": process ",
         "is ready after",
-        "is gone (httpd stops or restarts): exited with status 0",
+        "is gone (httpd stops): exited with status 0",
     ] {
         assert!(log.contains(text), "{text}: {log}");
     }

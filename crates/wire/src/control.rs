@@ -52,8 +52,10 @@ pub enum ParentMessage {
     /// name that takes its place is ready, and until all children that know it are gone; then it is drained. A
     /// configuration without any group lets the supervisor end when all of them are drained.
     Commit,
-    /// Stop everything: drain up to each group's shutdown timeout, then exit. End of file means the same.
+    /// httpd stops. Stop everything: drain up to each group's shutdown timeout, then exit. End of file means the same.
     Stop,
+    /// As `Stop`, because httpd restarts and starts another supervisor.
+    Restart,
 }
 
 /// A child asks for a connection to a daemon process. One descriptor: the process's end. With the slot

@@ -30,6 +30,8 @@ pub struct Subject {
     pub group: Option<Box<GroupConfig>>,
     /// The scripts that requests execute there.
     pub scripts: Vec<Mount>,
+    /// Some of the scripts run in sub-interpreters.
+    pub sub_interpreters: bool,
     /// The interpreter whose libpython httpd's children open, if some script runs in embedded mode.
     pub embedded: Option<Embedded>,
 }

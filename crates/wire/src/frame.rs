@@ -53,7 +53,8 @@ pub enum Tag {
     /// Daemon: the script has changed since this process loaded it; nothing of the request was
     /// executed, and another process must take it. Ends the exchange.
     Stale = 21,
-    /// Daemon: answer to a request with the `confirm` flag: it will be executed, send the body.
+    /// Daemon: answer to a request with the `confirm` flag: it will be executed, send the body. With the `on read` flag: the
+    /// application reads the body.
     Continue = 22,
     /// Daemon: what a script decided, [`crate::decision::Answer`]; in place of a response to a request with the flag
     /// DECIDE, and to no other. Ends the exchange.

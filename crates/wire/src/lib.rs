@@ -11,7 +11,7 @@
 /// [`PROTOCOL`], for texts that are put together at compile time.
 macro_rules! protocol {
     () => {
-        9
+        10
     };
 }
 pub(crate) use protocol;
@@ -23,6 +23,7 @@ pub mod config;
 pub mod control;
 pub mod decision;
 pub mod doctor;
+pub mod faults;
 pub mod frame;
 pub mod host;
 pub mod keys;

@@ -27,12 +27,16 @@ pub const PASS_RECORD: u8 = 8;
 /// WSGIIgnoreActivity is on: the request does not count as activity for inactivity-timeout.
 pub const IGNORE_ACTIVITY: u8 = 16;
 /// The script decides something and serves nothing: a question stands behind the variables ([`crate::decision`]).
-pub const DECIDE: u8 = 32;
+pub const DECIDE: u8 = 64;
+
+/// With [`CONFIRM`]: the client waits for `100 Continue`. Answer Continue when the application begins to read the body, and
+/// not at all if the response begins before that.
+pub const ON_READ: u8 = 32;
 
 /// What stands before the variables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Head<'a> {
-    /// RELOAD, CONFIRM, MAIN, PASS_RECORD, IGNORE_ACTIVITY, DECIDE.
+    /// RELOAD, CONFIRM, MAIN, PASS_RECORD, IGNORE_ACTIVITY, ON_READ, DECIDE.
     pub flags: u8,
     /// APLOG level of the request: lines above it are not written, so they need not be sent.
     pub log_level: u8,

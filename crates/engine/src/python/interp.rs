@@ -2,16 +2,16 @@
 //! are never freed: an interpreter lives until Python is finalised.
 
 use core::ffi::CStr;
-use std::ffi::CString;
+use std::ffi::{CString, OsString};
+use std::os::unix::ffi::OsStrExt;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::thread::{self, ThreadId};
 
 use pyo3::ffi;
-use wsgi_wire::keys;
 use wsgi_wire::layers::{Layer, resolve};
+use wsgi_wire::{faults, keys};
 
 use crate::log::{WARN, process_log};
-use crate::python::py::{Any, Gil, Owned, Raised, Res, Stored};
+use crate::python::py::{Any, Gil, Owned, Raised, Res, Stored, version};
 use crate::python::scripts::Scripts;
 
 /// What configuration says of this process.
@@ -47,6 +47,22 @@ pub struct Facts {
     pub embedded: bool,
     /// `switch-interval` of the group, microseconds; it stands above `WSGISwitchInterval`.
     pub switch_interval_us: Option<u64>,
+}
+
+/// What the process was when Python had been started, and no application had changed it yet.
+pub(super) struct Start {
+    /// Python's name for the thread that has started it.
+    main_thread: i64,
+    /// The environment.
+    variables: Vec<(OsString, OsString)>,
+}
+
+impl Start {
+    /// To be called by the thread that has started Python.
+    pub(super) fn now(gil: Gil) -> Res<Start> {
+        let main_thread = gil.import(c"_thread")?.getattr(c"get_ident")?.call0()?.as_i64()?;
+        Ok(Start { main_thread, variables: std::env::vars_os().collect() })
+    }
 }
 
 /// What the floor above puts into each interpreter.
@@ -100,6 +116,7 @@ pub struct Objects {
     pub stacks: Stored,
     pub end_fork: Stored,
     pub decide: Stored,
+    pub own_environment: Stored,
 }
 
 /// An interpreter that runs.
@@ -109,8 +126,6 @@ pub struct Interp {
     /// The thread state with which it was made; null for the main one. It is kept so that there always is
     /// one: 3.11 and 3.12 abort when a thread state is made for an interpreter that has lost its first.
     pub(super) first: *mut ffi::PyThreadState,
-    /// The thread that made it, which `threading` takes for its main thread.
-    pub(super) maker: ThreadId,
     /// Its objects.
     pub objects: Objects,
     /// Its loaded scripts.
@@ -164,11 +179,17 @@ impl Interp {
         name: &str,
         facts: &Facts,
         natives: Natives,
+        start: &Start,
         first: *mut ffi::PyThreadState,
     ) -> Res<Interp> {
         let prelude = prelude(gil, natives)?;
         let find = |name: &str| -> Res<Owned> { prelude.get(&*gil.str(name)?)?.ok_or(Raised) };
         let fixed = fixed_facts(gil, name, facts)?;
+        fixed.set_named(c"main_thread", &*gil.int(start.main_thread)?)?;
+        fixed.set_named(c"environment", &*environment(gil, start)?)?;
+        if find("own_process")?.call(&[&fixed])?.truth()? {
+            gil.detach(|| tell_of_wrong_str(facts));
+        }
         find("setup")?.call(&[&fixed])?;
         find("prepare_forks")?.call(&[&fixed])?;
         let (file_wrapper, errors) = (find("FileWrapper")?, find("errors")?);
@@ -193,17 +214,30 @@ impl Interp {
             stacks: find("stacks")?.store(),
             end_fork: find("end_fork")?.store(),
             decide: find("decide")?.store(),
+            own_environment: find("own_environment")?.store(),
         };
         Ok(Interp {
             name: name.to_owned(),
             state,
             first,
-            maker: thread::current().id(),
             objects,
             scripts: Scripts::default(),
             states: AtomicUsize::new(0),
             application_group_is_reported: AtomicBool::new(false),
         })
+    }
+}
+
+/// Says once that `str()` is wrong in sub-interpreters of this Python.
+fn tell_of_wrong_str(facts: &Facts) {
+    static TOLD: AtomicBool = AtomicBool::new(false);
+    if !TOLD.swap(true, Ordering::Relaxed) {
+        let version = version().to_string_lossy();
+        let number = version.split(' ').next().unwrap_or_default();
+        let text = faults::wrong_str(&format!("Python {number} ({})", facts.python.0));
+        let of_group = format!("process group \"{}\": ", facts.process_group);
+        let of_group = if facts.embedded { "embedded mode: " } else { &of_group };
+        process_log(WARN, format!("{of_group}{text}").as_bytes());
     }
 }
 
@@ -216,7 +250,9 @@ fn prelude(gil: Gil, natives: Natives) -> Res<Owned> {
     namespace.set_named(c"__name__", &*gil.str("_mod_wsgi_prelude")?)?;
     namespace.set_named(c"__file__", &*gil.str("<mod_wsgi>")?)?;
     namespace.set_named(c"__builtins__", &*gil.import(c"builtins")?)?;
-    for source in [include_str!("prelude.py"), include_str!("fork.py"), include_str!("decide.py")] {
+    let sources =
+        [include_str!("prelude.py"), include_str!("process.py"), include_str!("fork.py"), include_str!("decide.py")];
+    for source in sources {
         let source = CString::new(source).unwrap_or_default();
         gil.exec(&source, c"<mod_wsgi>", &namespace)?;
     }
@@ -274,6 +310,15 @@ fn fixed_facts(gil: Gil, name: &str, facts: &Facts) -> Res<Owned> {
     };
     fixed.set_named(c"home", &home)?;
     Ok(fixed)
+}
+
+/// The variables with which the process was started, as `bytes`.
+fn environment(gil: Gil, start: &Start) -> Res<Owned> {
+    let variables = gil.dict()?;
+    for (name, value) in &start.variables {
+        variables.set(&*gil.bytes(name.as_bytes())?, &*gil.bytes(value.as_bytes())?)?;
+    }
+    Ok(variables)
 }
 
 fn template(gil: Gil, name: &str, facts: &Facts, errors: &Any, file_wrapper: &Any) -> Res<Owned> {

@@ -7,7 +7,6 @@ use std::panic::{self, AssertUnwindSafe};
 use std::ptr;
 use std::sync::atomic::Ordering;
 use std::sync::{Condvar, Mutex, OnceLock, PoisonError};
-use std::thread;
 use std::time::Instant;
 
 use pyo3::ffi;
@@ -15,7 +14,7 @@ use wsgi_sys::{forked, process};
 
 use crate::log::{ERROR, process_log};
 use crate::python::gilstate::{self, Bound};
-use crate::python::interp::{Facts, Interp, Natives};
+use crate::python::interp::{Facts, Interp, Natives, Start};
 use crate::python::py::{Exception, Gil, version_before};
 use crate::python::threads;
 use crate::python::unmade::{Failed, Unmade, pause_after};
@@ -24,6 +23,7 @@ use crate::python::unmade::{Failed, Unmade, pause_after};
 struct Engine {
     facts: Facts,
     natives: Natives,
+    start: Start,
     main: &'static Interp,
     named: Mutex<Named>,
     made: Condvar,
@@ -42,10 +42,13 @@ static ENGINE: OnceLock<Engine> = OnceLock::new();
 
 /// Sets up the main interpreter; the calling thread is attached to it.
 pub fn start(gil: Gil, facts: Facts, natives: Natives) -> Result<&'static Interp, String> {
-    let interp = Interp::build(gil, "", &facts, natives, ptr::null_mut());
-    let interp = interp.map_err(|raised| gil.fetch(raised).brief(gil))?;
+    let built = Start::now(gil).and_then(|start| {
+        let interp = Interp::build(gil, "", &facts, natives, &start, ptr::null_mut())?;
+        Ok((start, interp))
+    });
+    let (start, interp) = built.map_err(|raised| gil.fetch(raised).brief(gil))?;
     let main: &'static Interp = Box::leak(Box::new(interp));
-    let engine = Engine { facts, natives, main, named: Mutex::default(), made: Condvar::new() };
+    let engine = Engine { facts, natives, start, main, named: Mutex::default(), made: Condvar::new() };
     ENGINE.set(engine).map_err(|_| "it was started before".to_owned())?;
     Ok(main)
 }
@@ -125,7 +128,15 @@ pub fn of_application_group(application_group: &[u8]) -> Option<&'static Interp>
 }
 
 fn make(engine: &'static Engine, name: &str) -> Result<&'static Interp, Unmade> {
-    threads::attach(engine.main, |_| {
+    threads::attach(engine.main, |gil| {
+        // The main interpreter is no longer the only one that changes the environment.
+        engine
+            .main
+            .objects
+            .own_environment
+            .get(gil)
+            .call0()
+            .map_err(|raised| Unmade::new(&gil.fetch(raised).brief(gil)))?;
         // SAFETY: attached to the main interpreter.
         let before = unsafe { ffi::PyThreadState_Get() };
         // SAFETY: as above. It leaves this thread attached to the new one, or where it was.
@@ -137,7 +148,8 @@ fn make(engine: &'static Engine, name: &str) -> Result<&'static Interp, Unmade> 
         let gil = unsafe { Gil::assume() };
         gilstate::learn(state);
         let bound = Bound::to(state);
-        let built = Interp::build(gil, name, &engine.facts, engine.natives, state).map_err(|raised| {
+        let built = Interp::build(gil, name, &engine.facts, engine.natives, &engine.start, state);
+        let built = built.map_err(|raised| {
             let exception = gil.fetch(raised);
             (exception.brief(gil), traceback(gil, &exception))
         });
@@ -231,19 +243,15 @@ fn end(interp: &'static Interp) -> bool {
         is_alone
     });
     let Some(state) = threads::disown(interp).filter(|_| is_alone) else { return false };
-    // Python waits for the thread state that `threading` has for its main thread, unless that is the one
-    // that ends the interpreter.
-    let (last, other) =
-        if interp.maker == thread::current().id() { (interp.first, state) } else { (state, interp.first) };
     // SAFETY: a state of the interpreter, which no other thread uses: its request threads gave theirs back.
-    unsafe { ffi::PyEval_RestoreThread(last) };
-    let _bound = Bound::to(last);
+    unsafe { ffi::PyEval_RestoreThread(state) };
+    let _bound = Bound::to(state);
     // SAFETY: attached; no thread uses that other state.
-    unsafe { ffi::PyThreadState_Clear(other) };
+    unsafe { ffi::PyThreadState_Clear(interp.first) };
     // SAFETY: as above.
-    unsafe { ffi::PyThreadState_Delete(other) };
+    unsafe { ffi::PyThreadState_Delete(interp.first) };
     // SAFETY: attached to the interpreter, which has no other state.
-    unsafe { ffi::Py_EndInterpreter(last) };
+    unsafe { ffi::Py_EndInterpreter(state) };
     // Before 3.12 the GIL is still held now, by no thread state; from 3.12 on it is free.
     let Some(main) = main() else { return true };
     if version_before(3, 12) {

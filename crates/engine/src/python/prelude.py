@@ -126,11 +126,11 @@ def file_extent(wrapper):
         return None
 
 
-class Log:
+class Log(io.BufferedIOBase):
     """The buffer below sys.stdout, sys.stderr and wsgi.errors: complete lines become log records."""
 
     __module__ = 'mod_wsgi'
-    __slots__ = ('_stream', 'name', '_write', '_flush', '_fd', '__weakref__')
+    __slots__ = ('_stream', 'name', '_write', '_flush', '_fd')
     closed = False
     encoding = 'utf-8'
     errors = 'replace'
@@ -166,21 +166,12 @@ class Log:
     def close(self):
         self._flush(self._stream)
 
-    def isatty(self):
-        return False
-
-    def readable(self):
-        return False
-
-    def seekable(self):
-        return False
-
     def writable(self):
         return True
 
     def fileno(self):
         if self._fd is None:
-            raise OSError('%s is not a file, it has no descriptor' % self.name)
+            raise io.UnsupportedOperation('%s is not a file, it has no descriptor' % self.name)
         return self._fd
 
 
@@ -196,9 +187,18 @@ class _Text(io.TextIOWrapper):
     # What applications see of it. In truth each write reaches the Log object at once, which finds the lines
     # itself: a flush after each newline would cut lines that are written in several parts.
     line_buffering = True
+    mode = 'w'
+
+    def reconfigure(self, *, line_buffering=None, write_through=None, **options):
+        super().reconfigure(**options)
+
+    def detach(self):
+        """For a wrapper with another encoding. Others write here still: all requests have the same wsgi.errors."""
+        self.flush()
+        return self.buffer
 
 
-_Text.__module__, _Text.__name__, _Text.__qualname__ = 'io', 'TextIOWrapper', 'TextIOWrapper'
+_Text.__module__, _Text.__name__, _Text.__qualname__ = '_io', 'TextIOWrapper', 'TextIOWrapper'
 
 
 def _text(stream, name, fd=None):

@@ -7,7 +7,7 @@ use std::pin::Pin;
 
 use wsgi_sys::{clock, fd};
 use wsgi_wire::keys;
-use wsgi_wire::request::{CONFIRM, Head, Key, PASS_RECORD, Variables};
+use wsgi_wire::request::{CONFIRM, Head, Key, ON_READ, PASS_RECORD, Variables};
 use wsgi_wire::response::{Failure, FilePart};
 
 use crate::log::ERROR;
@@ -71,10 +71,10 @@ fn serve(gil: Gil, interp: &Interp, pinned: Pin<&Exchange<'_>>, request: Request
     let module = script::module(gil, interp, &head, &|| resource(&request), reporter)?;
     let application = script::callable(gil, &module, &head, reporter)?;
     drop(module);
-    if head.flags & CONFIRM != 0 {
-        if let Ok(output) = exchange.output.try_borrow_mut().as_mut() {
-            output.sink.confirm();
-        }
+    match head.flags & (CONFIRM | ON_READ) {
+        0 => {}
+        CONFIRM => exchange.ask_for_body(),
+        _ => exchange.note_unasked(),
     }
     let result = types::with_input(interp.objects.input.get(gil), pinned, |input| {
         call(gil, interp, exchange, &request, input, &application)

@@ -36,6 +36,8 @@ pub struct Exchange<'a> {
     pub log_level: u8,
     /// The application was told that its client has left, or sends nothing any more.
     client_left: Cell<bool>,
+    /// The child holds the body back until it is asked for it.
+    unasked: Cell<bool>,
     /// Callers that came through a link, to read the body and for all else. Counted with the GIL held, but for the last
     /// look.
     readers: AtomicU32,
@@ -55,6 +57,7 @@ impl<'a> Exchange<'a> {
             thread_id,
             log_level,
             client_left: Cell::new(false),
+            unasked: Cell::new(false),
             readers: AtomicU32::new(0),
             writers: AtomicU32::new(0),
             _shared: PhantomPinned,
@@ -69,6 +72,22 @@ impl<'a> Exchange<'a> {
     /// The application was told that its client has left, so what it raises now is most likely that.
     pub fn client_has_left(&self) -> bool {
         self.client_left.get()
+    }
+
+    /// The body comes when the application begins to read it.
+    pub fn note_unasked(&self) {
+        self.unasked.set(true);
+    }
+
+    /// Asks the child for the body, unless the response has begun: then it comes without being asked for.
+    pub fn ask_for_body(&self) {
+        self.unasked.set(false);
+        // Another thread that has the output now sends the response.
+        if let Ok(mut output) = self.output.try_borrow_mut() {
+            if !output.is_handed() {
+                output.sink.confirm();
+            }
+        }
     }
 
     /// Logs a record of this request, behind those that came before it. With `now` false it travels with the response.
@@ -132,6 +151,9 @@ impl Drop for Exchange<'_> {
 impl Exchange<'_> {
     /// Runs `body` with the input half, unless another thread reads from it.
     fn with_input<T>(&self, gil: Gil, body: impl FnOnce(&mut Input<'_>) -> Res<T>) -> Res<T> {
+        if self.unasked.get() {
+            self.ask_for_body();
+        }
         match self.input.try_borrow_mut() {
             Ok(mut input) => {
                 let result = body(&mut input);

@@ -54,7 +54,7 @@ pub trait Sink: Send {
     fn record(&self) -> Option<NonNull<c_void>> {
         None
     }
-    /// Tells the child that the request will be executed and its body is wanted.
+    /// Tells the child that the request will be executed and its body is wanted. Does not wait.
     fn confirm(&mut self);
     /// Logs a record: one line or several, with newlines between them. `now`: it should not wait for what else there
     /// is to send. Called without the GIL.

@@ -61,7 +61,7 @@ fn what_an_earlier_supervisor_left_serves_until_its_successors_do() {
     let expected = [
         "process group \"site\": process 55 was started by the lost supervisor; it serves until a new process takes its place",
         "process group \"site\": process 55 is draining up to graceful-timeout=15 s: its supervisor was lost, 0.3 s after it was found",
-        "process group \"site\": process 55 is gone (its supervisor was lost): ended 0.3 s after it was found, no request in flight",
+        "process group \"site\": process 55 is gone (its supervisor was lost): ended 0.3 s after it was found",
     ];
     assert_eq!(of_found.map(|(_, text)| text.as_str()).collect::<Vec<_>>(), expected);
     assert!(world.errors().is_empty());

@@ -426,7 +426,9 @@ impl Group {
             return out.log(level::ERROR, text);
         }
         let why = if it.ending.is_empty() { "its script has ended" } else { it.ending };
-        let text = format!("process group \"{name}\": process {pid} is gone ({why}): {ended} {age}, {busy}");
+        // Nothing in flight says only that httpd's children have given up what the process may still have executed.
+        let busy = if it.busy.count == 0 { String::new() } else { format!(", {busy}") };
+        let text = format!("process group \"{name}\": process {pid} is gone ({why}): {ended} {age}{busy}");
         let level = match it.busy.count {
             1.. => level::WARNING,
             0 if why == ANOTHER_FAILED => level::DEBUG,

@@ -12,6 +12,7 @@ use wsgi_sys::process::{Outcome, Program, Spawned, spawn, wait};
 use wsgi_sys::{fd, signal};
 use wsgi_wire::boot::{PEAK, PROBE, WELL};
 use wsgi_wire::config::{GroupConfig, stack_bytes};
+use wsgi_wire::faults;
 
 use crate::decide::Ended;
 use crate::diagnose::{self, Problem};
@@ -32,10 +33,9 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// Major and minor number.
-    pub fn version(&self) -> (u32, u32) {
-        let mut numbers = self.text.split(['.', ' ']).map(|part| part.parse().unwrap_or(0));
-        (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
+    /// Major, minor and micro number.
+    pub fn version(&self) -> (u32, u32, u32) {
+        faults::version(&self.text)
     }
 }
 
@@ -201,7 +201,7 @@ mod tests {
     #[test]
     fn ends_and_outputs_are_understood() {
         let well = "noise\nmod_wsgi-doctor: 3.12.1 /srv/my venv\n";
-        assert_eq!(judged(Ended::Status(0), well), "well: 3.12.1 /srv/my venv (3, 12)");
+        assert_eq!(judged(Ended::Status(0), well), "well: 3.12.1 /srv/my venv (3, 12, 1)");
         assert_eq!(judged(Ended::Signal(11), well), "it loads the engine, but does not end well: killed by SIGSEGV");
         assert!(judged(Ended::Status(0), "hello").contains("is it a Python?"));
         let old = "mod_wsgi needs CPython 3.10 or later with the GIL; /usr/bin/python2 is Python 2.7";

@@ -10,7 +10,7 @@ use wsgi_sys::process::{Ids, Step};
 use wsgi_sys::{access, user};
 use wsgi_wire::config::GroupConfig;
 use wsgi_wire::doctor::{Embedded, Mount, Subject};
-use wsgi_wire::libpython;
+use wsgi_wire::{faults, libpython};
 
 use super::{interpreter, selinux};
 use crate::diagnose::{self, Problem, Right, Walker};
@@ -34,7 +34,7 @@ pub fn examine(subject: &Subject, engine: BorrowedFd<'_>, time: Duration) -> Vec
     let mut well = None;
     if let Some(config) = &subject.group {
         problems.extend(directories(config, &walker));
-        match python(config, &walker, engine, time) {
+        match python(config, subject.sub_interpreters, &walker, engine, time) {
             Ok((runs, version)) => {
                 well = Some(runs);
                 problems.extend(of_another_version(search_path(config), version));
@@ -42,7 +42,8 @@ pub fn examine(subject: &Subject, engine: BorrowedFd<'_>, time: Duration) -> Vec
             Err(found) => problems.extend(found),
         }
     }
-    problems.extend(subject.embedded.as_ref().map(|python| embedded(python, &walker)).unwrap_or_default());
+    let of_children = subject.embedded.as_ref().map(|python| embedded(python, subject.sub_interpreters, &walker));
+    problems.extend(of_children.unwrap_or_default());
     problems.extend(subject.scripts.iter().filter_map(|mount| script(mount, &walker, subject.group.is_some())));
     let wrong = problems.into_iter().map(|problem| (problem, false));
     wrong.chain(well.map(|runs| (Problem::new(runs), true))).collect()
@@ -153,6 +154,7 @@ fn script(mount: &Mount, walker: &Walker, executes: bool) -> Option<Problem> {
 /// What the interpreter is, with its version, or what keeps it from running.
 fn python(
     config: &GroupConfig,
+    sub_interpreters: bool,
     walker: &Walker,
     engine: BorrowedFd<'_>,
     time: Duration,
@@ -173,22 +175,29 @@ fn python(
     if let Some(problem) = answer.peak.and_then(|peak| interpreter::too_little_for_threads(config, peak)) {
         return Err(Some(problem));
     }
-    match diagnose::version_differs(path, answer.version()) {
+    let (major, minor, _) = answer.version();
+    match diagnose::version_differs(path, (major, minor)) {
         Some(problem) => Err(Some(problem)),
+        None if sub_interpreters && faults::has_wrong_str(answer.version()) => {
+            Err(Some(Problem::new(faults::wrong_str(&format!("Python {}", answer.text)))))
+        }
         None => {
             let runs = format!("{} ({}) is Python {}", config.python, config.python_from, answer.text);
-            Ok((runs, answer.version()))
+            Ok((runs, (major, minor)))
         }
     }
 }
 
 /// What is wrong with the Python of embedded mode, and with the directories in which it looks for modules.
-fn embedded(embedded: &Embedded, walker: &Walker) -> Vec<Problem> {
+fn embedded(embedded: &Embedded, sub_interpreters: bool, walker: &Walker) -> Vec<Problem> {
     let Embedded { python, from, path } = embedded;
     let entries = || path.iter().map(|entry| ("WSGIPythonPath", entry.as_str()));
     let mut problems = unusable(entries(), walker);
     match embedded_version(python, from, walker) {
-        Ok(version) => problems.extend(version.map(|it| of_another_version(entries(), it)).unwrap_or_default()),
+        Ok(version) => {
+            problems.extend(version.map(|it| of_another_version(entries(), it)).unwrap_or_default());
+            problems.extend(if sub_interpreters { faulty(python) } else { None });
+        }
         Err(problem) => problems.insert(0, problem),
     }
     problems
@@ -212,6 +221,15 @@ fn embedded_version(python: &str, from: &str, walker: &Walker) -> Result<Option<
         Some(problem) => Err(problem),
         None => Ok(version),
     }
+}
+
+/// The problem that sub-interpreters of this Python do not work as they should.
+fn faulty(python: &str) -> Option<Problem> {
+    let told = Command::new(python).args(["-I", "-V"]).stdin(Stdio::null()).output().ok()?;
+    let told = String::from_utf8_lossy(&told.stdout).into_owned();
+    let version = told.trim().strip_prefix("Python ")?;
+    let is_faulty = faults::has_wrong_str(faults::version(version));
+    is_faulty.then(|| Problem::new(faults::wrong_str(&format!("Python {version} ({python})"))))
 }
 
 /// If a virtual environment was never made, or has no interpreter, the problem gets the command that makes it.

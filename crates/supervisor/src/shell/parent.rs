@@ -121,7 +121,8 @@ impl Shell {
                 (None, ..) => {}
             },
             ParentMessage::Commit => self.commit(fds.next()),
-            ParentMessage::Stop => self.stop("httpd stops or restarts"),
+            ParentMessage::Stop => self.stop("httpd stops"),
+            ParentMessage::Restart => self.stop("httpd restarts"),
         }
     }
 

@@ -25,10 +25,10 @@ use wsgi_wire::host::{Host, READ_REFUSED, READ_TIMED_OUT};
 use wsgi_wire::request::{self, DECIDE, MAIN};
 use wsgi_wire::response::{Failure, FilePart};
 
-use crate::log::{self, ERROR};
+use crate::log::{self, ERROR, INFO, process_log};
 use crate::python::interp::{Facts, Interp};
 use crate::python::interpreters;
-use crate::python::{initialise, threads, turn};
+use crate::python::{initialise, py, threads, turn};
 use crate::request::adapter::{self, Request};
 use crate::request::exchange::Exchange;
 use crate::request::host::{Body, Gone, Outcome, Sink};
@@ -125,6 +125,7 @@ fn own_python(config: &EmbedConfig, started: &Sender<Result<(), String>>, finish
         let main = interpreters::start(gil, facts(config), types::NATIVES)?;
         // SAFETY: nothing below uses `gil`, and `main` holds its objects by `Stored`.
         unsafe { threads::adopt_current(gil, main) };
+        tell_of_start(config, main);
         import_scripts(main, &config.preload);
         Ok(())
     });
@@ -134,6 +135,22 @@ fn own_python(config: &EmbedConfig, started: &Sender<Result<(), String>>, finish
     let Ok(answer) = finishing.recv() else { return };
     let ended = is_running && !config.keep_interpreters && ACTIVE.load(Ordering::SeqCst) == 0 && end_python();
     let _ = answer.send(ended);
+}
+
+/// Says which Python this child has started. The thread is not attached.
+fn tell_of_start(config: &EmbedConfig, main: &'static Interp) {
+    let prefix = threads::attach(main, |gil| {
+        let prefix = gil.import(c"sys").and_then(|sys| sys.getattr(c"prefix"));
+        prefix.map(|prefix| prefix.text(gil)).unwrap_or_else(|raised| gil.fetch(raised).brief(gil))
+    });
+    let version = py::version().to_string_lossy();
+    let number = version.split(' ').next().unwrap_or_default();
+    let EmbedConfig { python, python_from, .. } = config;
+    let text = format!(
+        "embedded mode: Python {number} ({python}; {python_from}) has started in this child; its prefix is {prefix}, and each \
+         application group gets an interpreter of its own"
+    );
+    process_log(INFO, text.as_bytes());
 }
 
 /// Imports scripts into the embedded interpreters. The thread is not attached.
