@@ -11,6 +11,7 @@ use wsgi_wire::keys;
 use wsgi_wire::layers::{Layer, resolve};
 
 use crate::log::{WARN, process_log};
+use crate::python::events::Events;
 use crate::python::py::{Any, Gil, Owned, Raised, Res, Stored};
 use crate::python::scripts::Scripts;
 
@@ -99,6 +100,8 @@ pub struct Objects {
     pub threads: Stored,
     pub stacks: Stored,
     pub end_fork: Stored,
+    /// What events go through.
+    pub events: Events,
 }
 
 /// An interpreter that runs.
@@ -191,6 +194,7 @@ impl Interp {
             threads: find("threads")?.store(),
             stacks: find("stacks")?.store(),
             end_fork: find("end_fork")?.store(),
+            events: Events::find(find)?,
         };
         Ok(Interp {
             name: name.to_owned(),
@@ -214,7 +218,7 @@ fn prelude(gil: Gil, natives: Natives) -> Res<Owned> {
     namespace.set_named(c"__name__", &*gil.str("_mod_wsgi_prelude")?)?;
     namespace.set_named(c"__file__", &*gil.str("<mod_wsgi>")?)?;
     namespace.set_named(c"__builtins__", &*gil.import(c"builtins")?)?;
-    for source in [include_str!("prelude.py"), include_str!("fork.py")] {
+    for source in [include_str!("prelude.py"), include_str!("fork.py"), include_str!("events.py")] {
         let source = CString::new(source).unwrap_or_default();
         gil.exec(&source, c"<mod_wsgi>", &namespace)?;
     }

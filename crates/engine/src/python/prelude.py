@@ -51,10 +51,14 @@ def _log_handler():
 
 def _late(name):
     """Attributes of mod_wsgi that are made when they are first used."""
-    if name != 'LogHandler':
+    if name not in _LATE:
         raise AttributeError("module 'mod_wsgi' has no attribute %r" % name)
-    # Two threads at once get the same class.
-    return vars(sys.modules['mod_wsgi']).setdefault(name, _log_handler())
+    # Two threads at once get the same object.
+    return vars(sys.modules['mod_wsgi']).setdefault(name, _LATE[name]())
+
+
+# They cost something, so they are made only where they are used.
+_LATE = {'LogHandler': _log_handler, 'active_requests': lambda: _look()}
 
 
 def server_metrics():
@@ -280,8 +284,9 @@ def setup(facts):
     api.FileWrapper = FileWrapper
     api.RequestTimeout = RequestTimeout
     api.server_metrics = server_metrics
+    add_events(api, bool(facts['process_group']))
     api.__getattr__ = _late
-    api.__dir__ = lambda: sorted({*vars(api), 'LogHandler'})
+    api.__dir__ = lambda: sorted({*vars(api), *_LATE})
     sys.modules['mod_wsgi'] = api
     apache = types.ModuleType('apache')
     apache.version = facts['apache_version']

@@ -2,12 +2,14 @@
 
 pub mod adapter;
 pub mod advice;
+pub mod events;
 pub mod exchange;
 pub mod files;
 pub mod first_load;
 pub mod fork;
 pub mod host;
 pub mod input;
+pub mod meter;
 pub mod output;
 pub mod report;
 pub mod rules;

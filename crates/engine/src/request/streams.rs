@@ -56,6 +56,11 @@ pub fn with_exchange<T>(exchange: Pin<&Exchange<'_>>, body: impl FnOnce() -> T) 
     body()
 }
 
+/// Runs `body` with the exchange that this thread executes, if there is one.
+pub fn with_current<T>(gil: Gil, body: impl FnOnce(&Exchange<'static>) -> T) -> Option<T> {
+    CURRENT.with(|link| link.writer(gil).map(|exchange| body(&exchange)))
+}
+
 /// Logs a record of this thread: its lines belong to the request that the thread executes, if there is one.
 pub fn emit(gil: Gil, level: u8, record: &[u8]) {
     CURRENT.with(|link| match link.writer(gil) {
