@@ -212,6 +212,32 @@ def test_events_in_another_python(site, version):
     assert names(events) == ["request_started", "response_started", "request_finished"]
 
 
+FINALISER = """
+import mod_wsgi
+SEEN = []
+
+class Asks:
+    def __del__(self):
+        try:
+            mod_wsgi.request_data()
+        except RuntimeError as error:
+            SEEN.append(str(error))
+
+def application(environ, start_response):
+    mod_wsgi.request_data()["asks"] = Asks()
+    start_response("200 OK", [])
+    return [repr((SEEN, len(mod_wsgi.active_requests))).encode()]
+"""
+
+
+@pytest.mark.mpms("event")
+def test_a_finaliser_finds_no_request_when_its_own_is_over(httpd, mode):
+    httpd.start(f"{mode_directives(mode)}WSGIApplicationGroup %{{GLOBAL}}\n"
+                f"WSGIScriptAlias / {httpd.write('apps/finaliser.wsgi', FINALISER)}")
+    assert httpd.get("/").text == "([], 1)"
+    assert httpd.get("/").text == "(['no active request for thread'], 1)"
+
+
 LOOKS = """
 import json, os, sys, time, mod_wsgi
 

@@ -13,7 +13,7 @@ use wsgi_wire::response::Failure;
 use crate::python::events::report_undelivered;
 use crate::python::interp::Interp;
 use crate::python::interpreters::facts;
-use crate::python::py::{Any, Exception, Gil, Owned, Res, Stored};
+use crate::python::py::{Any, Exception, Gil, Kind, Owned, Raised, Res, Stored};
 use crate::python::waits;
 use crate::request::adapter::numbers;
 use crate::request::exchange::Exchange;
@@ -27,6 +27,8 @@ pub struct Watch<'a> {
     served: OnceCell<Served<'a>>,
     /// `mod_wsgi.request_data()`, once somebody wants it. Taken out before the thread leaves Python.
     data: RefCell<Option<Stored>>,
+    /// The dict is given back: code that runs meanwhile, and after it, gets none.
+    is_over: Cell<bool>,
     /// When the application was called, microseconds since the epoch.
     pub application_start_us: Cell<i64>,
     /// What the request has used.
@@ -44,6 +46,7 @@ impl<'a> Watch<'a> {
         Watch {
             served: OnceCell::new(),
             data: RefCell::new(None),
+            is_over: Cell::new(false),
             application_start_us: Cell::new(0),
             meter: Meter::default(),
         }
@@ -64,8 +67,11 @@ impl<'a> Watch<'a> {
     /// The request's dict, made now if there is none.
     ///
     /// # Errors
-    /// No memory.
+    /// No memory, or the request is over.
     pub fn data(&self, gil: Gil) -> Res<Owned> {
+        if self.is_over.get() {
+            return Err(no_request(gil));
+        }
         let known = || self.data.borrow().as_ref().map(|data| data.get(gil).new_ref());
         if let Some(data) = known() {
             return Ok(data);
@@ -84,6 +90,7 @@ impl<'a> Watch<'a> {
 
     /// The request is over: nothing of Python's is left here.
     pub fn end(&self, gil: Gil) {
+        self.is_over.set(true);
         let Some(data) = self.data.take().map(|data| data.release(gil)) else { return };
         let Some(served) = self.served.get() else { return };
         let active = served.interp.objects.events.active.get(gil);
@@ -95,6 +102,11 @@ impl<'a> Watch<'a> {
             drop(gil.fetch(raised));
         }
     }
+}
+
+/// The calling thread executes no request.
+pub fn no_request(gil: Gil) -> Raised {
+    gil.raise(Kind::Runtime, "no active request for thread")
 }
 
 /// Seconds, as Python has times.

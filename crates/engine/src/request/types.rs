@@ -14,6 +14,7 @@ use crate::log::ERROR;
 use crate::python::interp::Natives;
 use crate::python::native::{Table, arguments, bound, fast, guard, guard_object, plain};
 use crate::python::py::{Any, Gil, Kind, Owned, Raised, Res};
+use crate::request::events::no_request;
 use crate::request::exchange::{Exchange, Link, Use};
 use crate::request::streams::{emit, flush_all, flush_text, is_logged, with_current, write_text};
 
@@ -239,7 +240,7 @@ unsafe extern "C" fn drop_signal(_slf: *mut ffi::PyObject, number: *mut ffi::PyO
 unsafe extern "C" fn request_data(_slf: *mut ffi::PyObject, _: *mut ffi::PyObject) -> *mut ffi::PyObject {
     guard_object(|gil| {
         let found = with_current(gil, |exchange| exchange.watch.data(gil));
-        found.unwrap_or_else(|| Err(gil.raise(Kind::Runtime, "no active request for thread")))
+        found.unwrap_or_else(|| Err(no_request(gil)))
     })
 }
 

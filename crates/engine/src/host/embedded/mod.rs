@@ -132,7 +132,11 @@ fn own_python(config: &EmbedConfig, started: &Sender<Result<(), String>>, finish
     // The child waits for this.
     let _ = started.send(begun);
     let Ok(answer) = finishing.recv() else { return };
-    let ended = is_running && !config.keep_interpreters && ACTIVE.load(Ordering::SeqCst) == 0 && end_python();
+    let may_end = is_running && ACTIVE.load(Ordering::SeqCst) == 0;
+    if may_end {
+        interpreters::in_each(|gil, interp| interp.objects.events.tell_stopping(gil, ""));
+    }
+    let ended = may_end && !config.keep_interpreters && end_python();
     let _ = answer.send(ended);
 }
 
