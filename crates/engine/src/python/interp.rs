@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{self, ThreadId};
 
 use pyo3::ffi;
+use wsgi_wire::config::Httpd;
 use wsgi_wire::keys;
 use wsgi_wire::layers::{Layer, resolve};
 
@@ -32,6 +33,8 @@ pub struct Facts {
     pub run_once: bool,
     /// `apache.version`
     pub apache_version: (u32, u32, u32),
+    /// The rest of `apache`.
+    pub httpd: Httpd,
     /// The interpreter's path, and what in the configuration chose it.
     pub python: (String, String),
     /// Directories for `site.addsitedir`.
@@ -218,7 +221,9 @@ fn prelude(gil: Gil, natives: Natives) -> Res<Owned> {
     namespace.set_named(c"__name__", &*gil.str("_mod_wsgi_prelude")?)?;
     namespace.set_named(c"__file__", &*gil.str("<mod_wsgi>")?)?;
     namespace.set_named(c"__builtins__", &*gil.import(c"builtins")?)?;
-    for source in [include_str!("prelude.py"), include_str!("fork.py"), include_str!("events.py")] {
+    for source in
+        [include_str!("prelude.py"), include_str!("fork.py"), include_str!("events.py"), include_str!("modules.py")]
+    {
         let source = CString::new(source).unwrap_or_default();
         gil.exec(&source, c"<mod_wsgi>", &namespace)?;
     }
@@ -244,6 +249,7 @@ fn fixed_facts(gil: Gil, name: &str, facts: &Facts) -> Res<Owned> {
     fixed.set_named(c"maximum_processes", &*gil.int(facts.processes.into())?)?;
     fixed.set_named(c"threads_per_process", &*gil.int(facts.threads.into())?)?;
     fixed.set_named(c"apache_version", &*version_tuple(gil, facts.apache_version)?)?;
+    fixed.set_named(c"httpd", &*about(gil, &facts.httpd)?)?;
     let settings = resolve(&facts.layers, name);
     let paths = gil.list()?;
     for part in std::iter::once(&facts.python_path[..]).chain(settings.python_path) {
@@ -276,6 +282,17 @@ fn fixed_facts(gil: Gil, name: &str, facts: &Facts) -> Res<Owned> {
     };
     fixed.set_named(c"home", &home)?;
     Ok(fixed)
+}
+
+/// The attributes of the module `apache`, but for its version.
+fn about(gil: Gil, httpd: &Httpd) -> Res<Owned> {
+    let about = gil.dict()?;
+    about.set_named(c"maximum_processes", &*gil.int(httpd.processes.into())?)?;
+    about.set_named(c"threads_per_process", &*gil.int(httpd.threads.into())?)?;
+    about.set_named(c"description", &*gil.latin1(httpd.description.as_bytes())?)?;
+    about.set_named(c"mpm_name", &*gil.str(&httpd.mpm_name)?)?;
+    about.set_named(c"build_date", &*gil.str(&httpd.build_date)?)?;
+    Ok(about)
 }
 
 fn template(gil: Gil, name: &str, facts: &Facts, errors: &Any, file_wrapper: &Any) -> Res<Owned> {

@@ -58,7 +58,7 @@ def _late(name):
 
 
 # They cost something, so they are made only where they are used.
-_LATE = {'LogHandler': _log_handler, 'active_requests': lambda: _look()}
+_LATE = {'LogHandler': _log_handler, 'active_requests': lambda: _look(), '__path__': lambda: _installed()}
 
 
 def server_metrics():
@@ -286,19 +286,15 @@ def setup(facts):
     api.server_metrics = server_metrics
     add_events(api, bool(facts['process_group']))
     api.__getattr__ = _late
-    api.__dir__ = lambda: sorted({*vars(api), *_LATE})
+    api.__dir__ = lambda: sorted({*vars(api), 'LogHandler', 'active_requests'})
     sys.modules['mod_wsgi'] = api
-    apache = types.ModuleType('apache')
-    apache.version = facts['apache_version']
-    apache.maximum_processes = facts['maximum_processes']
-    apache.threads_per_process = facts['threads_per_process']
-    sys.modules['apache'] = apache
     for directories in facts['python_paths']:
         _hoist(directories)
     if facts['switch_interval'] is not None:
         sys.setswitchinterval(facts['switch_interval'])
     if facts['home']:
         sys.path.insert(0, facts['home'])
+    add_apache(facts)
 
 
 def _replace_streams(restrict_stdin, restrict_stdout, fd):

@@ -115,6 +115,7 @@ fn facts(config: &GroupConfig) -> Facts {
         multiprocess: config.multiprocess,
         run_once: config.threads == 1 && config.maximum_requests == 1,
         apache_version: config.apache_version,
+        httpd: config.httpd.clone(),
         python: (config.python.clone(), config.python_from.clone()),
         python_path: config.python_path.clone(),
         layers: config.layers.clone(),

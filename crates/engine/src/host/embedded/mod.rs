@@ -108,6 +108,7 @@ fn facts(config: &EmbedConfig) -> Facts {
         multiprocess: config.multiprocess,
         run_once: false,
         apache_version: config.apache_version,
+        httpd: config.httpd.clone(),
         python: (config.python.clone(), config.python_from.clone()),
         python_path: config.python_path.clone(),
         layers: config.layers.clone(),
