@@ -343,7 +343,6 @@ def load(path, lower):
     code = compile(source.partition(b'\0')[0], path, 'exec', 0, True)
     module = types.ModuleType(name)
     module.__file__ = path
-    module.__mtime__ = mtime
     sys.modules[name] = module
     try:
         exec(code, module.__dict__)
@@ -351,6 +350,7 @@ def load(path, lower):
         if sys.modules.get(name) is module:
             del sys.modules[name]
         raise
+    module.__mtime__ = mtime
     return module
 
 
