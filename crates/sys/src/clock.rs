@@ -38,7 +38,7 @@ pub fn thread_time() -> Option<ThreadTime> {
     Some(ThreadTime { user: duration(usage.ru_utime), system: duration(usage.ru_stime) })
 }
 
-fn duration(time: libc::timeval) -> Duration {
+pub(crate) fn duration(time: libc::timeval) -> Duration {
     let part = |number| u64::try_from(number).unwrap_or(0);
     Duration::from_secs(part(time.tv_sec)) + Duration::from_micros(part(time.tv_usec))
 }

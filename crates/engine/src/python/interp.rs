@@ -49,6 +49,8 @@ pub struct Facts {
     pub case_insensitive: bool,
     /// A changed script is executed again in place, rather than by another process.
     pub embedded: bool,
+    /// When the process started, microseconds since the epoch.
+    pub started_us: i64,
     /// `switch-interval` of the group, microseconds; it stands above `WSGISwitchInterval`.
     pub switch_interval_us: Option<u64>,
 }

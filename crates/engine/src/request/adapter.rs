@@ -18,7 +18,7 @@ use crate::request::host::Outcome;
 use crate::request::output::{Output, Stop};
 use crate::request::report::{Reporter, interrupted, is_timeout};
 use crate::request::script;
-use crate::request::{events, fork};
+use crate::request::{events, fork, metrics};
 use crate::request::{streams, types};
 
 /// Bodies up to this size travel with the head.
@@ -74,6 +74,7 @@ fn serve(gil: Gil, interp: &Interp, pinned: Pin<&Exchange<'_>>, request: Request
     exchange.await_writers(gil);
     let result = result.unwrap_or_else(|raised| Err(failed(gil, interp, exchange, &head, raised)));
     let (Ok(outcome) | Err(outcome)) = result;
+    metrics::finish(exchange, &head, request.taken_us, outcome);
     events::finished(gil, interp, exchange, (&head, request.taken_us), outcome);
     result
 }
@@ -111,7 +112,7 @@ fn call(
 ) -> Res<Result<Outcome, Outcome>> {
     let environ = environ(gil, interp, exchange, request, input)?;
     let start_response = types::start_response_of(input)?;
-    let replacement = events::begin(gil, interp, exchange, &environ, application)?;
+    let replacement = events::begin(gil, interp, exchange, (&environ, request.taken_us), application)?;
     let application = replacement.as_deref().unwrap_or(application);
     let result = fork::returned(gil, interp, application.call2(&environ, &start_response))?;
     drop((environ, start_response));

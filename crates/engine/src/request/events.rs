@@ -20,6 +20,7 @@ use crate::request::exchange::Exchange;
 use crate::request::fork;
 use crate::request::host::Outcome;
 use crate::request::meter::Meter;
+use crate::request::metrics;
 use crate::request::report::is_timeout;
 
 /// What events need to know of a request. A part of its exchange, used with the GIL held.
@@ -33,6 +34,8 @@ pub struct Watch<'a> {
     pub application_start_us: Cell<i64>,
     /// What the request has used.
     pub meter: Meter,
+    /// It is in the metrics.
+    pub is_recorded: Cell<bool>,
 }
 
 struct Served<'a> {
@@ -49,6 +52,7 @@ impl<'a> Watch<'a> {
             is_over: Cell::new(false),
             application_start_us: Cell::new(0),
             meter: Meter::default(),
+            is_recorded: Cell::new(false),
         }
     }
 
@@ -130,18 +134,22 @@ pub fn begin(
     gil: Gil,
     interp: &Interp,
     exchange: &Exchange<'_>,
-    environ: &Any,
+    (environ, taken_us): (&Any, i64),
     application: &Any,
 ) -> Res<Option<Owned>> {
     let (watch, events) = (&exchange.watch, &interp.objects.events);
-    if !events.are_heard(gil) {
+    let (are_heard, is_recording) = (events.are_heard(gil), metrics::is_recording());
+    if are_heard || is_recording {
+        waits::measure();
+        watch.meter.begin();
+        metrics::begin(exchange, taken_us);
+    }
+    if !are_heard {
         if events.are_looked_for(gil) {
             drop(watch.data(gil)?);
         }
         return Ok(None);
     }
-    waits::measure();
-    watch.meter.begin();
     let (data, id) = (watch.data(gil)?, or_none(gil, watch.id(gil)?));
     let thread_id = gil.int(exchange.thread_id.into())?;
     let is_daemon = gil.bool(facts().is_some_and(|facts| !facts.embedded))?;
@@ -248,7 +256,7 @@ fn server_pid(variables: Variables<'_>) -> i64 {
 }
 
 /// The status for subscribers: that of `start_response`, unless the request ran out of time.
-fn status(outcome: Outcome, started: Option<u16>) -> u16 {
+pub fn status(outcome: Outcome, started: Option<u16>) -> u16 {
     match (outcome, started) {
         (Outcome::Failed(Failure::Timeout), _) => 504,
         (_, Some(status)) => status,

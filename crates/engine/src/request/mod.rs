@@ -10,6 +10,7 @@ pub mod fork;
 pub mod host;
 pub mod input;
 pub mod meter;
+pub mod metrics;
 pub mod output;
 pub mod report;
 pub mod rules;

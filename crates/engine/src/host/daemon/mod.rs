@@ -21,7 +21,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use wsgi_sys::forked::Private;
-use wsgi_sys::{fd, poll, process, signal, socket, thread};
+use wsgi_sys::{clock, fd, poll, process, signal, socket, thread};
 use wsgi_wire::PROTOCOL;
 use wsgi_wire::config::{DaemonConfig, GroupConfig};
 use wsgi_wire::control::{Exit, FromDaemon, MAX_MESSAGE};
@@ -123,6 +123,7 @@ fn facts(config: &GroupConfig) -> Facts {
         home: config.home.clone(),
         case_insensitive: config.case_insensitive,
         embedded: false,
+        started_us: clock::wall_us(),
         switch_interval_us: config.switch_interval_us,
     }
 }

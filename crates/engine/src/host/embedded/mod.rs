@@ -17,7 +17,7 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-use wsgi_sys::{forked, process, signal};
+use wsgi_sys::{clock, forked, process, signal};
 use wsgi_wire::PROTOCOL;
 use wsgi_wire::config::{EmbedConfig, Preload};
 use wsgi_wire::frame::InputFailure;
@@ -116,6 +116,7 @@ fn facts(config: &EmbedConfig) -> Facts {
         home: None,
         case_insensitive: config.case_insensitive,
         embedded: true,
+        started_us: clock::wall_us(),
         switch_interval_us: None,
     }
 }
