@@ -132,6 +132,18 @@ def test_a_subscriber_that_fails_is_reported_and_harms_nobody(site, mode):
         assert "added" not in events[0]
 
 
+@pytest.mark.ours("the original logs what interrupts the request, and goes on")
+@pytest.mark.mpms("event")
+def test_a_subscriber_that_does_not_return_is_interrupted_with_its_request(site):
+    site.start("daemon", request_timeout=1, interrupt_timeout=20, threads=1)
+    site.httpd.log.allow("request-timeout|stacks|Thread|File|time.sleep|in first|in publish|callback|started")
+    response, events = site.of("/stuck")
+    assert response.status == 504
+    assert names(events)[-1] == "request_finished" and events[-1]["status"] == 504
+    pid = events[-1]["pid"]
+    assert site.of("/")[1][0]["pid"] == pid
+
+
 @pytest.mark.mpms("event")
 @pytest.mark.parametrize("path, status, raised, told", [
     ("/raises", 500, "KeyError('the application fails')", 500),

@@ -3,6 +3,7 @@ import json
 import os
 import sys
 import threading
+import time
 
 import mod_wsgi
 
@@ -44,6 +45,9 @@ def first(name, **event):
             return {"application_object": None}
         if path == "/fails":
             raise ValueError("a subscriber fails")
+        if path == "/stuck":
+            while True:
+                time.sleep(0.01)
         if path == "/exits":
             sys.exit(3)
         if path == "/subscribes":

@@ -214,6 +214,15 @@ impl Interp {
     }
 }
 
+/// The part of the engine that is written in Python.
+const SOURCES: [&str; 5] = [
+    include_str!("prelude.py"),
+    include_str!("fork.py"),
+    include_str!("events.py"),
+    include_str!("metrics.py"),
+    include_str!("modules.py"),
+];
+
 /// Runs the part of the engine that is written in Python; its namespace.
 fn prelude(gil: Gil, natives: Natives) -> Res<Owned> {
     let namespace = gil.dict()?;
@@ -223,9 +232,7 @@ fn prelude(gil: Gil, natives: Natives) -> Res<Owned> {
     namespace.set_named(c"__name__", &*gil.str("_mod_wsgi_prelude")?)?;
     namespace.set_named(c"__file__", &*gil.str("<mod_wsgi>")?)?;
     namespace.set_named(c"__builtins__", &*gil.import(c"builtins")?)?;
-    for source in
-        [include_str!("prelude.py"), include_str!("fork.py"), include_str!("events.py"), include_str!("modules.py")]
-    {
+    for source in SOURCES {
         let source = CString::new(source).unwrap_or_default();
         gil.exec(&source, c"<mod_wsgi>", &namespace)?;
     }

@@ -61,34 +61,6 @@ def _late(name):
 _LATE = {'LogHandler': _log_handler, 'active_requests': lambda: _look(), '__path__': lambda: _installed()}
 
 
-def server_metrics():
-    """What httpd's scoreboard says, as a dict; None unless server-metrics (or WSGIServerMetrics) is On."""
-    return _parsed(_server_metrics())
-
-
-def start_recording_metrics():
-    """From now on request_metrics() and process_metrics() tell something, in all interpreters of the process."""
-    _start_metrics()
-
-
-def request_metrics():
-    """What the requests since the last call have needed, as a dict; None before start_recording_metrics()."""
-    return _parsed(_request_metrics())
-
-
-def process_metrics():
-    """What the process has done and used, as a dict; None before start_recording_metrics()."""
-    return _parsed(_process_metrics())
-
-
-def _parsed(found):
-    if found is None:
-        return None
-    import json
-
-    return json.loads(found)
-
-
 class FileWrapper:
     """Iterates over a file-like object in blocks (PEP 3333, wsgi.file_wrapper)."""
 
@@ -301,9 +273,7 @@ def setup(facts):
     api.threads_per_process = facts['threads_per_process']
     api.FileWrapper = FileWrapper
     api.RequestTimeout = RequestTimeout
-    for function in (start_recording_metrics, request_metrics, process_metrics, server_metrics):
-        function.__module__ = 'mod_wsgi'
-        setattr(api, function.__name__, function)
+    add_metrics(api)
     add_events(api, bool(facts['process_group']))
     api.__getattr__ = _late
     api.__dir__ = lambda: sorted({*vars(api), 'LogHandler', 'active_requests'})

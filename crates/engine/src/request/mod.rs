@@ -12,6 +12,7 @@ pub mod input;
 pub mod meter;
 pub mod metrics;
 pub mod output;
+pub mod recorder;
 pub mod report;
 pub mod rules;
 pub mod script;
