@@ -287,3 +287,39 @@ def test_requests_that_run_are_found_without_any_subscriber(httpd, mode):
     assert len(held) == 1 and set(told["found"]) == held | {told["own"]}
     told = httpd.json("/")
     assert set(told["found"]) == {told["own"]}
+
+
+NESTED = """
+import mod_wsgi
+
+def application(environ, start_response):
+    path = environ["PATH_INFO"]
+    data = mod_wsgi.request_data()
+    data["path"] = path
+    start_response("200 OK", [("Content-Type", "text/html")])
+    if path == "/inner":
+        print("a line of the inner request")
+        return [("inner %d" % len(mod_wsgi.active_requests)).encode()]
+    def parts():
+        yield b'<!--#include virtual="/outer/inner" --> '
+        print("a line of the outer request")
+        yield ("%s %s %d" % (mod_wsgi.request_data() is data, data["path"], len(mod_wsgi.active_requests))).encode()
+    return parts()
+"""
+
+
+@pytest.mark.ours("in the original the outer request has lost its data")
+@pytest.mark.mpms("event", "prefork")
+def test_a_request_within_a_request_has_data_of_its_own(httpd, mode):
+    """mod_include makes a subrequest while the application writes; in embedded mode on the same thread."""
+    httpd.log.expect("a line of the outer request")
+    httpd.log.expect("a line of the inner request")
+    script = httpd.write("apps/nested.wsgi", NESTED)
+    httpd.start(f"{mode_directives(mode)}WSGIApplicationGroup %{{GLOBAL}}\nWSGIScriptAlias /outer {script}\n"
+                "<Location /outer>\nOptions +Includes\nSetOutputFilter INCLUDES\n</Location>", ["include"])
+    response = httpd.get("/outer/outer")
+    # Both have one id, so the second has no entry of its own.
+    assert response.text == "inner 1 True /outer 1"
+    for who in ("outer", "inner"):
+        line = httpd.log.wait_for(f"a line of the {who} request")
+        assert "[client 127.0.0.1" in line or "[remote" in line

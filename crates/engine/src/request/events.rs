@@ -87,7 +87,11 @@ impl<'a> Watch<'a> {
         }
         *self.data.borrow_mut() = Some(made.new_ref().store());
         if let (Some(id), Some(served)) = (id, self.served.get()) {
-            served.interp.objects.events.active.get(gil).set(&id, &made)?;
+            let active = served.interp.objects.events.active.get(gil);
+            // A subrequest has the id of its request, which stays there.
+            if active.get(&id)?.is_none() {
+                active.set(&id, &made)?;
+            }
         }
         Ok(made)
     }

@@ -296,6 +296,14 @@ impl Link {
         self.0.set(ptr::from_ref(exchange.get_ref()).cast());
     }
 
+    /// Leads where `other` leads.
+    ///
+    /// # Safety
+    /// As [`Link::set`], for the exchange to which `other` leads.
+    pub unsafe fn follow(&self, other: &Link) {
+        self.0.set(other.0.get());
+    }
+
     /// Leads nowhere from now on.
     pub fn cut(&self) {
         self.0.set(ptr::null());

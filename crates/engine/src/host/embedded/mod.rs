@@ -206,7 +206,7 @@ pub unsafe extern "C" fn wsgi_engine_run(payload: *const u8, len: usize, request
     // SAFETY: by contract.
     let payload = unsafe { slice::from_raw_parts(payload, len) };
     let Some(host) = HOST.get() else { return Failure::Interpreter as i32 };
-    IS_RUNNING.set(true);
+    let was_running = IS_RUNNING.replace(true);
     ACTIVE.fetch_add(1, Ordering::SeqCst);
     let result = panic::catch_unwind(AssertUnwindSafe(|| run(payload, host, request)));
     if forked::is_child() {
@@ -214,7 +214,7 @@ pub unsafe extern "C" fn wsgi_engine_run(payload: *const u8, len: usize, request
         process::exit_now(1);
     }
     ACTIVE.fetch_sub(1, Ordering::SeqCst);
-    IS_RUNNING.set(false);
+    IS_RUNNING.set(was_running);
     match result {
         Ok(Ok(())) => 0,
         Ok(Err(failure)) => failure as i32,
