@@ -185,7 +185,7 @@ impl ToDaemon {
     /// When it is not one known byte, or that of [`stop`].
     pub fn decode(message: &[u8]) -> Result<ToDaemon, DecodeError> {
         match message {
-            [2, _] => Ok(ToDaemon::Stop),
+            [2, byte] => Cause::from_byte(*byte).map(|_| ToDaemon::Stop).ok_or(DecodeError::UnknownTag(*byte)),
             [1] => Ok(ToDaemon::Connection),
             [2] => Ok(ToDaemon::Stop),
             [3] => Ok(ToDaemon::Superseded),
@@ -353,6 +353,7 @@ mod tests {
             assert_eq!((ToDaemon::decode(&message), stop_cause(&message)), (Ok(ToDaemon::Stop), cause));
         }
         assert_eq!((stop_cause(&[2, 99]), stop_cause(&[1, 1])), (None, None));
+        assert!(ToDaemon::decode(&[2, 99]).is_err() && ToDaemon::decode(&[2, 1, 1]).is_err());
         let stored = Stored { group: u64::MAX - 1, slot: 3, epoch: 9, pid: 4711 };
         assert_eq!(Stored::decode(&stored.encode()), Ok(stored));
     }
