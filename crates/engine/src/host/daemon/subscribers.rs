@@ -20,17 +20,27 @@ const LOOK: Duration = Duration::from_millis(2);
 
 /// The thread that tells subscribers of signals. The first signal starts it.
 #[derive(Debug, Default)]
-pub(super) struct Signals(Mutex<Option<(Sender<i32>, JoinHandle<()>)>>);
+pub(super) struct Signals(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    thread: Option<(Sender<i32>, JoinHandle<()>)>,
+    /// Python ends: no thread may ask for the GIL any more.
+    is_over: bool,
+}
 
 impl Signals {
-    fn thread(&self) -> MutexGuard<'_, Option<(Sender<i32>, JoinHandle<()>)>> {
+    fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Hands a signal to the thread.
+    /// Hands a signal to the thread. Does nothing after [`Signals::end`].
     fn hand(&self, number: i32) -> std::io::Result<()> {
-        let mut thread = self.thread();
-        if thread.is_none() {
+        let mut state = self.state();
+        if state.is_over {
+            return Ok(());
+        }
+        if state.thread.is_none() {
             let (sender, signals) = mpsc::channel::<i32>();
             let builder = std::thread::Builder::new().name("wsgi-signals".to_owned());
             let started = builder.spawn(move || {
@@ -40,9 +50,9 @@ impl Signals {
                 }
                 threads::release();
             })?;
-            *thread = Some((sender, started));
+            state.thread = Some((sender, started));
         }
-        if let Some((sender, _)) = thread.as_ref() {
+        if let Some((sender, _)) = state.thread.as_ref() {
             // The thread ends only when this end is gone.
             let _ = sender.send(number);
         }
@@ -51,7 +61,12 @@ impl Signals {
 
     /// Ends the thread, after the signals that it has. What a subscriber does meanwhile is bounded as the process's end is.
     fn end(&self) {
-        let Some((sender, thread)) = self.thread().take() else { return };
+        let last = {
+            let mut state = self.state();
+            state.is_over = true;
+            state.thread.take()
+        };
+        let Some((sender, thread)) = last else { return };
         drop(sender);
         while !thread.is_finished() {
             std::thread::sleep(LOOK);
