@@ -3,7 +3,9 @@
 
 use wsgi_wire::bytes::DecodeError;
 use wsgi_wire::config::{DaemonConfig, EmbedConfig, inside};
-use wsgi_wire::control::{Connect, FromDaemon, ParentMessage, Stored, ToDaemon, ask_metrics, asked_metrics};
+use wsgi_wire::control::{
+    Connect, FromDaemon, ParentMessage, Stored, ToDaemon, ask_metrics, asked_metrics, stop, stop_cause,
+};
 use wsgi_wire::decision::{self, Answer};
 use wsgi_wire::doctor::{Examination, Finding};
 use wsgi_wire::frame::{self, HEADER, InputFailure, Tag};
@@ -124,7 +126,8 @@ pub fn control(bytes: &[u8]) {
         assert_eq!(stored.encode(), bytes);
     }
     if let Ok(order) = ToDaemon::decode(bytes) {
-        assert_eq!([order as u8], bytes);
+        let encoded = if order == ToDaemon::Stop { stop(stop_cause(bytes)) } else { vec![order as u8] };
+        assert_eq!(encoded, bytes);
     }
     if let Ok(message) = FromDaemon::decode(bytes) {
         assert_eq!(message.encode(), bytes);

@@ -137,6 +137,7 @@ impl Embedded {
             case_insensitive: self.case_insensitive,
             log_level: process::main_log_level(),
             apache_version: process::version(),
+            httpd: process::about(),
             keep_streams: process::is_single(),
             keep_interpreters: self.keep_interpreters,
         };

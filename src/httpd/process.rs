@@ -1,10 +1,12 @@
 //! The process that httpd runs in: its state, what is kept over reloads, children that it watches.
 
-use std::ffi::{CStr, CString, c_int, c_void};
+use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::time::{Duration, Instant};
+
+use wsgi_wire::config::Httpd;
 
 use super::bindings;
 use super::guard::guard;
@@ -70,6 +72,21 @@ pub(crate) fn version() -> (u32, u32, u32) {
     unsafe { bindings::ap_get_server_revision(&raw mut version) };
     let number = |part: c_int| u32::try_from(part).unwrap_or(0);
     (number(version.major), number(version.minor), number(version.patch))
+}
+
+/// What applications may know of httpd.
+pub(crate) fn about() -> Httpd {
+    let (threads, processes) = mpm_shape();
+    // SAFETY: httpd makes these texts, which live as long as the configuration.
+    let text = |text: *const c_char| unsafe { text.as_ref().map(|first| CStr::from_ptr(first)) };
+    let text = |found| text(found).map_or_else(String::new, |text| text.to_string_lossy().into_owned());
+    // SAFETY: takes nothing.
+    let description = text(unsafe { bindings::ap_get_server_description() });
+    // SAFETY: as above.
+    let mpm_name = text(unsafe { bindings::ap_show_mpm() });
+    // SAFETY: as above.
+    let build_date = text(unsafe { bindings::ap_get_server_built() });
+    Httpd { processes, threads, description, mpm_name, build_date }
 }
 
 /// Whether children run several threads, and how many; whether there are several children, and how many.

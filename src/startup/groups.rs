@@ -124,6 +124,7 @@ fn planned(
         case_insensitive: global.runtime.case_sensitivity == Some(false),
         log_level: u8::try_from(server.log_level().clamp(0, 15)).unwrap_or(4),
         apache_version: process::version(),
+        httpd: process::about(),
     };
     Ok(PlannedGroup {
         config,

@@ -130,9 +130,10 @@ fn files(main: Server<'_>) -> Result<Result<Companions, String>, String> {
 fn begin(pconf: Pool<'_>, main: Server<'_>) -> Result<(), Vec<String>> {
     let one = |error: String| vec![error];
     let plan = plan(main)?;
+    // What groups are told of httpd names the module, too.
+    process::add_banner(pconf, concat!("mod_wsgi/", env!("CARGO_PKG_VERSION")));
     let planned = groups::build(main, &plan)?;
     let reading = std::mem::take(&mut *live::reading().ok_or_else(|| one("no configuration was read".into()))?);
-    process::add_banner(pconf, concat!("mod_wsgi/", env!("CARGO_PKG_VERSION")));
     reading.global.dropped.iter().for_each(|warning| main.log(Level::Warn, warning));
     let files = files(main).map_err(one)?;
     first_child::prepare(pconf);

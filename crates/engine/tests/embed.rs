@@ -204,6 +204,7 @@ fn python_runs_in_this_process() {
         case_insensitive: false,
         log_level: 7,
         apache_version: (2, 4, 0),
+        httpd: Default::default(),
         keep_streams: false,
         preload: Vec::new(),
         keep_interpreters: false,

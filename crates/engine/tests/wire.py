@@ -16,7 +16,7 @@ import weakref
 faulthandler.dump_traceback_later(900, exit=True)
 
 # PROTOCOL of crates/wire.
-PROTOCOL = 10
+PROTOCOL = 11
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 BOOT = re.search(r'r#"(.*?)"#', open(os.path.join(HERE, '../../wire/src/boot.rs')).read(), re.S).group(1)

@@ -57,5 +57,6 @@ pub fn group() -> GroupConfig {
         case_insensitive: false,
         log_level: 6,
         apache_version: (2, 4, 62),
+        httpd: Default::default(),
     }
 }

@@ -17,6 +17,32 @@ pub fn wall_us() -> i64 {
     i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
 }
 
+/// Processor time of a thread.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ThreadTime {
+    /// Spent in the program.
+    pub user: Duration,
+    /// Spent in the kernel for it.
+    pub system: Duration,
+}
+
+/// Processor time that the calling thread has used.
+pub fn thread_time() -> Option<ThreadTime> {
+    let mut usage = MaybeUninit::<libc::rusage>::zeroed();
+    // SAFETY: room for the answer.
+    if unsafe { libc::getrusage(libc::RUSAGE_THREAD, usage.as_mut_ptr()) } != 0 {
+        return None;
+    }
+    // SAFETY: all fields are integers, for which zero is a value; the call has filled them.
+    let usage = unsafe { usage.assume_init() };
+    Some(ThreadTime { user: duration(usage.ru_utime), system: duration(usage.ru_stime) })
+}
+
+pub(crate) fn duration(time: libc::timeval) -> Duration {
+    let part = |number| u64::try_from(number).unwrap_or(0);
+    Duration::from_secs(part(time.tv_sec)) + Duration::from_micros(part(time.tv_usec))
+}
+
 /// Local time, as log lines show it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LocalTime {
@@ -63,6 +89,8 @@ mod tests {
     fn clocks_run() {
         let first = monotonic();
         assert!(monotonic() >= first);
+        let used = thread_time().expect("Linux tells it");
+        assert!(used.user + used.system < Duration::from_secs(3600));
         assert!(wall_us() > 1_700_000_000_000_000);
         let year = local_time(wall_us() / 1_000_000).year;
         assert!((2024..2200).contains(&year), "{year}");

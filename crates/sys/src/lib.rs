@@ -22,5 +22,6 @@ pub mod socket;
 pub mod stream;
 pub mod temporary;
 pub mod thread;
+pub mod usage;
 pub mod user;
 pub mod walk;

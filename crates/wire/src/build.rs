@@ -13,7 +13,7 @@ macro_rules! text {
     };
 }
 
-/// The build in words, such as `0.1.0 (protocol 8, build 4f2a81c09d3e6b57)`.
+/// The build in words, such as `0.1.0 (protocol 9, build 4f2a81c09d3e6b57)`.
 pub const TEXT: &str = text!();
 
 /// What stands in the file.

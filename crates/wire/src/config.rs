@@ -76,6 +76,21 @@ pub struct WarmupTarget {
     pub prefix: Option<String>,
 }
 
+/// What applications may know of httpd, beside its version.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Httpd {
+    /// Most children.
+    pub processes: u32,
+    /// Most threads of each.
+    pub threads: u32,
+    /// Product and modules, as in the `Server` header when nothing is left out.
+    pub description: String,
+    /// `event`, `prefork`, `worker`.
+    pub mpm_name: String,
+    /// When httpd was built.
+    pub build_date: String,
+}
+
 /// One process group of one configuration.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GroupConfig {
@@ -192,6 +207,9 @@ pub struct GroupConfig {
     pub log_level: u8,
     /// httpd's version, for `apache.version`.
     pub apache_version: (u32, u32, u32),
+    /// What the module `apache` says of httpd.
+    #[serde(default)]
+    pub httpd: Httpd,
 }
 
 impl GroupConfig {
@@ -263,6 +281,8 @@ pub struct EmbedConfig {
     pub log_level: u8,
     /// httpd's version.
     pub apache_version: (u32, u32, u32),
+    /// What the module `apache` says of httpd.
+    pub httpd: Httpd,
     /// httpd is the one process that a terminal started (`httpd -X`): `sys.stdin` and `sys.stdout` stay what they are.
     pub keep_streams: bool,
     /// Scripts to load when Python has started.

@@ -147,13 +147,27 @@ impl Stored {
     }
 }
 
+/// [`ToDaemon::Stop`], with the cause for which the supervisor replaces the process, if it does.
+pub fn stop(cause: Option<Cause>) -> Vec<u8> {
+    [ToDaemon::Stop as u8].into_iter().chain(cause.map(|cause| cause as u8)).collect()
+}
+
+/// The cause in a message of [`stop`].
+pub fn stop_cause(message: &[u8]) -> Option<Cause> {
+    match message {
+        [2, byte] => Cause::from_byte(*byte),
+        _ => None,
+    }
+}
+
 /// A message to a daemon process; one byte.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum ToDaemon {
     /// One descriptor: a new connection.
     Connection = 1,
-    /// Finish what is being executed, then exit. The supervisor kills what outlives the shutdown timeout.
+    /// Finish what is being executed, then exit. The supervisor kills what outlives the shutdown timeout. A second byte
+    /// ([`stop`]) says why, if the process is being replaced.
     Stop = 2,
     /// A new configuration is in force, whose processes take over when they are ready. Until then the code that it
     /// runs is what serves, whatever becomes of the scripts.
@@ -170,9 +184,10 @@ impl ToDaemon {
     /// Reads the message.
     ///
     /// # Errors
-    /// When it is not one known byte.
+    /// When it is not one known byte, or that of [`stop`].
     pub fn decode(message: &[u8]) -> Result<ToDaemon, DecodeError> {
         match message {
+            [2, byte] => Cause::from_byte(*byte).map(|_| ToDaemon::Stop).ok_or(DecodeError::UnknownTag(*byte)),
             [1] => Ok(ToDaemon::Connection),
             [2] => Ok(ToDaemon::Stop),
             [3] => Ok(ToDaemon::Superseded),
@@ -253,6 +268,10 @@ impl Cause {
         Cause::NoDescriptor,
     ];
 
+    fn from_byte(byte: u8) -> Option<Cause> {
+        Cause::ALL.into_iter().find(|cause| *cause as u8 == byte)
+    }
+
     /// The cause in mod_wsgi's words.
     pub fn name(self) -> &'static str {
         match self {
@@ -295,10 +314,7 @@ impl FromDaemon {
             [3, 0] => Ok(FromDaemon::Failed),
             [4, 0] => Ok(FromDaemon::Changed),
             [5, 0] => Ok(FromDaemon::ServerMetrics),
-            [2, byte] => {
-                let known = Cause::ALL.into_iter().find(|cause| *cause as u8 == *byte);
-                known.map(FromDaemon::Retire).ok_or(DecodeError::UnknownTag(*byte))
-            }
+            [2, byte] => Cause::from_byte(*byte).map(FromDaemon::Retire).ok_or(DecodeError::UnknownTag(*byte)),
             [tag, _] => Err(DecodeError::UnknownTag(*tag)),
             _ => Err(DecodeError::Short(message.len())),
         }
@@ -334,6 +350,12 @@ mod tests {
         for message in orders.into_iter().chain([ToDaemon::TellScripts]) {
             assert_eq!(ToDaemon::decode(&[message as u8]), Ok(message));
         }
+        for cause in Cause::ALL.map(Some).into_iter().chain([None]) {
+            let message = stop(cause);
+            assert_eq!((ToDaemon::decode(&message), stop_cause(&message)), (Ok(ToDaemon::Stop), cause));
+        }
+        assert_eq!((stop_cause(&[2, 99]), stop_cause(&[1, 1])), (None, None));
+        assert!(ToDaemon::decode(&[2, 99]).is_err() && ToDaemon::decode(&[2, 1, 1]).is_err());
         let stored = Stored { group: u64::MAX - 1, slot: 3, epoch: 9, pid: 4711 };
         assert_eq!(Stored::decode(&stored.encode()), Ok(stored));
     }

@@ -11,7 +11,7 @@
 /// [`PROTOCOL`], for texts that are put together at compile time.
 macro_rules! protocol {
     () => {
-        10
+        11
     };
 }
 pub(crate) use protocol;

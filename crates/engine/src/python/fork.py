@@ -25,7 +25,8 @@ def _after_fork():
         if main._tstate_lock is None:
             main._set_tstate_lock()
     # Handlers that are not Python's are the server's.
-    for number in (_signal.SIGTERM, _signal.SIGINT, _signal.SIGHUP, _signal.SIGUSR1, _signal.SIGWINCH, _signal.SIGXCPU):
+    for number in (_signal.SIGTERM, _signal.SIGINT, _signal.SIGHUP, _signal.SIGUSR1, _signal.SIGUSR2, _signal.SIGWINCH,
+                   _signal.SIGXCPU):
         if _signal.getsignal(number) in (None, _signal.SIG_DFL):
             _signal.signal(number, _signal.SIG_DFL)
 

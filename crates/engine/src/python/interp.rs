@@ -7,10 +7,12 @@ use std::os::unix::ffi::OsStrExt;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use pyo3::ffi;
+use wsgi_wire::config::Httpd;
 use wsgi_wire::layers::{Layer, resolve};
 use wsgi_wire::{faults, keys};
 
 use crate::log::{WARN, process_log};
+use crate::python::events::Events;
 use crate::python::py::{Any, Gil, Owned, Raised, Res, Stored, version};
 use crate::python::scripts::Scripts;
 
@@ -31,6 +33,8 @@ pub struct Facts {
     pub run_once: bool,
     /// `apache.version`
     pub apache_version: (u32, u32, u32),
+    /// The rest of `apache`.
+    pub httpd: Httpd,
     /// The interpreter's path, and what in the configuration chose it.
     pub python: (String, String),
     /// Directories for `site.addsitedir`.
@@ -45,6 +49,8 @@ pub struct Facts {
     pub case_insensitive: bool,
     /// A changed script is executed again in place, rather than by another process.
     pub embedded: bool,
+    /// When the process started, microseconds since the epoch.
+    pub started_us: i64,
     /// `switch-interval` of the group, microseconds; it stands above `WSGISwitchInterval`.
     pub switch_interval_us: Option<u64>,
 }
@@ -117,6 +123,8 @@ pub struct Objects {
     pub end_fork: Stored,
     pub decide: Stored,
     pub own_environment: Stored,
+    /// What events go through.
+    pub events: Events,
 }
 
 /// An interpreter that runs.
@@ -215,6 +223,7 @@ impl Interp {
             end_fork: find("end_fork")?.store(),
             decide: find("decide")?.store(),
             own_environment: find("own_environment")?.store(),
+            events: Events::find(find)?,
         };
         Ok(Interp {
             name: name.to_owned(),
@@ -241,6 +250,17 @@ fn tell_of_wrong_str(facts: &Facts) {
     }
 }
 
+/// The part of the engine that is written in Python.
+const SOURCES: [&str; 7] = [
+    include_str!("prelude.py"),
+    include_str!("process.py"),
+    include_str!("fork.py"),
+    include_str!("events.py"),
+    include_str!("metrics.py"),
+    include_str!("modules.py"),
+    include_str!("decide.py"),
+];
+
 /// Runs the part of the engine that is written in Python; its namespace.
 fn prelude(gil: Gil, natives: Natives) -> Res<Owned> {
     let namespace = gil.dict()?;
@@ -250,9 +270,7 @@ fn prelude(gil: Gil, natives: Natives) -> Res<Owned> {
     namespace.set_named(c"__name__", &*gil.str("_mod_wsgi_prelude")?)?;
     namespace.set_named(c"__file__", &*gil.str("<mod_wsgi>")?)?;
     namespace.set_named(c"__builtins__", &*gil.import(c"builtins")?)?;
-    let sources =
-        [include_str!("prelude.py"), include_str!("process.py"), include_str!("fork.py"), include_str!("decide.py")];
-    for source in sources {
+    for source in SOURCES {
         let source = CString::new(source).unwrap_or_default();
         gil.exec(&source, c"<mod_wsgi>", &namespace)?;
     }
@@ -278,6 +296,7 @@ fn fixed_facts(gil: Gil, name: &str, facts: &Facts) -> Res<Owned> {
     fixed.set_named(c"maximum_processes", &*gil.int(facts.processes.into())?)?;
     fixed.set_named(c"threads_per_process", &*gil.int(facts.threads.into())?)?;
     fixed.set_named(c"apache_version", &*version_tuple(gil, facts.apache_version)?)?;
+    fixed.set_named(c"httpd", &*about(gil, &facts.httpd)?)?;
     let settings = resolve(&facts.layers, name);
     let paths = gil.list()?;
     for part in std::iter::once(&facts.python_path[..]).chain(settings.python_path) {
@@ -319,6 +338,17 @@ fn environment(gil: Gil, start: &Start) -> Res<Owned> {
         variables.set(&*gil.bytes(name.as_bytes())?, &*gil.bytes(value.as_bytes())?)?;
     }
     Ok(variables)
+}
+
+/// The attributes of the module `apache`, but for its version.
+fn about(gil: Gil, httpd: &Httpd) -> Res<Owned> {
+    let about = gil.dict()?;
+    about.set_named(c"maximum_processes", &*gil.int(httpd.processes.into())?)?;
+    about.set_named(c"threads_per_process", &*gil.int(httpd.threads.into())?)?;
+    about.set_named(c"description", &*gil.latin1(httpd.description.as_bytes())?)?;
+    about.set_named(c"mpm_name", &*gil.str(&httpd.mpm_name)?)?;
+    about.set_named(c"build_date", &*gil.str(&httpd.build_date)?)?;
+    Ok(about)
 }
 
 fn template(gil: Gil, name: &str, facts: &Facts, errors: &Any, file_wrapper: &Any) -> Res<Owned> {

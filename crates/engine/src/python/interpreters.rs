@@ -221,6 +221,16 @@ pub fn inside<T: Send>(
     })
 }
 
+/// Runs `body` in each interpreter, the main one first. The thread is attached to none.
+pub fn in_each(body: impl Fn(Gil, &'static Interp)) {
+    for interp in main().into_iter().chain(named()) {
+        threads::attach(interp, |gil| {
+            body(gil, interp);
+            ENGINE.get().into_iter().for_each(|engine| (engine.natives.flush)(gil));
+        });
+    }
+}
+
 /// Ends the named interpreters; true when all could be. The thread is attached to the main one.
 pub fn end_named(gil: Gil) -> bool {
     let mut all_ended = true;

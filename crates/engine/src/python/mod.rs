@@ -1,5 +1,6 @@
 //! Python's C API: references and exceptions, interpreters, and the thread states of our threads.
 
+pub mod events;
 pub mod gilstate;
 pub mod growing;
 pub mod initialise;
@@ -12,3 +13,4 @@ pub mod scripts;
 pub mod threads;
 pub mod turn;
 pub mod unmade;
+pub mod waits;

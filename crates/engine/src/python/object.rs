@@ -35,6 +35,11 @@ impl Any {
         self.as_ptr() == unsafe { ffi::Py_None() }
     }
 
+    /// Whether both are the same object.
+    pub fn is(&self, other: &Any) -> bool {
+        ptr::eq(self, other)
+    }
+
     /// `isinstance(self, kind)`.
     pub fn is_instance(&self, kind: &Any) -> Res<bool> {
         // SAFETY: both are alive.
@@ -92,14 +97,16 @@ impl Any {
 
     /// `self(*arguments)`.
     pub fn call(&self, arguments: &[&Any]) -> Res<Owned> {
-        // SAFETY: no pointer is passed.
-        let tuple = unsafe { Owned::from_new(ffi::PyTuple_New(signed(arguments.len()))) }?;
-        for (at, argument) in arguments.iter().enumerate() {
-            // SAFETY: the tuple is new and has this place; it takes the reference.
-            unsafe { ffi::PyTuple_SetItem(tuple.as_ptr(), signed(at), argument.new_ref().into_ptr()) };
-        }
+        let tuple = tuple(arguments)?;
         // SAFETY: both are alive.
         unsafe { Owned::from_new(ffi::PyObject_CallObject(self.as_ptr(), tuple.as_ptr())) }
+    }
+
+    /// `self(*arguments, **named)`.
+    pub fn call_named(&self, arguments: &[&Any], named: &Any) -> Res<Owned> {
+        let tuple = tuple(arguments)?;
+        // SAFETY: all three are alive; the callee checks that the last one is a dict.
+        unsafe { Owned::from_new(ffi::PyObject_Call(self.as_ptr(), tuple.as_ptr(), named.as_ptr())) }
     }
 
     /// `self()`.
@@ -246,6 +253,12 @@ impl Any {
         }
     }
 
+    /// `del self[key]` of a dict.
+    pub fn remove(&self, key: &Any) -> Res<()> {
+        // SAFETY: both are alive; the callee checks that this is a dict.
+        done(unsafe { ffi::PyDict_DelItem(self.as_ptr(), key.as_ptr()) })
+    }
+
     /// A copy of a dict.
     pub fn copy_dict(&self) -> Res<Owned> {
         // SAFETY: alive; the callee checks that this is a dict.
@@ -263,6 +276,17 @@ impl Any {
         // SAFETY: both are alive; the callee checks that this is a list.
         done(unsafe { ffi::PyList_Append(self.as_ptr(), item.as_ptr()) })
     }
+}
+
+/// A tuple of these.
+fn tuple(items: &[&Any]) -> Res<Owned> {
+    // SAFETY: no pointer is passed.
+    let tuple = unsafe { Owned::from_new(ffi::PyTuple_New(signed(items.len()))) }?;
+    for (at, item) in items.iter().enumerate() {
+        // SAFETY: the tuple is new and has this place; it takes the reference.
+        unsafe { ffi::PyTuple_SetItem(tuple.as_ptr(), signed(at), item.new_ref().into_ptr()) };
+    }
+    Ok(tuple)
 }
 
 /// The items of a `list` or `tuple`.

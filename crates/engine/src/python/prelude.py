@@ -51,20 +51,14 @@ def _log_handler():
 
 def _late(name):
     """Attributes of mod_wsgi that are made when they are first used."""
-    if name != 'LogHandler':
+    if name not in _LATE:
         raise AttributeError("module 'mod_wsgi' has no attribute %r" % name)
-    # Two threads at once get the same class.
-    return vars(sys.modules['mod_wsgi']).setdefault(name, _log_handler())
+    # Two threads at once get the same object.
+    return vars(sys.modules['mod_wsgi']).setdefault(name, _LATE[name]())
 
 
-def server_metrics():
-    """What httpd's scoreboard says, as a dict; None unless server-metrics (or WSGIServerMetrics) is On."""
-    found = _server_metrics()
-    if found is None:
-        return None
-    import json
-
-    return json.loads(found)
+# They cost something, so they are made only where they are used.
+_LATE = {'LogHandler': _log_handler, 'active_requests': lambda: _look(), '__path__': lambda: _installed()}
 
 
 class FileWrapper:
@@ -279,21 +273,18 @@ def setup(facts):
     api.threads_per_process = facts['threads_per_process']
     api.FileWrapper = FileWrapper
     api.RequestTimeout = RequestTimeout
-    api.server_metrics = server_metrics
+    add_metrics(api)
+    add_events(api, bool(facts['process_group']))
     api.__getattr__ = _late
-    api.__dir__ = lambda: sorted({*vars(api), 'LogHandler'})
+    api.__dir__ = lambda: sorted({*vars(api), 'LogHandler', 'active_requests'})
     sys.modules['mod_wsgi'] = api
-    apache = types.ModuleType('apache')
-    apache.version = facts['apache_version']
-    apache.maximum_processes = facts['maximum_processes']
-    apache.threads_per_process = facts['threads_per_process']
-    sys.modules['apache'] = apache
     for directories in facts['python_paths']:
         _hoist(directories)
     if facts['switch_interval'] is not None:
         sys.setswitchinterval(facts['switch_interval'])
     if facts['home']:
         sys.path.insert(0, facts['home'])
+    add_apache(facts)
 
 
 def _replace_streams(restrict_stdin, restrict_stdout, fd):
@@ -342,7 +333,6 @@ def load(path, lower):
     code = compile(source.partition(b'\0')[0], path, 'exec', 0, True)
     module = types.ModuleType(name)
     module.__file__ = path
-    module.__mtime__ = mtime
     sys.modules[name] = module
     try:
         exec(code, module.__dict__)
@@ -350,6 +340,7 @@ def load(path, lower):
         if sys.modules.get(name) is module:
             del sys.modules[name]
         raise
+    module.__mtime__ = mtime
     return module
 
 

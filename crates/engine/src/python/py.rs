@@ -16,6 +16,8 @@ use core::ptr::{self, NonNull};
 
 use pyo3::ffi;
 
+use crate::python::waits;
+
 /// Python's error indicator is set in this thread.
 #[derive(Debug)]
 pub struct Raised;
@@ -131,8 +133,10 @@ impl Gil {
         struct Attach(*mut ffi::PyThreadState);
         impl Drop for Attach {
             fn drop(&mut self) {
+                let began = waits::begin(false);
                 // SAFETY: the thread state that this thread saved below.
                 unsafe { ffi::PyEval_RestoreThread(self.0) }
+                waits::end(began);
             }
         }
         // A thread that detaches may wait for long, so let the next one have its turn.

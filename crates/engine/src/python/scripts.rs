@@ -23,10 +23,20 @@ pub struct Slot {
     module: Option<Stored>,
     /// It was handed on by another process, and no request has asked for it here.
     unasked: bool,
+    /// It was loaded before any request came for it.
+    fresh: Option<Fresh>,
     /// It could not be loaded when the process started, and is not tried again in this process.
     broken: Option<Arc<Broken>>,
     /// A thread executes the script; others wait for it.
     loading: bool,
+}
+
+/// A script that was loaded before the first request for it, which takes it as if it had loaded it itself: the script is not
+/// asked whether it must be loaded again. If it were, one that always wants that would never answer a request.
+#[derive(Debug, Clone, Copy)]
+pub struct Fresh {
+    /// Modification time of the file before it was read.
+    pub mtime_us: Option<i64>,
 }
 
 /// A script that could not be loaded when its process started.
@@ -44,17 +54,22 @@ pub struct Broken {
 
 /// What there is of a script.
 pub enum Found {
-    /// The module, and whether the script was handed on and this is its first request.
-    Loaded(Owned, bool),
+    Loaded {
+        module: Owned,
+        /// The script was handed on and this is its first request.
+        is_first: bool,
+        /// This is the first request since it was loaded.
+        fresh: Option<Fresh>,
+    },
     Broken(Arc<Broken>),
     /// Nothing: the calling thread must load the script, and then call `put`.
     Claimed,
 }
 
 impl Slot {
-    /// The script is loaded.
-    pub fn loaded(module: Stored) -> Slot {
-        Slot { module: Some(module), ..Slot::default() }
+    /// The script is loaded; `fresh` if no request has made it.
+    pub fn loaded(module: Stored, fresh: Option<Fresh>) -> Slot {
+        Slot { module: Some(module), fresh, ..Slot::default() }
     }
 
     /// The script is not tried again in this process.
@@ -62,20 +77,25 @@ impl Slot {
         Slot { broken: Some(Arc::new(why)), ..Slot::default() }
     }
 
-    fn found(&mut self, gil: Gil) -> Option<Found> {
+    fn found(&mut self, gil: Gil, reloads: bool) -> Option<Found> {
         let module = self.module.as_ref().map(|module| module.get(gil).new_ref());
-        let loaded = module.map(|module| Found::Loaded(module, std::mem::take(&mut self.unasked)));
+        let loaded = module.map(|module| Found::Loaded {
+            module,
+            is_first: std::mem::take(&mut self.unasked),
+            fresh: if reloads { self.fresh.take() } else { None },
+        });
         loaded.or_else(|| self.broken.clone().map(Found::Broken))
     }
 }
 
 impl Scripts {
-    /// What there is of a script. Waits while another thread loads it.
-    pub fn take_or_claim(&self, gil: Gil, path: &[u8]) -> Found {
+    /// What there is of a script. Waits while another thread loads it. `reloads`: for a request that has a changed script
+    /// loaded again.
+    pub fn take_or_claim(&self, gil: Gil, path: &[u8], reloads: bool) -> Found {
         loop {
             let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
             if let Some(slot) = all.get_mut(path) {
-                if let Some(found) = slot.found(gil) {
+                if let Some(found) = slot.found(gil, reloads) {
                     return found;
                 }
                 if !slot.loading {

@@ -12,6 +12,7 @@ use wsgi_sys::{forked, process};
 use crate::python::gilstate::Bound;
 use crate::python::interp::Interp;
 use crate::python::py::Gil;
+use crate::python::waits;
 
 /// Set when Python is being finalised, or the process ends without that: the thread states that are left then belong to
 /// Python.
@@ -88,8 +89,10 @@ pub fn attach<T: Send>(interp: &'static Interp, body: impl FnOnce(Gil) -> T) -> 
         }
     }
     let state = STATES.with_borrow_mut(|states| states.of(interp));
+    let began = waits::begin(true);
     // SAFETY: a state of this thread; Python runs, and the thread is not attached.
     unsafe { ffi::PyEval_RestoreThread(state) };
+    waits::end(began);
     let _detach = Detach;
     let _bound = Bound::to(state);
     // SAFETY: attached until `_detach` is dropped, after `body`.

@@ -14,11 +14,11 @@ use crate::log::ERROR;
 use crate::python::interp::Interp;
 use crate::python::py::{Any, Gil, Kind, Owned, Raised, Res};
 use crate::request::exchange::Exchange;
-use crate::request::fork;
 use crate::request::host::Outcome;
 use crate::request::output::{Output, Stop};
 use crate::request::report::{Reporter, interrupted, is_timeout};
 use crate::request::script;
+use crate::request::{events, fork, metrics};
 use crate::request::{streams, types};
 
 /// Bodies up to this size travel with the head.
@@ -36,8 +36,9 @@ pub struct Request<'r> {
 
 /// Executes a request in `interp`, to which the thread is attached. The caller then ends the exchange. A panic ends the
 /// request like an exception of the application.
-pub fn run(gil: Gil, interp: &Interp, exchange: Pin<&Exchange<'_>>, request: Request<'_>) -> Outcome {
+pub fn run<'a>(gil: Gil, interp: &'static Interp, exchange: Pin<&Exchange<'a>>, request: Request<'a>) -> Outcome {
     guarded(gil, exchange, || {
+        exchange.watch.begin(interp, request.variables.clone());
         interp.report_application_group(gil, request.head.application_group);
         serve(gil, interp, exchange, request)
     })
@@ -59,6 +60,7 @@ pub(super) fn guarded(
             },
             |served| served.unwrap_or_else(|outcome| outcome),
         );
+        exchange.watch.end(gil);
         streams::flush_all(gil);
         outcome
     })
@@ -81,7 +83,11 @@ fn serve(gil: Gil, interp: &Interp, pinned: Pin<&Exchange<'_>>, request: Request
             .unwrap_or_else(|raised| Err(failed(gil, interp, exchange, &head, raised)))
     });
     exchange.await_writers(gil);
-    result.unwrap_or_else(|raised| Err(failed(gil, interp, exchange, &head, raised)))
+    let result = result.unwrap_or_else(|raised| Err(failed(gil, interp, exchange, &head, raised)));
+    let (Ok(outcome) | Err(outcome)) = result;
+    metrics::finish(exchange, &head, request.taken_us, outcome);
+    events::finished(gil, interp, exchange, (&head, request.taken_us), outcome);
+    result
 }
 
 /// The file that httpd mapped the request to; it is the script itself but for `WSGIHandlerScript`.
@@ -94,6 +100,7 @@ fn resource<'r>(request: &Request<'r>) -> &'r [u8] {
 /// Logs the exception that ended the request.
 fn failed(gil: Gil, interp: &Interp, exchange: &Exchange<'_>, head: &Head<'_>, raised: Raised) -> Outcome {
     let exception = gil.fetch(fork::raised(gil, interp, raised));
+    events::raised(gil, interp, exchange, &exception);
     let reporter = Reporter(Some(exchange));
     if is_timeout(gil, interp, &exception) {
         interrupted(gil, exchange);
@@ -116,6 +123,8 @@ fn call(
 ) -> Res<Result<Outcome, Outcome>> {
     let environ = environ(gil, interp, exchange, request, input)?;
     let start_response = types::start_response_of(input)?;
+    let replacement = events::begin(gil, interp, exchange, (&environ, request.taken_us), application)?;
+    let application = replacement.as_deref().unwrap_or(application);
     let result = fork::returned(gil, interp, application.call2(&environ, &start_response))?;
     drop((environ, start_response));
     let sent = send(gil, interp, exchange, &result);
@@ -147,6 +156,7 @@ fn close(gil: Gil, interp: &Interp, exchange: &Exchange<'_>, head: &Head<'_>, re
     let Err(raised) = closed else { return };
     let exception = gil.fetch(raised);
     if !is_timeout(gil, interp, &exception) {
+        events::raised(gil, interp, exchange, &exception);
         let script = String::from_utf8_lossy(head.script);
         let what = format!("Exception occurred processing WSGI script '{script}'.");
         Reporter(Some(exchange)).exception(gil, interp, &what, exception);
@@ -176,11 +186,11 @@ fn send(gil: Gil, interp: &Interp, exchange: &Exchange<'_>, result: &Any) -> Res
     if let Some(items) = result.as_sequence() {
         let items: Vec<Owned> = (0..items.len()).filter_map(|at| items.item(at)).collect();
         if items.iter().all(|item| item.as_bytes().is_some()) {
-            return send_whole(gil, exchange, &items);
+            return measure_write(exchange, || send_whole(gil, exchange, &items));
         }
     } else if result.is_instance(interp.objects.file_wrapper.get(gil))? {
         if let Some(file) = open_file(gil, interp, exchange, result)? {
-            return send_file(gil, exchange, file);
+            return measure_write(exchange, || send_file(gil, exchange, file));
         }
     }
     let items = result.iter()?;
@@ -194,6 +204,14 @@ fn send(gil: Gil, interp: &Interp, exchange: &Exchange<'_>, result: &Any) -> Res
         }
     }
     Ok(())
+}
+
+/// Counts what `write` sends as one write.
+fn measure_write(exchange: &Exchange<'_>, write: impl FnOnce() -> Result<(), Stop>) -> Result<(), Stop> {
+    let began = exchange.watch.meter.start();
+    let written = write();
+    exchange.watch.meter.has_written(began);
+    written
 }
 
 /// Sends a body of which all is known.
@@ -324,7 +342,8 @@ fn environ(gil: Gil, interp: &Interp, exchange: &Exchange<'_>, request: &Request
     environ.set(names.request_start.get(gil), &*seconds(head.request_start_us)?)?;
     environ.set(names.queue_start.get(gil), &*seconds(head.queue_start_us)?)?;
     environ.set(names.daemon_start.get(gil), &*seconds(request.taken_us)?)?;
-    environ.set(names.application_start.get(gil), &*seconds(clock::wall_us())?)?;
+    exchange.watch.application_start_us.set(clock::wall_us());
+    environ.set(names.application_start.get(gil), &*seconds(exchange.watch.application_start_us.get())?)?;
     Ok(environ)
 }
 
@@ -360,6 +379,10 @@ pub mod numbers {
     pub const ROOT: usize = find("DOCUMENT_ROOT");
     /// `SCRIPT_FILENAME`
     pub const FILENAME: usize = find("SCRIPT_FILENAME");
+    /// `mod_wsgi.request_id`
+    pub const REQUEST_ID: usize = find("mod_wsgi.request_id");
+    /// `mod_wsgi.server_pid`
+    pub const SERVER_PID: usize = find("mod_wsgi.server_pid");
     /// `mod_wsgi.application_group`
     pub const APPLICATION_GROUP: usize = find("mod_wsgi.application_group");
     /// `mod_wsgi.callable_object`

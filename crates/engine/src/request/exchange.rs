@@ -18,6 +18,7 @@ use wsgi_sys::forked;
 
 use crate::log::cut_record;
 use crate::python::py::{Any, Gil, Kind, Owned, Raised, Res};
+use crate::request::events::{Watch, response_started};
 use crate::request::host::{Body, Gone, Outcome, Sink};
 use crate::request::input::Input;
 use crate::request::output::{Output, Stop, encode, exception_parts};
@@ -34,6 +35,8 @@ pub struct Exchange<'a> {
     pub thread_id: u32,
     /// Records above this level would not be written.
     pub log_level: u8,
+    /// What events tell of the request.
+    pub watch: Watch<'a>,
     /// The application was told that its client has left, or sends nothing any more.
     client_left: Cell<bool>,
     /// The child holds the body back until it is asked for it.
@@ -56,6 +59,7 @@ impl<'a> Exchange<'a> {
             pending: RefCell::new(Vec::new()),
             thread_id,
             log_level,
+            watch: Watch::new(),
             client_left: Cell::new(false),
             unasked: Cell::new(false),
             readers: AtomicU32::new(0),
@@ -166,14 +170,23 @@ impl Exchange<'_> {
         }
     }
 
+    /// Runs `read`, which returns bytes of the body.
+    fn measure_read(&self, read: impl FnOnce() -> Res<Owned>) -> Res<Owned> {
+        let began = self.watch.meter.start();
+        let bytes = read();
+        let length = bytes.as_ref().ok().and_then(|bytes| bytes.as_bytes()).map_or(0, <[u8]>::len);
+        self.watch.meter.has_read(began, length);
+        bytes
+    }
+
     /// `read(size)`
     pub fn read(&self, gil: Gil, limit: Option<usize>) -> Res<Owned> {
-        self.with_input(gil, |input| input.read(gil, limit))
+        self.measure_read(|| self.with_input(gil, |input| input.read(gil, limit)))
     }
 
     /// `readline(size)`
     pub fn readline(&self, gil: Gil, limit: Option<usize>) -> Res<Owned> {
-        self.with_input(gil, |input| input.line(gil, limit))
+        self.measure_read(|| self.with_input(gil, |input| input.line(gil, limit)))
     }
 
     /// `next(input)`; nothing at the end.
@@ -201,7 +214,10 @@ impl Exchange<'_> {
         let Ok(mut output) = self.output.try_borrow_mut() else {
             return Err(gil.raise(Kind::Runtime, "another thread is writing to this response").into());
         };
-        output.block(gil, bytes)
+        let began = self.watch.meter.start();
+        let sent = output.block(gil, bytes);
+        self.watch.meter.has_written(began);
+        sent
     }
 
     /// `write(data)`
@@ -234,7 +250,8 @@ impl Exchange<'_> {
                 None => gil.raise(Kind::Runtime, "start_response() called more than once without exc_info"),
             });
         }
-        // What the application passed may run code of its own here, so nothing is borrowed.
+        // What the application passed, and subscribers, may run code of their own here, so nothing is borrowed.
+        response_started(gil, self, status, headers, exc_info)?;
         let head = encode(gil, status, headers)?;
         self.with_output(gil, |output| output.set_head(gil, head))
     }
@@ -299,6 +316,14 @@ impl Link {
     /// may end long after the link was cut.)
     pub unsafe fn set(&self, exchange: Pin<&Exchange<'_>>) {
         self.0.set(ptr::from_ref(exchange.get_ref()).cast());
+    }
+
+    /// Leads where `other` leads.
+    ///
+    /// # Safety
+    /// As [`Link::set`], for the exchange to which `other` leads.
+    pub unsafe fn follow(&self, other: &Link) {
+        self.0.set(other.0.get());
     }
 
     /// Leads nowhere from now on.

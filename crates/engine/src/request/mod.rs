@@ -3,13 +3,17 @@
 pub mod adapter;
 pub mod advice;
 pub mod decide;
+pub mod events;
 pub mod exchange;
 pub mod files;
 pub mod first_load;
 pub mod fork;
 pub mod host;
 pub mod input;
+pub mod meter;
+pub mod metrics;
 pub mod output;
+pub mod recorder;
 pub mod report;
 pub mod rules;
 pub mod script;

@@ -74,6 +74,16 @@ impl<'a> Output<'a> {
         self.handed
     }
 
+    /// The status that the application has given last.
+    pub fn status(&self) -> Option<u16> {
+        self.head.as_ref().map(|head| head.status)
+    }
+
+    /// Bytes of the body so far.
+    pub fn sent(&self) -> u64 {
+        self.sent
+    }
+
     /// The response may have a body.
     pub fn may_have_body(&self) -> bool {
         let status = self.head.as_ref().map_or(200, |head| head.status);

@@ -14,7 +14,7 @@ use crate::log::{ERROR, INFO, process_log};
 use crate::python::interp::Interp;
 use crate::python::interpreters::facts;
 use crate::python::py::{Any, Exception, Gil, Kind, Owned, Res};
-use crate::python::scripts::{Broken, Found, Slot};
+use crate::python::scripts::{Broken, Found, Fresh, Slot};
 use crate::request::advice;
 use crate::request::files::Concern;
 use crate::request::first_load::FIRST_LOAD;
@@ -32,12 +32,13 @@ pub fn module<'r>(
     reporter: Reporter<'_, '_>,
 ) -> Result<Owned, Outcome> {
     loop {
-        let module = match interp.scripts.take_or_claim(gil, head.script) {
-            Found::Loaded(module, is_first) => {
+        let reloads = head.flags & RELOAD != 0;
+        let (module, fresh) = match interp.scripts.take_or_claim(gil, head.script, reloads) {
+            Found::Loaded { module, is_first, fresh } => {
                 if is_first {
                     tell_loaded(interp, head.script, Occasion::Asked);
                 }
-                module
+                (module, fresh)
             }
             Found::Broken(broken) => return Err(refuse(gil, head, &broken, reporter)),
             Found::Claimed => {
@@ -46,7 +47,11 @@ pub fn module<'r>(
                 return Ok(module);
             }
         };
-        if head.flags & RELOAD == 0 || !has_changed(gil, interp, &module, head, resource, reporter) {
+        let is_outdated = || match fresh {
+            Some(Fresh { mtime_us }) => has_other_time(head, mtime_us),
+            None => has_changed(gil, interp, &module, head, resource, reporter),
+        };
+        if !reloads || !is_outdated() {
             return Ok(module);
         }
         if let Some(announce) = ANNOUNCE.get() {
@@ -125,12 +130,15 @@ fn load(gil: Gil, interp: &Interp, path: &[u8], reporter: Reporter<'_, '_>) -> R
     if reporter.0.is_some() {
         FIRST_LOAD.begin(clock::monotonic());
     }
+    // A child loads a script again in its place, for a request that needs it, and cannot go round in circles.
+    let is_early = reporter.0.is_none() && facts().is_some_and(|facts| !facts.embedded);
+    let fresh = is_early.then(|| Fresh { mtime_us: mtime_us(path) });
     let result = execute(gil, interp, path);
     if reporter.0.is_some() {
         FIRST_LOAD.end(result.is_ok());
     }
     match result {
-        Ok(module) => Ok(keep(interp, path, module)),
+        Ok(module) => Ok(keep(interp, path, module, fresh)),
         Err(raised) => {
             let exception = gil.fetch(raised);
             interp.scripts.put(path, Slot::default());
@@ -171,9 +179,9 @@ fn cannot_load(path: &[u8]) -> String {
     format!("Target WSGI script '{}' cannot be loaded as Python module.", String::from_utf8_lossy(path))
 }
 
-fn keep(interp: &Interp, path: &[u8], module: Owned) -> Owned {
+fn keep(interp: &Interp, path: &[u8], module: Owned, fresh: Option<Fresh>) -> Owned {
     FIRST_LOAD.loaded();
-    interp.scripts.put(path, Slot::loaded(module.new_ref().store()));
+    interp.scripts.put(path, Slot::loaded(module.new_ref().store(), fresh));
     module
 }
 
@@ -181,6 +189,11 @@ fn execute(gil: Gil, interp: &Interp, path: &[u8]) -> Res<Owned> {
     let lower = facts().is_some_and(|facts| facts.case_insensitive);
     let (path, lower) = (gil.path(path)?, gil.bool(lower)?);
     fork::returned(gil, interp, interp.objects.load.get(gil).call(&[&path, &lower]))
+}
+
+/// Whether the file's modification time is another one than it was. httpd has looked at it a moment ago.
+fn has_other_time(head: &Head<'_>, recorded: Option<i64>) -> bool {
+    recorded != Some(head.mtime_us) && mtime_us(head.script) != recorded
 }
 
 /// Whether the file has changed since it was loaded, or the module asks to be loaded again.
@@ -202,7 +215,7 @@ fn has_changed<'r>(
         drop(gil.fetch(raised));
         -1
     });
-    if recorded != head.mtime_us && mtime_us(head.script) != Some(recorded) {
+    if has_other_time(head, Some(recorded)) {
         return true;
     }
     // A script that decides serves no resource that it could be asked about.
@@ -253,11 +266,11 @@ pub fn was_loaded_at_start(interp: &Interp, path: &str, handed: bool) {
 /// The files and directories that the failure depends on.
 pub fn load_at_start(gil: Gil, interp: &Interp, path: &str) -> Result<(), Vec<Concern>> {
     let path = path.as_bytes();
-    let Found::Claimed = interp.scripts.take_or_claim(gil, path) else { return Ok(()) };
+    let Found::Claimed = interp.scripts.take_or_claim(gil, path, false) else { return Ok(()) };
     let mtime_us = mtime_us(path);
     let result = match execute(gil, interp, path) {
         Ok(module) => {
-            drop(keep(interp, path, module));
+            drop(keep(interp, path, module, Some(Fresh { mtime_us })));
             Ok(())
         }
         Err(raised) => {
@@ -293,10 +306,10 @@ fn concerned(gil: Gil, interp: &Interp, path: &[u8], exception: &Exception) -> V
 /// Another exception is logged, and the result is false.
 pub fn run_service(gil: Gil, interp: &Interp, path: &str) -> bool {
     let path = path.as_bytes();
-    let Found::Claimed = interp.scripts.take_or_claim(gil, path) else { return true };
+    let Found::Claimed = interp.scripts.take_or_claim(gil, path, false) else { return true };
     let done = match execute(gil, interp, path) {
         Ok(module) => {
-            drop(keep(interp, path, module));
+            drop(keep(interp, path, module, None));
             true
         }
         Err(raised) => {
@@ -316,8 +329,8 @@ pub fn run_service(gil: Gil, interp: &Interp, path: &str) -> bool {
 /// Executes a script that no request runs (`WSGIImportScript`), unless it is loaded already. A failure is logged; false.
 pub fn import(gil: Gil, interp: &Interp, path: &str) -> bool {
     let path = path.as_bytes();
-    let done = match interp.scripts.take_or_claim(gil, path) {
-        Found::Loaded(..) => true,
+    let done = match interp.scripts.take_or_claim(gil, path, false) {
+        Found::Loaded { .. } => true,
         Found::Broken(_) => false,
         Found::Claimed => load(gil, interp, path, Reporter(None)).is_ok(),
     };

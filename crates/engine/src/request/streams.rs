@@ -41,19 +41,28 @@ pub fn is_logged(gil: Gil, level: u8) -> bool {
     level <= limit.unwrap_or_else(process_level)
 }
 
-/// Runs `body`, attached; log lines of this thread are those of `exchange` meanwhile.
+/// Runs `body`, attached; log lines of this thread are those of `exchange` meanwhile. In httpd's children the thread may be in
+/// the middle of another exchange: a filter such as mod_include's makes a request of its own for what that one sends.
 pub fn with_exchange<T>(exchange: Pin<&Exchange<'_>>, body: impl FnOnce() -> T) -> T {
     /// Also when `body` panics.
-    struct Cut;
-    impl Drop for Cut {
+    struct Back(Link);
+    impl Drop for Back {
         fn drop(&mut self) {
-            CURRENT.with(Link::cut);
+            // SAFETY: nothing, or the exchange of a call of `with_exchange` around this one, which cuts the link.
+            CURRENT.with(|link| unsafe { link.follow(&self.0) });
         }
     }
-    let _cut = Cut;
-    // SAFETY: it is cut when this function returns, attached; the exchange is borrowed until then.
+    let back = Back(Link::new());
+    // SAFETY: as in `Back`; it is looked at again by `drop` only.
+    CURRENT.with(|link| unsafe { back.0.follow(link) });
+    // SAFETY: it leads elsewhere when this function returns, attached; the exchange is borrowed until then.
     CURRENT.with(|link| unsafe { link.set(exchange) });
     body()
+}
+
+/// Runs `body` with the exchange that this thread executes, if there is one.
+pub fn with_current<T>(gil: Gil, body: impl FnOnce(&Exchange<'static>) -> T) -> Option<T> {
+    CURRENT.with(|link| link.writer(gil).map(|exchange| body(&exchange)))
 }
 
 /// Logs a record of this thread: its lines belong to the request that the thread executes, if there is one.

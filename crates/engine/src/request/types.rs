@@ -14,8 +14,11 @@ use crate::log::ERROR;
 use crate::python::interp::Natives;
 use crate::python::native::{Table, arguments, bound, fast, guard, guard_object, plain};
 use crate::python::py::{Any, Gil, Kind, Owned, Raised, Res};
+use crate::request::events::no_request;
 use crate::request::exchange::{Exchange, Link, Use};
-use crate::request::streams::{emit, flush_all, flush_text, is_logged, write_text};
+use crate::request::metrics::{self, Wanted};
+use crate::request::server_metrics;
+use crate::request::streams::{emit, flush_all, flush_text, is_logged, with_current, write_text};
 
 /// Layout of `wsgi.input` objects. They are also the `self` of `start_response` and `write`.
 #[repr(C)]
@@ -221,11 +224,8 @@ unsafe extern "C" fn log_wanted(_slf: *mut ffi::PyObject, level: *mut ffi::PyObj
     })
 }
 
-unsafe extern "C" fn server_metrics(_slf: *mut ffi::PyObject, _: *mut ffi::PyObject) -> *mut ffi::PyObject {
-    guard_object(|gil| match gil.detach(crate::request::server_metrics::current) {
-        Some(json) => gil.bytes(&json),
-        None => Ok(gil.none()),
-    })
+unsafe extern "C" fn of_server(_slf: *mut ffi::PyObject, _: *mut ffi::PyObject) -> *mut ffi::PyObject {
+    json_or_none(server_metrics::current)
 }
 
 unsafe extern "C" fn drop_signal(_slf: *mut ffi::PyObject, number: *mut ffi::PyObject) -> *mut ffi::PyObject {
@@ -236,6 +236,36 @@ unsafe extern "C" fn drop_signal(_slf: *mut ffi::PyObject, number: *mut ffi::PyO
     })
 }
 
+unsafe extern "C" fn request_data(_slf: *mut ffi::PyObject, _: *mut ffi::PyObject) -> *mut ffi::PyObject {
+    guard_object(|gil| {
+        let found = with_current(gil, |exchange| exchange.watch.data(gil));
+        found.unwrap_or_else(|| Err(no_request(gil)))
+    })
+}
+
+/// What `find` tells as JSON, or `None`.
+fn json_or_none(find: impl FnOnce() -> Option<Vec<u8>> + Send) -> *mut ffi::PyObject {
+    guard_object(|gil| match gil.detach(find) {
+        Some(json) => gil.bytes(&json),
+        None => Ok(gil.none()),
+    })
+}
+
+unsafe extern "C" fn start_metrics(_slf: *mut ffi::PyObject, _: *mut ffi::PyObject) -> *mut ffi::PyObject {
+    guard_object(|gil| {
+        gil.detach(metrics::start);
+        Ok(gil.none())
+    })
+}
+
+unsafe extern "C" fn request_metrics(_slf: *mut ffi::PyObject, _: *mut ffi::PyObject) -> *mut ffi::PyObject {
+    json_or_none(|| metrics::current(Wanted::Requests))
+}
+
+unsafe extern "C" fn process_metrics(_slf: *mut ffi::PyObject, _: *mut ffi::PyObject) -> *mut ffi::PyObject {
+    json_or_none(|| metrics::current(Wanted::Process))
+}
+
 static START_RESPONSE: Table<ffi::PyMethodDef> = Table(fast(c"start_response", start_response));
 static WRITE: Table<ffi::PyMethodDef> = Table(plain(c"write", write, ffi::METH_O));
 static LOG_WRITE: Table<ffi::PyMethodDef> = Table(fast(c"_log_write", log_write));
@@ -243,7 +273,12 @@ static LOG_FLUSH: Table<ffi::PyMethodDef> = Table(fast(c"_log_flush", log_flush)
 static LOG_RECORD: Table<ffi::PyMethodDef> = Table(fast(c"_log_record", log_record));
 static LOG_WANTED: Table<ffi::PyMethodDef> = Table(plain(c"_log_wanted", log_wanted, ffi::METH_O));
 static DROP_SIGNAL: Table<ffi::PyMethodDef> = Table(plain(c"_drop_signal", drop_signal, ffi::METH_O));
-static SERVER_METRICS: Table<ffi::PyMethodDef> = Table(plain(c"_server_metrics", server_metrics, ffi::METH_NOARGS));
+static REQUEST_DATA: Table<ffi::PyMethodDef> = Table(plain(c"_request_data", request_data, ffi::METH_NOARGS));
+static SERVER_METRICS: Table<ffi::PyMethodDef> = Table(plain(c"_server_metrics", of_server, ffi::METH_NOARGS));
+
+static START_METRICS: Table<ffi::PyMethodDef> = Table(plain(c"_start_metrics", start_metrics, ffi::METH_NOARGS));
+static REQUEST_METRICS: Table<ffi::PyMethodDef> = Table(plain(c"_request_metrics", request_metrics, ffi::METH_NOARGS));
+static PROCESS_METRICS: Table<ffi::PyMethodDef> = Table(plain(c"_process_metrics", process_metrics, ffi::METH_NOARGS));
 
 static INPUT_METHODS: Table<[ffi::PyMethodDef; 5]> = Table([
     fast(c"read", input_read),
@@ -257,7 +292,7 @@ static INPUT_METHODS: Table<[ffi::PyMethodDef; 5]> = Table([
 pub const NATIVES: Natives = Natives { functions, input_type, flush: flush_all };
 
 /// What the part of the engine that is written in Python calls, with its names: the functions below the log streams and
-/// the handler of `logging`, and those below `signal.signal` and `server_metrics`.
+/// the handler of `logging`, and those below `signal.signal`, `request_data` and the metrics.
 fn functions() -> Res<Vec<(&'static CStr, Owned)>> {
     let functions = [
         (c"_log_write", &LOG_WRITE),
@@ -266,6 +301,10 @@ fn functions() -> Res<Vec<(&'static CStr, Owned)>> {
         (c"_log_wanted", &LOG_WANTED),
         (c"_drop_signal", &DROP_SIGNAL),
         (c"_server_metrics", &SERVER_METRICS),
+        (c"_request_data", &REQUEST_DATA),
+        (c"_start_metrics", &START_METRICS),
+        (c"_request_metrics", &REQUEST_METRICS),
+        (c"_process_metrics", &PROCESS_METRICS),
     ];
     functions.into_iter().map(|(name, function)| Ok((name, bound(&function.0, ptr::null_mut())?))).collect()
 }

@@ -38,6 +38,8 @@ mod timers;
 
 use std::collections::BTreeMap;
 
+use wsgi_wire::control::Cause;
+
 pub use event::{Action, Busy, Ended, Event, Exit, Found, Handing, Left, Load, Rules, level};
 pub use group::Group;
 pub use jitter::requests as jittered_requests;
@@ -102,6 +104,11 @@ impl State {
     /// Processes of a group that serve, the oldest first.
     pub fn serving(&self, group: GroupId) -> Vec<ProcessId> {
         self.groups.get(&group).into_iter().flat_map(Group::ready_ones).collect()
+    }
+
+    /// Why a process is being replaced, if it is.
+    pub fn cause(&self, process: ProcessId) -> Option<Cause> {
+        self.groups.values().find_map(|group| group.cause(process))
     }
 
     /// Processes whose memory is limited.

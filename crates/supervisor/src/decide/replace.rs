@@ -252,6 +252,11 @@ impl Group {
         it.ending = why;
     }
 
+    /// Why the process is being replaced, if it is.
+    pub(super) fn cause(&self, process: ProcessId) -> Option<Cause> {
+        self.processes.get(&process)?.retiring
+    }
+
     pub(super) fn kill(&mut self, process: ProcessId, out: &mut Out<'_>) {
         if let Some(it) = self.processes.get_mut(&process) {
             it.phase = Phase::Killed;

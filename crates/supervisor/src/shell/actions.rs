@@ -23,8 +23,9 @@ impl Shell {
             }
             Action::MarkDraining { process } => self.mark(process, SlotState::Draining),
             Action::SendStop { process } => {
+                let cause = self.state.cause(process);
                 if let Some(found) = self.processes.get_mut(&process) {
-                    found.stop();
+                    found.stop(cause);
                 }
             }
             Action::SendSuperseded { process } => {

@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use wsgi_sys::process::Spawned;
 use wsgi_sys::{fd, socket};
-use wsgi_wire::control::{FromDaemon, Stored, ToDaemon};
+use wsgi_wire::control::{self, Cause, FromDaemon, Stored, ToDaemon};
 use wsgi_wire::loaded::Loaded;
 
 use crate::decide::{GroupId, Millis, level};
@@ -56,6 +56,7 @@ pub struct Process {
 enum Message {
     With(ToDaemon, OwnedFd),
     Plain(ToDaemon),
+    Stop(Option<Cause>),
 }
 
 /// What came over the control socket.
@@ -125,10 +126,11 @@ impl Process {
         self.waiting.is_empty() && unread.is_some_and(|bytes| bytes < MAX_UNREAD)
     }
 
-    /// Asks the process to stop. Drops the connections that still wait to be sent.
-    pub fn stop(&mut self) {
+    /// Asks the process to stop, and tells why if it is being replaced. Drops the connections that still wait to be sent.
+    pub fn stop(&mut self, cause: Option<Cause>) {
         self.waiting.clear();
-        self.tell(ToDaemon::Stop);
+        self.waiting.push_back(Message::Stop(cause));
+        self.flush();
     }
 
     /// Sends a message without a descriptor.
@@ -144,6 +146,7 @@ impl Process {
         while let Some(message) = self.waiting.front() {
             let sent = match message {
                 Message::With(message, fd) => socket::send_with_fds(control.as_fd(), &[*message as u8], &[fd.as_fd()]),
+                Message::Stop(cause) => socket::send_with_fds(control.as_fd(), &control::stop(*cause), &[]),
                 Message::Plain(message) => socket::send_with_fds(control.as_fd(), &[*message as u8], &[]),
             };
             match sent {

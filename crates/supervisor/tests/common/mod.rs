@@ -278,5 +278,6 @@ fn config(directory: &std::path::Path, processes: u32) -> GroupConfig {
         case_insensitive: false,
         log_level: 7,
         apache_version: (2, 4, 62),
+        httpd: Default::default(),
     }
 }

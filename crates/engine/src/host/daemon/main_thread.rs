@@ -11,9 +11,10 @@ use wsgi_sys::forked::Private;
 use wsgi_sys::poll::{self, PollFd};
 use wsgi_sys::{fd, process, socket};
 use wsgi_wire::config::{GroupConfig, Preload};
-use wsgi_wire::control::{Cause, FromDaemon, ToDaemon};
+use wsgi_wire::control::{Cause, FromDaemon, ToDaemon, stop_cause};
 
 use crate::host::daemon::request_threads::RequestThreads;
+use crate::host::daemon::subscribers::{Signals, THEIRS};
 use crate::log::{self, ERROR, INFO, WARN};
 use crate::python::interp::Interp;
 use crate::python::interpreters;
@@ -44,6 +45,7 @@ pub struct Daemon {
     pub(super) parent_watch: Option<Private>,
     pub(super) control: BorrowedFd<'static>,
     pub(super) signals: Private,
+    pub(super) signals_for_subscribers: Signals,
     /// The main interpreter.
     pub main: &'static Interp,
     pub(super) probe: &'static Probe,
@@ -146,7 +148,10 @@ impl Daemon {
     pub(super) fn read_signals(&self) -> bool {
         let mut bytes = [0; 16];
         let count = fd::read(self.signals.as_fd(), &mut bytes).unwrap_or(0);
-        let causes = bytes[..count].iter().map(|signal| self.meaning(i32::from(*signal)));
+        let (theirs, ours): (Vec<i32>, Vec<i32>) =
+            bytes[..count].iter().map(|signal| i32::from(*signal)).partition(|signal| THEIRS.contains(signal));
+        theirs.into_iter().for_each(|signal| self.pass_on(signal));
+        let causes = ours.into_iter().map(|signal| self.meaning(signal));
         causes.fold(false, |stop, cause| match cause {
             Some(cause) => {
                 self.threads.retire(cause);
@@ -184,7 +189,10 @@ impl Daemon {
             Ok((0, None)) => return Some(Ended::Orphaned),
             Ok((len, fd)) => match (ToDaemon::decode(&message[..len]), fd) {
                 (Ok(ToDaemon::Connection), Some(fd)) => self.threads.adopt(fd),
-                (Ok(ToDaemon::Stop), _) => return Some(Ended::Stop),
+                (Ok(ToDaemon::Stop), _) => {
+                    stop_cause(&message[..len]).into_iter().for_each(|cause| self.threads.note_cause(cause));
+                    return Some(Ended::Stop);
+                }
                 (Ok(ToDaemon::Superseded), _) => serve_old_code(self.threads),
                 (Ok(ToDaemon::TellScripts), _) => self.tell_again(),
                 (Ok(ToDaemon::ServerMetrics), Some(file)) => server_metrics::arrived(file.into_owned()),

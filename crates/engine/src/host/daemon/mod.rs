@@ -12,6 +12,7 @@ pub mod outgoing;
 mod request_thread;
 pub mod request_threads;
 pub mod service;
+mod subscribers;
 pub mod warmup;
 
 use std::io;
@@ -20,13 +21,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use wsgi_sys::forked::Private;
-use wsgi_sys::{fd, poll, process, signal, socket, thread};
+use wsgi_sys::{clock, fd, poll, process, signal, socket, thread};
 use wsgi_wire::PROTOCOL;
 use wsgi_wire::config::{DaemonConfig, GroupConfig};
 use wsgi_wire::control::{Exit, FromDaemon, MAX_MESSAGE};
 
 use self::main_thread::{Daemon, Ended, serve_old_code};
 use self::request_threads::RequestThreads;
+use self::subscribers::{Signals, THEIRS};
 use crate::log::{self, ERROR, WARN, process_log};
 use crate::python::interp::Facts;
 use crate::python::interpreters;
@@ -38,7 +40,7 @@ use crate::timers::stacks;
 use crate::timers::stuck::Limits;
 use crate::timers::watchdog::Watchdog;
 
-/// Signals that are caught, as long as the process serves.
+/// Signals that the process obeys, as long as it serves.
 const SIGNALS: [i32; 4] = [libc::SIGTERM, libc::SIGINT, libc::SIGUSR1, libc::SIGXCPU];
 
 /// Serves until told to stop; the exit status of the process. The calling thread is Python's main thread.
@@ -113,6 +115,7 @@ fn facts(config: &GroupConfig) -> Facts {
         multiprocess: config.multiprocess,
         run_once: config.threads == 1 && config.maximum_requests == 1,
         apache_version: config.apache_version,
+        httpd: config.httpd.clone(),
         python: (config.python.clone(), config.python_from.clone()),
         python_path: config.python_path.clone(),
         layers: config.layers.clone(),
@@ -120,6 +123,7 @@ fn facts(config: &GroupConfig) -> Facts {
         home: config.home.clone(),
         case_insensitive: config.case_insensitive,
         embedded: false,
+        started_us: clock::wall_us(),
         switch_interval_us: config.switch_interval_us,
     }
 }
@@ -195,6 +199,7 @@ fn start(gil: Gil, control: RawFd) -> Result<Daemon, (Exit, String)> {
         parent_watch: process::pidfd_open(parent_pid).ok().map(Private::new),
         control,
         signals,
+        signals_for_subscribers: Signals::default(),
         main,
         probe,
         watchdog,
@@ -213,7 +218,7 @@ fn tell_of_scripts(threads: &'static RequestThreads) {
 /// Signals that the process catches. Where it runs nothing but scripts SIGTERM is Python's.
 fn caught(config: &GroupConfig) -> impl Iterator<Item = i32> {
     let is_service = config.threads == 0;
-    SIGNALS.into_iter().filter(move |signal| !(is_service && *signal == libc::SIGTERM))
+    SIGNALS.into_iter().chain(THEIRS).filter(move |signal| !(is_service && *signal == libc::SIGTERM))
 }
 
 impl Daemon {
@@ -228,7 +233,7 @@ impl Daemon {
         if failed.is_none() && !threads.is_unwanted() {
             warmup::run(gil, self.main, config);
         }
-        // An application may have set handlers of its own while it was loaded.
+        // An application may have set handlers of its own while it was loaded. It may do so for the signals that are its own.
         SIGNALS.into_iter().try_for_each(signal::catch).map_err(bootstrap("cannot receive signals"))?;
         gil.detach(|| request_thread::start(threads)).map_err(bootstrap("cannot start the request threads"))?;
         // Store this before telling the supervisor: another supervisor may ask.
@@ -248,6 +253,7 @@ impl Daemon {
         }
         self.threads.stop();
         self.bound_end();
+        self.tell_stopping();
         // Requests that are still executed can be interrupted until their end, and a kept GIL is found.
         while self.threads.running() > 0 {
             if is_orphan {

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use wsgi_sys::event::{Epoll, Event};
 use wsgi_sys::forked::Private;
@@ -53,6 +53,8 @@ pub struct RequestThreads {
     pub(super) main_script: Option<Vec<u8>>,
     control: BorrowedFd<'static>,
     retired: AtomicBool,
+    /// Why the process ends, if anything but an order or a signal makes it end. The first cause counts.
+    cause: OnceLock<Cause>,
     /// Scripts of which the process serves old code, with the time of change that the supervisor knows of.
     outdated: Mutex<HashMap<Vec<u8>, Option<i64>>>,
     /// Messages about scripts that may be handed on, in the order in which they were loaded; as many as there are scripts.
@@ -84,6 +86,7 @@ impl RequestThreads {
             main_script: config.main_script.as_ref().map(|path| path.as_bytes().to_vec()),
             control,
             retired: AtomicBool::new(false),
+            cause: OnceLock::new(),
             outdated: Mutex::default(),
             loaded: Mutex::default(),
             gave_up: AtomicBool::new(false),
@@ -190,6 +193,7 @@ impl RequestThreads {
 
     /// Asks the supervisor to replace this process: once, and once more if it turns out that it cannot go on.
     pub fn retire(&self, cause: Cause) {
+        self.note_cause(cause);
         let is_first = !self.retired.swap(true, Ordering::SeqCst);
         let gives_up = matches!(cause, Cause::RequestTimeout | Cause::DeadlockTimeout | Cause::StartupTimeout);
         if is_first || (gives_up && !self.gave_up.swap(true, Ordering::SeqCst)) {
@@ -205,8 +209,19 @@ impl RequestThreads {
         if outdated.get(script) != Some(&mtime_us) {
             outdated.insert(script.to_vec(), mtime_us);
             drop(outdated);
+            self.note_cause(Cause::ScriptReload);
             self.tell(FromDaemon::Retire(Cause::ScriptReload));
         }
+    }
+
+    /// Notes why the process ends.
+    pub fn note_cause(&self, cause: Cause) {
+        let _ = self.cause.set(cause);
+    }
+
+    /// Why the process ends, in mod_wsgi's words.
+    pub fn reason(&self) -> &'static str {
+        self.cause.get().map_or("shutdown_signal", |cause| cause.name())
     }
 
     /// Makes the main thread end the process as if it had been told to stop.

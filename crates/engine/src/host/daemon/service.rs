@@ -45,7 +45,10 @@ pub fn run(gil: Gil, daemon: &'static Daemon) -> i32 {
     let some_are_left = ask(gil, daemon, "wait");
     is_over.store(true, Ordering::SeqCst);
     let was_asked = ask(gil, daemon, "end");
-    gil.detach(|| daemon.end_probe());
+    gil.detach(|| {
+        daemon.tell_stopping();
+        daemon.end_probe();
+    });
     if some_are_left && !daemon.config.keep_interpreters {
         // Python would wait for them once more.
         interpreters::end_named(gil);

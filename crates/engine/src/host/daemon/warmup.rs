@@ -54,7 +54,7 @@ fn verdict(outcome: Outcome, status: Option<u16>) -> (u8, String) {
 
 fn call(
     gil: Gil,
-    interp: &Interp,
+    interp: &'static Interp,
     config: &GroupConfig,
     warmup: &Warmup,
     target: &WarmupTarget,

@@ -17,7 +17,7 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-use wsgi_sys::{forked, process, signal};
+use wsgi_sys::{clock, forked, process, signal};
 use wsgi_wire::PROTOCOL;
 use wsgi_wire::config::{EmbedConfig, Preload};
 use wsgi_wire::frame::InputFailure;
@@ -108,6 +108,7 @@ fn facts(config: &EmbedConfig) -> Facts {
         multiprocess: config.multiprocess,
         run_once: false,
         apache_version: config.apache_version,
+        httpd: config.httpd.clone(),
         python: (config.python.clone(), config.python_from.clone()),
         python_path: config.python_path.clone(),
         layers: config.layers.clone(),
@@ -115,6 +116,7 @@ fn facts(config: &EmbedConfig) -> Facts {
         home: None,
         case_insensitive: config.case_insensitive,
         embedded: true,
+        started_us: clock::wall_us(),
         switch_interval_us: None,
     }
 }
@@ -133,7 +135,11 @@ fn own_python(config: &EmbedConfig, started: &Sender<Result<(), String>>, finish
     // The child waits for this.
     let _ = started.send(begun);
     let Ok(answer) = finishing.recv() else { return };
-    let ended = is_running && !config.keep_interpreters && ACTIVE.load(Ordering::SeqCst) == 0 && end_python();
+    let may_end = is_running && ACTIVE.load(Ordering::SeqCst) == 0;
+    if may_end {
+        interpreters::in_each(|gil, interp| interp.objects.events.tell_stopping(gil, ""));
+    }
+    let ended = may_end && !config.keep_interpreters && end_python();
     let _ = answer.send(ended);
 }
 
@@ -217,7 +223,7 @@ pub unsafe extern "C" fn wsgi_engine_run(payload: *const u8, len: usize, request
     // SAFETY: by contract.
     let payload = unsafe { slice::from_raw_parts(payload, len) };
     let Some(host) = HOST.get() else { return Failure::Interpreter as i32 };
-    IS_RUNNING.set(true);
+    let was_running = IS_RUNNING.replace(true);
     ACTIVE.fetch_add(1, Ordering::SeqCst);
     let result = panic::catch_unwind(AssertUnwindSafe(|| run(payload, host, request)));
     if forked::is_child() {
@@ -225,7 +231,7 @@ pub unsafe extern "C" fn wsgi_engine_run(payload: *const u8, len: usize, request
         process::exit_now(1);
     }
     ACTIVE.fetch_sub(1, Ordering::SeqCst);
-    IS_RUNNING.set(false);
+    IS_RUNNING.set(was_running);
     match result {
         Ok(Ok(())) => 0,
         Ok(Err(failure)) => failure as i32,

@@ -1,0 +1,114 @@
+//! Metrics of requests for `mod_wsgi.request_metrics()` and `process_metrics()`, of all interpreters of the process
+//! together. Nothing is recorded before somebody calls `start_recording_metrics()`. The adapter says when an application
+//! is called and when its request is over; times come from [`super::events::Watch`].
+
+#![forbid(unsafe_code)]
+
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use serde_json::json;
+use wsgi_sys::{clock, forked, usage};
+use wsgi_wire::request::Head;
+
+use crate::python::interpreters::facts;
+use crate::python::waits;
+use crate::request::events::status;
+use crate::request::exchange::Exchange;
+use crate::request::host::Outcome;
+use crate::request::recorder::{Moment, Recorder, Sample};
+
+/// That of this process, since somebody wanted it. The lock is held for moments, and nothing runs meanwhile.
+static RECORDER: OnceLock<Mutex<Recorder>> = OnceLock::new();
+
+fn now() -> Moment {
+    let used = usage::of_process();
+    Moment { wall_us: clock::wall_us(), monotonic: clock::monotonic(), user: used.user, system: used.system }
+}
+
+/// From now on requests are recorded (`mod_wsgi.start_recording_metrics()`).
+pub fn start() {
+    let facts = facts();
+    let is_daemon = facts.is_some_and(|facts| !facts.embedded);
+    let maximum = facts.map_or(1, |facts| facts.threads as usize);
+    RECORDER.get_or_init(|| Mutex::new(Recorder::new(is_daemon, maximum, now())));
+}
+
+/// Whether requests are recorded.
+pub fn is_recording() -> bool {
+    RECORDER.get().is_some()
+}
+
+/// An application is about to be called. Its request is recorded from now on. `taken_us`: when the process took it, 0 in
+/// embedded mode.
+pub fn begin(exchange: &Exchange<'_>, taken_us: i64) {
+    let Some(recorder) = RECORDER.get() else { return };
+    // The warm-up has no request thread.
+    if taken_us > 0 && exchange.thread_id == 0 {
+        return;
+    }
+    exchange.watch.is_recorded.set(true);
+    let before = if taken_us > 0 { between(taken_us, exchange.watch.application_start_us.get()) } else { 0 };
+    recorder.lock().begin(exchange.thread_id, clock::monotonic().saturating_sub(Duration::from_micros(before)));
+}
+
+/// The request is over.
+pub fn finish(exchange: &Exchange<'_>, head: &Head<'_>, taken_us: i64, outcome: Outcome) {
+    let watch = &exchange.watch;
+    if !watch.is_recorded.get() {
+        return;
+    }
+    let Some(recorder) = RECORDER.get() else { return };
+    let (input, output, waits) = (watch.meter.input(), watch.meter.output(), waits::mine());
+    let (started, sent) = exchange.output.try_borrow().map_or((None, 0), |output| (output.status(), output.sent()));
+    let (begin, now) = (watch.application_start_us.get(), clock::wall_us());
+    let served = if taken_us > 0 { head.queue_start_us } else { begin };
+    let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+    let sample = Sample {
+        status: status(outcome, started),
+        times_us: [
+            between(head.request_start_us, served),
+            between(head.queue_start_us, taken_us),
+            if taken_us > 0 { between(taken_us, begin) } else { 0 },
+            between(begin, now),
+            between(head.request_start_us, now),
+            micros(waits.time),
+            micros(input.time),
+            micros(output.time),
+        ],
+        waits: waits.count,
+        input: (input.length, input.count),
+        output: (sent, output.count),
+        cpu: watch.meter.cpu().map_or(Duration::ZERO, |cpu| cpu.user + cpu.system),
+    };
+    recorder.lock().finish(exchange.thread_id, clock::monotonic(), &sample);
+}
+
+/// Microseconds from one moment to another; 0 if the clock was put back.
+fn between(from_us: i64, to_us: i64) -> u64 {
+    u64::try_from(to_us.saturating_sub(from_us)).unwrap_or(0)
+}
+
+/// Which metrics are wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wanted {
+    /// `mod_wsgi.request_metrics()`
+    Requests,
+    /// `mod_wsgi.process_metrics()`
+    Process,
+}
+
+/// The metrics as JSON; nothing while nothing is recorded, and in a process that the application has forked.
+pub fn current(wanted: Wanted) -> Option<Vec<u8>> {
+    let recorder = RECORDER.get().filter(|_| !forked::is_child())?;
+    let now = now();
+    let mut told = match wanted {
+        Wanted::Requests => recorder.lock().drain(&now),
+        Wanted::Process => recorder.lock().totals(&now, facts().map_or(0, |facts| facts.started_us)),
+    };
+    told.insert("pid".to_owned(), json!(std::process::id()));
+    told.insert("memory_rss".to_owned(), json!(usage::resident()));
+    told.insert("memory_max_rss".to_owned(), json!(usage::of_process().largest));
+    serde_json::to_vec(&told).ok()
+}
