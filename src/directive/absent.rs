@@ -33,7 +33,9 @@ pub(super) fn absent(id: Id) -> Option<Absent> {
         Id::DontWriteBytecode => (Some("Off"), "use env=PYTHONDONTWRITEBYTECODE=1 of WSGIDaemonProcess"),
         Id::PerInterpreterGIL => (Some("Off"), "use a process group for each application"),
         Id::FreeThreading => (Some("Off"), "use more processes= in WSGIDaemonProcess"),
-        Id::TelemetryService => (None, "remove the line; mod_wsgi.request_metrics() and server_metrics() tell what it would"),
+        Id::TelemetryService => {
+            (None, "remove the line; mod_wsgi.request_metrics() and server_metrics() tell what it would")
+        }
         Id::SlowRequests => (Some("0"), "remove the line; %D in a LogFormat tells how long each request took"),
         Id::TelemetryOptions => (Some("None"), "remove the line"),
         _ => return None,
