@@ -19,7 +19,9 @@ pub(super) fn absent(id: Id) -> Option<Absent> {
     let (accepted, instead) = match id {
         Id::PerInterpreterGIL => (Some("Off"), "use a process group for each application"),
         Id::FreeThreading => (Some("Off"), "use more processes= in WSGIDaemonProcess"),
-        Id::TelemetryService => (None, "remove the line; mod_wsgi.server_metrics() tells part of it"),
+        Id::TelemetryService => {
+            (None, "remove the line; mod_wsgi.request_metrics() and server_metrics() tell what it would")
+        }
         Id::SlowRequests => (Some("0"), "remove the line; %D in a LogFormat tells how long each request took"),
         Id::TelemetryOptions => (Some("None"), "remove the line"),
         _ => return None,
