@@ -8,6 +8,7 @@ import urllib.request
 
 import pytest
 
+import deciding
 import pythons
 from httpd import APPS
 
@@ -111,6 +112,51 @@ def test_django_admin_form_static_file_and_database(django):
     assert "readers \u20ac" in browser.get("/admin/auth/group/")
     assert browser.submit("/form/", text="<posted>") == "posted: &lt;posted&gt;"
     assert "color" in browser.get("/static/admin/css/base.css")
+
+
+# Django's own handlers for httpd (django.contrib.auth.handlers.modwsgi).
+DJANGO_LOGINS = """
+import django_site
+from django.contrib.auth.handlers.modwsgi import check_password, groups_for_user
+"""
+DJANGO_USERS = """
+import django_site
+from django.contrib.auth.models import Group, User
+user = User.objects.create_user("ada", "ada@example.com", "engine")
+user.groups.add(Group.objects.create(name="staff"))
+User.objects.create_user("bob", "bob@example.com", "builder")
+"""
+
+
+@pytest.mark.parametrize("place", ["", pytest.param("process-group=shop", marks=pytest.mark.ours("the original has no such option"))],
+                         ids=["child", "daemon"])
+def test_django_checks_passwords_and_groups_for_httpd(httpd, place):
+    home = pythons.venv("web", WEB)
+    site = httpd.root / "site"
+    site.mkdir()
+    script = httpd.write("site/django_site.py", (APPS / "django_site.wsgi").read_text())
+    for command in ([script, "migrate", "-v0"], ["-c", DJANGO_USERS]):
+        done = subprocess.run([home / "bin/python", *command], cwd=site, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+    for path in (site, *site.glob("*.sqlite3")):
+        httpd.own(path)
+    logins = httpd.write("apps/logins.py", DJANGO_LOGINS)
+    httpd.write("htdocs/reports/page", "the report")
+    httpd.start(f"""WSGIPythonHome {home}
+WSGIPythonPath {site}
+WSGIDaemonProcess shop python-path={site}
+<Location /reports>
+    AuthType Basic
+    AuthName reports
+    AuthBasicProvider wsgi
+    WSGIAuthUserScript {logins} {place}
+    WSGIAuthGroupScript {logins} {place}
+    Require wsgi-group staff
+</Location>""", deciding.MODULES)
+    httpd.log.allow("AH01617|AH01618|AH01631|password mismatch|authorization failure|not found|WSGI00")
+    for user, password, status in (("ada", "engine", 200), ("ada", "wrong", 401), ("eve", "engine", 401), ("bob", "builder", 401)):
+        answer = httpd.get("/reports/page", headers=deciding.basic(user, password))
+        assert answer.status == status, user
 
 
 # -- extensions ------------------------------------------------------------------------------------

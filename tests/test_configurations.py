@@ -5,7 +5,7 @@ They are modelled on what those document, in our own words. A comment `#:` in su
     script PATH [CALLABLE]        a WSGI script that tells which process group runs it
     file PATH [TEXT]              another file; `|` in the text is a new line
     modules NAME ...              modules of httpd that are needed
-    get PATH [host=HOST] -> GROUP an application answers there, in this process group or `embedded`
+    get PATH [host=HOST] [user=NAME:PASSWORD] -> GROUP an application answers there, in this process group or `embedded`
     static PATH                   httpd itself answers there
     status NUMBER PATH            the status there
     warns REGEX|REGEX             what the log warns of
@@ -20,6 +20,7 @@ from pathlib import Path
 import pytest
 
 import pythons
+from deciding import basic
 from httpd import IS_ROOT, MODULES_DIR, RUN_GROUP, RUN_USER
 
 FILES = sorted((Path(__file__).parent / "configurations").glob("*.conf"))
@@ -73,8 +74,9 @@ def test_a_configuration_serves(httpd, path):
     httpd.start(filled(text, httpd), tuple(dict.fromkeys([*MODULES, *modules])))
     for line in steps(text, "get"):
         url, group = line.split(" -> ")
+        url, _, login = url.partition(" user=")
         url, _, host = url.partition(" host=")
-        answer = httpd.get(url, host=host or None)
+        answer = httpd.get(url, host=host or None, headers=basic(*login.split(":")) if login else None)
         assert (answer.status, answer.text) == (200, f"{group} answers"), line
     for url in steps(text, "static"):
         answer = httpd.get(url)

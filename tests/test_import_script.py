@@ -133,3 +133,4 @@ def test_a_python_that_cannot_be_embedded_is_said_once(httpd):
     httpd.log.allow("libpython|embedded|shared")
     static_python(httpd.root / "static")
     httpd.start(f"WSGIPythonHome {httpd.root}/static\n{importing(httpd, 'early', '%{GLOBAL}')}")
+    httpd.log.wait_for("this child cannot load the scripts of WSGIImportScript and of aliases", 30)

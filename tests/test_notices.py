@@ -34,6 +34,7 @@ def test_a_body_that_ends_short_is_told(httpd, mode):
 @pytest.mark.modes("daemon")
 def test_processes_end_because_httpd_restarts_or_because_it_stops(daemon):
     httpd = daemon("threads=1")
+    assert httpd.get("/hello").status == 200
     httpd.restart()
     httpd.log.wait_for(r"stopping all daemon processes: httpd restarts$")
     httpd.log.wait_for(r"is gone \(httpd restarts\): exited with status 0 after [\d.]+ s$")

@@ -29,12 +29,23 @@ fn script_of<'r>(request: Request<'r>, field: impl Fn(&'r RequestConfig) -> Opti
     of_directory.or_else(|| request.server().config::<ServerConfig>().and_then(|server| field(&server.request)))
 }
 
+/// A request keeps it that its access script has denied access.
+struct AccessDenied;
+
+/// Whether the access script of the request has denied access.
+pub(crate) fn has_denied(request: Request<'_>) -> bool {
+    request.own_config::<AccessDenied>().is_some()
+}
+
 /// `WSGIAccessScript`: whether the client has access. `None`: no script is asked.
 pub(crate) fn access(request: Request<'_>) -> Option<Access> {
     let script = script_of(request, |values| values.access_script.as_deref())?;
     let client = request.client_name();
     let answer = ask(request, script, (Question::Access, &[client]), None);
     let access = verdict::access(answer.as_ref());
+    if access == Access::Denied {
+        request.set_own_config(AccessDenied);
+    }
     if access == Access::Denied && answer.is_some() && !request.any_satisfies() {
         let (directive, path) = (verdict::directive(Question::Access), shown(&script.path));
         request.log(Level::Error, &format!("Client denied by {directive} {path}: allow_access() returned False"));

@@ -71,7 +71,7 @@ pub(crate) fn admit(request: Request<'_>) {
 
 /// The request is over. If httpd's access control refused it, the log says what may be missing.
 pub(crate) fn look_back(request: Request<'_>) {
-    let refused = request.status() == 403 && request.file_kind() == FileKind::File;
+    let refused = request.status() == 403 && request.file_kind() == FileKind::File && !decide::has_denied(request);
     if refused && request.own_config::<Mapped>().is_some_and(|mapped| !mapped.admitted.get()) {
         if let Some(live) = live::get() {
             live.advice.forbidden(request, request.filename());

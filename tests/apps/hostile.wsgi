@@ -2,7 +2,7 @@
 written first. What a process of ours holds is found by looking at its descriptors; nothing of the module is imported.
 """
 import array
-import ctypes
+import contextlib
 import os
 import signal
 import socket
@@ -247,10 +247,13 @@ def flips():
     areas = [int(line.partition("-")[0], 16) for line in lines]
     answer(whole(SHARED, 1, struct.pack(">QQ", 0, AREA)))
     end = time.monotonic() + 1
-    while time.monotonic() < end:
-        for value in range(256):
-            for area in areas:
-                ctypes.memset(area, value, AREA)
+    # The engine unmaps the area of another connection when that ends: written to in this way, it does no harm.
+    with open("/proc/self/mem", "r+b", buffering=0) as memory:
+        while time.monotonic() < end:
+            for value in range(256):
+                for area in areas:
+                    with contextlib.suppress(OSError):
+                        os.pwrite(memory.fileno(), bytes([value]) * AREA, area)
 
 
 # -- everything ------------------------------------------------------------------------------------
