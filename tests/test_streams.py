@@ -24,7 +24,7 @@ def test_attributes_and_methods(site, stream):
     assert told["name"] == STREAMS[stream] and told["line_buffering"]
     assert (told["isatty"], told["writable"], told["readable"], told["seekable"]) == (False, True, False, False)
     assert told["flush"] is None and told["read"] == told["tell"] == "UnsupportedOperation"
-    assert all(told["is"]) and told["repr"].startswith(f"<_io.TextIOWrapper name='{STREAMS[stream]}'")
+    assert all(told["is"]) and f"TextIOWrapper name='{STREAMS[stream]}'" in told["repr"]
 
 
 @ours
