@@ -11,7 +11,7 @@ SECONDS ?= 600
 export CARGO
 
 .DEFAULT_GOAL := help
-.PHONY: help run check test test-rust test-httpd check-asan check-miri fuzz chaos deps build lint clean
+.PHONY: help run check check-rust check-httpd test test-rust test-httpd check-asan check-miri fuzz chaos deps build lint clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,7 +29,13 @@ RUN = APP="$(APP)" PYTHON_HOME="$(PYTHON_HOME)" PORT="$(PORT)" MODULE="$(MODULE)
 
 check: lint $(VENV)/.complete ## what to run before each commit: a debug build, unit tests, tests of every area under one MPM
 	$(CARGO) build --workspace
-	$(CARGO) test --workspace --quiet
+	@# Both mostly wait, so they run at once.
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target check-rust check-httpd
+
+check-rust:
+	@MAKEFLAGS= WSGI_TEST_JOBS=3 $(CARGO) test --workspace --quiet
+
+check-httpd:
 	$(PYTEST) --check --module $(DEBUG) $(ARGS) tests
 
 test: test-rust test-httpd ## all tests
