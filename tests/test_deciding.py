@@ -270,7 +270,7 @@ WSGIAccessScript {script} process-group=deciders
     httpd.log.expect(r"GET /closed/page on request thread \d has run for")
     httpd.log.expect(r'process \d+ was lost while it executed the request allow_access\(\) for GET /closed/page: exited with '
                      'status 3.*; there is no answer')
-    httpd.log.expect(r'WSGIAccessScript /.*slow.py .*: process group "deciders" gave no answer, as the line before says; access')
+    httpd.log.expect(r'WSGIAccessScript /.*slow.py .*: process group "deciders" gave no answer .its own lines say why.; access')
     httpd.log.allow(r"process group \"deciders\"|Thread|Current thread|File |time.sleep|\] $")
     assert httpd.get("/closed/page").status == 200
     assert httpd.get("/closed/page?exit").status == 403

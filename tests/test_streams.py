@@ -1,5 +1,7 @@
 """wsgi.errors, sys.stdout and sys.stderr are text streams, as libraries expect of them."""
 
+import re
+
 import pytest
 
 import pythons
@@ -24,7 +26,7 @@ def test_attributes_and_methods(site, stream):
     assert told["name"] == STREAMS[stream] and told["line_buffering"]
     assert (told["isatty"], told["writable"], told["readable"], told["seekable"]) == (False, True, False, False)
     assert told["flush"] is None and told["read"] == told["tell"] == "UnsupportedOperation"
-    assert all(told["is"]) and f"TextIOWrapper name='{STREAMS[stream]}'" in told["repr"]
+    assert all(told["is"]) and re.match(rf"<(_io\.)?TextIOWrapper name='{STREAMS[stream]}'", told["repr"])
 
 
 @ours

@@ -180,7 +180,7 @@ pub(crate) fn ask(job: &Job<'_>) -> Result<Answer, String> {
     let upload = Upload::begin(job.request, BodyLength::Empty, 0);
     match upload.map(|mut upload| run(job, &mut upload, deadline)) {
         Ok(Ending::Answered(answer)) => Ok(answer),
-        _ => Err(format!("process group \"{}\" gave no answer, as the line before says", job.name())),
+        _ => Err(format!("process group \"{}\" gave no answer (its own lines say why)", job.name())),
     }
 }
 

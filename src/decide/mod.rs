@@ -29,7 +29,7 @@ fn script_of<'r>(request: Request<'r>, field: impl Fn(&'r RequestConfig) -> Opti
     of_directory.or_else(|| request.server().config::<ServerConfig>().and_then(|server| field(&server.request)))
 }
 
-/// A request keeps it that its access script has denied access.
+/// Marks a request whose access script has denied access.
 struct AccessDenied;
 
 /// Whether the access script of the request has denied access.

@@ -238,5 +238,5 @@ pub(crate) fn ask(request: Request<'_>, embedded: &'static Embedded, payload: &[
     let mut passed = Passed::new(Serving::new(request, BodyLength::Empty, delivery, true));
     let outcome = engine.run(payload, &mut passed);
     let answer = passed.into_serving().into_answer();
-    answer.filter(|_| outcome == 0).ok_or_else(|| "it gave no answer, as the line before says".to_owned())
+    answer.filter(|_| outcome == 0).ok_or_else(|| "it gave no answer (an earlier line says why)".to_owned())
 }

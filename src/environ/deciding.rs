@@ -41,7 +41,7 @@ pub fn put_deciding<'h>(
 }
 
 /// Names of variables of mod_ssl that there is one of (its documentation, "Environment Variables").
-pub const TLS_NAMES: [&str; 35] = [
+const TLS_NAMES: [&str; 35] = [
     "HTTPS",
     "SSL_PROTOCOL",
     "SSL_SESSION_ID",

@@ -18,7 +18,7 @@ use keys::{Fate, classify};
 
 pub use authorization::{Withheld, withhold};
 pub use cgi::{Cgi, put_cgi};
-pub use deciding::{TLS_NAMES, TlsNames, put_deciding};
+pub use deciding::{TlsNames, put_deciding};
 pub use paths::{below_root, collapse_slashes, path_info, script_name, with_root};
 pub use proxy::{ProxyHeader, ProxyScheme, TrustedHeaders};
 
