@@ -153,6 +153,21 @@ def test_users_whom_no_file_knows_are_asked_for(httpd, place):
 
 
 @places
+def test_a_cache_of_logins_may_stand_before_a_script(httpd, place):
+    """mod_authn_socache keeps what files and databases know. It never holds what a script answers, so the script is asked each time."""
+    closed(httpd, place, BASIC.replace("Provider wsgi", "Provider socache file wsgi")
+           + f"AuthUserFile {httpd.root}/apps/users\nAuthnCacheProvideFor file wsgi\nRequire valid-user",
+           modules=(*MODULES, "authn_socache", "socache_shmcb"))
+    httpd.write("apps/users", "listed:{SHA}5en6G6MezRroT3XKqkdPOmY/BfQ=\n")
+    httpd.log.allow("AH01617|AH01618|password mismatch|not found")
+    for _ in range(2):
+        assert httpd.get("/closed/page", headers=basic("listed")).status == 200
+        assert httpd.get("/closed/page", headers=basic("me")).status == 200
+        assert httpd.get("/closed/page", headers=basic("me", "wrong")).status == 401
+    assert [arguments for _, _, arguments, *_ in calls(httpd)] == [["me", "secret"], ["me", "wrong"]] * 2
+
+
+@places
 @pytest.mark.parametrize("user, status", [
     ("me", b"200"), ("bytes-user", b"200"), ("none", b"401"), ("yes", b"500"), ("empty", b"500"), ("raise", b"500")])
 def test_a_script_gives_hashes_for_digest(httpd, ours, place, user, status):
