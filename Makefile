@@ -38,7 +38,10 @@ check-rust:
 check-httpd:
 	$(PYTEST) --check --module $(DEBUG) $(ARGS) tests
 
-test: test-rust test-httpd ## all tests
+test: build $(VENV)/.complete ## all tests
+	$(CARGO) test --workspace --no-run
+	@# Both mostly wait, so they run at once.
+	@$(MAKE) --no-print-directory --jobs=2 check-rust test-httpd
 
 test-rust: deps ## the unit tests
 	$(CARGO) test --workspace

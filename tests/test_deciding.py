@@ -12,7 +12,7 @@ from secure import make_certificate
 PLACES = ["", pytest.param("process-group=deciders", marks=pytest.mark.ours("the original has no such option"))]
 GROUP = "WSGIDaemonProcess deciders threads=3\n"
 places = pytest.mark.parametrize("place", PLACES, ids=["child", "daemon"])
-pytestmark = [pytest.mark.mpms("event", "prefork")]
+both_mpms = pytest.mark.mpms("event", "prefork")
 
 # What the original says of the same, and tracebacks.
 SAID = r"WSGI0|Traceback|File |RuntimeError|raise |return |SyntaxError|x =|invalid syntax|\^|answer\(|gives no answer|NoneType|Exception occurred|refused"
@@ -62,6 +62,7 @@ def test_an_access_script_that_cannot_answer_denies(httpd, ours, place, text, li
         assert httpd.get("/closed/page").status == 403
 
 
+@both_mpms
 @places
 def test_an_access_script_sees_a_cut_down_environ(httpd, ours, place):
     closed(httpd, place, "SetEnv SECRET 1\nWSGIAccessScript {script}\nRequire all granted")
@@ -80,6 +81,7 @@ def test_an_access_script_sees_a_cut_down_environ(httpd, ours, place):
         assert (pid in [child.pid for child in httpd.children()]) == (not place)
 
 
+@both_mpms
 @places
 def test_a_changed_script_decides_anew(httpd, place):
     script = httpd.write("apps/changing.py", "def allow_access(environ, host):\n    return True\n")
@@ -128,6 +130,7 @@ def test_a_script_checks_passwords(httpd, ours, place, user, status):
     assert arguments == [user, "secret"] and "HTTP_AUTHORIZATION" not in environ
 
 
+@both_mpms
 @places
 def test_a_script_may_give_the_user_another_name(httpd, place):
     httpd.write("apps/environ.wsgi", httpd.app("environ").read_text())
@@ -217,6 +220,7 @@ def test_a_text_is_no_list_of_groups(httpd):
 # -- where and how often ---------------------------------------------------------------------------
 
 
+@both_mpms
 @pytest.mark.ours("the original asks again for subrequests and internal redirects")
 @places
 def test_a_check_runs_once_for_a_request(httpd, place):
@@ -227,6 +231,7 @@ def test_a_check_runs_once_for_a_request(httpd, place):
     assert [function for function, *_ in calls(httpd)] == ["allow_access", "check_password"]
 
 
+@both_mpms
 def test_a_htaccess_may_name_a_script(httpd, ours):
     script = write_script(httpd)
     httpd.write("htdocs/closed/page", "the page")
@@ -266,6 +271,7 @@ WSGIAuthUserScript "{script}" process-group={group}
     httpd.log.allow(said)
 
 
+@both_mpms
 @pytest.mark.ours("the original has no such option")
 def test_a_daemon_process_answers_in_time_or_access_is_denied(httpd):
     script = httpd.write("apps/slow.py", """
@@ -293,6 +299,7 @@ WSGIAccessScript {script} process-group=deciders
     assert httpd.get("/closed/page").status == 200
 
 
+@both_mpms
 @pytest.mark.ours("the original runs such scripts in httpd's children")
 def test_a_group_answers_as_its_user_and_no_python_runs_in_the_children(httpd):
     script = write_script(httpd)
@@ -318,6 +325,7 @@ def allow_access(environ, host):
 """
 
 
+@both_mpms
 @places
 def test_a_script_sees_the_tls_connection(httpd, place):
     make_certificate(httpd.root)
