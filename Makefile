@@ -11,7 +11,7 @@ SECONDS ?= 600
 export CARGO
 
 .DEFAULT_GOAL := help
-.PHONY: help run check check-rust check-httpd test test-rust test-httpd check-asan check-miri fuzz chaos deps build lint clean
+.PHONY: help run check check-rust check-httpd test test-rust test-httpd check-asan check-miri fuzz chaos deps build install uninstall lint clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -77,6 +77,12 @@ deps: ## install what is missing (as root; otherwise tell what to install)
 
 build: deps ## build the module, its engine and its supervisor in release mode
 	$(CARGO) build --release --workspace
+
+install: ## install what `make build` made: DESTDIR=, APXS= (or MODULES_DIR=, CONF_DIR=)
+	@packaging/install.sh install "$(dir $(MODULE))"
+
+uninstall: ## remove what `make install` installed
+	@packaging/install.sh uninstall "$(dir $(MODULE))"
 
 lint: deps ## formatting and clippy
 	$(CARGO) fmt --all --check
