@@ -11,7 +11,7 @@ SECONDS ?= 600
 export CARGO
 
 .DEFAULT_GOAL := help
-.PHONY: help run check check-rust check-httpd test test-rust test-httpd check-asan check-miri fuzz chaos deps build install uninstall lint clean
+.PHONY: help run check check-rust check-httpd test test-rust test-httpd check-asan check-miri fuzz chaos deps build install uninstall deb lint clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -83,6 +83,9 @@ install: ## install what `make build` made: DESTDIR=, APXS= (or MODULES_DIR=, CO
 
 uninstall: ## remove what `make install` installed
 	@packaging/install.sh uninstall "$(dir $(MODULE))"
+
+deb: build ## a Debian package of the release build, in target/deb
+	@packaging/deb.sh "$(dir $(MODULE))"
 
 lint: deps ## formatting and clippy
 	$(CARGO) fmt --all --check

@@ -1,6 +1,7 @@
-"""`make install` and `make uninstall`: what is placed where, and that a running server takes no notice."""
+"""`make install`, `make uninstall` and `make deb`: what is placed where, and that a running server takes no notice."""
 
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -80,3 +81,29 @@ def test_what_is_missing_is_named(httpd, module, more, said):
 def test_an_unbuilt_tree_is_told(httpd):
     status, text = install(httpd, httpd.root / "nothing/libmod_wsgi.so")
     assert status == 1 and "run 'make build' first" in text
+
+
+@pytest.mark.timeout(300)
+def test_the_debian_package_takes_the_place_of_the_distributions(httpd, module):
+    if not shutil.which("dh_apache2"):
+        pytest.skip("no debhelper")
+    done = subprocess.run([ROOT / "packaging/deb.sh", Path(module).parent, httpd.root / "deb"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    package = done.stdout.strip()
+    field = lambda name: subprocess.run(["dpkg-deb", "-f", package, name], capture_output=True, text=True).stdout.strip()
+    assert "libapache2-mod-wsgi-py3 (= 6.1.1)" in field("Provides") and "libapache2-mod-wsgi-py3" in field("Conflicts")
+    assert "apache2-api-" in field("Depends") and "libpython" not in field("Depends")
+    image = httpd.root / "image"
+    subprocess.run(["dpkg-deb", "-x", package, image], check=True)
+    # Byte for byte the distribution's, and no wsgi.conf: dpkg asks nothing, and an administrator's changes stay.
+    assert files(image / "etc") == ["apache2/mods-available/wsgi.load"]
+    assert (image / "etc/apache2/mods-available/wsgi.load").read_text() == "LoadModule wsgi_module /usr/lib/apache2/modules/mod_wsgi.so\n"
+
+    packaged = Httpd(str(image / "usr/lib/apache2/modules/mod_wsgi.so"), httpd.mpm)
+    try:
+        packaged.start(f"WSGIDaemonProcess app threads=4\nWSGIScriptAlias / {packaged.app('hello')} process-group=app")
+        assert packaged.get("/").status == 200
+        assert packaged.close() + packaged.log.problems() == []
+    finally:
+        packaged.close()
+        packaged.remove()
