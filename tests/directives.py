@@ -103,7 +103,7 @@ TABLE = [
               ("unix:{root}/run/telemetry", "unix:{root}/run/telemetry interval=0.5"),
               ("udp:127.0.0.1:99", "/run/telemetry", "unix:{root}/run/telemetry interval=0.4",
                "unix:{root}/run/telemetry interval=soon", "unix:{root}/run/telemetry period=1"),
-              ("unix:telemetry", "unix:{root}/run/telemetry interval=nan")),
+              ("unix:telemetry",)),
     Directive("WSGISlowRequests", GLOBAL, ("0", "1.5"), ("-1",), ("slow",)),
     Directive("WSGITelemetryOptions", GLOBAL, ("None", "All", "CaptureUserAgent", "+captureuseragent", "-CaptureUserAgent"),
               ("Nonsense", "+All", "+CaptureUserAgent -None", "+CaptureUserAgent CaptureUserAgent")),

@@ -253,6 +253,9 @@ def test_a_script_that_takes_long_to_load_is_a_slow_request(httpd, mode, folder,
             release(gate)
         assert slow.outcomes()[0].result == 500
         assert receiver.wait_for("SLOW_REQUEST", state=1)["phase_application"] == 0
+        wait_until(lambda: total(receiver.of("REQUEST"), "request_count") == 1, 20, "it is counted")
+        # The original counts it with no status.
+        assert total(receiver.of("REQUEST"), "status_5xx") == (1 if ours else 0)
 
 
 @pytest.mark.mpms("event")

@@ -93,6 +93,39 @@ pub fn finish(exchange: &Exchange<'_>, head: &Head<'_>, taken_us: i64, outcome: 
     }
 }
 
+/// A request is over whose application was never called: its script could not be loaded, or has no such callable.
+pub fn fail(exchange: &Exchange<'_>, head: &Head<'_>, taken_us: i64, outcome: Outcome) {
+    let is_unserved = matches!(outcome, Outcome::Failed(_)) && exchange.watch.application_start_us.get() == 0;
+    let is_warmup = taken_us > 0 && exchange.thread_id == 0;
+    let Some(recorder) = RECORDER.get().filter(|_| is_unserved && !is_warmup) else { return };
+    let (now, waits) = (clock::wall_us(), waits::mine());
+    let served = if taken_us > 0 { head.queue_start_us } else { now };
+    let sample = Sample {
+        status: status(outcome, None),
+        times_us: [
+            between(head.request_start_us, served),
+            between(head.queue_start_us, taken_us),
+            if taken_us > 0 { between(taken_us, now) } else { 0 },
+            0,
+            between(head.request_start_us, now),
+            u64::try_from(waits.time.as_micros()).unwrap_or(u64::MAX),
+            0,
+            0,
+        ],
+        waits: waits.count,
+        ..Sample::default()
+    };
+    let before = Duration::from_micros(sample.times_us[2]);
+    let monotonic = clock::monotonic();
+    let mut recorder = recorder.lock();
+    recorder.begin(exchange.thread_id, monotonic.saturating_sub(before));
+    recorder.finish(exchange.thread_id, monotonic, &sample);
+    drop(recorder);
+    if let Some(claim) = exchange.watch.claim.get() {
+        claim.measure(sample);
+    }
+}
+
 /// What has happened since the last call, for telemetry.
 pub fn interval() -> Option<Interval> {
     RECORDER.get().map(|recorder| recorder.lock().drain(&now()))

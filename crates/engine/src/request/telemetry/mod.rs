@@ -29,7 +29,7 @@ use reports::{Identity, Memory};
 /// The send buffer, bytes.
 const ROOM: usize = 64 << 10;
 /// How often a datagram is tried that finds no room. The system keeps few of them, and the program takes them one by one.
-const ATTEMPTS: u32 = 10;
+const ATTEMPTS: u32 = 50;
 /// The time between two attempts.
 const PAUSE: Duration = Duration::from_millis(1);
 /// How often a process that ends looks whether a thread has ended.
@@ -131,7 +131,7 @@ fn begin(config: &Telemetry, parent_pid: u32) -> Result<(), (String, &'static st
     reporter.send(reporter.identity.started(clock::wall_us(), switch_interval), false);
     let no_thread = |error: io::Error| format!("a thread cannot be started: {error}");
     spawn("wsgi-telemetry", &reporter.reporting, || reporter.run()).map_err(|error| (no_thread(error), SILENT))?;
-    spawn("wsgi-telemetry2", &reporter.collecting, || gc::run(reporter, main))
+    spawn("wsgi-gc", &reporter.collecting, || gc::run(reporter, main))
         .map_err(|error| (no_thread(error), "this process reports nothing of its garbage collector"))?;
     let seconds = interval.as_secs_f64();
     let text = format!("{}telemetry to {}: this process reports every {seconds} s", whose(), config.socket);
@@ -140,15 +140,20 @@ fn begin(config: &Telemetry, parent_pid: u32) -> Result<(), (String, &'static st
 }
 
 fn spawn(name: &str, count: &'static AtomicUsize, run: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    /// Counts a thread until it has ended, in whatever way, or cannot be started.
+    struct Counted(&'static AtomicUsize);
+    impl Drop for Counted {
+        fn drop(&mut self) {
+            self.0.fetch_sub(1, Ordering::SeqCst);
+        }
+    }
     count.fetch_add(1, Ordering::SeqCst);
+    let counted = Counted(count);
     let builder = std::thread::Builder::new().name(name.to_owned()).stack_size(STACK);
     let started = builder.spawn(move || {
+        let _counted = counted;
         run();
-        count.fetch_sub(1, Ordering::SeqCst);
     });
-    if started.is_err() {
-        count.fetch_sub(1, Ordering::SeqCst);
-    }
     started.map(drop)
 }
 
@@ -196,25 +201,32 @@ impl Reporter {
     /// number is missing.
     fn send(&self, mut report: Datagram, now: bool) {
         let is_patient = !now && !self.is_full.load(Ordering::Relaxed);
-        for left in (0..if is_patient { ATTEMPTS } else { 1 }).rev() {
-            let mut sequence = self.sequence.lock().unwrap_or_else(PoisonError::into_inner);
-            let sent = self.sender.send(report.numbered(sequence.wrapping_add(1)));
-            let kind = sent.err().map(|error| error.kind());
-            if kind == Some(io::ErrorKind::WouldBlock) && left > 0 {
-                drop(sequence);
-                std::thread::sleep(PAUSE);
-                continue;
+        for _ in 1..if is_patient { ATTEMPTS } else { 1 } {
+            if self.try_to_send(&mut report, false) {
+                return;
             }
-            *sequence = sequence.wrapping_add(1);
-            drop(sequence);
-            match kind {
-                Some(io::ErrorKind::WouldBlock) => self.is_full.store(true, Ordering::Relaxed),
-                Some(io::ErrorKind::PermissionDenied) => self.tell_of_rights(),
-                // If the program does not run now, it may come.
-                _ => {}
-            }
-            return;
+            std::thread::sleep(PAUSE);
         }
+        if !self.try_to_send(&mut report, true) {
+            self.is_full.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// False: there is no room. If the report `is_lost` then, its number is used up.
+    fn try_to_send(&self, report: &mut Datagram, is_lost: bool) -> bool {
+        let mut sequence = self.sequence.lock().unwrap_or_else(PoisonError::into_inner);
+        let number = sequence.wrapping_add(1);
+        let kind = self.sender.send(report.numbered(number)).err().map(|error| error.kind());
+        let has_room = kind != Some(io::ErrorKind::WouldBlock);
+        if has_room || is_lost {
+            *sequence = number;
+        }
+        drop(sequence);
+        // Where there is no such socket the program does not run, and may come.
+        if kind == Some(io::ErrorKind::PermissionDenied) {
+            self.tell_of_rights();
+        }
+        has_room
     }
 
     fn tell_of_rights(&self) {
@@ -237,7 +249,7 @@ impl Reporter {
 /// The process is about to end, for this reason. `active`: requests that it executes.
 pub fn stopping(reason: &str, active: usize) {
     let Some(reporter) = REPORTER.get() else { return };
-    reporter.send(reporter.identity.stopping(clock::wall_us(), reason, active as u64), true);
+    reporter.send(reporter.identity.stopping(clock::wall_us(), reason, active as u64), false);
     reporter.state().end.0 = reason.to_owned();
 }
 
