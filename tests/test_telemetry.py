@@ -467,7 +467,9 @@ class Program:
         self.process.wait(20)
 
 
+@pytest.mark.ours("with a named interpreter the program shows nothing of the original")
 @pytest.mark.mpms("event")
+@pytest.mark.check
 def test_the_program_shows_the_server(httpd, folder):
     gate = pipe(folder, "gate")
     directives = example().replace("/run/mod_wsgi-telemetry/socket", f"{folder}/socket").replace("Requests 2", "Requests 0.2")
