@@ -99,12 +99,14 @@ TABLE = [
     Directive("<WSGIInterpreterOptions", GLOBAL,
               (">", "process-group=app>", "process-group=app application-group=%{GLOBAL}>"),
               ("colour=red>", "process-group=a process-group=b>", "nonsense>")),
-    Directive("WSGITelemetryService", GLOBAL, (),
-              ("udp:127.0.0.1:99", "unix:{root}/run/telemetry interval=0.1"), absent=True,
-              acts=("unix:{root}/run/telemetry", "unix:{root}/run/telemetry interval=0.5")),
-    Directive("WSGISlowRequests", GLOBAL, ("0",), ("-1",), ("slow",), absent=True, acts=("1.5",)),
-    Directive("WSGITelemetryOptions", GLOBAL, ("None",), ("Nonsense", "+CaptureUserAgent -None"),
-              absent=True, acts=("All", "CaptureUserAgent", "+CaptureUserAgent")),
+    Directive("WSGITelemetryService", GLOBAL,
+              ("unix:{root}/run/telemetry", "unix:{root}/run/telemetry interval=0.5"),
+              ("udp:127.0.0.1:99", "/run/telemetry", "unix:{root}/run/telemetry interval=0.4",
+               "unix:{root}/run/telemetry interval=soon", "unix:{root}/run/telemetry period=1"),
+              ("unix:telemetry",)),
+    Directive("WSGISlowRequests", GLOBAL, ("0", "1.5"), ("-1",), ("slow",)),
+    Directive("WSGITelemetryOptions", GLOBAL, ("None", "All", "CaptureUserAgent", "+captureuseragent", "-CaptureUserAgent"),
+              ("Nonsense", "+All", "+CaptureUserAgent -None", "+CaptureUserAgent CaptureUserAgent")),
 ]
 
 

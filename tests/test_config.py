@@ -85,9 +85,9 @@ def where(httpd, text):
 
 @pytest.mark.ours("the original does what they say")
 def test_httpd_does_not_start_with_a_directive_that_would_do_nothing(httpd):
-    httpd.configure(f"WSGITelemetryService unix:{httpd.root}/run/telemetry")
+    httpd.configure("WSGIPerInterpreterGIL On")
     assert httpd.control("-k", "start") == 1
-    assert "WSGITelemetryService is not implemented in this version" in refusal(httpd)
+    assert "WSGIPerInterpreterGIL is not implemented in this version" in refusal(httpd)
 
 
 def check_refused(httpd, directive, value):

@@ -19,11 +19,6 @@ pub(super) fn absent(id: Id) -> Option<Absent> {
     let (accepted, instead) = match id {
         Id::PerInterpreterGIL => (Some("Off"), "use a process group for each application"),
         Id::FreeThreading => (Some("Off"), "use more processes= in WSGIDaemonProcess"),
-        Id::TelemetryService => {
-            (None, "remove the line; mod_wsgi.request_metrics() and server_metrics() tell what it would")
-        }
-        Id::SlowRequests => (Some("0"), "remove the line; %D in a LogFormat tells how long each request took"),
-        Id::TelemetryOptions => (Some("None"), "remove the line"),
         _ => return None,
     };
     Some(Absent { accepted, instead })
@@ -44,8 +39,6 @@ fn asks_for_nothing(id: Id, global: &mut GlobalConfig) -> bool {
     match id {
         Id::PerInterpreterGIL => global.interpreter_options().per_interpreter_gil == Some(false),
         Id::FreeThreading => global.interpreter_options().free_threading == Some(false),
-        Id::SlowRequests => global.runtime.slow_requests == Some(0.0),
-        Id::TelemetryOptions => !global.runtime.telemetry_user_agent,
         _ => false,
     }
 }

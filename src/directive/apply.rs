@@ -249,6 +249,24 @@ mod tests {
                 "WSGITrustedProxies \"10.0.0.0/33\": must be an IPv4 or IPv6 address, or a subnet such as 10.0.0.0/8 or fd00::/8",
             ),
             (
+                "WSGITelemetryService udp:localhost:1",
+                "WSGITelemetryService \"udp:localhost:1\": must be unix: and the absolute path of a socket",
+            ),
+            (
+                "WSGITelemetryService unix:/x interval=0.4",
+                "WSGITelemetryService interval \"0.4\": must be a number of seconds from 0.5",
+            ),
+            ("WSGISlowRequests -1", "WSGISlowRequests \"-1\": must be a number of seconds from 0"),
+            (
+                "WSGITelemetryOptions -All",
+                "WSGITelemetryOptions \"-All\": must be CaptureUserAgent, which may have + or - before it, All or None",
+            ),
+            (
+                "WSGITelemetryOptions +CaptureUserAgent All",
+                "WSGITelemetryOptions: either all flags begin with + or -, or none does; the syntax is \
+                 WSGITelemetryOptions [+|-]CaptureUserAgent|All|None",
+            ),
+            (
                 "WSGIAcceptMutex file",
                 "WSGIAcceptMutex \"file\": must be one of default, flock, fcntl, sysvsem, posixsem, pthread",
             ),
@@ -257,10 +275,6 @@ mod tests {
             assert_eq!(error(MAIN, line), expected);
         }
         for line in [
-            "WSGITelemetryService udp:localhost:1",
-            "WSGITelemetryService unix:/x interval=0.4",
-            "WSGITelemetryOptions +CaptureUserAgent All",
-            "WSGITelemetryOptions -All",
             "WSGIImportScript /x process-group=a",
             "WSGIImportScript /x process-group=%{SERVER} application-group=b",
             "<WSGIInterpreterOptions process-group=a",

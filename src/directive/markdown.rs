@@ -56,6 +56,7 @@ fn example(row: &Row) -> String {
         (_, "WSGIRestrictProcess") => format!("{name} site %{{GLOBAL}}"),
         (Kind::Switch | Kind::SwitchOrAuto, _) => format!("{name} On"),
         (Kind::Integer(low, _), _) => format!("{name} {low}"),
+        (Kind::Seconds { zero: true }, _) => format!("{name} 2"),
         (Kind::Seconds { .. }, _) => format!("{name} 0.01"),
         (Kind::Word, _) => format!("{name} /srv/site"),
         (Kind::Group | Kind::Groups, _) => format!("{name} %{{GLOBAL}}"),
@@ -74,7 +75,7 @@ fn example(row: &Row) -> String {
             )
         }
         (Kind::DaemonProcess, _) => format!("{name} site processes=2 threads=15 python-home=/srv/site/venv"),
-        (Kind::TelemetryService, _) => format!("{name} unix:/run/telemetry.sock interval=5"),
+        (Kind::TelemetryService, _) => format!("{name} unix:/run/mod_wsgi-telemetry/socket interval=5"),
         (Kind::TelemetryOptions, _) => format!("{name} +CaptureUserAgent"),
         (Kind::Container, _) => {
             format!("{name} application-group=site>\n    WSGIRestrictStdout On\n</WSGIInterpreterOptions>")

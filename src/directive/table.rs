@@ -299,12 +299,12 @@ directives! {
         "On|Off", "Off", c"Enables mod_wsgi.server_metrics() in embedded mode.";
     VerboseDebugging c"WSGIVerboseDebugging" S Kind::Switch, Last EFFECT,
         "On|Off", "Off", c"Accepted for compatibility; use LogLevel wsgi:debug.";
-    TelemetryService c"WSGITelemetryService" S Kind::TelemetryService, Last LATER,
-        "unix:/path [interval=seconds]", "off", c"Sends reports of activity to a datagram socket.";
-    SlowRequests c"WSGISlowRequests" S Kind::Seconds { zero: true }, Last LATER,
-        "seconds", "0 (off)", c"Reports requests that take longer than this to the telemetry service.";
-    TelemetryOptions c"WSGITelemetryOptions" S Kind::TelemetryOptions, Last LATER,
-        "[+|-]CaptureUserAgent|All|None", "None", c"Chooses what telemetry reports contain.";
+    TelemetryService c"WSGITelemetryService" S Kind::TelemetryService, Last EFFECT,
+        "unix:/path [interval=seconds]", "off", c"Has processes report to the program mod_wsgi-telemetry.";
+    SlowRequests c"WSGISlowRequests" S Kind::Seconds { zero: true }, Last EFFECT,
+        "seconds", "0 (off)", c"Has requests that take longer reported one by one (WSGITelemetryService).";
+    TelemetryOptions c"WSGITelemetryOptions" S Kind::TelemetryOptions, Last EFFECT,
+        "[+|-]CaptureUserAgent|All|None", "None", c"Says whether reports of slow requests contain the User-Agent.";
     InterpreterOptions c"<WSGIInterpreterOptions" S Kind::Container, Collect EFFECT,
         "[process-group=NAME] [application-group=NAME]>", "none", c"Holds directives for the interpreters of one group.";
 }

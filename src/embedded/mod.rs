@@ -15,7 +15,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 
 use wsgi_sys::{forked, socket};
-use wsgi_wire::config::{EmbedConfig, Preload};
+use wsgi_wire::config::{EmbedConfig, Preload, Telemetry};
 use wsgi_wire::decision::Answer;
 use wsgi_wire::layers::Layer;
 use wsgi_wire::libpython;
@@ -49,6 +49,19 @@ pub(crate) fn named_by(home: Option<&str>) -> String {
     }
 }
 
+/// What embedded Python gets when it starts.
+#[derive(Debug)]
+pub(crate) struct AtStart {
+    /// How Python starts.
+    pub(crate) options: PythonOptions,
+    /// Settings of the interpreters, the least specific first.
+    pub(crate) layers: Vec<Layer>,
+    /// Scripts to load.
+    pub(crate) preload: Vec<Preload>,
+    /// What it reports.
+    pub(crate) telemetry: Option<Telemetry>,
+}
+
 /// Python in this child, or what is needed to start it.
 #[derive(Debug)]
 pub(crate) struct Embedded {
@@ -56,10 +69,8 @@ pub(crate) struct Embedded {
     engine_file: Result<OwnedFd, String>,
     home: Option<String>,
     path: Vec<String>,
-    options: PythonOptions,
+    at_start: AtStart,
     variables: Vec<(&'static str, String)>,
-    layers: Vec<Layer>,
-    preload: Vec<Preload>,
     case_insensitive: bool,
     server_metrics: bool,
     keep_interpreters: bool,
@@ -69,23 +80,15 @@ pub(crate) struct Embedded {
 
 impl Embedded {
     /// What the configuration says of embedded Python; starts nothing.
-    pub(crate) fn new(
-        global: &GlobalConfig,
-        options: PythonOptions,
-        layers: Vec<Layer>,
-        preload: Vec<Preload>,
-        engine_file: Result<OwnedFd, String>,
-    ) -> Embedded {
+    pub(crate) fn new(global: &GlobalConfig, at_start: AtStart, engine_file: Result<OwnedFd, String>) -> Embedded {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let path = global.interpreter.python_path.as_deref().unwrap_or_default();
         Embedded {
             engine_file,
             home: global.runtime.python_home.as_deref().map(text),
             path: path.iter().map(|entry| text(entry)).collect(),
-            options,
+            at_start,
             variables: variables(global),
-            layers,
-            preload,
             server_metrics: global.runtime.server_metrics == Some(true),
             case_insensitive: global.runtime.case_sensitivity == Some(false),
             keep_interpreters: global.runtime.destroy_interpreter == Some(false),
@@ -125,10 +128,10 @@ impl Embedded {
             protocol: wsgi_wire::PROTOCOL,
             python,
             python_home: self.home.clone().filter(|home| !is_venv(home)),
-            python_options: self.options.clone(),
+            python_options: self.at_start.options.clone(),
             python_path: self.path.clone(),
-            layers: self.layers.clone(),
-            preload: self.preload.clone(),
+            layers: self.at_start.layers.clone(),
+            preload: self.at_start.preload.clone(),
             multithread: threads > 1,
             multiprocess: processes > 1,
             threads,
@@ -140,6 +143,7 @@ impl Embedded {
             httpd: process::about(),
             keep_streams: process::is_single(),
             keep_interpreters: self.keep_interpreters,
+            telemetry: self.at_start.telemetry.clone(),
         };
         let config = serde_json::to_vec(&config).map_err(|error| error.to_string())?;
         library::start(&library, engine_file, &config)
@@ -154,7 +158,7 @@ impl Embedded {
 
     /// Starts Python now, if the configuration has it load scripts in each child.
     pub(crate) fn preload(&self) {
-        if self.preload.is_empty() {
+        if self.at_start.preload.is_empty() {
             return;
         }
         if let Err(why) = self.engine() {

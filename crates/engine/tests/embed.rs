@@ -201,6 +201,7 @@ fn python_runs_in_this_process() {
         threads: 4,
         processes: 2,
         server_metrics: false,
+        telemetry: None,
         case_insensitive: false,
         log_level: 7,
         apache_version: (2, 4, 0),

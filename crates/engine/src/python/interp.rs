@@ -53,6 +53,8 @@ pub struct Facts {
     pub started_us: i64,
     /// `switch-interval` of the group, microseconds; it stands above `WSGISwitchInterval`.
     pub switch_interval_us: Option<u64>,
+    /// Telemetry is configured.
+    pub telemetry: bool,
 }
 
 /// What the process was when Python had been started, and no application had changed it yet.
@@ -123,6 +125,7 @@ pub struct Objects {
     pub end_fork: Stored,
     pub decide: Stored,
     pub own_environment: Stored,
+    pub collections: Stored,
     /// What events go through.
     pub events: Events,
 }
@@ -223,6 +226,7 @@ impl Interp {
             end_fork: find("end_fork")?.store(),
             decide: find("decide")?.store(),
             own_environment: find("own_environment")?.store(),
+            collections: find("collections")?.store(),
             events: Events::find(find)?,
         };
         Ok(Interp {
@@ -251,12 +255,13 @@ fn tell_of_wrong_str(facts: &Facts) {
 }
 
 /// The part of the engine that is written in Python.
-const SOURCES: [&str; 7] = [
+const SOURCES: [&str; 8] = [
     include_str!("prelude.py"),
     include_str!("process.py"),
     include_str!("fork.py"),
     include_str!("events.py"),
     include_str!("metrics.py"),
+    include_str!("collections.py"),
     include_str!("modules.py"),
     include_str!("decide.py"),
 ];
@@ -308,6 +313,7 @@ fn fixed_facts(gil: Gil, name: &str, facts: &Facts) -> Res<Owned> {
     }
     fixed.set_named(c"python_paths", &paths)?;
     fixed.set_named(c"keep_streams", &*gil.bool(facts.keep_streams)?)?;
+    fixed.set_named(c"telemetry", &*gil.bool(facts.telemetry)?)?;
     fixed.set_named(c"restrict_stdin", &*gil.bool(settings.restrict_stdin)?)?;
     fixed.set_named(c"restrict_stdout", &*gil.bool(settings.restrict_stdout)?)?;
     // Without request threads the scripts have the main thread, and its signals.

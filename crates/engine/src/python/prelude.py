@@ -285,6 +285,8 @@ def setup(facts):
     if facts['home']:
         sys.path.insert(0, facts['home'])
     add_apache(facts)
+    if facts['telemetry'] and not facts['application_group']:
+        watch_collections()
 
 
 def _replace_streams(restrict_stdin, restrict_stdout, fd):

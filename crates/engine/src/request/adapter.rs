@@ -37,11 +37,14 @@ pub struct Request<'r> {
 /// Executes a request in `interp`, to which the thread is attached. The caller then ends the exchange. A panic ends the
 /// request like an exception of the application.
 pub fn run<'a>(gil: Gil, interp: &'static Interp, exchange: Pin<&Exchange<'a>>, request: Request<'a>) -> Outcome {
-    guarded(gil, exchange, || {
+    let (head, taken_us) = (request.head, request.taken_us);
+    let outcome = guarded(gil, exchange, || {
         exchange.watch.begin(interp, request.variables.clone());
         interp.report_application_group(gil, request.head.application_group);
         serve(gil, interp, exchange, request)
-    })
+    });
+    metrics::fail(exchange.get_ref(), &head, taken_us, outcome);
+    outcome
 }
 
 /// Runs `body`. Log lines of the thread are those of `exchange` meanwhile; a panic ends the request.

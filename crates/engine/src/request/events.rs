@@ -22,6 +22,7 @@ use crate::request::host::Outcome;
 use crate::request::meter::Meter;
 use crate::request::metrics;
 use crate::request::report::is_timeout;
+use crate::request::telemetry::slow::Claim;
 
 /// What events need to know of a request. A part of its exchange, used with the GIL held.
 pub struct Watch<'a> {
@@ -36,6 +37,8 @@ pub struct Watch<'a> {
     pub meter: Meter,
     /// It is in the metrics.
     pub is_recorded: Cell<bool>,
+    /// It is told of if it is slow.
+    pub claim: Cell<Option<&'a Claim<'static>>>,
 }
 
 struct Served<'a> {
@@ -53,6 +56,7 @@ impl<'a> Watch<'a> {
             application_start_us: Cell::new(0),
             meter: Meter::default(),
             is_recorded: Cell::new(false),
+            claim: Cell::new(None),
         }
     }
 

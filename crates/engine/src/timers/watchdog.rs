@@ -22,6 +22,7 @@ use crate::log::{self, ERROR, WARN};
 use crate::python::interp::Interp;
 use crate::python::interpreters;
 use crate::request::first_load::FIRST_LOAD;
+use crate::request::telemetry;
 use crate::timers::probe::Probe;
 use crate::timers::slots::{Running, Slots};
 use crate::timers::stacks;
@@ -47,6 +48,8 @@ pub trait Process: Sync {
     fn stop(&self);
     /// Makes it end as if it had been told to.
     fn ask_to_end(&self);
+    /// Why it ends, in mod_wsgi's words.
+    fn reason(&self) -> &'static str;
 }
 
 /// What other threads know of the watchdog.
@@ -355,6 +358,7 @@ impl Watch {
             None => format!("{}, and shutdown-timeout=0 sets no limit", seconds(END)),
         };
         let running = self.process.slots().running();
+        telemetry::cut_off(self.process.reason(), running.len());
         let left = match self.threads {
             0 => "its import script is cut off".to_owned(),
             _ => cut_off(&running, clock::monotonic()),

@@ -23,7 +23,7 @@ use std::time::Duration;
 use wsgi_sys::forked::Private;
 use wsgi_sys::{clock, fd, poll, process, signal, socket, thread};
 use wsgi_wire::PROTOCOL;
-use wsgi_wire::config::{DaemonConfig, GroupConfig};
+use wsgi_wire::config::{DaemonConfig, GroupConfig, Telemetry};
 use wsgi_wire::control::{Exit, FromDaemon, MAX_MESSAGE};
 
 use self::main_thread::{Daemon, Ended, serve_old_code};
@@ -34,7 +34,7 @@ use crate::python::interp::Facts;
 use crate::python::interpreters;
 use crate::python::py::Gil;
 use crate::python::threads;
-use crate::request::{fork, script, server_metrics, types};
+use crate::request::{fork, script, server_metrics, telemetry, types};
 use crate::timers::probe::Probe;
 use crate::timers::stacks;
 use crate::timers::stuck::Limits;
@@ -53,9 +53,14 @@ pub fn serve(gil: Gil, control: RawFd) -> i32 {
         if daemon.config.threads == 0 {
             return Ok(service::run(gil, daemon));
         }
+        let parent = daemon.parent.unsigned_abs();
+        gil.detach(|| telemetry::start(is_reporting(&daemon.config), parent));
         if let Err(problem) = daemon.begin(gil) {
             // Python ends now, and no thread may ask for the GIL meanwhile.
-            gil.detach(|| daemon.end_probe());
+            gil.detach(|| {
+                telemetry::stop(0);
+                daemon.end_probe();
+            });
             return Err(problem);
         }
         gil.detach(|| daemon.run());
@@ -125,7 +130,13 @@ fn facts(config: &GroupConfig) -> Facts {
         embedded: false,
         started_us: clock::wall_us(),
         switch_interval_us: config.switch_interval_us,
+        telemetry: is_reporting(config).is_some(),
     }
+}
+
+/// What the process reports. One that serves no requests reports nothing.
+fn is_reporting(config: &GroupConfig) -> Option<&Telemetry> {
+    config.telemetry.as_ref().filter(|_| config.threads > 0)
 }
 
 fn show_title(config: &GroupConfig) {
@@ -253,7 +264,9 @@ impl Daemon {
         }
         self.threads.stop();
         self.bound_end();
+        let active = self.threads.active();
         self.tell_stopping();
+        telemetry::stopping(self.threads.reason(), active);
         // Requests that are still executed can be interrupted until their end, and a kept GIL is found.
         while self.threads.running() > 0 {
             if is_orphan {
@@ -261,6 +274,7 @@ impl Daemon {
             }
             std::thread::sleep(Duration::from_millis(2));
         }
+        telemetry::stop(self.threads.active());
         self.end_probe();
     }
 }

@@ -24,6 +24,7 @@ use crate::request::adapter::{self, Request, numbers};
 use crate::request::decide;
 use crate::request::exchange::Exchange;
 use crate::request::host::{Outcome, Sink};
+use crate::request::telemetry::slow::{self, Claim};
 use crate::timers::slots::Slot;
 
 /// Memory that a request thread receives into.
@@ -232,6 +233,8 @@ fn run_exchange(
     let Ok((head, variables)) = request::decode(payload) else {
         return sink.end(Outcome::Failed(Failure::Protocol)).is_ok();
     };
+    // It ends behind the exchange, when the response is sent.
+    let claim = if head.flags & DECIDE == 0 { slow::claim(number, &head, &variables, taken_us) } else { None };
     let (method, url) = method_and_url(&variables);
     let _open = slot.open(fd, begun, method, url);
     let _engaged = if head.flags & IGNORE_ACTIVITY == 0 { shared.activity.engage() } else { None };
@@ -241,6 +244,7 @@ fn run_exchange(
     };
     let exchange = pin!(Exchange::new(body, sink, number, head.log_level));
     let exchange = exchange.as_ref();
+    exchange.watch.claim.set(claim.as_ref());
     let outcome = threads::attach(interp, |gil| {
         slot.enter(ptr::from_ref(interp).addr());
         exchange.begin();
@@ -256,6 +260,7 @@ fn run_exchange(
         outcome
     });
     if outcome == Outcome::Stale {
+        claim.iter().for_each(Claim::forget);
         shared.retire(Cause::ScriptReload);
     }
     // Another thread of the application may still be reading. The child ends the body now, which wakes that thread, and

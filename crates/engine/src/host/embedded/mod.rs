@@ -10,6 +10,7 @@ use std::cell::Cell;
 use std::ffi::CString;
 use std::mem;
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::process::parent_id;
 use std::panic::{self, AssertUnwindSafe};
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
@@ -32,6 +33,7 @@ use crate::python::{initialise, py, threads, turn};
 use crate::request::adapter::{self, Request};
 use crate::request::exchange::Exchange;
 use crate::request::host::{Body, Gone, Outcome, Sink};
+use crate::request::telemetry::{self, slow};
 use crate::request::{decide, fork, script, server_metrics, types};
 
 /// What the child offers, and how its functions are called.
@@ -118,6 +120,7 @@ fn facts(config: &EmbedConfig) -> Facts {
         embedded: true,
         started_us: clock::wall_us(),
         switch_interval_us: None,
+        telemetry: config.telemetry.is_some(),
     }
 }
 
@@ -128,6 +131,7 @@ fn own_python(config: &EmbedConfig, started: &Sender<Result<(), String>>, finish
         // SAFETY: nothing below uses `gil`, and `main` holds its objects by `Stored`.
         unsafe { threads::adopt_current(gil, main) };
         tell_of_start(config, main);
+        telemetry::start(config.telemetry.as_ref(), parent_id());
         import_scripts(main, &config.preload);
         Ok(())
     });
@@ -139,6 +143,9 @@ fn own_python(config: &EmbedConfig, started: &Sender<Result<(), String>>, finish
     if may_end {
         interpreters::in_each(|gil, interp| interp.objects.events.tell_stopping(gil, ""));
     }
+    let active = ACTIVE.load(Ordering::SeqCst);
+    telemetry::stopping("", active);
+    telemetry::stop(active);
     let ended = may_end && !config.keep_interpreters && end_python();
     let _ = answer.send(ended);
 }
@@ -277,6 +284,11 @@ fn run(payload: &[u8], host: &Host, request: *mut c_void) -> Result<(), Failure>
     }
     let (head, variables) = request::decode(payload).map_err(|_| Failure::Protocol)?;
     let application_group = if head.flags & MAIN != 0 { b"" } else { head.application_group };
+    // It ends behind the exchange, when the response is sent.
+    let claim = match head.flags & DECIDE {
+        0 => slow::claim(thread_id(), &head, &variables, clock::wall_us()),
+        _ => None,
+    };
     let interp = interpreters::of_application_group(application_group).ok_or(Failure::Interpreter)?;
     let lock = Mutex::new(());
     let calls = Calls { host, request, lock: &lock };
@@ -285,6 +297,7 @@ fn run(payload: &[u8], host: &Host, request: *mut c_void) -> Result<(), Failure>
     let (outcome, sent) = {
         let exchange = pin!(Exchange::new(&mut body, &mut sink, thread_id(), head.log_level));
         let exchange = exchange.as_ref();
+        exchange.watch.claim.set(claim.as_ref());
         let turn = turn::begin();
         let outcome = threads::attach(interp, |gil| {
             let request = Request { head, variables, taken_us: 0 };
