@@ -251,7 +251,8 @@ def test_a_script_behind_a_handler_is_not_loaded_for_a_new_configuration(site):
         site.httpd.graceful()
         comes(load, "a-new")
     assert set(load.results()) == {200}
-    assert not site.httpd.log.matching("b.wsgi")
+    assert not site.httpd.log.matching(r"WSGI\d+: .*b\.wsgi")
+    assert len(site.httpd.log.matching("Loading WSGI script .*b.wsgi")) == 1
     site.httpd.log.expect("WSGI01(09|10): Unable to execute Python script file .*b.wsgi'")
     assert site.httpd.get("/b.wsgi").status == 500
 
