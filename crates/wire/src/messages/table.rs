@@ -279,7 +279,7 @@ super::messages! {
     Refused = 1010, Crit, "{mistake}",
         "The configuration cannot be used: what it says does not fit together, or files and users that it names are missing. httpd does not start.",
         "Correct what the line names.";
-    LeftOut = 1011, Warn, "{directive} at {place}: {why it does nothing}",
+    LeftOut = 1011, Warn, "{directive or option} at {place} is left out, because mod_wsgi {version} and later versions do not have it; {what to write}",
         "A directive or an option of an earlier mod_wsgi is accepted and does nothing.",
         "Delete it, or follow the advice in the line.";
     Unprivileged = 1012, Warn, "WSGIDaemonProcess {group} user={user}: httpd was not started as root, so the processes run as uid {number}",
