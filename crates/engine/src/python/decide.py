@@ -43,8 +43,9 @@ def _password(value):
     user = _one(value, 'utf-8') if isinstance(value, str) else None
     if user is not None:
         return _TEXTS, (user,)
-    text = ('WSGI0176' if value == '' else 'WSGI0177') + ': check_password() returned %s; it must return True, False, None (no such user) or the name of the user as a str'
-    raise _NoAnswer(text % _kind(value))
+    number = 'WSGI0176' if isinstance(value, str) and not value else 'WSGI0177'
+    text = ': check_password() returned %s; it must return True, False, None (no such user) or the name of the user as a str'
+    raise _NoAnswer(number + text % _kind(value))
 
 
 def _realm_hash(value):
@@ -53,8 +54,9 @@ def _realm_hash(value):
     digest = _one(value, 'latin-1')
     if digest is not None:
         return _TEXTS, (digest,)
-    text = ('WSGI0179' if value not in ('', b'') else 'WSGI0178') + ': get_realm_hash() returned %s; it must return the hash as a str or bytes, or None (no such user)'
-    raise _NoAnswer(text % _kind(value))
+    number = 'WSGI0178' if isinstance(value, (str, bytes)) and not value else 'WSGI0179'
+    text = ': get_realm_hash() returned %s; it must return the hash as a str or bytes, or None (no such user)'
+    raise _NoAnswer(number + text % _kind(value))
 
 
 def _groups(value):
