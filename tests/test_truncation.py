@@ -24,7 +24,7 @@ ErrorDocument 502 "page of an error"
     SetEnvIf Request_URI /packed$ force-gzip
 </Location>
 """
-TRACEBACK = r"WSGI0|Exception occurred|Traceback|File \"|Error|raise |\^\^|    "
+TRACEBACK = r"WSGI01(0[5-9]|1[02]|3\d|4\d|7[45])|Traceback|File \"|Error|raise |\^\^|    "
 ENDED = r"wsgi|process|app|exit|signal|AH"
 pytestmark = pytest.mark.timeout(40)
 

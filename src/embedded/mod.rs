@@ -19,11 +19,11 @@ use wsgi_wire::config::{EmbedConfig, Preload, Telemetry};
 use wsgi_wire::decision::Answer;
 use wsgi_wire::layers::Layer;
 use wsgi_wire::libpython;
+use wsgi_wire::messages::Message;
 use wsgi_wire::python_options::PythonOptions;
 use wsgi_wire::response::Failure;
 
 use crate::directive::GlobalConfig;
-use crate::httpd::log::Level;
 use crate::httpd::pool::{self, Pool};
 use crate::httpd::process;
 use crate::httpd::request::Request;
@@ -163,8 +163,11 @@ impl Embedded {
         }
         if let Err(why) = self.engine() {
             self.reported.store(true, Ordering::Relaxed);
-            let text = format!("{why}; this child cannot load the scripts of WSGIImportScript and of aliases");
-            process::log_main(Level::Error as i32, text.as_bytes());
+            let text = format!(
+                "Python initialisation failed in Apache child process: {why}; this child cannot load the scripts of \
+                 WSGIImportScript and of aliases"
+            );
+            process::report_main(Message::PythonNotStarted, &text);
         }
     }
 
@@ -216,7 +219,11 @@ pub(crate) fn serve(
     let engine = match embedded.ready_engine() {
         Ok(engine) => engine,
         Err(why) => {
-            request.log(Level::Error, &format!("{why}; the client gets 500"));
+            let text = format!(
+                "Embedded mode of mod_wsgi cannot be used as Python was not initialised in this process: {why}; the client \
+                 gets 500"
+            );
+            request.report(Message::EmbeddedUnavailable, &text);
             return 500;
         }
     };

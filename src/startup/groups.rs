@@ -7,12 +7,12 @@ use std::path::PathBuf;
 
 use wsgi_sys::user;
 use wsgi_wire::config::{GroupConfig, Identity, Preload as WirePreload, Target, Telemetry, Warmup, WarmupTarget};
+use wsgi_wire::messages::Message;
 use wsgi_wire::python_options::PythonOptions;
 
 use super::text::{shown, utf8};
 use crate::daemon::Limits;
 use crate::directive::{GlobalConfig, ProcessGroup, Text};
-use crate::httpd::log::Level;
 use crate::httpd::process;
 use crate::httpd::server::Server;
 use crate::live;
@@ -338,7 +338,7 @@ fn warn_about_unprivileged(main: Server<'_>, group: &ProcessGroup) {
             shown(name),
             user::effective_uid()
         );
-        main.log(Level::Warn, &line);
+        main.report(Message::Unprivileged, &line);
     }
 }
 

@@ -21,6 +21,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use wsgi_sys::forked;
+use wsgi_wire::messages::Message;
 
 use crate::advice::Advice;
 use crate::daemon::{self, Connections, Group, Groups};
@@ -63,7 +64,7 @@ pub(crate) fn check_files(main: Server<'_>) -> bool {
 /// Logs the errors; whether there were none.
 fn report(main: Server<'_>, result: Result<(), Vec<String>>) -> bool {
     let errors = result.err().unwrap_or_default();
-    errors.iter().for_each(|error| main.log(Level::Crit, error));
+    errors.iter().for_each(|error| main.report(Message::Refused, error));
     errors.is_empty()
 }
 
@@ -112,7 +113,7 @@ fn files(main: Server<'_>) -> Result<Result<Companions, String>, String> {
             let text = format!(
                 "{why}; httpd goes on with the files that it opened before; mend this and run apachectl graceful again"
             );
-            main.log(Level::Error, &text);
+            main.report(Message::FormerFiles, &text);
             Ok(Ok(files))
         }
         Err(why) if process::is_restart() => {
@@ -120,7 +121,7 @@ fn files(main: Server<'_>) -> Result<Result<Companions, String>, String> {
                 "{why}; httpd goes on, and so do a running supervisor and its processes; requests of other applications get \
                  503, or 500 in embedded mode; mend this and run apachectl graceful again"
             );
-            main.log(Level::Crit, &text);
+            main.report(Message::NoFiles, &text);
             Ok(Err(why))
         }
         Err(why) => Err(why),
@@ -134,7 +135,7 @@ fn begin(pconf: Pool<'_>, main: Server<'_>) -> Result<(), Vec<String>> {
     process::add_banner(pconf, concat!("mod_wsgi/", env!("CARGO_PKG_VERSION")));
     let planned = groups::build(main, &plan)?;
     let reading = std::mem::take(&mut *live::reading().ok_or_else(|| one("no configuration was read".into()))?);
-    reading.global.dropped.iter().for_each(|warning| main.log(Level::Warn, warning));
+    reading.global.dropped.iter().for_each(|warning| main.report(Message::LeftOut, warning));
     let files = files(main).map_err(one)?;
     first_child::prepare(pconf);
     let (boards, presence) = supervisor::apply(main, pconf, &planned, files.as_ref().ok()).map_err(one)?;

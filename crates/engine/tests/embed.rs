@@ -243,7 +243,8 @@ fn python_runs_in_this_process() {
     // A changed script is executed again.
     std::fs::write(&script, APP.replace("Hello", "Changed")).expect("a file");
     let (_, found) = call("/", "", None);
-    assert_eq!((&found.body[..], found.logs.len()), (&b"Changed"[..], 1));
+    // The line about it is one of the process.
+    assert_eq!((&found.body[..], found.logs.len()), (&b"Changed"[..], 0));
 
     // Threads that come and go, in three interpreters.
     for _ in 0..20 {

@@ -15,7 +15,7 @@ class Boot(unittest.TestCase):
         program = 'import sys; sys.version_info = (3, 9)\n' + BOOT
         done = subprocess.run(['python3', '-c', program], stderr=subprocess.PIPE, text=True)
         self.assertEqual(done.returncode, 64)
-        self.assertRegex(done.stderr, '^mod_wsgi needs CPython 3.10 or later with the GIL; .* is Python')
+        self.assertRegex(done.stderr, '^WSGI1300: mod_wsgi needs CPython 3.10 or later with the GIL; .* is Python')
 
 
 if __name__ == '__main__':

@@ -174,7 +174,8 @@ class Daemon:
         for fd in high + [library]:
             os.close(fd)
         theirs.close()
-        self.output = []
+        # What the process writes; the lines about scripts that it loads are in `loads`.
+        self.output, self.loads = [], []
         self.reader = threading.Thread(target=self._read, daemon=True)
         self.reader.start()
         # What it has said of scripts that requests ask for: asked, application group, path.
@@ -193,7 +194,8 @@ class Daemon:
     def _read(self):
         for line in self.process.stdout:
             # Without the mark of wsgi_wire::output.
-            self.output.append(re.sub('^\x1e\\d', '', line.decode().rstrip('\n')))
+            text = re.sub('^\x1e\\d', '', line.decode().rstrip('\n'))
+            (self.loads if text.startswith('Loading WSGI script ') else self.output).append(text)
 
     def connect(self, area=None):
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)

@@ -10,7 +10,7 @@ macro_rules! load {
 if sys.path[:1] == ['']:
     del sys.path[0]
 if sys.version_info < (3, 10) or 'free-threading' in sys.version:
-    sys.stderr.write('mod_wsgi needs CPython 3.10 or later with the GIL; %s is Python %s\n' % (sys.executable, sys.version.split('\n')[0]))
+    sys.stderr.write('WSGI1300: mod_wsgi needs CPython 3.10 or later with the GIL; %s is Python %s\n' % (sys.executable, sys.version.split('\n')[0]))
     sys.exit(64)
 def _copy():
     import os, tempfile
@@ -48,7 +48,7 @@ def _boot():
 try:
     _engine = _boot()
 except BaseException as error:
-    sys.stderr.write('mod_wsgi cannot start in %s (Python %s): %s: %s\n' % (sys.executable, sys.version.split()[0], type(error).__name__, error))
+    sys.stderr.write('WSGI1300: mod_wsgi cannot start in %s (Python %s): %s: %s\n' % (sys.executable, sys.version.split()[0], type(error).__name__, error))
     sys.exit(65)
 "#
     };

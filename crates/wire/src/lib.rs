@@ -32,6 +32,7 @@ pub mod layers;
 pub mod libpython;
 pub mod lines;
 pub mod loaded;
+pub mod messages;
 pub mod output;
 pub mod python_options;
 pub mod request;

@@ -9,9 +9,10 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use pyo3::ffi;
 use wsgi_wire::config::Httpd;
 use wsgi_wire::layers::{Layer, resolve};
+use wsgi_wire::messages::Message;
 use wsgi_wire::{faults, keys};
 
-use crate::log::{WARN, process_log};
+use crate::log;
 use crate::python::events::Events;
 use crate::python::py::{Any, Gil, Owned, Raised, Res, Stored, version};
 use crate::python::scripts::Scripts;
@@ -116,6 +117,7 @@ pub struct Objects {
     pub load: Stored,
     pub describe: Stored,
     pub missing: Stored,
+    pub is_source: Stored,
     pub concerned: Stored,
     pub set_application_group: Stored,
     pub finish: Stored,
@@ -217,6 +219,7 @@ impl Interp {
             load: find("load")?.store(),
             describe: find("describe")?.store(),
             missing: find("missing")?.store(),
+            is_source: find("is_source")?.store(),
             concerned: find("concerned")?.store(),
             set_application_group: find("set_application_group")?.store(),
             finish: find("finish")?.store(),
@@ -250,7 +253,7 @@ fn tell_of_wrong_str(facts: &Facts) {
         let text = faults::wrong_str(&format!("Python {number} ({})", facts.python.0));
         let of_group = format!("process group \"{}\": ", facts.process_group);
         let of_group = if facts.embedded { "embedded mode: " } else { &of_group };
-        process_log(WARN, format!("{of_group}{text}").as_bytes());
+        log::report(Message::WrongStr, &format!("{of_group}{text}"));
     }
 }
 
@@ -323,7 +326,7 @@ fn fixed_facts(gil: Gil, name: &str, facts: &Facts) -> Res<Owned> {
             "WSGISwitchInterval is left out for application group '{name}': the interpreters of a process share one GIL, \
              whose interval is set for the process"
         );
-        gil.detach(|| process_log(WARN, text.as_bytes()));
+        gil.detach(|| log::report(Message::SwitchInterval, &text));
     }
     // The main interpreter comes first, and sets it for all of them.
     let interval = facts.switch_interval_us.or(settings.switch_interval_us).filter(|_| name.is_empty());

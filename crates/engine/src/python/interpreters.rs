@@ -11,8 +11,9 @@ use std::time::Instant;
 
 use pyo3::ffi;
 use wsgi_sys::{forked, process};
+use wsgi_wire::messages::Message;
 
-use crate::log::{ERROR, process_log};
+use crate::log;
 use crate::python::gilstate::{self, Bound};
 use crate::python::interp::{Facts, Interp, Natives, Start};
 use crate::python::py::{Exception, Gil, version_before};
@@ -90,7 +91,7 @@ pub fn of_application_group(application_group: &[u8]) -> Option<&'static Interp>
         if let Some(failed) = named.failed.get(application_group).filter(|failed| failed.is_final(Instant::now())) {
             let text = failed.refusal(application_group);
             drop(named);
-            process_log(ERROR, text.as_bytes());
+            log::report(Message::InterpreterUnavailable, &text);
             return None;
         }
         if !named.busy {
@@ -123,7 +124,7 @@ pub fn of_application_group(application_group: &[u8]) -> Option<&'static Interp>
     };
     engine.made.notify_all();
     drop(named);
-    text.iter().for_each(|text| process_log(ERROR, text.as_bytes()));
+    text.iter().for_each(|text| log::report(Message::InterpreterNotMade, text));
     made.ok()
 }
 
@@ -286,7 +287,7 @@ pub fn run_exit_functions(gil: Gil, interp: &Interp, part: &str) {
     let is_done = done.is_ok();
     if let Err(raised) = done {
         let text = gil.fetch(raised).brief(gil);
-        gil.detach(|| process_log(ERROR, text.as_bytes()));
+        gil.detach(|| log::report(Message::ExitFunctions, &text));
     }
     end_lines(gil);
     if forked::is_child() {

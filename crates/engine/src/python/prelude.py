@@ -242,13 +242,16 @@ def _restrict_signal():
             name = signal.Signals(number).name
         except ValueError:
             name = 'of the application'
-        text = 'The handler for signal %d (%s) is not registered: mod_wsgi manages signals (WSGIRestrictSignal).'
+        text = 'Ignoring Python signal handler registration for signal %d (%s) in WSGI process; mod_wsgi manages signals (WSGIRestrictSignal).'
         if is_dropped:
             text += ' From now on the process ignores the signal.'
         frames = traceback.extract_stack(sys._getframe(1))
         own = max((at for at, frame in enumerate(frames, 1) if frame.filename == _FILE), default=0)
         record = text % (number, name) + '\n' + ''.join(traceback.format_list(frames[own:]))
-        level = _WARN if is_dropped and name in _OF_TIMERS else _INFO
+        if is_dropped and name in _OF_TIMERS:
+            level, record = _WARN, 'WSGI1381: ' + record
+        else:
+            level = _INFO
         _log_record(level, record.removesuffix('\n').encode('utf-8', 'replace'))
         return handler
 
@@ -352,6 +355,15 @@ def describe(kind, value, tb):
         tb = tb.tb_next
     text = ''.join(traceback.format_exception(kind, value, tb))
     return text.encode('utf-8', 'replace')
+
+
+def is_source(path, tb):
+    """Whether a script has failed to load before a line of it was executed: it cannot be read, or is no Python."""
+    while tb is not None:
+        if tb.tb_frame.f_code.co_filename == path:
+            return False
+        tb = tb.tb_next
+    return True
 
 
 def missing(error):

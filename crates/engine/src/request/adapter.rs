@@ -7,16 +7,16 @@ use std::pin::Pin;
 
 use wsgi_sys::{clock, fd};
 use wsgi_wire::keys;
+use wsgi_wire::messages::Message;
 use wsgi_wire::request::{CONFIRM, Head, Key, ON_READ, PASS_RECORD, Variables};
 use wsgi_wire::response::{Failure, FilePart};
 
-use crate::log::ERROR;
 use crate::python::interp::Interp;
 use crate::python::py::{Any, Gil, Kind, Owned, Raised, Res};
 use crate::request::exchange::Exchange;
 use crate::request::host::Outcome;
 use crate::request::output::{Output, Stop};
-use crate::request::report::{Reporter, interrupted, is_timeout};
+use crate::request::report::{About, Reporter, interrupted, is_timeout};
 use crate::request::script;
 use crate::request::{events, fork, metrics};
 use crate::request::{streams, types};
@@ -58,7 +58,11 @@ pub(super) fn guarded(
         let outcome = served.map_or_else(
             |payload| {
                 mem::forget(payload);
-                exchange.log(gil, ERROR, b"internal error of mod_wsgi while the request was executed", false);
+                exchange.report(
+                    gil,
+                    Message::InternalOfRequest,
+                    "internal error of mod_wsgi while the request was executed",
+                );
                 Outcome::Failed(Failure::Application)
             },
             |served| served.unwrap_or_else(|outcome| outcome),
@@ -109,9 +113,7 @@ fn failed(gil: Gil, interp: &Interp, exchange: &Exchange<'_>, head: &Head<'_>, r
         interrupted(gil, exchange);
         return Outcome::Failed(Failure::Timeout);
     }
-    let script = String::from_utf8_lossy(head.script);
-    let what = format!("Exception occurred processing WSGI script '{script}'.");
-    reporter.exception(gil, interp, &what, exception);
+    reporter.exception(gil, interp, head.script, About::default(), &exception);
     Outcome::Failed(Failure::Application)
 }
 
@@ -151,18 +153,21 @@ fn call(
 /// Closes what the application returned. An exception is logged and changes nothing; a RequestTimeout has missed what
 /// it was for.
 fn close(gil: Gil, interp: &Interp, exchange: &Exchange<'_>, head: &Head<'_>, result: &Any) {
+    const LOOKUP: &str = "Lookup of 'close' attribute on WSGI response iterable raised an exception.";
+    let mut about = About::default();
     let closed = match result.find_attr(gil, interp.objects.names.close.get(gil)) {
         Ok(Some(close)) => fork::returned(gil, interp, close.call0()).map(drop),
         Ok(None) => Ok(()),
-        Err(raised) => Err(raised),
+        Err(raised) => {
+            about.before = Some((Message::CloseLookup, LOOKUP));
+            Err(raised)
+        }
     };
     let Err(raised) = closed else { return };
     let exception = gil.fetch(raised);
     if !is_timeout(gil, interp, &exception) {
         events::raised(gil, interp, exchange, &exception);
-        let script = String::from_utf8_lossy(head.script);
-        let what = format!("Exception occurred processing WSGI script '{script}'.");
-        Reporter(Some(exchange)).exception(gil, interp, &what, exception);
+        Reporter(Some(exchange)).exception(gil, interp, head.script, about, &exception);
     }
 }
 
@@ -180,7 +185,7 @@ fn complete(gil: Gil, exchange: &Exchange<'_>, head: &Head<'_>) -> Res<Result<Ou
         "WSGI script '{script}' declared a Content-Length of {declared} and produced {sent} bytes: \
          the response is cut short."
     );
-    exchange.log(gil, ERROR, text.as_bytes(), false);
+    exchange.report(gil, Message::LengthDiffers, &text);
     Ok(Err(Outcome::Failed(Failure::Application)))
 }
 

@@ -4,7 +4,7 @@
 use std::cell::RefCell;
 use std::pin::Pin;
 
-use crate::log::{ERROR, MAX_RECORD, process_level, process_log};
+use crate::log::{MAX_RECORD, PRINTED, process_level, process_log};
 use crate::python::py::Gil;
 use crate::python::threads;
 use crate::request::exchange::{Exchange, Link};
@@ -26,7 +26,7 @@ impl Drop for Partial {
             std::mem::forget(std::mem::take(&mut self.0));
             return;
         }
-        self.0.iter().filter(|line| !line.is_empty()).for_each(|line| process_log(ERROR, line));
+        self.0.iter().filter(|line| !line.is_empty()).for_each(|line| process_log(PRINTED, line));
     }
 }
 
@@ -79,12 +79,12 @@ pub fn write_text(gil: Gil, stream: usize, text: &[u8]) {
     let mut partial = take_partial(stream);
     let rest = match text.iter().rposition(|byte| *byte == b'\n') {
         Some(end) if partial.is_empty() => {
-            emit(gil, ERROR, &text[..end]);
+            emit(gil, PRINTED, &text[..end]);
             &text[end + 1..]
         }
         Some(end) => {
             partial.extend_from_slice(&text[..end]);
-            emit(gil, ERROR, &partial);
+            emit(gil, PRINTED, &partial);
             partial.clear();
             &text[end + 1..]
         }
@@ -93,7 +93,7 @@ pub fn write_text(gil: Gil, stream: usize, text: &[u8]) {
     partial.extend_from_slice(rest);
     while partial.len() > MAX_RECORD {
         let rest = partial.split_off(MAX_RECORD);
-        emit(gil, ERROR, &partial);
+        emit(gil, PRINTED, &partial);
         partial = rest;
     }
     PARTIAL.with_borrow_mut(|all| all.0[stream.min(2)] = partial);
@@ -103,7 +103,7 @@ pub fn write_text(gil: Gil, stream: usize, text: &[u8]) {
 pub fn flush_text(gil: Gil, stream: usize) {
     let partial = take_partial(stream);
     if !partial.is_empty() {
-        emit(gil, ERROR, &partial);
+        emit(gil, PRINTED, &partial);
     }
 }
 

@@ -10,7 +10,7 @@ use std::pin::Pin;
 use pyo3::ffi;
 use wsgi_sys::{forked, signal};
 
-use crate::log::ERROR;
+use crate::log::PRINTED;
 use crate::python::interp::Natives;
 use crate::python::native::{Table, arguments, bound, fast, guard, guard_object, plain};
 use crate::python::py::{Any, Gil, Kind, Owned, Raised, Res};
@@ -211,7 +211,7 @@ unsafe extern "C" fn log_record(
     guard_object(|gil| {
         // SAFETY: as Python passes them.
         let (level, text) = stream(gil, unsafe { arguments(args, count) })?;
-        emit(gil, u8::try_from(level).unwrap_or(ERROR), text.as_bytes().unwrap_or_default());
+        emit(gil, u8::try_from(level).unwrap_or(PRINTED), text.as_bytes().unwrap_or_default());
         Ok(gil.none())
     })
 }
@@ -220,7 +220,7 @@ unsafe extern "C" fn log_wanted(_slf: *mut ffi::PyObject, level: *mut ffi::PyObj
     guard_object(|gil| {
         // SAFETY: as Python passes it.
         let level = unsafe { gil.borrow(level) }.ok_or(Raised)?.as_i64()?;
-        gil.bool(is_logged(gil, u8::try_from(level).unwrap_or(ERROR)))
+        gil.bool(is_logged(gil, u8::try_from(level).unwrap_or(PRINTED)))
     })
 }
 

@@ -12,8 +12,9 @@ use std::{io, mem, ptr};
 
 use wsgi_sys::clock;
 
+use crate::log;
 use crate::python::interp::Interp;
-use crate::python::interpreters;
+use crate::python::interpreters::{self, facts};
 use crate::python::py::{Gil, Res};
 use crate::python::threads;
 use crate::timers::slots::{Running, Slots};
@@ -270,6 +271,11 @@ impl Probe {
     fn raise_in(&self, gil: Gil, interp: &Interp, request: &Running) {
         if self.slots.of(request.thread).is_some_and(|slot| slot.interrupt(request.serial)) {
             gil.raise_in_thread(request.ident, interp.objects.timeout.get(gil));
+            let group = facts().map_or("", |facts| &facts.process_group);
+            let thread = request.thread;
+            log::info_without_waiting(&format!(
+                "Injected RequestTimeout into thread {thread} of daemon process '{group}'."
+            ));
         }
     }
 }

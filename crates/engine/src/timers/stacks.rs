@@ -17,8 +17,9 @@ use std::time::Duration;
 use pyo3::ffi;
 use wsgi_sys::signal;
 use wsgi_wire::control::DUMP_SIGNAL_BELOW_MAX;
+use wsgi_wire::messages::Message;
 
-use crate::log::{self, WARN, process_log};
+use crate::log;
 use crate::python::interp::Interp;
 use crate::python::py;
 use crate::python::py::Gil;
@@ -42,7 +43,7 @@ pub fn register(gil: Gil) {
             gil.fetch(raised).brief(gil)
         );
         let _ = signal::ignore(number);
-        gil.detach(|| process_log(WARN, text.as_bytes()));
+        gil.detach(|| log::report(Message::NoStacks, &text));
     }
 }
 

@@ -16,9 +16,10 @@ use wsgi_sys::{clock, process, stream};
 use wsgi_wire::config::GroupConfig;
 use wsgi_wire::control::{Cause, Exit};
 use wsgi_wire::frame::{self, Tag};
+use wsgi_wire::messages::Message;
 use wsgi_wire::response::Failure;
 
-use crate::log::{self, ERROR, WARN};
+use crate::log;
 use crate::python::interp::Interp;
 use crate::python::interpreters;
 use crate::request::first_load::FIRST_LOAD;
@@ -192,7 +193,7 @@ impl Watch {
             executing(running, now),
             self.ending(),
         );
-        self.report(ERROR, &what);
+        self.report(Message::Deadlock, &what);
         self.write_stacks(running);
         self.give_up(Cause::DeadlockTimeout);
         self.end();
@@ -210,8 +211,8 @@ impl Watch {
             executing(running, now),
             self.ending(),
         );
-        self.report(ERROR, &what);
-        self.show_stacks(ERROR, running, Vec::new());
+        self.report(Message::StartupTimeout, &what);
+        self.show_stacks(Message::StacksAtEnd, running, Vec::new());
         self.give_up(Cause::StartupTimeout);
         self.end();
     }
@@ -224,7 +225,7 @@ impl Watch {
         let (interrupt, cut, lost) = (pick(&found.interrupt), pick(&found.cut), pick(&found.lost));
         self.tell(&interrupt, &cut, &lost, running, now);
         if found.begins {
-            self.show_stacks(if lost.is_empty() { WARN } else { ERROR }, running, interrupt);
+            self.show_stacks(if lost.is_empty() { Message::Stacks } else { Message::StacksAtEnd }, running, interrupt);
         } else if !interrupt.is_empty() {
             self.probe.interrupt(interrupt);
         }
@@ -241,11 +242,11 @@ impl Watch {
             let what = format!(
                 "the process raises mod_wsgi.RequestTimeout in it, and it has interrupt-timeout={limit} to end"
             );
-            self.report(WARN, &format!("{}; {what}", self.overrun(request, now)));
+            self.report(Message::Interrupt, &format!("{}; {what}", self.overrun(request, now)));
         }
         for request in cut {
             let what = "its client is slow to send the body, so only this request is ended, with 504";
-            self.report(WARN, &format!("{}; {what}", self.overrun(request, now)));
+            self.report(Message::SlowBody, &format!("{}; {what}", self.overrun(request, now)));
         }
         let others = running.iter().filter(|request| !lost.iter().any(|other| id(other) == id(request)));
         let others = others.filter(|request| self.limits.counts(age(request, now))).count();
@@ -263,7 +264,7 @@ impl Watch {
                 }
                 what.push_str(&self.ending());
             }
-            self.report(ERROR, &what);
+            self.report(Message::Overrun, &what);
         }
     }
 
@@ -289,18 +290,18 @@ impl Watch {
         }
     }
 
-    fn report(&self, level: u8, text: &str) {
-        log::log_without_waiting(level, format!("process group \"{}\": {text}", self.name).as_bytes());
+    fn report(&self, message: Message, text: &str) {
+        log::report_without_waiting(message, &format!("process group \"{}\": {text}", self.name));
     }
 
     /// Writes the Python stacks of all threads to the log, with the GIL if it comes in time. Then makes the probe
     /// interrupt requests.
-    fn show_stacks(&self, level: u8, running: &[Running], interrupt: Vec<Running>) {
+    fn show_stacks(&self, message: Message, running: &[Running], interrupt: Vec<Running>) {
         match self.probe.stacks(running, interrupt) {
             Some(text) if text.is_empty() => {
-                self.report(level, "no thread executes Python code now, so there are no stacks")
+                self.report(message, "no thread executes Python code now, so there are no stacks")
             }
-            Some(text) => self.report(level, &format!("Python stacks of all threads:\n{}", text.trim_end())),
+            Some(text) => self.report(message, &format!("Python stacks of all threads:\n{}", text.trim_end())),
             None => self.write_stacks(running),
         }
     }
@@ -308,7 +309,7 @@ impl Watch {
     /// Writes them without the GIL.
     fn write_stacks(&self, running: &[Running]) {
         let Some(main) = interpreters::main() else { return };
-        self.report(ERROR, "Python stacks of all threads, while one of them keeps the GIL:");
+        self.report(Message::StacksAtEnd, "Python stacks of all threads, while one of them keeps the GIL:");
         let mut named: Vec<(&Interp, i32)> = Vec::new();
         for request in running {
             match interpreters::at(request.interp) {
@@ -319,7 +320,10 @@ impl Watch {
             }
         }
         if !stacks::write(main, &named) {
-            self.report(ERROR, "the stacks are left out, because nobody reads the log of this process now");
+            self.report(
+                Message::StacksAtEnd,
+                "the stacks are left out, because nobody reads the log of this process now",
+            );
         }
     }
 
@@ -364,7 +368,7 @@ impl Watch {
             _ => cut_off(&running, clock::monotonic()),
         };
         let text = format!("process {} did not end within {limit}; {left}", std::process::id());
-        self.report(WARN, &text);
+        self.report(Message::EndForced, &text);
         // Nobody may be reading what the process writes.
         if !log::flush() {
             log::has_room(PERIOD);

@@ -11,13 +11,14 @@ use std::sync::atomic::Ordering;
 
 use wsgi_sys::{clock, forked, process, thread};
 use wsgi_wire::control::Cause;
+use wsgi_wire::messages::Message;
 use wsgi_wire::request::{self, DECIDE, IGNORE_ACTIVITY, Key, MAIN, Variables};
 use wsgi_wire::response::Failure;
 
 use crate::host::daemon::connection::{Connection, Incoming, Step};
 use crate::host::daemon::outgoing::Outgoing;
 use crate::host::daemon::request_threads::RequestThreads;
-use crate::log::{ERROR, process_log};
+use crate::log;
 use crate::python::interpreters;
 use crate::python::threads;
 use crate::request::adapter::{self, Request, numbers};
@@ -79,7 +80,8 @@ impl RequestThread {
             let fd = match self.shared.epoll.wait() {
                 Ok(fd) => fd,
                 Err(error) => {
-                    process_log(ERROR, format!("request thread {} ends: epoll_wait: {error}", self.number).as_bytes());
+                    let text = format!("request thread {} ends: epoll_wait: {error}", self.number);
+                    log::report(Message::ThreadEnds, &text);
                     return;
                 }
             };
@@ -96,9 +98,9 @@ impl RequestThread {
                     std::mem::forget(payload);
                     self.buffer = vec![0; BUFFER];
                     self.shared.close(Some(connection));
-                    process_log(
-                        ERROR,
-                        b"internal error of mod_wsgi: a request thread closes its connection and goes on",
+                    log::report(
+                        Message::InternalOfRequest,
+                        "internal error of mod_wsgi: a request thread closes its connection and goes on",
                     );
                 }
             }
@@ -194,7 +196,7 @@ impl RequestThread {
         }
         result.unwrap_or_else(|payload| {
             std::mem::forget(payload);
-            process_log(ERROR, b"internal error of mod_wsgi while a request was executed");
+            log::report(Message::InternalOfRequest, "internal error of mod_wsgi while a request was executed");
             false
         })
     }

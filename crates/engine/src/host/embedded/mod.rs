@@ -23,10 +23,11 @@ use wsgi_wire::PROTOCOL;
 use wsgi_wire::config::{EmbedConfig, Preload};
 use wsgi_wire::frame::InputFailure;
 use wsgi_wire::host::{Host, READ_REFUSED, READ_TIMED_OUT};
+use wsgi_wire::messages::Message;
 use wsgi_wire::request::{self, DECIDE, MAIN};
 use wsgi_wire::response::{Failure, FilePart};
 
-use crate::log::{self, ERROR, INFO, process_log};
+use crate::log;
 use crate::python::interp::{Facts, Interp};
 use crate::python::interpreters;
 use crate::python::{initialise, py, threads, turn};
@@ -163,7 +164,7 @@ fn tell_of_start(config: &EmbedConfig, main: &'static Interp) {
         "embedded mode: Python {number} ({python}; {python_from}) has started in this child; its prefix is {prefix}, and each \
          application group gets an interpreter of its own"
     );
-    process_log(INFO, text.as_bytes());
+    log::info(&text);
 }
 
 /// Imports scripts into the embedded interpreters. The thread is not attached.
@@ -244,7 +245,7 @@ pub unsafe extern "C" fn wsgi_engine_run(payload: *const u8, len: usize, request
         Ok(Err(failure)) => failure as i32,
         Err(cause) => {
             mem::forget(cause);
-            server_log(ERROR, b"internal error of mod_wsgi while a request was executed");
+            log::report(Message::InternalOfRequest, "internal error of mod_wsgi while a request was executed");
             Failure::Application as i32
         }
     }

@@ -18,9 +18,10 @@ use std::time::Duration;
 use wsgi_sys::datagram::Sender;
 use wsgi_sys::{clock, process, usage, user};
 use wsgi_wire::config::Telemetry;
+use wsgi_wire::messages::Message;
 use wsgi_wire::telemetry::Datagram;
 
-use crate::log::{self, INFO, WARN, process_log};
+use crate::log;
 use crate::python::interpreters::{self, facts};
 use crate::python::{py, threads, waits};
 use crate::request::metrics;
@@ -74,9 +75,8 @@ static REPORTER: OnceLock<Reporter> = OnceLock::new();
 /// `parent_pid`: httpd's parent. What goes wrong is logged, and the process serves without telemetry.
 pub fn start(config: Option<&Telemetry>, parent_pid: u32) {
     let Some(config) = config else { return };
-    if let Err((cause, consequence)) = begin(config, parent_pid) {
-        let text = format!("{}telemetry to {}: {cause}; {consequence}", whose(), config.socket);
-        process_log(WARN, text.as_bytes());
+    if let Err((message, cause, consequence)) = begin(config, parent_pid) {
+        log::report(message, &format!("{}telemetry to {}: {cause}; {consequence}", whose(), config.socket));
     }
 }
 
@@ -86,13 +86,13 @@ fn whose() -> String {
     if group.is_empty() { "embedded mode: ".to_owned() } else { format!("process group \"{group}\": ") }
 }
 
-fn begin(config: &Telemetry, parent_pid: u32) -> Result<(), (String, &'static str)> {
+fn begin(config: &Telemetry, parent_pid: u32) -> Result<(), (Message, String, &'static str)> {
     const SILENT: &str = "this process reports nothing";
     let (Some(facts), Some(main)) = (facts(), interpreters::main()) else { return Ok(()) };
     let interval = Duration::from_micros(config.interval_us);
     let threshold = Some(Duration::from_micros(config.slow_us)).filter(|threshold| !threshold.is_zero());
     let sender = Sender::open(&config.socket, ROOM)
-        .map_err(|error| (format!("the socket cannot be opened: {error}"), SILENT))?;
+        .map_err(|error| (Message::TelemetrySocket, format!("the socket cannot be opened: {error}"), SILENT))?;
     let (major, minor, patch) = facts.apache_version;
     let python = py::version().to_string_lossy();
     let identity = Identity {
@@ -129,13 +129,14 @@ fn begin(config: &Telemetry, parent_pid: u32) -> Result<(), (String, &'static st
     }
     let switch_interval = reporter.switch_interval_us.load(Ordering::Relaxed);
     reporter.send(reporter.identity.started(clock::wall_us(), switch_interval), false);
-    let no_thread = |error: io::Error| format!("a thread cannot be started: {error}");
-    spawn("wsgi-telemetry", &reporter.reporting, || reporter.run()).map_err(|error| (no_thread(error), SILENT))?;
+    let no_thread = |consequence| {
+        move |error: io::Error| (Message::TelemetryThread, format!("a thread cannot be started: {error}"), consequence)
+    };
+    spawn("wsgi-telemetry", &reporter.reporting, || reporter.run()).map_err(no_thread(SILENT))?;
     spawn("wsgi-gc", &reporter.collecting, || gc::run(reporter, main))
-        .map_err(|error| (no_thread(error), "this process reports nothing of its garbage collector"))?;
+        .map_err(no_thread("this process reports nothing of its garbage collector"))?;
     let seconds = interval.as_secs_f64();
-    let text = format!("{}telemetry to {}: this process reports every {seconds} s", whose(), config.socket);
-    process_log(INFO, text.as_bytes());
+    log::info(&format!("{}telemetry to {}: this process reports every {seconds} s", whose(), config.socket));
     Ok(())
 }
 
@@ -242,7 +243,7 @@ impl Reporter {
             self.identity.pid,
             user::effective_uid(),
         );
-        log::log_without_waiting(WARN, text.as_bytes());
+        log::report_without_waiting(Message::TelemetryForbidden, &text);
     }
 }
 
