@@ -88,7 +88,7 @@ TABLE = [
     Directive("WSGIDontWriteBytecode", GLOBAL, **FLAGS),
     Directive("WSGISwitchInterval", GLOBAL, ("0.005", "1"), ("0", "-1", "often")),
     Directive("WSGIDestroyInterpreter", GLOBAL, **FLAGS),
-    Directive("WSGIPerInterpreterGIL", GLOBAL, ("off",), ("Maybe",), absent=True, acts=("On",)),
+    Directive("WSGIPerInterpreterGIL", GLOBAL, **FLAGS),
     Directive("WSGIFreeThreading", GLOBAL, ("off",), ("Maybe",), absent=True, acts=("On",)),
     Directive("WSGIRestrictStdin", GLOBAL, **FLAGS),
     Directive("WSGIRestrictStdout", GLOBAL, **FLAGS),

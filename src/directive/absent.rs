@@ -17,7 +17,6 @@ pub(super) struct Absent {
 /// What is said about `id`; `None` for directives that are in effect.
 pub(super) fn absent(id: Id) -> Option<Absent> {
     let (accepted, instead) = match id {
-        Id::PerInterpreterGIL => (Some("Off"), "use a process group for each application"),
         Id::FreeThreading => (Some("Off"), "use more processes= in WSGIDaemonProcess"),
         _ => return None,
     };
@@ -37,7 +36,6 @@ pub(super) fn check(row: &Row, global: Option<&mut GlobalConfig>) -> Outcome {
 /// Whether the value that was stored asks for what holds anyway.
 fn asks_for_nothing(id: Id, global: &mut GlobalConfig) -> bool {
     match id {
-        Id::PerInterpreterGIL => global.interpreter_options().per_interpreter_gil == Some(false),
         Id::FreeThreading => global.interpreter_options().free_threading == Some(false),
         _ => false,
     }

@@ -399,8 +399,8 @@ mod tests {
         }
         let mut reader = Reader::default();
         reader.read(MAIN, "<WSGIInterpreterOptions process-group=a>").unwrap();
-        reader.read(MAIN, "WSGIPerInterpreterGIL Off").unwrap();
-        assert!(reader.read(MAIN, "WSGIPerInterpreterGIL On").is_err());
+        reader.read(MAIN, "WSGIFreeThreading Off").unwrap();
+        assert!(reader.read(MAIN, "WSGIFreeThreading On").is_err());
     }
 
     #[test]

@@ -283,8 +283,8 @@ directives! {
         "seconds", "Python's own (0.005)", c"Sets after how many seconds a Python thread lets other threads run.";
     DestroyInterpreter c"WSGIDestroyInterpreter" S Kind::Switch, Last EFFECT,
         "On|Off", "On", c"Ends Python's interpreters, with their exit functions, when a process stops.";
-    PerInterpreterGIL c"WSGIPerInterpreterGIL" S Kind::Switch, Last LATER,
-        "On|Off", "Off", c"Gives each named interpreter its own global lock (Python 3.12 and later).";
+    PerInterpreterGIL c"WSGIPerInterpreterGIL" S Kind::Switch, Last EFFECT,
+        "On|Off", "Off", c"Gives each interpreter but the main one its own global lock (Python 3.12 and later).";
     FreeThreading c"WSGIFreeThreading" S Kind::Switch, Last LATER,
         "On|Off", "Off", c"Lets free-threaded builds of Python run without the global lock.";
     RestrictStdin c"WSGIRestrictStdin" S Kind::Switch, Last EFFECT,

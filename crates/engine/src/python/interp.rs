@@ -8,14 +8,16 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use pyo3::ffi;
 use wsgi_wire::config::Httpd;
-use wsgi_wire::layers::{Layer, resolve};
+use wsgi_wire::layers::{Layer, Settings, resolve};
 use wsgi_wire::messages::Message;
 use wsgi_wire::{faults, keys};
 
 use crate::log;
 use crate::python::events::Events;
+use crate::python::own_gil;
 use crate::python::py::{Any, Gil, Owned, Raised, Res, Stored, version};
 use crate::python::scripts::Scripts;
+use crate::python::turn::Turns;
 
 /// What configuration says of this process.
 #[derive(Debug, Clone)]
@@ -124,6 +126,7 @@ pub struct Objects {
     pub service: Stored,
     pub threads: Stored,
     pub stacks: Stored,
+    pub load_extension: Stored,
     pub end_fork: Stored,
     pub decide: Stored,
     pub own_environment: Stored,
@@ -132,10 +135,25 @@ pub struct Objects {
     pub events: Events,
 }
 
+/// How an interpreter was made.
+pub(super) struct Made<'n> {
+    /// Its application group; empty for the main one.
+    pub(super) name: &'n str,
+    /// The thread state with which it was made; null for the main one.
+    pub(super) first: *mut ffi::PyThreadState,
+    /// It has a GIL of its own.
+    pub(super) has_own_gil: bool,
+    /// The order in which request threads take its GIL.
+    pub(super) turns: &'static Turns,
+}
+
 /// An interpreter that runs.
 pub struct Interp {
     name: String,
     state: *mut ffi::PyInterpreterState,
+    has_own_gil: bool,
+    /// The order in which request threads take its GIL; that of the main one where it shares the GIL.
+    turns: &'static Turns,
     /// The thread state with which it was made; null for the main one. It is kept so that there always is
     /// one: 3.11 and 3.12 abort when a thread state is made for an interpreter that has lost its first.
     pub(super) first: *mut ffi::PyThreadState,
@@ -179,6 +197,16 @@ impl Interp {
         }
     }
 
+    /// Whether it has a GIL of its own. Others share that of the main one, which has none of its own in this sense.
+    pub fn has_own_gil(&self) -> bool {
+        self.has_own_gil
+    }
+
+    /// The order in which request threads take its GIL.
+    pub fn turns(&self) -> &'static Turns {
+        self.turns
+    }
+
     /// Python's record of it.
     pub fn state(&self) -> *mut ffi::PyInterpreterState {
         self.state
@@ -186,18 +214,12 @@ impl Interp {
 }
 
 impl Interp {
-    /// Sets up the interpreter that the thread is attached to. `first`: the thread state with which it was made.
-    pub(super) fn build(
-        gil: Gil,
-        name: &str,
-        facts: &Facts,
-        natives: Natives,
-        start: &Start,
-        first: *mut ffi::PyThreadState,
-    ) -> Res<Interp> {
+    /// Sets up the interpreter that the thread is attached to.
+    pub(super) fn build(gil: Gil, facts: &Facts, natives: Natives, start: &Start, made: Made<'_>) -> Res<Interp> {
+        let Made { name, first, has_own_gil, turns } = made;
         let prelude = prelude(gil, natives)?;
         let find = |name: &str| -> Res<Owned> { prelude.get(&*gil.str(name)?)?.ok_or(Raised) };
-        let fixed = fixed_facts(gil, name, facts)?;
+        let fixed = fixed_facts(gil, name, facts, has_own_gil)?;
         fixed.set_named(c"main_thread", &*gil.int(start.main_thread)?)?;
         fixed.set_named(c"environment", &*environment(gil, start)?)?;
         if find("own_process")?.call(&[&fixed])?.truth()? {
@@ -205,6 +227,7 @@ impl Interp {
         }
         find("setup")?.call(&[&fixed])?;
         find("prepare_forks")?.call(&[&fixed])?;
+        find("prepare_own_gils")?.call(&[&fixed])?;
         let (file_wrapper, errors) = (find("FileWrapper")?, find("errors")?);
         let template = template(gil, name, facts, &errors, &file_wrapper)?;
         // SAFETY: attached.
@@ -226,6 +249,7 @@ impl Interp {
             service: find("service")?.store(),
             threads: find("threads")?.store(),
             stacks: find("stacks")?.store(),
+            load_extension: find("load_extension")?.store(),
             end_fork: find("end_fork")?.store(),
             decide: find("decide")?.store(),
             own_environment: find("own_environment")?.store(),
@@ -235,6 +259,8 @@ impl Interp {
         Ok(Interp {
             name: name.to_owned(),
             state,
+            has_own_gil,
+            turns,
             first,
             objects,
             scripts: Scripts::default(),
@@ -258,9 +284,10 @@ fn tell_of_wrong_str(facts: &Facts) {
 }
 
 /// The part of the engine that is written in Python.
-const SOURCES: [&str; 8] = [
+const SOURCES: [&str; 9] = [
     include_str!("prelude.py"),
     include_str!("process.py"),
+    include_str!("own_gil.py"),
     include_str!("fork.py"),
     include_str!("events.py"),
     include_str!("metrics.py"),
@@ -297,7 +324,7 @@ fn tuple(gil: Gil, numbers: &[u32]) -> Res<Owned> {
     list.to_tuple()
 }
 
-fn fixed_facts(gil: Gil, name: &str, facts: &Facts) -> Res<Owned> {
+fn fixed_facts(gil: Gil, name: &str, facts: &Facts, has_own_gil: bool) -> Res<Owned> {
     let fixed = gil.dict()?;
     fixed.set_named(c"process_group", &*gil.str(&facts.process_group)?)?;
     fixed.set_named(c"application_group", &*gil.str(name)?)?;
@@ -307,7 +334,7 @@ fn fixed_facts(gil: Gil, name: &str, facts: &Facts) -> Res<Owned> {
     fixed.set_named(c"httpd", &*about(gil, &facts.httpd)?)?;
     let settings = resolve(&facts.layers, name);
     let paths = gil.list()?;
-    for part in std::iter::once(&facts.python_path[..]).chain(settings.python_path) {
+    for part in std::iter::once(&facts.python_path[..]).chain(settings.python_path.iter().copied()) {
         let path = gil.list()?;
         for directory in part {
             path.append(&*gil.path(directory.as_bytes())?)?;
@@ -321,23 +348,32 @@ fn fixed_facts(gil: Gil, name: &str, facts: &Facts) -> Res<Owned> {
     fixed.set_named(c"restrict_stdout", &*gil.bool(settings.restrict_stdout)?)?;
     // Without request threads the scripts have the main thread, and its signals.
     fixed.set_named(c"restrict_signal", &*gil.bool(settings.restrict_signal && facts.threads > 0)?)?;
-    if settings.leaves_out_switch_interval {
+    if settings.own_switch_interval_us.is_some() && !has_own_gil {
         let text = format!(
-            "WSGISwitchInterval is left out for application group '{name}': the interpreters of a process share one GIL, \
-             whose interval is set for the process"
+            "WSGISwitchInterval is left out for application group '{name}': its interpreter shares the GIL of the process, \
+             whose interval is set for the process; with WSGIPerInterpreterGIL On it has a GIL of its own (Python 3.12 and \
+             later)"
         );
         gil.detach(|| log::report(Message::SwitchInterval, &text));
     }
-    // The main interpreter comes first, and sets it for all of them.
-    let interval = facts.switch_interval_us.or(settings.switch_interval_us).filter(|_| name.is_empty());
+    let interval = switch_interval(facts, &settings, name.is_empty(), has_own_gil);
     let interval = interval.map_or_else(|| Ok(gil.none()), |us| gil.float(us as f64 / 1e6))?;
     fixed.set_named(c"switch_interval", &interval)?;
+    fixed.set_named(c"own_gils", &*gil.bool(own_gil::is_possible(facts))?)?;
+    fixed.set_named(c"has_own_gil", &*gil.bool(has_own_gil)?)?;
     let home = match &facts.home {
         Some(home) => gil.path(home.as_bytes())?,
         None => gil.none(),
     };
     fixed.set_named(c"home", &home)?;
     Ok(fixed)
+}
+
+/// What an interpreter sets when it starts. It belongs to the GIL: the main one comes first, and sets it for those that share
+/// its GIL.
+fn switch_interval(facts: &Facts, settings: &Settings<'_>, is_main: bool, has_own_gil: bool) -> Option<u64> {
+    let own = settings.own_switch_interval_us.filter(|_| has_own_gil);
+    own.or(facts.switch_interval_us).or(settings.switch_interval_us).filter(|_| is_main || has_own_gil)
 }
 
 /// The variables with which the process was started, as `bytes`.

@@ -429,21 +429,17 @@ def _is_foreign(path):
     return not is_own and not path.startswith('<')
 
 
-def stacks(labels):
+def stacks(labels, threads):
     """The stacks of this interpreter's threads but the calling one; `labels` names some of them by thread."""
-    own, found = vars(builtins), {}
-    # Frames of all interpreters, of which those of others are let go of at once.
-    for ident, frame in sys._current_frames().items():
-        if frame.f_builtins is own and ident != _thread.get_ident():
-            found[ident] = frame
+    found = threads_and_entries(threads)
+    found.pop(_thread.get_ident(), None)
     names = {ident: thread.name for ident, thread in list(getattr(threading, '_active', {}).items())}
     parts = []
     for ident in sorted(found, key=lambda ident: (ident not in labels, ident)):
-        entries = [entry for entry in traceback.extract_stack(found[ident]) if entry.filename not in ('<string>', _FILE)]
+        entries = [entry for entry in found[ident] if entry.filename not in ('<string>', _FILE)]
         if entries:
             name = labels.get(ident) or names.get(ident) or 'not started by Python'
             parts += ['Thread 0x%x (%s), most recent call last:\n' % (ident, name), *traceback.format_list(entries)]
-    found.clear()
     return ''.join(parts).encode('utf-8', 'replace')
 
 

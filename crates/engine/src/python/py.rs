@@ -25,7 +25,7 @@ pub struct Raised;
 /// A value, or Python's error indicator.
 pub type Res<T> = Result<T, Raised>;
 
-/// The calling thread is attached to an interpreter and holds its GIL.
+/// The calling thread is attached to an interpreter and holds its GIL, which other interpreters may share.
 #[derive(Debug, Clone, Copy)]
 pub struct Gil(PhantomData<*mut ()>);
 
@@ -144,6 +144,18 @@ impl Gil {
         // SAFETY: the thread is attached, as `self` says.
         let _attach = Attach(unsafe { ffi::PyEval_SaveThread() });
         body()
+    }
+
+    /// The interpreter to which the thread is attached: the address of Python's record of it.
+    pub fn interpreter(self) -> usize {
+        // SAFETY: the thread is attached.
+        unsafe { ffi::PyInterpreterState_Get() }.addr()
+    }
+
+    /// The address of the thread's state.
+    pub fn thread_state(self) -> usize {
+        // SAFETY: the thread is attached.
+        unsafe { ffi::PyThreadState_Get() }.addr()
     }
 
     /// A borrowed reference as a C function of ours receives it.

@@ -53,7 +53,7 @@ pub(super) fn guarded(
     exchange: Pin<&Exchange<'_>>,
     body: impl FnOnce() -> Result<Outcome, Outcome>,
 ) -> Outcome {
-    streams::with_exchange(exchange, || {
+    streams::with_exchange(gil, exchange, || {
         let served = panic::catch_unwind(AssertUnwindSafe(body));
         let outcome = served.map_or_else(
             |payload| {

@@ -6,7 +6,7 @@ use crate::log;
 use crate::python::interp::Interp;
 use crate::python::interpreters::facts;
 use crate::python::py::{Exception, Gil, Kind};
-use crate::request::advice;
+use crate::request::advice::{self, Place};
 use crate::request::exchange::Exchange;
 
 /// Where lines about a script go: to the request that needs it, or to the log of the process.
@@ -91,8 +91,13 @@ pub fn record_of(gil: Gil, interp: &Interp, what: &str, exception: &Exception) -
         }
     };
     let mut record = format!("{what}\n{}", text.trim_end_matches('\n'));
-    if let Some(cure) = advice::cure(&text, interp.is_main()) {
-        record.extend(["\n", cure]);
+    let place = match (interp.is_main(), interp.has_own_gil()) {
+        (true, _) => Place::Main,
+        (false, false) => Place::Sub,
+        (false, true) => Place::OwnGil,
+    };
+    if let Some(cure) = advice::cure(&text, place) {
+        record.extend(["\n", &cure]);
     }
     record
 }

@@ -1,17 +1,20 @@
 //! Where the log lines of a thread go: to the request that the thread executes, or to the log of the process. The log
 //! streams of Python, `wsgi.errors`, stdout and stderr, write here.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::pin::Pin;
 
 use crate::log::{MAX_RECORD, PRINTED, process_level, process_log};
 use crate::python::py::Gil;
 use crate::python::threads;
-use crate::request::exchange::{Exchange, Link};
+use crate::request::exchange::{Exchange, Link, Use};
 
 thread_local! {
     /// The exchange that this thread executes.
     static CURRENT: Link = const { Link::new() };
+    /// The interpreter in which it does, as Python knows it. Elsewhere, where the thread may be for a moment in the middle of
+    /// the exchange, nothing may touch that: its lock is the GIL of this one.
+    static PLACE: Cell<usize> = const { Cell::new(0) };
     /// Unfinished lines of this thread.
     static PARTIAL: RefCell<Partial> = const { RefCell::new(Partial([const { Vec::new() }; 3])) };
 }
@@ -37,22 +40,29 @@ pub fn forget_unfinished() {
 
 /// Whether a record of this thread would be written.
 pub fn is_logged(gil: Gil, level: u8) -> bool {
-    let limit = CURRENT.with(|link| link.writer(gil).map(|exchange| exchange.log_level));
+    let limit = current(gil, |exchange| exchange.map(|exchange| exchange.log_level));
     level <= limit.unwrap_or_else(process_level)
+}
+
+/// Runs `body` with the exchange that this thread executes in the interpreter to which it is attached, if there is one.
+fn current<T>(gil: Gil, body: impl FnOnce(Option<Use<'_>>) -> T) -> T {
+    let is_here = PLACE.get() == gil.interpreter();
+    CURRENT.with(|link| body(if is_here { link.writer(gil) } else { None }))
 }
 
 /// Runs `body`, attached; log lines of this thread are those of `exchange` meanwhile. In httpd's children the thread may be in
 /// the middle of another exchange: a filter such as mod_include's makes a request of its own for what that one sends.
-pub fn with_exchange<T>(exchange: Pin<&Exchange<'_>>, body: impl FnOnce() -> T) -> T {
+pub fn with_exchange<T>(gil: Gil, exchange: Pin<&Exchange<'_>>, body: impl FnOnce() -> T) -> T {
     /// Also when `body` panics.
-    struct Back(Link);
+    struct Back(Link, usize);
     impl Drop for Back {
         fn drop(&mut self) {
             // SAFETY: nothing, or the exchange of a call of `with_exchange` around this one, which cuts the link.
             CURRENT.with(|link| unsafe { link.follow(&self.0) });
+            PLACE.set(self.1);
         }
     }
-    let back = Back(Link::new());
+    let back = Back(Link::new(), PLACE.replace(gil.interpreter()));
     // SAFETY: as in `Back`; it is looked at again by `drop` only.
     CURRENT.with(|link| unsafe { back.0.follow(link) });
     // SAFETY: it leads elsewhere when this function returns, attached; the exchange is borrowed until then.
@@ -62,12 +72,12 @@ pub fn with_exchange<T>(exchange: Pin<&Exchange<'_>>, body: impl FnOnce() -> T) 
 
 /// Runs `body` with the exchange that this thread executes, if there is one.
 pub fn with_current<T>(gil: Gil, body: impl FnOnce(&Exchange<'static>) -> T) -> Option<T> {
-    CURRENT.with(|link| link.writer(gil).map(|exchange| body(&exchange)))
+    current(gil, |exchange| exchange.map(|exchange| body(&exchange)))
 }
 
 /// Logs a record of this thread: its lines belong to the request that the thread executes, if there is one.
 pub fn emit(gil: Gil, level: u8, record: &[u8]) {
-    CURRENT.with(|link| match link.writer(gil) {
+    current(gil, |exchange| match exchange {
         Some(exchange) => exchange.log(gil, level, record, true),
         None => gil.detach(|| process_log(level, record)),
     });

@@ -24,9 +24,9 @@ use crate::python::interp::Interp;
 use crate::python::interpreters;
 use crate::request::first_load::FIRST_LOAD;
 use crate::request::telemetry;
-use crate::timers::probe::Probe;
+use crate::timers::probe::{Probe, Shown};
 use crate::timers::slots::{Running, Slots};
-use crate::timers::stacks;
+use crate::timers::stacks::{self, Written};
 use crate::timers::stuck::{Id, Limits, Overruns, Pulse, Seen};
 
 /// Longest time between two looks.
@@ -175,7 +175,8 @@ impl Watch {
     }
 
     fn look_at_gil(&mut self, now: Duration, running: &[Running]) {
-        let had = self.probe.had_gil();
+        self.probe.watch_own_gils();
+        let (had, owner) = self.probe.longest_kept();
         if self.pulse.look(self.limits.deadlock.map(|limit| limit / 2), now, had).is_none() {
             self.has_asked = false;
             return;
@@ -187,14 +188,15 @@ impl Watch {
         }
         let Some(silent) = self.pulse.look(self.limits.deadlock, now, had) else { return };
         let what = format!(
-            "no thread could have Python's global lock (GIL) for {}, longer than deadlock-timeout={}; {}; {}",
+            "no thread could have {} for {}, longer than deadlock-timeout={}; {}; {}",
+            whose_gil(owner),
             seconds(silent),
             option(self.limits.deadlock),
             executing(running, now),
             self.ending(),
         );
         self.report(Message::Deadlock, &what);
-        self.write_stacks(running);
+        owner.into_iter().for_each(|owner| self.write_stacks(running, owner));
         self.give_up(Cause::DeadlockTimeout);
         self.end();
     }
@@ -294,36 +296,49 @@ impl Watch {
         log::report_without_waiting(message, &format!("process group \"{}\": {text}", self.name));
     }
 
-    /// Writes the Python stacks of all threads to the log, with the GIL if it comes in time. Then makes the probe
+    /// Writes the Python stacks of all threads to the log, with their GIL if it comes in time. Then makes the probe
     /// interrupt requests.
     fn show_stacks(&self, message: Message, running: &[Running], interrupt: Vec<Running>) {
-        match self.probe.stacks(running, interrupt) {
-            Some(text) if text.is_empty() => {
+        let Shown { text, silent } = self.probe.stacks(running, interrupt);
+        match text.trim_end() {
+            "" if silent.is_empty() => {
                 self.report(message, "no thread executes Python code now, so there are no stacks")
             }
-            Some(text) => self.report(message, &format!("Python stacks of all threads:\n{}", text.trim_end())),
-            None => self.write_stacks(running),
+            "" => {}
+            text => self.report(message, &format!("Python stacks of all threads:\n{text}")),
         }
+        silent.into_iter().for_each(|owner| self.write_stacks(running, owner));
     }
 
-    /// Writes them without the GIL.
-    fn write_stacks(&self, running: &[Running]) {
-        let Some(main) = interpreters::main() else { return };
-        self.report(Message::StacksAtEnd, "Python stacks of all threads, while one of them keeps the GIL:");
-        let mut named: Vec<(&Interp, i32)> = Vec::new();
+    /// Writes the stacks of those that share the GIL of `owner`, without it.
+    fn write_stacks(&self, running: &[Running], owner: &'static Interp) {
+        let what = match owner.has_own_gil() {
+            true => format!(
+                "Python stacks of application group '{}', while one of its threads keeps its GIL:",
+                owner.name()
+            ),
+            false => "Python stacks of all threads, while one of them keeps the GIL:".to_owned(),
+        };
+        self.report(Message::StacksAtEnd, &what);
+        let main_thread = i32::try_from(std::process::id()).ok();
+        let mut interps = vec![(owner, main_thread.filter(|_| owner.is_main()))];
         for request in running {
-            match interpreters::at(request.interp) {
-                Some(interp) if !interp.is_main() && !named.iter().any(|(other, _)| std::ptr::eq(*other, interp)) => {
-                    named.push((interp, request.tid));
-                }
-                _ => {}
+            let Some(interp) = interpreters::at(request.interp).filter(|interp| !interp.is_main()) else { continue };
+            match interps.iter_mut().find(|(other, _)| std::ptr::eq(*other, interp)) {
+                Some((_, thread)) => *thread = Some(request.tid),
+                None if !owner.has_own_gil() && !interp.has_own_gil() => interps.push((interp, Some(request.tid))),
+                None => {}
             }
         }
-        if !stacks::write(main, &named) {
-            self.report(
+        match stacks::write(&interps) {
+            Written::All => {}
+            Written::NoThread => {
+                self.report(Message::StacksAtEnd, "the stacks cannot be shown, as no request is executed there")
+            }
+            Written::NoRoom => self.report(
                 Message::StacksAtEnd,
                 "the stacks are left out, because nobody reads the log of this process now",
-            );
+            ),
         }
     }
 
@@ -405,6 +420,14 @@ fn requests(count: usize, kind: &str) -> String {
     if count == 1 { format!("1 {kind}request") } else { format!("{count} {kind}requests") }
 }
 
+/// Which GIL it is, by its owner.
+fn whose_gil(owner: Option<&Interp>) -> String {
+    match owner.filter(|owner| owner.has_own_gil()) {
+        Some(owner) => format!("the global lock (GIL) of application group '{}'", owner.name()),
+        None => "Python's global lock (GIL)".to_owned(),
+    }
+}
+
 /// What a process that ends leaves undone.
 fn cut_off(running: &[Running], now: Duration) -> String {
     match running.len() {
@@ -438,6 +461,7 @@ mod tests {
             begun: Duration::ZERO,
             name: "GET /x".to_owned(),
             interp: 0,
+            state: 0,
             waits: false,
             ident: 0,
             tid: 0,

@@ -263,9 +263,15 @@ super::messages! {
     CloseLookup = 194, Error, "Lookup of 'close' attribute on WSGI response iterable raised an exception.",
         "What the application returned could not be asked whether it has close(). A WSGI0174 with the exception follows.",
         "Correct __getattr__ or the property of the object.";
-    SwitchInterval = 199, Warn, "WSGISwitchInterval is left out for application group '{group}': the interpreters of a process share one GIL, whose interval is set for the process",
-        "The directive stands in <WSGIInterpreterOptions> for one application group, and the interval belongs to the process.",
-        "Set it outside of the block, or with switch-interval= of WSGIDaemonProcess.";
+    OwnGilTooOld = 198, Warn, "{group or embedded mode}: WSGIPerInterpreterGIL On is left out: Python {version} ({path}) has one GIL for all interpreters of a process; it takes Python 3.12 or later to give each its own",
+        "The interpreters of the process share one GIL, as without the directive. This is logged once a process.",
+        "Use Python 3.12 or later, or remove the directive.";
+    SwitchInterval = 199, Warn, "WSGISwitchInterval is left out for application group '{group}': its interpreter shares the GIL of the process, whose interval is set for the process; with WSGIPerInterpreterGIL On it has a GIL of its own (Python 3.12 and later)",
+        "A switch interval belongs to a GIL, and this application group has none of its own.",
+        "Set WSGISwitchInterval for the server or switch-interval for the group, or give the interpreter its own GIL.";
+    OwnGilFreeThreaded = 202, Warn, "{group or embedded mode}: WSGIPerInterpreterGIL On is left out: Python {version} ({path}) is a free-threaded build, in which threads of all interpreters run at the same time without it",
+        "This Python has no GIL to give to an interpreter. This is logged once a process.",
+        "Remove the directive for this group.";
     SignalThread = 207, Error, "process group \"{group}\": process {pid}: cannot start a thread for {signal}: {cause}",
         "The callbacks of mod_wsgi.subscribe_signals() do not hear of a signal.",
         "The system may limit how many threads the user may have.";

@@ -247,10 +247,10 @@ impl Daemon {
             interpreters::end_lines(gil);
             process::exit_now(status);
         }
-        let all_ended = interpreters::end_named(gil);
+        let may_finalise = interpreters::end_named(gil);
         threads::mark_ended();
-        if !all_ended {
-            // Python may not be finalised beside interpreters in which threads still run.
+        if !may_finalise {
+            // Such as beside interpreters in which threads still run.
             interpreters::run_exit_functions(gil, self.main, "");
             process::exit_now(status);
         }

@@ -248,7 +248,7 @@ fn run_exchange(
     let exchange = exchange.as_ref();
     exchange.watch.claim.set(claim.as_ref());
     let outcome = threads::attach(interp, |gil| {
-        slot.enter(ptr::from_ref(interp).addr());
+        slot.enter(ptr::from_ref(interp).addr(), gil.thread_state());
         exchange.begin();
         let request = Request { head, variables, taken_us };
         let outcome = match head.flags & DECIDE {

@@ -30,7 +30,7 @@ use wsgi_wire::response::{Failure, FilePart};
 use crate::log;
 use crate::python::interp::{Facts, Interp};
 use crate::python::interpreters;
-use crate::python::{initialise, py, threads, turn};
+use crate::python::{initialise, py, threads};
 use crate::request::adapter::{self, Request};
 use crate::request::exchange::Exchange;
 use crate::request::host::{Body, Gone, Outcome, Sink};
@@ -178,14 +178,14 @@ fn import_scripts(main: &'static Interp, preload: &[Preload]) {
 
 fn end_python() -> bool {
     let Some(main) = interpreters::main() else { return false };
-    let all_ended = threads::attach(main, interpreters::end_named);
+    let may_finalise = threads::attach(main, interpreters::end_named);
     threads::mark_ended();
-    if all_ended {
+    if may_finalise {
         initialise::finalise(main);
     } else {
         threads::attach(main, |gil| interpreters::run_exit_functions(gil, main, ""));
     }
-    all_ended
+    may_finalise
 }
 
 /// Ends Python: [`wsgi_wire::host::Finish`].
@@ -299,7 +299,7 @@ fn run(payload: &[u8], host: &Host, request: *mut c_void) -> Result<(), Failure>
         let exchange = pin!(Exchange::new(&mut body, &mut sink, thread_id(), head.log_level));
         let exchange = exchange.as_ref();
         exchange.watch.claim.set(claim.as_ref());
-        let turn = turn::begin();
+        let turn = interp.turns().begin();
         let outcome = threads::attach(interp, |gil| {
             let request = Request { head, variables, taken_us: 0 };
             match head.flags & DECIDE {
