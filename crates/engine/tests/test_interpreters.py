@@ -82,7 +82,7 @@ class Interpreters(Case):
         script = self.write('app.wsgi', APPLICATION)
         for has_own_gil in self.both():
             for number in range(ROUNDS):
-                with self.start(layers=[layer(has_own_gil)], shutdown_timeout_ms=60000) as daemon:
+                with self.start(layers=[layer(has_own_gil)], shutdown_timeout_ms=600000) as daemon:
                     connections = [(daemon.connect(), 'group %d' % at) for at in range(IN_PROCESS)]
                     for connection, group in connections * 2:
                         self.answers(connection, script, group)
@@ -97,7 +97,7 @@ class Interpreters(Case):
     def test_memory_stays_what_it_is_while_they_are_used(self):
         script = self.write('app.wsgi', APPLICATION)
         for has_own_gil in self.both():
-            daemon = self.start(layers=[layer(has_own_gil)], shutdown_timeout_ms=60000)
+            daemon = self.start(layers=[layer(has_own_gil)], shutdown_timeout_ms=600000)
             connections = [(daemon.connect(), group) for group in ('one', 'two')]
             sizes = []
             for _ in range(3):

@@ -90,7 +90,7 @@ def load_extension(name, origin):
     import _imp
 
     try:
-        if not _is_foreign(origin):
+        if origin == 'built-in' or not _is_foreign(origin):
             importlib.import_module(name)
         elif sys.version_info < (3, 13):
             _imp.create_dynamic(importlib.machinery.ModuleSpec(name, None, origin=origin))
