@@ -240,6 +240,7 @@ def test_the_python_of_the_virtual_environment(express):
 
 def test_max_clients(express):
     express.start("--max-clients", "2", "--threads", "1")
+    express.log.allow("AH00484|AH10159")  # httpd says that its threads are all busy.
     # Both clients are with httpd: the third gets no answer while they wait.
     held = [express.connect() for _ in range(2)]
     for connection in held:
@@ -280,10 +281,10 @@ def test_timeouts_of_connections(express):
                   "--header-timeout", "1", "--header-max-timeout", "1", "--header-min-rate", "1")
     for line in ("Timeout 2\n", "socket-timeout=2 ", "connect-timeout=3 ", "shutdown-timeout=4 ", "graceful-timeout=5 "):
         assert line in express.conf()
-    # A client that sends nothing of its request has header-timeout.
+    # A client that sends only half of its request has header-timeout.
     with express.connect() as connection:
         connection.sendall(b"GET / HTTP/1.1\r\n")
-        assert connection.recv(100).startswith(b"HTTP/1.1 408") or True
+        assert connection.recv(100).partition(b"\r\n")[0] in (b"", b"HTTP/1.1 408 Request Timeout")
     assert express.json("/")["PATH_INFO"] == "/"
 
 
@@ -368,11 +369,12 @@ def test_rotate_logs(express):
 def test_static_files_beside_the_application(express):
     express.write("pages/a.txt", "file\n")
     express.write("pages/sub/index.html", "index\n")
+    express.write("pages/other/a.txt", "file\n")
     express.start("--document-root", express.root / "pages")
     assert express.get("/a.txt").text == "file\n"
     assert express.json("/b.txt")["PATH_INFO"] == "/b.txt"
-    assert express.json("/sub/")["PATH_INFO"] == "/sub/"
-    assert express.json("/sub")["PATH_INFO"] == "/sub"
+    assert express.get("/sub/").text == "index\n"
+    assert express.json("/other/")["PATH_INFO"] == "/other/"
 
 
 def test_directory_index_and_listing(express):
@@ -580,8 +582,7 @@ VERSION = "def application(environ, start_response):\n    start_response('200 OK
 
 
 def test_reload_on_changes(express):
-    express.write("site/code.py", "TEXT = b'one'\n")
-    express.write("site/v.wsgi", "import code\nimport mine\n" + VERSION.replace("%r", "mine.TEXT"))
+    express.write("site/v.wsgi", "import mine\n" + VERSION.replace("%r", "mine.TEXT"))
     express.write("site/mine.py", "TEXT = b'one'\n")
     express.start("--reload-on-change", entry="v.wsgi")
     assert express.get("/").text == "one"
@@ -676,7 +677,9 @@ def test_setup_and_apachectl(express):
 def test_apachectl_in_the_foreground(express):
     assert express.ended("app.wsgi", command="setup-server") == 0
     with subprocess.Popen([express.server / "apachectl", "start", "-DFOREGROUND"], env=express.env) as running:
+        wait_until(lambda: express.pid, 20, "httpd has started")
         wait_until(express.accepts, 20, "httpd accepts")
+        assert express.json("/x")["PATH_INFO"] == "/x"
         running.terminate()
         assert running.wait(30) == 0
 
@@ -684,7 +687,7 @@ def test_apachectl_in_the_foreground(express):
 def test_signals_are_passed_on(express):
     express.start()
     express.run.send_signal(signal.SIGUSR1)
-    express.log.wait_for("Graceful restart requested", 20)
+    express.log.wait_for("AH00493: SIGUSR1 received", 20)
     wait_until(lambda: len(express.log.matching("resuming normal operations")) == 2, 20, "httpd has restarted")
     assert express.json("/x")["PATH_INFO"] == "/x"
     express.run.send_signal(signal.SIGWINCH)

@@ -226,8 +226,8 @@ fn read_timeout(plan: &Plan, part: &str) -> Option<String> {
     let (first, most, rate) = (number("timeout"), number("max-timeout"), number("min-rate"));
     let (range, rate) = match (most, rate) {
         (_, 0) => (String::new(), String::new()),
-        (0, rate) => (String::new(), format!(",MinRate={rate}")),
-        (most, rate) => (format!("-{}", most.max(first)), format!(",MinRate={rate}")),
+        (most, rate) if most <= first => (String::new(), format!(",MinRate={rate}")),
+        (most, rate) => (format!("-{most}"), format!(",MinRate={rate}")),
     };
     (first > 0).then(|| format!("{part}={first}{range}{rate}"))
 }

@@ -5,7 +5,6 @@
 import atexit
 import contextlib
 import itertools
-import time
 import traceback
 
 TOOLS = SETTINGS["tools"]

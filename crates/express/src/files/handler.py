@@ -6,6 +6,7 @@ Made by mod_wsgi-express; the next run writes it anew. SETTINGS, above, say what
 import importlib
 import os
 import sys
+import time
 import types
 
 
@@ -79,12 +80,16 @@ def handle_request(environ, start_response):
 
 
 def changed_files(seen):
-    """Whether a file of a loaded module differs from what it was when it was first seen. Adds the new ones."""
+    """Files of loaded modules that differ from what they were when they were first seen. Adds the new ones: of these,
+    files that were written since this process began have changed, too."""
     paths = {path for module in list(sys.modules.values()) if isinstance(path := getattr(module, "__file__", None), str)}
     if SETTINGS["type"] != "module":
         paths.add(SETTINGS["target"])
     changed = [path for path, before in seen.items() if signature(path) != before]
-    seen.update((path, signature(path)) for path in paths - seen.keys())
+    for path in paths - seen.keys():
+        seen[path] = found = signature(path)
+        if found and began < found[0] <= time.time_ns():
+            changed.append(path)
     return changed
 
 
@@ -93,7 +98,6 @@ def notifier():
     for a part of a second."""
     import ctypes
     import select
-    import time
 
     system = ctypes.CDLL(None, use_errno=True)
     try:
@@ -123,8 +127,15 @@ def notifier():
 def watch():
     """Asks for another process when a file changes: SIGUSR1 makes the supervisor replace this one, which goes on until
     the other is ready."""
+    import logging
     import signal
 
+    import mod_wsgi
+
+    logger = logging.getLogger("mod_wsgi-express")
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+    logger.addHandler(mod_wsgi.LogHandler())
     seen = {}
     changed_files(seen)
     wait = notifier()
@@ -132,10 +143,11 @@ def watch():
         wait(seen)
         changed = changed_files(seen)
         if changed:
-            print(f"mod_wsgi-express: {changed[0]} has changed; this process is to be replaced", file=sys.stderr)
+            logger.info("%s has changed; this process is to be replaced", changed[0])
             return os.kill(os.getpid(), signal.SIGUSR1)
 
 
+began = time.time_ns()
 os.environ.update(SETTINGS["environ"])
 loaded = signature(SETTINGS["target"])
 if SETTINGS["watch"]:
