@@ -21,20 +21,28 @@ from pathlib import Path
 import pytest
 
 import processes
+import pythons
 from client import read_response
 from conftest import finish
 from httpd import IS_ROOT, RUN_GROUP, RUN_USER, SYSTEM_PATH, Httpd, Ports
 from processes import wait_until
+from test_buffers import fill
 
 pytestmark = [pytest.mark.ours("mod_wsgi-express is a program of ours"), pytest.mark.mpms("event")]
 
+# Of these the handler script imports something.
+PACKAGES = ["PasteDeploy", "coverage"]
+
 APP = """
 import json, os, sys, threading, time
+
+asleep = []
 
 
 def application(environ, start_response):
     path = environ["PATH_INFO"]
     if path == "/sleep":
+        asleep.append(path)
         time.sleep(float(environ["QUERY_STRING"]))
     if path == "/spin":
         while True:
@@ -46,7 +54,7 @@ def application(environ, start_response):
         return [b"x" * 100000]
     size = len(environ["wsgi.input"].read())
     seen = {key: value for key, value in environ.items() if isinstance(value, str)}
-    seen.update(size=size, pid=os.getpid(), cwd=os.getcwd(), sys_path=sys.path, uid=os.getuid(), gid=os.getgid(),
+    seen.update(size=size, asleep=len(asleep), pid=os.getpid(), cwd=os.getcwd(), sys_path=sys.path, uid=os.getuid(), gid=os.getgid(),
                 threads=threading.active_count(), variables=dict(os.environ), prefix=sys.prefix,
                 multiprocess=environ["wsgi.multiprocess"], multithread=environ["wsgi.multithread"])
     body = json.dumps(seen).encode()
@@ -72,12 +80,12 @@ class Express(Httpd):
         if IS_ROOT:
             self.default += ["--user", RUN_USER, "--group", RUN_GROUP]
 
-    def begin_run(self, *arguments, command="start-server", cwd=None):
+    def begin_run(self, *arguments, command="start-server", cwd=None, stdin=subprocess.DEVNULL):
         """Starts the program; `arguments` follow the usual options and win over them."""
         words = [self.program, command, *self.default, *arguments]
         with self.terminal.open("w") as out:
             self.run = subprocess.Popen([str(w) for w in words], env=self.env, cwd=cwd or self.root / "site",
-                                        stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT)
+                                        stdin=stdin, stdout=out, stderr=subprocess.STDOUT)
         return self
 
     def start(self, *arguments, entry="app.wsgi", **more):
@@ -155,12 +163,9 @@ def test_application_type_and_callable_object(express):
 
 
 def test_a_paste_file(express):
-    # PasteDeploy is not on every machine; what the handler calls of it is this one function.
-    express.write("site/paste/__init__.py", "")
-    express.write("site/paste/deploy.py", "from app import application\n\n\ndef loadapp(uri):\n    assert uri.startswith('config:/')\n"
-                                           "    assert uri.endswith('/site.ini')\n    return application\n")
-    express.write("site/app.py", APP)
-    express.write("site/site.ini", "[app:main]\n")
+    express.env["VIRTUAL_ENV"] = str(pythons.venv("express", PACKAGES))
+    express.write("site/web.py", APP + "\n\ndef factory(global_conf):\n    return application\n")
+    express.write("site/site.ini", "[app:main]\npaste.app_factory = web:factory\n")
     express.start(entry="site.ini")
     assert express.json("/x")["PATH_INFO"] == "/x"
 
@@ -286,6 +291,37 @@ def test_timeouts_of_connections(express):
         connection.sendall(b"GET / HTTP/1.1\r\n")
         assert connection.recv(100).partition(b"\r\n")[0] in (b"", b"HTTP/1.1 408 Request Timeout")
     assert express.json("/")["PATH_INFO"] == "/"
+
+
+def test_socket_timeout(express):
+    express.start("--socket-timeout", "1")
+    express.log.allow("wsgi:(error|warn)")
+    assert express.get("/sleep?5").status == 504
+
+
+def test_graceful_timeout(express):
+    express.start("--graceful-timeout", "1", "--shutdown-timeout", "1", "--reload-on-changes")
+    express.log.allow("wsgi:(error|warn)|File|Thread|Stack|^$|application|Python")
+    found = []
+    slow = threading.Thread(target=lambda: found.append(express.get("/sleep?100").status))
+    slow.start()
+    wait_until(lambda: express.json("/")["asleep"], 20, "the application sleeps")
+    express.write("site/app.wsgi", APP + "\n# changed\n")
+    slow.join(60)
+    assert found == [502] or found == [504]
+
+
+@pytest.mark.skipif(not IS_ROOT, reason="only root may fill the socket of another's process")
+def test_connect_timeout(express):
+    express.start("--connect-timeout", "1")
+    express.log.expect("no connection to a daemon process for GET / within connect-timeout=1")
+    supervisor = express.supervisor().pid
+    os.kill(supervisor, signal.SIGSTOP)
+    try:
+        fill(express.children()[0].pid)
+        assert express.get("/").status == 503
+    finally:
+        os.kill(supervisor, signal.SIGCONT)
 
 
 def test_shutdown_timeout(express):
@@ -624,8 +660,8 @@ def test_service_script(express):
 
 # --- Debug mode --------------------------------------------------------------------------------------------------------
 
-def debugged(express, *arguments, entry="app.wsgi"):
-    express.begin_run(entry, *arguments)
+def debugged(express, *arguments, entry="app.wsgi", **more):
+    express.begin_run(entry, *arguments, **more)
     wait_until(lambda: express.accepts() or express.run.poll() is not None, 30, "httpd accepts")
     assert express.run.poll() is None, express.said()
     express.log.allow("wsgi:error|Traceback|File|raise|Error|^ ")
@@ -658,6 +694,28 @@ def test_profiler_and_recorder(express):
     assert [*(express.server / "pstats").glob("*.pstats")]
 
 
+def test_coverage(express):
+    express.env["VIRTUAL_ENV"] = str(pythons.venv("express", PACKAGES))
+    debugged(express, "--enable-coverage")
+    assert express.json("/x")["PATH_INFO"] == "/x"
+    express.run.terminate()
+    express.run.wait(30)
+    assert "app" in (express.server / "htmlcov/index.html").read_text()
+
+
+def test_the_debugger(express):
+    ours, theirs = os.pipe()
+    with os.fdopen(ours), os.fdopen(theirs, "w") as keys:
+        debugged(express, "--enable-debugger", "--debugger-startup", stdin=ours)
+        keys.write("continue\n")
+        keys.flush()
+        assert express.json("/x")["PATH_INFO"] == "/x"
+        keys.write("p 'the path is ' + path\nquit\n")
+        keys.flush()
+        assert express.get("/fail").status == 500
+    assert "the path is /fail" in express.said()
+
+
 # --- Commands and failures ---------------------------------------------------------------------------------------------
 
 def test_setup_and_apachectl(express):
@@ -672,6 +730,18 @@ def test_setup_and_apachectl(express):
     assert express.apachectl("graceful").returncode == 0
     assert express.apachectl("stop").returncode == 0
     wait_until(lambda: not express.processes(), 20, "the server has ended")
+
+
+def test_apachectl_serves_broken_code_when_it_is_mended(express):
+    express.write("site/v.wsgi", "import nowhere\n")
+    assert express.ended("v.wsgi", command="setup-server") == 0
+    express.log.allow("wsgi:(error|warn)|Traceback|File|import|Error|handler.wsgi|^ ")
+    assert express.apachectl("start").returncode == 0
+    wait_until(express.accepts, 20, "httpd accepts")
+    assert express.get("/").status in (500, 503)
+    express.write("site/v.wsgi", VERSION % b"mended")
+    wait_until(version_served(express, "mended"), 30, "the mended code")
+    express.apachectl("stop")
 
 
 def test_apachectl_in_the_foreground(express):

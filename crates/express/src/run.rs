@@ -57,12 +57,13 @@ pub fn summary(plan: &Plan) -> String {
         Mode::Embedded => "embedded",
         Mode::Debug => "debug",
     };
+    let requests = if plan.mode == Mode::Debug { 1 } else { plan.capacity() };
     let lines = [
         ("Server URL", plan.url()),
         ("Error log", plan.error_log()),
         ("Server root", root.to_string()),
         ("Control", format!("{root}/apachectl start|stop|restart|graceful|configtest")),
-        ("Mode", format!("{mode}, {} requests at once", if plan.mode == Mode::Debug { 1 } else { plan.capacity() })),
+        ("Mode", format!("{mode}, {requests} request{} at once", if requests == 1 { "" } else { "s" })),
         ("Stop", format!("Ctrl-C, or {root}/apachectl stop")),
     ];
     let lines: Vec<String> = lines.iter().map(|(name, value)| format!("{name:<12}: {value}")).collect();
@@ -150,17 +151,13 @@ impl Running<'_> {
             if is_readable(self.arrived.as_fd(), if is_starting { LOOK } else { LONG }) {
                 self.pass_signals_on();
             }
-            if let Ok(Some(status)) = process::try_wait(self.pid()) {
+            if let Some(status) = self.end_of_httpd() {
                 let _ = fs::remove_file(self.plan.root.join(START));
                 return if is_starting && !self.stopped {
                     Err(self.did_not_start(status))
                 } else {
                     Ok(exit_code(status))
                 };
-            }
-            // As the first process of a container we get the orphans.
-            if !is_starting && std::process::id() == 1 {
-                self.reap_others();
             }
             if is_starting && self.has_started()? {
                 is_starting = false;
@@ -174,12 +171,13 @@ impl Running<'_> {
         self.child.id() as i32
     }
 
-    fn reap_others(&self) {
-        while let Some((pid, status)) = process::reap() {
-            if pid == self.pid() {
-                std::process::exit(i32::from(exit_code(status)));
-            }
+    /// The status of httpd, if it has ended.
+    fn end_of_httpd(&self) -> Option<ExitStatus> {
+        if std::process::id() != 1 {
+            return process::try_wait(self.pid()).ok().flatten();
         }
+        // The first process of a container gets the orphans, too.
+        std::iter::from_fn(process::reap).find(|(pid, _)| *pid == self.pid()).map(|(_, status)| status)
     }
 
     fn pass_signals_on(&mut self) {

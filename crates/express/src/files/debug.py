@@ -23,12 +23,14 @@ def name_of_file(ending):
 
 if "coverage" in TOOLS:
     import coverage
-    measured = coverage.Coverage()
+    measured = coverage.Coverage(data_file=None)
 
     @atexit.register
     def report_coverage():
-        with contextlib.suppress(coverage.CoverageException):
+        try:
             measured.html_report(directory=TOOLS["coverage"])
+        except coverage.CoverageException as error:
+            print(f"mod_wsgi-express: there is no report of --enable-coverage: {error}", file=sys.stderr)
 
 if "profiler" in TOOLS:
     import cProfile

@@ -94,6 +94,7 @@ fn server_command(name: &'static str, about: &'static str) -> Command {
         .infer_long_args(true)
         .args_override_self(true)
         .disable_help_flag(true)
+        .next_line_help(true)
         .arg(Arg::new("entry").value_name("APPLICATION").help(
             "A .wsgi file, a module (package.module:application, or :factory()), a Paste .ini file, or a directory of static files",
         ))
@@ -112,7 +113,7 @@ fn server_command(name: &'static str, about: &'static str) -> Command {
 
 fn argument(row: &'static Row) -> Arg {
     let arg = Arg::new(row.name).long(row.name).hide(row.hidden);
-    let help = if row.default.is_empty() { row.help.to_owned() } else { format!("{} [{}]", row.help, row.default) };
+    let help = if row.default.is_empty() { row.help.to_owned() } else { format!("{} [{}]", row.help, row.default_text()) };
     let arg = arg.help(help);
     if row.kind == Kind::Flag {
         return arg.action(ArgAction::SetTrue);

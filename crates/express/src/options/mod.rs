@@ -50,6 +50,11 @@ impl Row {
         (!self.default.is_empty() && !self.default.starts_with('(')).then_some(self.default)
     }
 
+    /// The default for people: a value, or a description.
+    pub fn default_text(&self) -> &'static str {
+        self.default.strip_prefix('(').and_then(|text| text.strip_suffix(')')).unwrap_or(self.default)
+    }
+
     const fn repeated(mut self) -> Row {
         self.repeats = true;
         self
