@@ -790,6 +790,13 @@ def test_an_application_that_does_not_load(express):
     assert not express.accepts()
 
 
+def test_an_application_that_ends_its_process(express):
+    express.write("site/dies.wsgi", "import os\nos._exit(3)\n")
+    express.log.allow("wsgi:(error|warn)")
+    cause, cure = refused(express, "dies.wsgi")
+    assert "it ended before it was ready (exited with status 3)" in cause and "error_log" in cure
+
+
 def test_other_failures(express):
     for arguments, cause in [
         (["none.wsgi"], "there is no file"),
@@ -855,4 +862,20 @@ def test_the_configuration_of_many_options_parses(express, certificate):
     assert (env["mod_wsgi.process_group"], env["mod_wsgi.application_group"]) == ("shop", "shop")
     assert env["REQUEST_URI"] == "/old"
     assert (env["variables"]["LC_ALL"], env["variables"]["PYTHON_EGG_CACHE"]) == ("C.UTF-8", str(express.root / "site/eggs"))
+    assert express.apachectl("configtest").returncode == 0
+
+
+MORE_TOGETHER = """
+--embedded-mode --server-mpm prefork --processes 2 --threads 1 --application-group %{GLOBAL} --auth-user-script who.py
+--auth-type Digest --error-document 404 /none --body-timeout 0 --header-timeout 0 --proxy-url-alias /b http://127.0.0.1:1/
+--python-path lib --rotatelogs-executable /bin/cat --gdb-executable gdb --coverage-directory x --telemetry-interval 2
+--access-log-format %h --startup-log-name s --profiler-directory y --ssl-environment --hsts-policy x --shutdown-timeout 1
+"""
+
+
+def test_the_configuration_of_more_options_parses(express):
+    express.write("site/who.py", "def get_realm_hash(environ, user, realm):\n    return None\n")
+    express.start(*MORE_TOGETHER.split())
+    express.log.allow("AH")
+    assert express.get("/").status == 401
     assert express.apachectl("configtest").returncode == 0

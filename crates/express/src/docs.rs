@@ -10,8 +10,8 @@ pub fn html() -> String {
     for (title, rows) in SECTIONS {
         page += &format!("<h2>{title}</h2>\n<table border=\"1\">\n");
         for row in rows.iter().filter(|row| !row.hidden) {
-            let cells =
-                [&usage(row), row.default_text(), row.help, row.writes].map(|cell| format!("<td>{}</td>", escaped(cell)));
+            let cells = [&usage(row), row.default_text(), row.help, row.writes]
+                .map(|cell| format!("<td>{}</td>", escaped(cell)));
             page += &format!("<tr>{}</tr>\n", cells.concat());
         }
         page += "</table>\n";
@@ -36,7 +36,8 @@ fn markdown() -> String {
         page += &format!("\n### {title}\n\n| Option | Default | Meaning | Writes |\n|---|---|---|---|\n");
         for row in rows {
             let cell = |text: &str| text.replace('|', "\\|");
-            let (usage, default, help, writes) = (usage(row), cell(row.default_text()), cell(row.help), cell(row.writes));
+            let (usage, default, help, writes) =
+                (usage(row), cell(row.default_text()), cell(row.help), cell(row.writes));
             let default = if default.is_empty() { "none".to_owned() } else { default };
             page += &format!("| `{}` | {default} | {help} | {writes} |\n", cell(&usage));
         }

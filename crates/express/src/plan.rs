@@ -138,6 +138,11 @@ impl Plan {
         absolute(&self.facts, path)
     }
 
+    /// The file with the process id of httpd.
+    pub fn pid_file(&self) -> PathBuf {
+        self.given.given("pid-file").map_or_else(|| self.root.join("httpd.pid"), |file| self.absolute(file))
+    }
+
     /// The error log, for people.
     pub fn error_log(&self) -> String {
         match self.to_terminal {

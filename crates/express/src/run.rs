@@ -205,12 +205,17 @@ impl Running<'_> {
     /// Whether the server serves. An application that cannot be loaded ends it.
     fn has_started(&mut self) -> Result<bool, Problem> {
         if !self.plan.preloads() {
-            return Ok(self.plan.root.join("httpd.pid").exists() || self.plan.given.has("pid-file"));
+            let written = fs::read_to_string(self.plan.pid_file()).unwrap_or_default();
+            return Ok(written.trim() == self.pid().to_string());
         }
         let told = fs::read_to_string(self.plan.root.join(START)).unwrap_or_default();
         match start_of(&told) {
             Start::Unknown => match self.cannot_start() {
-                Some(line) => Err(self.give_up(Problem::new(line, "mend what the line names"))),
+                Some(line) => {
+                    let cure =
+                        format!("mend what the line names; the error log, {}, may say more", self.plan.error_log());
+                    Err(self.give_up(Problem::new(line, cure)))
+                }
                 None => Ok(false),
             },
             Start::Ready => Ok(true),
@@ -239,14 +244,9 @@ impl Running<'_> {
         String::from_utf8_lossy(log.get(self.log_began..).unwrap_or_default()).into_owned()
     }
 
-    /// The line of the supervisor about an interpreter that cannot be executed.
+    /// The line of the supervisor about processes that cannot be started.
     fn cannot_start(&self) -> Option<String> {
-        if self.stopped {
-            return None;
-        }
-        let log = self.logged();
-        let line = log.lines().find(|line| line.contains("wsgi:error") && line.contains(": cannot start "))?;
-        Some(line.rsplit_once("] ").map_or(line, |(_, text)| text).to_owned())
+        if self.stopped { None } else { cannot_start(&self.logged()).map(str::to_owned) }
     }
 
     fn did_not_start(&self, status: ExitStatus) -> Problem {
@@ -260,6 +260,14 @@ impl Running<'_> {
             ),
         )
     }
+}
+
+/// What the supervisor says of processes that cannot be started, without what follows for the requests of a server that
+/// goes on.
+fn cannot_start(log: &str) -> Option<&str> {
+    let line = log.lines().find(|line| line.contains("wsgi:error") && line.contains(": cannot start "))?;
+    let text = line.rsplit_once("] ").map_or(line, |(_, text)| text);
+    Some(text.split_once("; requests get ").map_or(text, |(cause, _)| cause))
 }
 
 /// The last line of an error log that is an error.
@@ -290,6 +298,13 @@ mod tests {
         ] {
             assert_eq!(start_of(text), start);
         }
+    }
+
+    #[test]
+    fn why_no_process_can_be_started() {
+        let log = "[x] [wsgi:error] [pid 1:tid 1] process group \"a\": cannot start /python: it ended; requests get 503 until";
+        assert_eq!(cannot_start(log), Some("process group \"a\": cannot start /python: it ended"));
+        assert_eq!(cannot_start("[x] [wsgi:error] [pid 1:tid 1] something else"), None);
     }
 
     #[test]

@@ -13,8 +13,7 @@ pub fn identity(conf: &mut Conf, plan: &Plan) {
     conf.directive("ServerName", &[&bracketed(plan.given.text("host").unwrap_or("localhost"))]);
     conf.directive("ServerRoot", &[&root]);
     conf.directive("DefaultRuntimeDir", &[&root]);
-    let pid_file = plan.given.given("pid-file").map_or_else(|| plan.root.join("httpd.pid"), |file| plan.absolute(file));
-    conf.directive("PidFile", &[&path_text(&pid_file)]);
+    conf.directive("PidFile", &[&path_text(&plan.pid_file())]);
     conf.line("ServerTokens ProductOnly");
     conf.line("ServerSignature Off");
     let ports = [Some(plan.given.number("port")), plan.tls.as_ref().map(|tls| tls.port)];

@@ -113,7 +113,8 @@ fn server_command(name: &'static str, about: &'static str) -> Command {
 
 fn argument(row: &'static Row) -> Arg {
     let arg = Arg::new(row.name).long(row.name).hide(row.hidden);
-    let help = if row.default.is_empty() { row.help.to_owned() } else { format!("{} [{}]", row.help, row.default_text()) };
+    let help =
+        if row.default.is_empty() { row.help.to_owned() } else { format!("{} [{}]", row.help, row.default_text()) };
     let arg = arg.help(help);
     if row.kind == Kind::Flag {
         return arg.action(ArgAction::SetTrue);
