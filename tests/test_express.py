@@ -174,6 +174,16 @@ def test_reload_on_changes(express):
     wait_until(version_served(express, "the mended one"), 30, "the mended module")
 
 
+def test_a_change_while_the_changed_code_is_loaded(express):
+    express.write("site/v.wsgi", "import time\nimport mine\ntime.sleep(1)\n" + VERSION.replace("%r", "mine.TEXT"))
+    express.write("site/mine.py", "TEXT = b'one'\n")
+    express.start("--reload-on-changes", "--log-level", "info", entry="v.wsgi")
+    express.write("site/mine.py", "TEXT = b'the second'\n")
+    express.log.wait_for("started to replace", 20)
+    express.write("site/mine.py", "TEXT = b'the third one'\n")
+    wait_until(version_served(express, "the third one"), 30, "the last version")
+
+
 def test_a_changed_script_is_loaded_again(express):
     express.write("site/v.wsgi", VERSION % b"one")
     express.start(entry="v.wsgi")

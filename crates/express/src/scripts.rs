@@ -156,7 +156,7 @@ pub fn handler(plan: &Plan) -> String {
         ("factory", json!(plan.application.factory)),
         ("mount", json!(plan.mount)),
         ("start", json!(path_text(&plan.root.join(START)))),
-        ("reload", json!(plan.reloads())),
+        ("reload", json!(plan.reloads() && !plan.watches())),
         ("watch", json!(plan.watches())),
         ("environ", Value::Object(environ)),
         ("tools", Value::Object(tools)),

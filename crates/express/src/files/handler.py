@@ -80,16 +80,13 @@ def handle_request(environ, start_response):
 
 
 def changed_files(seen):
-    """Files of loaded modules that differ from what they were when they were first seen. Adds the new ones: of these,
-    files that were written since this process began have changed, too."""
+    """Files of loaded modules that differ from what they were when they were first seen. Adds the new ones."""
     paths = {path for module in list(sys.modules.values()) if isinstance(path := getattr(module, "__file__", None), str)}
     if SETTINGS["type"] != "module":
         paths.add(SETTINGS["target"])
-    changed = [path for path, before in seen.items() if signature(path) != before]
-    for path in paths - seen.keys():
-        seen[path] = found = signature(path)
-        if found and began < found[0] <= time.time_ns():
-            changed.append(path)
+    with looking:
+        changed = [path for path, before in seen.items() if signature(path) != before]
+        seen.update((path, signature(path)) for path in paths - seen.keys())
     return changed
 
 
@@ -136,20 +133,25 @@ def watch():
     logger.setLevel(logging.INFO)
     logger.propagate = False
     logger.addHandler(mod_wsgi.LogHandler())
-    seen = {}
-    changed_files(seen)
+    # While the application is loaded, each module is to be seen soon after it was read.
+    while "application" not in globals() and SETTINGS["watch"]:
+        changed_files(seen)
+        time.sleep(0.02)
     wait = notifier()
-    while True:
-        wait(seen)
+    while SETTINGS["watch"]:
         changed = changed_files(seen)
         if changed:
             logger.info("%s has changed; this process is to be replaced", changed[0])
             return os.kill(os.getpid(), signal.SIGUSR1)
+        with looking:
+            paths = list(seen)
+        wait(paths)
 
 
-began = time.time_ns()
 os.environ.update(SETTINGS["environ"])
 loaded = signature(SETTINGS["target"])
 if SETTINGS["watch"]:
     import threading
+    seen = {}
+    looking = threading.Lock()
     threading.Thread(target=watch, daemon=True, name="mod_wsgi-express-watch").start()
