@@ -15,6 +15,7 @@ import pytest
 import choice
 import processes
 import pythons
+from express import Express
 from httpd import Httpd
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -149,6 +150,14 @@ def finish(server, keep, check_log=False):
 def httpd(request, module, mpm):
     """A server of the test's own, not started yet."""
     server = Httpd(module, mpm)
+    yield server
+    finish(server, request.config.getoption("keep"), check_log=True)
+
+
+@pytest.fixture
+def express(request, module, mpm):
+    """A mod_wsgi-express of the test's own, not started yet."""
+    server = Express(module)
     yield server
     finish(server, request.config.getoption("keep"), check_log=True)
 
