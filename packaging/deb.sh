@@ -18,7 +18,7 @@ if [ ${#missing[@]} -gt 0 ]; then
     fi
     DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >&2
 fi
-for file in libmod_wsgi.so wsgi-supervisor libwsgi_engine.so; do
+for file in libmod_wsgi.so wsgi-supervisor libwsgi_engine.so mod_wsgi-express; do
     [ -f "$build/$file" ] || { echo "There is no $build/$file: run 'make build' first." >&2; exit 1; }
 done
 

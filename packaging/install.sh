@@ -5,6 +5,7 @@
 #
 # DESTDIR=  before every path, for packagers; nothing is enabled then
 # APXS=     says where httpd's modules and configuration are; MODULES_DIR= and CONF_DIR= replace its answers
+# BIN_DIR=  for mod_wsgi-express, /usr/local/bin by default
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -20,6 +21,7 @@ modules=${MODULES_DIR:-$(ask LIBEXECDIR "httpd's modules are")}
 conf=${CONF_DIR:-$(ask SYSCONFDIR "httpd's configuration is")}
 # A directory of our own: no package of a distribution has files in it.
 folder=$modules/mod_wsgi_rs
+bin=${BIN_DIR:-/usr/local/bin}
 dest=${DESTDIR:-}
 
 # Debian's way with a2enmod, Fedora's folder of files that load modules, or none.
@@ -59,13 +61,16 @@ enable() {
 
 install_all() {
     local file
-    for file in libmod_wsgi.so wsgi-supervisor libwsgi_engine.so; do
+    for file in libmod_wsgi.so wsgi-supervisor libwsgi_engine.so mod_wsgi-express; do
         [ -f "$build/$file" ] || fail "There is no $build/$file: run 'make build' first."
     done
     for file in "$build"/libwsgi_engine*.so; do
         place 644 "$file" "$folder/${file##*/}"
     done
     place 755 "$build/wsgi-supervisor" "$folder/wsgi-supervisor"
+    place 755 "$build/mod_wsgi-express" "$folder/mod_wsgi-express"
+    mkdir -p "$dest$bin"
+    ln -sfn "$folder/mod_wsgi-express" "$dest$bin/mod_wsgi-express"
     # Last: whoever finds the module finds what belongs to it.
     place 644 "$build/libmod_wsgi.so" "$folder/mod_wsgi.so"
     if [ "$style" != none ]; then
@@ -92,7 +97,11 @@ uninstall_all() {
         # With its notes of who enabled it.
         a2dismod -q -f -p "$name"
     fi
-    rm -f "$dest$folder"/{mod_wsgi.so,wsgi-supervisor,libwsgi_engine*.so}
+    rm -f "$dest$folder"/{mod_wsgi.so,wsgi-supervisor,mod_wsgi-express,libwsgi_engine*.so}
+    # Another package may have a program of that name.
+    if [ "$(readlink "$dest$bin/mod_wsgi-express")" = "$folder/mod_wsgi-express" ]; then
+        rm -f "$dest$bin/mod_wsgi-express"
+    fi
     [ -z "$load" ] || rm -f "$dest$load"
     [ ! -d "$dest$folder" ] || rmdir "$dest$folder" || fail "$dest$folder has other files in it, which stay."
     echo "The module is removed. A running httpd has it until its next restart."

@@ -14,11 +14,12 @@ from load import Load
 pytestmark = pytest.mark.ours("it installs our files")
 MODULES = "/opt/httpd/modules"
 CONF = "/opt/httpd/conf"
+BIN = "/opt/httpd/bin"
 
 
 def install(httpd, module, action="install", **more):
     """Runs the script; returns its exit status and what it printed."""
-    environment = {**os.environ, "DESTDIR": str(httpd.root / "image"), "MODULES_DIR": MODULES, "CONF_DIR": CONF, **more}
+    environment = {**os.environ, "DESTDIR": str(httpd.root / "image"), "MODULES_DIR": MODULES, "CONF_DIR": CONF, "BIN_DIR": BIN, **more}
     done = subprocess.run([ROOT / "packaging/install.sh", action, Path(module).parent], env=environment, capture_output=True, text=True)
     return done.returncode, done.stdout + done.stderr
 
@@ -36,7 +37,9 @@ def test_what_is_installed_serves_and_is_replaced_and_removed(httpd, module):
     status, said = install(httpd, module)
     assert status == 0, said
     folder = named_folder(httpd)
-    assert {"mod_wsgi.so", "wsgi-supervisor", "libwsgi_engine.so"} <= set(files(folder))
+    assert {"mod_wsgi.so", "wsgi-supervisor", "libwsgi_engine.so", "mod_wsgi-express"} <= set(files(folder))
+    express = httpd.root / f"image{BIN}/mod_wsgi-express"
+    assert os.readlink(express) == f"{MODULES}/mod_wsgi_rs/mod_wsgi-express"
     assert not [name for name in files(httpd.root / "image") if name.endswith(".new")]
 
     installed = Httpd(str(folder / "mod_wsgi.so"), httpd.mpm)
@@ -52,7 +55,7 @@ def test_what_is_installed_serves_and_is_replaced_and_removed(httpd, module):
             load.more(20)
         assert (folder / "mod_wsgi.so").stat().st_ino != before
         assert install(httpd, module, "uninstall")[0] == 0
-        assert files(httpd.root / "image") == [] and not folder.exists()
+        assert files(httpd.root / "image") == [] and not folder.exists() and not express.is_symlink()
         # What runs has its files open.
         assert installed.get("/").status == 200
         problems = installed.close() + installed.log.problems()
@@ -103,6 +106,9 @@ def test_the_debian_package_takes_the_place_of_the_distributions(httpd, module):
     try:
         packaged.start(f"WSGIDaemonProcess app threads=4\nWSGIScriptAlias / {packaged.app('hello')} process-group=app")
         assert packaged.get("/").status == 200
+        express = subprocess.run([image / "usr/bin/mod_wsgi-express", "module-location"], capture_output=True, text=True,
+                                 env={**os.environ, "MOD_WSGI_MODULE": str(packaged.module)})
+        assert express.stdout.strip() == str(packaged.module)
         assert packaged.close() + packaged.log.problems() == []
     finally:
         packaged.close()
