@@ -89,7 +89,7 @@ TABLE = [
     Directive("WSGISwitchInterval", GLOBAL, ("0.005", "1"), ("0", "-1", "often")),
     Directive("WSGIDestroyInterpreter", GLOBAL, **FLAGS),
     Directive("WSGIPerInterpreterGIL", GLOBAL, ("off",), ("Maybe",), absent=True, acts=("On",)),
-    Directive("WSGIFreeThreading", GLOBAL, ("off",), ("Maybe",), absent=True, acts=("On",)),
+    Directive("WSGIFreeThreading", GLOBAL, **FLAGS),
     Directive("WSGIRestrictStdin", GLOBAL, **FLAGS),
     Directive("WSGIRestrictStdout", GLOBAL, **FLAGS),
     Directive("WSGIRestrictSignal", GLOBAL, **FLAGS),

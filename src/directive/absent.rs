@@ -18,7 +18,6 @@ pub(super) struct Absent {
 pub(super) fn absent(id: Id) -> Option<Absent> {
     let (accepted, instead) = match id {
         Id::PerInterpreterGIL => (Some("Off"), "use a process group for each application"),
-        Id::FreeThreading => (Some("Off"), "use more processes= in WSGIDaemonProcess"),
         Id::TelemetryService => {
             (None, "remove the line; mod_wsgi.request_metrics() and server_metrics() tell what it would")
         }
@@ -43,7 +42,6 @@ pub(super) fn check(row: &Row, global: Option<&mut GlobalConfig>) -> Outcome {
 fn asks_for_nothing(id: Id, global: &mut GlobalConfig) -> bool {
     match id {
         Id::PerInterpreterGIL => global.interpreter_options().per_interpreter_gil == Some(false),
-        Id::FreeThreading => global.interpreter_options().free_threading == Some(false),
         Id::SlowRequests => global.runtime.slow_requests == Some(0.0),
         Id::TelemetryOptions => !global.runtime.telemetry_user_agent,
         _ => false,

@@ -349,6 +349,29 @@ mod tests {
     }
 
     #[test]
+    fn threads_are_free_by_process_group() {
+        let mut reader = Reader::default();
+        reader.read(MAIN, "WSGIFreeThreading On").unwrap();
+        for (selectors, value) in [
+            ("process-group=g", "Off"),
+            ("process-group=h application-group=a", "Off"),
+            ("process-group=%{GLOBAL}", "Off"),
+        ] {
+            reader.read(MAIN, &format!("<WSGIInterpreterOptions {selectors}>")).unwrap();
+            reader.read(MAIN, &format!("WSGIFreeThreading {value}")).unwrap();
+            reader.global.close_interpreter_options();
+        }
+        assert_eq!(
+            [&b"g"[..], b"h", b"x", b""].map(|group| reader.global.free_threading(group)),
+            [false, true, true, false]
+        );
+        let ignored = reader.global.free_threading_ignored();
+        assert_eq!(ignored.len(), 1);
+        assert!(ignored[0].contains("is ignored beside application-group="), "{ignored:?}");
+        assert!(!Reader::default().global.free_threading(b"g"));
+    }
+
+    #[test]
     fn a_virtual_host_has_its_own_before_the_main_servers() {
         let (mut main, mut vhost) = (Reader::default(), Reader::default());
         main.read(MAIN, "WSGIScriptAlias / /main.wsgi").unwrap();

@@ -285,7 +285,7 @@ directives! {
         "On|Off", "On", c"Ends Python's interpreters, with their exit functions, when a process stops.";
     PerInterpreterGIL c"WSGIPerInterpreterGIL" S Kind::Switch, Last LATER,
         "On|Off", "Off", c"Gives each named interpreter its own global lock (Python 3.12 and later).";
-    FreeThreading c"WSGIFreeThreading" S Kind::Switch, Last LATER,
+    FreeThreading c"WSGIFreeThreading" S Kind::Switch, Last EFFECT,
         "On|Off", "Off", c"Lets free-threaded builds of Python run without the global lock.";
     RestrictStdin c"WSGIRestrictStdin" S Kind::Switch, Last EFFECT,
         "On|Off", "Off", c"Makes any use of sys.stdin an error.";

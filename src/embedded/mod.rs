@@ -17,6 +17,7 @@ use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 use wsgi_sys::{forked, socket};
 use wsgi_wire::config::{EmbedConfig, Preload};
 use wsgi_wire::decision::Answer;
+use wsgi_wire::engines::{self, Engines};
 use wsgi_wire::layers::Layer;
 use wsgi_wire::libpython;
 use wsgi_wire::python_options::PythonOptions;
@@ -52,13 +53,14 @@ pub(crate) fn named_by(home: Option<&str>) -> String {
 /// Python in this child, or what is needed to start it.
 #[derive(Debug)]
 pub(crate) struct Embedded {
-    /// The engine's file, or why it could not be opened.
-    engine_file: Result<OwnedFd, String>,
+    /// The engines' files, or why they could not be opened.
+    engine_files: Result<Engines<OwnedFd>, String>,
     home: Option<String>,
     path: Vec<String>,
     options: PythonOptions,
     variables: Vec<(&'static str, String)>,
     layers: Vec<Layer>,
+    free_threading: bool,
     preload: Vec<Preload>,
     case_insensitive: bool,
     server_metrics: bool,
@@ -74,17 +76,18 @@ impl Embedded {
         options: PythonOptions,
         layers: Vec<Layer>,
         preload: Vec<Preload>,
-        engine_file: Result<OwnedFd, String>,
+        engine_files: Result<Engines<OwnedFd>, String>,
     ) -> Embedded {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let path = global.interpreter.python_path.as_deref().unwrap_or_default();
         Embedded {
-            engine_file,
+            engine_files,
             home: global.runtime.python_home.as_deref().map(text),
             path: path.iter().map(|entry| text(entry)).collect(),
             options,
             variables: variables(global),
             layers,
+            free_threading: global.free_threading(b""),
             preload,
             server_metrics: global.runtime.server_metrics == Some(true),
             case_insensitive: global.runtime.case_sensitivity == Some(false),
@@ -112,11 +115,16 @@ impl Embedded {
         forked::install(|| ())
             .map_err(|error| format!("cannot prepare for processes that applications fork: {error}"))?;
         forked::leave_out_listeners(socket::listening());
-        let engine_file = self.engine_file.as_ref().map_err(Clone::clone)?;
+        let engine_files = self.engine_files.as_ref().map_err(Clone::clone)?;
         let python = interpreter(self.home.as_deref());
         let answered = Command::new(&python).args(libpython::ARGUMENTS).stdin(Stdio::null()).output();
         let library = libpython::library(&python, answered, Path::is_file)
             .map_err(|why| format!("cannot start embedded Python: {why}"))?;
+        let tag = library.tag.as_deref();
+        let engine_file = engine_files.of(tag).ok_or_else(|| {
+            let why = engines::missing(&python, tag.unwrap_or_default());
+            format!("cannot start embedded Python: {why}")
+        })?;
         let (threads, processes) = process::mpm_shape();
         let is_venv = |home: &String| Path::new(home).join("pyvenv.cfg").is_file();
         let python_from = named_by(self.home.as_deref());
@@ -128,6 +136,7 @@ impl Embedded {
             python_options: self.options.clone(),
             python_path: self.path.clone(),
             layers: self.layers.clone(),
+            free_threading: self.free_threading,
             preload: self.preload.clone(),
             multithread: threads > 1,
             multiprocess: processes > 1,
@@ -142,7 +151,7 @@ impl Embedded {
             keep_interpreters: self.keep_interpreters,
         };
         let config = serde_json::to_vec(&config).map_err(|error| error.to_string())?;
-        library::start(&library, engine_file, &config)
+        library::start(&library.path, engine_file, &config)
     }
 
     /// Sets the variables of the environment in which Python is to start. The child has no other thread yet.

@@ -134,7 +134,8 @@ fn begin(pconf: Pool<'_>, main: Server<'_>) -> Result<(), Vec<String>> {
     process::add_banner(pconf, concat!("mod_wsgi/", env!("CARGO_PKG_VERSION")));
     let planned = groups::build(main, &plan)?;
     let reading = std::mem::take(&mut *live::reading().ok_or_else(|| one("no configuration was read".into()))?);
-    reading.global.dropped.iter().for_each(|warning| main.log(Level::Warn, warning));
+    let ignored = reading.global.free_threading_ignored();
+    reading.global.dropped.iter().chain(&ignored).for_each(|warning| main.log(Level::Warn, warning));
     let files = files(main).map_err(one)?;
     first_child::prepare(pconf);
     let (boards, presence) = supervisor::apply(main, pconf, &planned, files.as_ref().ok()).map_err(one)?;
@@ -160,7 +161,10 @@ fn begin(pconf: Pool<'_>, main: Server<'_>) -> Result<(), Vec<String>> {
     let dispatch = supervisor::dispatch_end(main).map_err(one)?.map(Arc::new);
     dispatch.iter().for_each(|end| forked::keep_private(end.as_raw_fd()));
     daemon::publish(pconf, Groups { all, dispatch });
-    embedded::publish(pconf, Embedded::new(&reading.global, options, layers, preload, files.map(|files| files.engine)));
+    embedded::publish(
+        pconf,
+        Embedded::new(&reading.global, options, layers, preload, files.map(|files| files.engines)),
+    );
     let pid = AtomicU32::new(std::process::id());
     let advice = Advice::default();
     live::publish(pconf, Live { reading, server_names: plan.names, pid, advice });

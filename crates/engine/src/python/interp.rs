@@ -11,9 +11,9 @@ use wsgi_wire::config::Httpd;
 use wsgi_wire::layers::{Layer, resolve};
 use wsgi_wire::{faults, keys};
 
-use crate::log::{WARN, process_log};
+use crate::log::{INFO, WARN, process_log};
 use crate::python::events::Events;
-use crate::python::py::{Any, Gil, Owned, Raised, Res, Stored, version};
+use crate::python::py::{Any, Gil, Owned, Raised, Res, Stored, runs_free, version};
 use crate::python::scripts::Scripts;
 
 /// What configuration says of this process.
@@ -37,6 +37,8 @@ pub struct Facts {
     pub httpd: Httpd,
     /// The interpreter's path, and what in the configuration chose it.
     pub python: (String, String),
+    /// `WSGIFreeThreading` is On.
+    pub free_threading: bool,
     /// Directories for `site.addsitedir`.
     pub python_path: Vec<String>,
     /// Settings of the interpreters, the least specific first.
@@ -53,6 +55,16 @@ pub struct Facts {
     pub started_us: i64,
     /// `switch-interval` of the group, microseconds; it stands above `WSGISwitchInterval`.
     pub switch_interval_us: Option<u64>,
+}
+
+impl Facts {
+    /// How a line about the process begins.
+    fn title(&self) -> String {
+        match self.embedded {
+            true => "embedded mode: ".to_owned(),
+            false => format!("process group \"{}\": ", self.process_group),
+        }
+    }
 }
 
 /// What the process was when Python had been started, and no application had changed it yet.
@@ -237,6 +249,39 @@ impl Interp {
     }
 }
 
+/// Why a switch interval is left out, if one is: `asked` for the process, or `of_group` for the interpreter of application
+/// group `name`.
+fn switch_interval_left_out(facts: &Facts, name: &str, asked: Option<u64>, of_group: bool) -> Option<String> {
+    const NO_GIL: &str = "there is no GIL to switch, as WSGIFreeThreading is On";
+    const SHARED: &str = "the interpreters of a process share one GIL, whose interval is set for the process";
+    let directive = match facts.switch_interval_us {
+        Some(_) => "switch-interval",
+        None => "WSGISwitchInterval",
+    };
+    match asked {
+        Some(_) if runs_free() => Some(format!("{}{directive} is left out: {NO_GIL}", facts.title())),
+        _ if of_group => {
+            let why = if runs_free() { NO_GIL } else { SHARED };
+            Some(format!("WSGISwitchInterval is left out for application group '{name}': {why}"))
+        }
+        _ => None,
+    }
+}
+
+/// Says how threads run, where that is not as usual or not as `WSGIFreeThreading` has it.
+pub(super) fn tell_of_threads(facts: &Facts) {
+    let (title, (python, from)) = (facts.title(), &facts.python);
+    if runs_free() {
+        let text =
+            format!("{title}Python runs without its GIL (WSGIFreeThreading On), so request threads run side by side");
+        process_log(INFO, text.as_bytes());
+    } else if facts.free_threading {
+        let text =
+            format!("{title}WSGIFreeThreading On has no effect: {python} ({from}) is no free-threaded build of Python");
+        process_log(WARN, text.as_bytes());
+    }
+}
+
 /// Says once that `str()` is wrong in sub-interpreters of this Python.
 fn tell_of_wrong_str(facts: &Facts) {
     static TOLD: AtomicBool = AtomicBool::new(false);
@@ -244,9 +289,7 @@ fn tell_of_wrong_str(facts: &Facts) {
         let version = version().to_string_lossy();
         let number = version.split(' ').next().unwrap_or_default();
         let text = faults::wrong_str(&format!("Python {number} ({})", facts.python.0));
-        let of_group = format!("process group \"{}\": ", facts.process_group);
-        let of_group = if facts.embedded { "embedded mode: " } else { &of_group };
-        process_log(WARN, format!("{of_group}{text}").as_bytes());
+        process_log(WARN, format!("{}{text}", facts.title()).as_bytes());
     }
 }
 
@@ -312,15 +355,11 @@ fn fixed_facts(gil: Gil, name: &str, facts: &Facts) -> Res<Owned> {
     fixed.set_named(c"restrict_stdout", &*gil.bool(settings.restrict_stdout)?)?;
     // Without request threads the scripts have the main thread, and its signals.
     fixed.set_named(c"restrict_signal", &*gil.bool(settings.restrict_signal && facts.threads > 0)?)?;
-    if settings.leaves_out_switch_interval {
-        let text = format!(
-            "WSGISwitchInterval is left out for application group '{name}': the interpreters of a process share one GIL, \
-             whose interval is set for the process"
-        );
-        gil.detach(|| process_log(WARN, text.as_bytes()));
-    }
+    let asked = facts.switch_interval_us.or(settings.switch_interval_us).filter(|_| name.is_empty());
+    let left_out = switch_interval_left_out(facts, name, asked, settings.leaves_out_switch_interval);
+    left_out.iter().for_each(|text| gil.detach(|| process_log(WARN, text.as_bytes())));
     // The main interpreter comes first, and sets it for all of them.
-    let interval = facts.switch_interval_us.or(settings.switch_interval_us).filter(|_| name.is_empty());
+    let interval = asked.filter(|_| !runs_free());
     let interval = interval.map_or_else(|| Ok(gil.none()), |us| gil.float(us as f64 / 1e6))?;
     fixed.set_named(c"switch_interval", &interval)?;
     let home = match &facts.home {

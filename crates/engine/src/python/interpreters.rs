@@ -14,7 +14,7 @@ use wsgi_sys::{forked, process};
 
 use crate::log::{ERROR, process_log};
 use crate::python::gilstate::{self, Bound};
-use crate::python::interp::{Facts, Interp, Natives, Start};
+use crate::python::interp::{Facts, Interp, Natives, Start, tell_of_threads};
 use crate::python::py::{Exception, Gil, version_before};
 use crate::python::threads;
 use crate::python::unmade::{Failed, Unmade, pause_after};
@@ -42,6 +42,8 @@ static ENGINE: OnceLock<Engine> = OnceLock::new();
 
 /// Sets up the main interpreter; the calling thread is attached to it.
 pub fn start(gil: Gil, facts: Facts, natives: Natives) -> Result<&'static Interp, String> {
+    gil.learn_whether_free().map_err(|raised| gil.fetch(raised).brief(gil))?;
+    gil.detach(|| tell_of_threads(&facts));
     let built = Start::now(gil).and_then(|start| {
         let interp = Interp::build(gil, "", &facts, natives, &start, ptr::null_mut())?;
         Ok((start, interp))

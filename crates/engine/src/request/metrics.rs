@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 use std::sync::OnceLock;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -13,6 +14,7 @@ use wsgi_sys::{clock, forked, usage};
 use wsgi_wire::request::Head;
 
 use crate::python::interpreters::facts;
+use crate::python::py::Gil;
 use crate::python::waits;
 use crate::request::events::status;
 use crate::request::exchange::Exchange;
@@ -48,21 +50,22 @@ pub fn begin(exchange: &Exchange<'_>, taken_us: i64) {
     if taken_us > 0 && exchange.thread_id == 0 {
         return;
     }
-    exchange.watch.is_recorded.set(true);
-    let before = if taken_us > 0 { between(taken_us, exchange.watch.application_start_us.get()) } else { 0 };
+    exchange.watch.is_recorded.store(true, Ordering::Relaxed);
+    let before =
+        if taken_us > 0 { between(taken_us, exchange.watch.application_start_us.load(Ordering::Relaxed)) } else { 0 };
     recorder.lock().begin(exchange.thread_id, clock::monotonic().saturating_sub(Duration::from_micros(before)));
 }
 
 /// The request is over.
-pub fn finish(exchange: &Exchange<'_>, head: &Head<'_>, taken_us: i64, outcome: Outcome) {
+pub fn finish(gil: Gil, exchange: &Exchange<'_>, head: &Head<'_>, taken_us: i64, outcome: Outcome) {
     let watch = &exchange.watch;
-    if !watch.is_recorded.get() {
+    if !watch.is_recorded.load(Ordering::Relaxed) {
         return;
     }
     let Some(recorder) = RECORDER.get() else { return };
     let (input, output, waits) = (watch.meter.input(), watch.meter.output(), waits::mine());
-    let (started, sent) = exchange.output.try_borrow().map_or((None, 0), |output| (output.status(), output.sent()));
-    let (begin, now) = (watch.application_start_us.get(), clock::wall_us());
+    let (started, sent) = exchange.output.try_hold(gil).map_or((None, 0), |output| (output.status(), output.sent()));
+    let (begin, now) = (watch.application_start_us.load(Ordering::Relaxed), clock::wall_us());
     let served = if taken_us > 0 { head.queue_start_us } else { begin };
     let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
     let sample = Sample {

@@ -10,6 +10,7 @@ pub mod first_load;
 pub mod fork;
 pub mod host;
 pub mod input;
+pub mod link;
 pub mod meter;
 pub mod metrics;
 pub mod output;

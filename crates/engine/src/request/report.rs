@@ -47,7 +47,7 @@ pub fn record_of(gil: Gil, interp: &Interp, what: &str, exception: &Exception) -
 
 /// Logs that the request was interrupted, as mod_wsgi does: for information.
 pub fn interrupted(gil: Gil, exchange: &Exchange<'_>) {
-    let is_begun = exchange.output.try_borrow().map_or(true, |output| output.is_handed());
+    let is_begun = exchange.output.try_hold(gil).is_none_or(|output| output.is_handed());
     let what = if is_begun { "the response, which was begun, is cut short" } else { "the client gets 504" };
     let text = format!("Request interrupted by RequestTimeout; {what}.");
     exchange.log(gil, INFO, text.as_bytes(), false);

@@ -12,6 +12,8 @@ use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, AtomicUsize, Ordering, fence};
 use std::time::Duration;
 
+use crate::python::guarded::OneByOne;
+
 /// Longest name of a request that is kept, bytes; a longer one is cut.
 const NAME: usize = 96;
 
@@ -43,11 +45,13 @@ pub struct Slot {
     tid: AtomicI32,
     /// The thread waits for more of the request's body.
     reading: AtomicBool,
-    /// If an exception is raised in the thread now, it reaches this request. Only a thread that holds the GIL changes
-    /// this.
+    /// If an exception is raised in the thread now, it reaches this request. Only a thread that is attached, and that
+    /// `raising` lets through, changes this and the next.
     interruptible: AtomicBool,
-    /// Such an exception was raised. Only a thread that holds the GIL changes this.
+    /// Such an exception was raised.
     interrupted: AtomicBool,
+    /// Who raises an exception in the thread, or takes it back.
+    pub raising: OneByOne,
 }
 
 /// A request that is being executed.

@@ -249,9 +249,12 @@ fn run_exchange(
             0 => adapter::run(gil, interp, exchange, request),
             _ => decide::run(gil, interp, exchange, &request, payload),
         };
-        if slot.leave() {
-            // The next request would get what this one has left.
-            gil.raise_nothing_in_thread(thread::numbers().0);
+        {
+            let _one = slot.raising.enter(gil);
+            if slot.leave() {
+                // The next request would get what this one has left.
+                gil.raise_nothing_in_thread(thread::numbers().0);
+            }
         }
         outcome
     });
