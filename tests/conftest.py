@@ -17,6 +17,7 @@ import pytest
 import choice
 import processes
 import pythons
+from errorlog import ErrorLog
 from httpd import Httpd
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -44,6 +45,7 @@ def pytest_configure(config):
     processes.become_subreaper()
     if python := config.getoption("free_threaded"):
         Httpd.usual = f"WSGIPythonHome {Path(python).absolute().parent.parent}\nWSGIFreeThreading On\n"
+        ErrorLog.usual = [r"WSGIFreeThreading On has no effect: ", "is left out: there is no GIL to switch"]
     if config.getoption("ci") and (missing := choice.missing_pythons()):
         pytest.exit(f"CI needs Python {', '.join(missing)}, and they are not here: .ci/pythons.sh installs them", 2)
     if config.getoption("ci") and not hasattr(config, "workerinput"):

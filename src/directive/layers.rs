@@ -55,7 +55,7 @@ impl GlobalConfig {
     /// that choose interpreters have no say: a process has one GIL, or none.
     pub fn free_threading(&self, process_group: &[u8]) -> bool {
         let layers = self.layers_of(process_group).into_iter().filter(|layer| layer.application_group.is_none());
-        let said = layers.filter_map(|layer| layer.options.free_threading).last();
+        let said = layers.filter_map(|layer| layer.options.free_threading).next_back();
         said.or(self.interpreter.free_threading).unwrap_or(false)
     }
 

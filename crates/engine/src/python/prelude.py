@@ -415,21 +415,46 @@ def _is_foreign(path):
     return not is_own and not path.startswith('<')
 
 
-def stacks(labels):
-    """The stacks of this interpreter's threads but the calling one; `labels` names some of them by thread."""
+def _current_stacks():
+    """The stacks of this interpreter's threads but the calling one, by thread, the most recent call last."""
     own, found = vars(builtins), {}
     # Frames of all interpreters, of which those of others are let go of at once.
     for ident, frame in sys._current_frames().items():
         if frame.f_builtins is own and ident != _thread.get_ident():
             found[ident] = frame
+    while found:
+        ident, frame = found.popitem()
+        yield ident, traceback.extract_stack(frame)
+
+
+def _stopped_stacks():
+    """As _current_stacks, where threads run while others look at them: faulthandler stops them all, and writes."""
+    import faulthandler
+    import re
+
+    with open(os.memfd_create('mod_wsgi-stacks'), 'w+b') as file:
+        faulthandler.dump_traceback(file)
+        file.seek(0)
+        text = file.read().decode('utf-8', 'replace')
+    for part in re.split('\n(?=Thread 0x|Current thread 0x)', text):
+        head, *lines = part.split('\n')
+        if head.startswith('Thread 0x'):
+            calls = filter(None, (re.match(r'  File "(.*)", line (\d+) in (.*)', line) for line in reversed(lines)))
+            entries = [traceback.FrameSummary(call[1], int(call[2]), call[3]) for call in calls]
+            yield int(head.split()[1], 16), entries
+
+
+def stacks(labels):
+    """The stacks of this interpreter's threads but the calling one; `labels` names some of them by thread."""
+    runs_free = hasattr(sys, '_is_gil_enabled') and not sys._is_gil_enabled()
+    found = dict(_stopped_stacks() if runs_free else _current_stacks())
     names = {ident: thread.name for ident, thread in list(getattr(threading, '_active', {}).items())}
     parts = []
     for ident in sorted(found, key=lambda ident: (ident not in labels, ident)):
-        entries = [entry for entry in traceback.extract_stack(found[ident]) if entry.filename not in ('<string>', _FILE)]
+        entries = [entry for entry in found[ident] if entry.filename not in ('<string>', _FILE)]
         if entries:
             name = labels.get(ident) or names.get(ident) or 'not started by Python'
             parts += ['Thread 0x%x (%s), most recent call last:\n' % (ident, name), *traceback.format_list(entries)]
-    found.clear()
     return ''.join(parts).encode('utf-8', 'replace')
 
 

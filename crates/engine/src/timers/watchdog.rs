@@ -21,6 +21,7 @@ use wsgi_wire::response::Failure;
 use crate::log::{self, ERROR, WARN};
 use crate::python::interp::Interp;
 use crate::python::interpreters;
+use crate::python::py::runs_free;
 use crate::request::first_load::FIRST_LOAD;
 use crate::timers::probe::Probe;
 use crate::timers::slots::{Running, Slots};
@@ -36,6 +37,9 @@ const END: Duration = Duration::from_secs(5);
 const NAMED: usize = 8;
 /// Stack of the thread, bytes.
 const STACK: usize = 512 << 10;
+/// What a deadlock is where there is no GIL: Python stops all threads now and then, and one keeps it from that.
+const STANDSTILL: &str =
+    "Python could not go on, as a thread in C code keeps it from stopping all threads for a moment,";
 
 /// The process that is watched.
 pub trait Process: Sync {
@@ -183,7 +187,8 @@ impl Watch {
         }
         let Some(silent) = self.pulse.look(self.limits.deadlock, now, had) else { return };
         let what = format!(
-            "no thread could have Python's global lock (GIL) for {}, longer than deadlock-timeout={}; {}; {}",
+            "{} for {}, longer than deadlock-timeout={}; {}; {}",
+            if runs_free() { STANDSTILL } else { "no thread could have Python's global lock (GIL)" },
             seconds(silent),
             option(self.limits.deadlock),
             executing(running, now),
@@ -305,7 +310,15 @@ impl Watch {
     /// Writes them without the GIL.
     fn write_stacks(&self, running: &[Running]) {
         let Some(main) = interpreters::main() else { return };
-        self.report(ERROR, "Python stacks of all threads, while one of them keeps the GIL:");
+        self.report(
+            ERROR,
+            match runs_free() {
+                true => {
+                    "Python stacks, as far as they can be shown while Python waits for a thread that does not stop:"
+                }
+                false => "Python stacks of all threads, while one of them keeps the GIL:",
+            },
+        );
         let mut named: Vec<(&Interp, i32)> = Vec::new();
         for request in running {
             match interpreters::at(request.interp) {
