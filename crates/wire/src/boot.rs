@@ -26,7 +26,8 @@ def _choose():
         sys.exit(64)
     if sys._xoptions.get('gil') != _gil:
         import os
-        os.execv(sys.orig_argv[0], sys.orig_argv[:1] + ['-X', 'gil=' + _gil] + sys.orig_argv[1:])
+        python = sys.orig_argv[0] if '/' in sys.orig_argv[0] else sys.executable
+        os.execv(python, [python, '-X', 'gil=' + _gil] + sys.orig_argv[1:])
     return 5 + _free.index(tag)
 def _copy():
     import os, tempfile

@@ -3,7 +3,7 @@
 
 #![forbid(unsafe_code)]
 
-use std::sync::OnceLock;
+use std::cell::OnceCell;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
@@ -27,7 +27,8 @@ use crate::request::report::is_timeout;
 
 /// What events need to know of a request. A part of its exchange, used attached.
 pub struct Watch<'a> {
-    served: OnceLock<Served<'a>>,
+    /// Set before any other thread can come to it.
+    served: OnceCell<Served<'a>>,
     /// `mod_wsgi.request_data()`, once somebody wants it. Taken out before the thread leaves Python.
     data: Guarded<Option<Stored>>,
     /// The dict is given back: code that runs meanwhile, and after it, gets none.
@@ -49,7 +50,7 @@ impl<'a> Watch<'a> {
     /// Of a request of which nothing is known yet.
     pub fn new() -> Watch<'a> {
         Watch {
-            served: OnceLock::new(),
+            served: OnceCell::new(),
             data: Guarded::new(None),
             is_over: AtomicBool::new(false),
             application_start_us: AtomicI64::new(0),
