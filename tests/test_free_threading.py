@@ -150,7 +150,7 @@ def test_a_request_that_takes_too_long_is_interrupted_and_shows_where_it_was(htt
 
 @free_threaded
 def test_request_timeout_is_raised_in_the_requests_that_are_late_and_in_no_other(httpd, free):
-    serve(httpd, free, threads=4, request_timeout=1, interrupt_timeout=20)
+    serve(httpd, free, threads=4, request_timeout=3, interrupt_timeout=60)
     httpd.log.allow(r"\[pid \d+:tid \d+\] (process group|Thread|  )")
     before = told(httpd.get("/pid"))
     for _ in range(3):

@@ -1,6 +1,8 @@
 """An application in embedded mode can do to its child what it likes, because it runs in it. httpd's parent, the
 supervisor and the processes of other groups outlive it, and other requests are served again."""
 
+import re
+
 import pytest
 
 import processes
