@@ -11,7 +11,7 @@ SECONDS ?= 600
 export CARGO
 
 .DEFAULT_GOAL := help
-.PHONY: help run check check-rust check-httpd test test-rust test-httpd check-asan check-miri fuzz chaos deps build engine lint clean
+.PHONY: help run check check-rust check-httpd test test-rust test-httpd check-asan check-miri check-interpreters fuzz chaos deps build engine install uninstall deb lint clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,7 +38,10 @@ check-rust:
 check-httpd:
 	$(PYTEST) --check --module $(DEBUG) $(ARGS) tests
 
-test: test-rust test-httpd ## all tests
+test: build $(VENV)/.complete ## all tests
+	$(CARGO) test --workspace --no-run
+	@# Both mostly wait, so they run at once.
+	@$(MAKE) --no-print-directory --jobs=2 check-rust test-httpd
 
 test-rust: deps ## the unit tests
 	$(CARGO) test --workspace
@@ -54,6 +57,10 @@ check-miri: ## under Miri: words between threads and watchdog, the life of an ex
 	# What maps memory twice, or draws its histories at random, is not for Miri.
 	MIRIFLAGS="-Zmiri-disable-isolation -Zmiri-permissive-provenance" $(CARGO) $(NIGHTLY) miri test -p wsgi-sys --lib -- \
 	    scoreboard::tests:: --skip nothing_panics --skip mapped_again --skip written_to
+
+check-interpreters: ## sub-interpreters, made, used and ended 1,000 times with each Python of PYTHONS, with one GIL and with one each
+	WSGI_INTERPRETERS=1000 WSGI_TEST_FILE=test_interpreters.py WSGI_TEST_PYTHONS="$(or $(PYTHONS),$(PYTHON))" \
+	    $(CARGO) test -p wsgi-engine --test daemon -- --nocapture
 
 fuzz: ## each fuzz target for SECONDS (a nightly toolchain, cargo install cargo-fuzz)
 	set -e; for target in $$(cd fuzz && ls fuzz_targets | sed 's/\.rs$$//'); do \
@@ -77,6 +84,15 @@ build: deps ## build the module, its engine and its supervisor in release mode
 
 engine: deps ## the engine for a free-threaded Python beside the other: make engine PYTHON=/path/to/python3.14t PROFILE=release
 	@crates/engine/free-threaded.sh "$(PYTHON)" $(PROFILE)
+
+install: ## install what `make build` made: DESTDIR=, APXS= (or MODULES_DIR=, CONF_DIR=)
+	@packaging/install.sh install "$(dir $(MODULE))"
+
+uninstall: ## remove what `make install` installed
+	@packaging/install.sh uninstall "$(dir $(MODULE))"
+
+deb: build ## a Debian package of the release build, in target/deb
+	@packaging/deb.sh "$(dir $(MODULE))"
 
 lint: deps ## formatting and clippy
 	$(CARGO) fmt --all --check

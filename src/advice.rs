@@ -4,6 +4,8 @@ use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+use wsgi_wire::messages::Message;
+
 use crate::directive::shown;
 
 use crate::environ::Withheld;
@@ -45,7 +47,7 @@ impl Advice {
     pub(crate) fn dropped(&self, server: Server<'_>, warning: String) {
         let mut given = self.dropped.lock().unwrap_or_else(PoisonError::into_inner);
         if given.len() < MAX_DROPPED && !given.contains(&warning) {
-            server.log(Level::Warn, &format!("{warning} (said once in each child)"));
+            server.report(Message::LeftOut, &format!("{warning} (said once in each child)"));
             given.insert(warning);
         }
     }
@@ -61,7 +63,7 @@ impl Advice {
                  Require of yours that did, the directory is not open yet, which takes these three lines: \
                  <Directory \"{directory}\"> | Require all granted | </Directory> (said once in each child)"
             );
-            request.log(Level::Warn, &text);
+            request.report(Message::Forbidden, &text);
         }
     }
 }

@@ -6,6 +6,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
+use wsgi_wire::messages::Message;
+
 use crate::daemon::Group;
 use crate::directive::{ProcessGroup, shown};
 use crate::environ::{self, Cgi};
@@ -41,7 +43,7 @@ pub(crate) fn check_root(filename: &[u8], group: &Group, options: &ProcessGroup)
         "process group \"{name}\": the script \"{script}\" lies outside of chroot={root}, so no process of the group can \
          read it; the client gets 502"
     );
-    Err(Rejection { status: 502, text: text.into() })
+    Err(Rejection::new(502, Message::OutsideRoot, text))
 }
 
 /// What the CGI variables are made of.

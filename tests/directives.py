@@ -24,8 +24,6 @@ class Directive:
     bad: tuple = ()
     lax: tuple = ()
     before: str = ""  # must stand above it, in the server's part
-    absent: bool = False  # we refuse it, except for the values in `good`
-    acts: tuple = ()  # values with which the original does something that we do not
 
 
 TABLE = [
@@ -88,7 +86,7 @@ TABLE = [
     Directive("WSGIDontWriteBytecode", GLOBAL, **FLAGS),
     Directive("WSGISwitchInterval", GLOBAL, ("0.005", "1"), ("0", "-1", "often")),
     Directive("WSGIDestroyInterpreter", GLOBAL, **FLAGS),
-    Directive("WSGIPerInterpreterGIL", GLOBAL, ("off",), ("Maybe",), absent=True, acts=("On",)),
+    Directive("WSGIPerInterpreterGIL", GLOBAL, **FLAGS),
     Directive("WSGIFreeThreading", GLOBAL, **FLAGS),
     Directive("WSGIRestrictStdin", GLOBAL, **FLAGS),
     Directive("WSGIRestrictStdout", GLOBAL, **FLAGS),
@@ -99,12 +97,14 @@ TABLE = [
     Directive("<WSGIInterpreterOptions", GLOBAL,
               (">", "process-group=app>", "process-group=app application-group=%{GLOBAL}>"),
               ("colour=red>", "process-group=a process-group=b>", "nonsense>")),
-    Directive("WSGITelemetryService", GLOBAL, (),
-              ("udp:127.0.0.1:99", "unix:{root}/run/telemetry interval=0.1"), absent=True,
-              acts=("unix:{root}/run/telemetry", "unix:{root}/run/telemetry interval=0.5")),
-    Directive("WSGISlowRequests", GLOBAL, ("0",), ("-1",), ("slow",), absent=True, acts=("1.5",)),
-    Directive("WSGITelemetryOptions", GLOBAL, ("None",), ("Nonsense", "+CaptureUserAgent -None"),
-              absent=True, acts=("All", "CaptureUserAgent", "+CaptureUserAgent")),
+    Directive("WSGITelemetryService", GLOBAL,
+              ("unix:{root}/run/telemetry", "unix:{root}/run/telemetry interval=0.5"),
+              ("udp:127.0.0.1:99", "/run/telemetry", "unix:{root}/run/telemetry interval=0.4",
+               "unix:{root}/run/telemetry interval=soon", "unix:{root}/run/telemetry period=1"),
+              ("unix:telemetry",)),
+    Directive("WSGISlowRequests", GLOBAL, ("0", "1.5"), ("-1",), ("slow",)),
+    Directive("WSGITelemetryOptions", GLOBAL, ("None", "All", "CaptureUserAgent", "+captureuseragent", "-CaptureUserAgent"),
+              ("Nonsense", "+All", "+CaptureUserAgent -None", "+CaptureUserAgent CaptureUserAgent")),
 ]
 
 

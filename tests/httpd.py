@@ -34,7 +34,7 @@ LOADED = {name: os.environ[f"WSGI_TESTS_{name}"]
 MPM_LIMITS = {
     "event": "StartServers 1\nServerLimit 2\nThreadsPerChild 25\nMaxRequestWorkers 50\n"
     "MinSpareThreads 1\nMaxSpareThreads 50",
-    "prefork": "StartServers 8\nMinSpareServers 2\nMaxSpareServers 16\nServerLimit 32\n"
+    "prefork": "StartServers 4\nMinSpareServers 2\nMaxSpareServers 16\nServerLimit 32\n"
     "MaxRequestWorkers 32",
 }
 MPM_LIMITS["worker"] = MPM_LIMITS["event"]

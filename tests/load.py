@@ -53,7 +53,7 @@ class Background:
 
 # Of a client that sends steady requests, between two of them. Without it the clients take all processors of the machine
 # from the servers, and from the tests that run beside this one; with it there are still hundreds of requests a second.
-PAUSE = 0.005
+PAUSE = 0.015
 
 
 class Load:

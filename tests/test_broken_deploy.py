@@ -83,7 +83,7 @@ def test_each_request_gets_500_and_a_line_that_refers_to_the_traceback(site):
     site.write("app.wsgi", BROKEN)
     site.start()
     assert [site.httpd.get("/").status for _ in range(20)] == [500] * 20
-    line = r"app.wsgi' cannot be loaded as Python module. RuntimeError: broken in (\d+) \(process \1 tried it \d+ s ago; the log"
+    line = r"WSGI0109: Unable to execute Python script file '.*app.wsgi'. RuntimeError: broken in (\d+) \(process \1 tried it \d+ s ago; the log"
     wait_until(lambda: len(site.httpd.log.matching(line)) == 20, 10, "each request told it")
     started = {int(line.split("process ")[-1].split()[0]) for line in site.starts()}
     assert set(site.failed_loads()) <= started and len(started) < 10, "no request has it imported again"

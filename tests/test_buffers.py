@@ -45,7 +45,7 @@ def test_a_header_line_has_a_limit(daemon, option, limit):
 @pytest.mark.check
 def test_the_line_of_a_header_that_is_too_long(daemon):
     httpd = daemon("threads=1 header-buffer-size=9000")
-    httpd.log.expect(r'process group "app": process \d+ sent a response header "X-Long" of 9011 '
+    httpd.log.expect("WSGI0144: Response header line too long from daemon process 'app': " r'process \d+ sent a response header "X-Long" of 9011 '
                      r"bytes; header-buffer-size=9000 .*the client gets 500")
     assert httpd.get("/long_header?9001").status == 500
 

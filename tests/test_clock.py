@@ -150,7 +150,7 @@ def test_a_body_that_is_read_meanwhile_costs_no_time(httpd, clock, step):
 def test_a_stuck_request_is_given_up_when_it_is_due(httpd, clock, step):
     start(clock, "threads=1 request-timeout=3 interrupt-timeout=10")
     httpd.log.expect("GET /stuck/nap on request thread 1 has run for 3.* longer than request-timeout=3;")
-    httpd.log.allow(r"\[wsgi:\w+\] \[pid \d+:tid \d+\] (process group|Thread|Current thread|  |$)")
+    httpd.log.allow(r"\[wsgi:\w+\] \[pid \d+:tid \d+\] ((WSGI\d+: )?process group|Thread|Current thread|  |$)")
     httpd.get("/hello")
     before, mark = daemons(httpd), httpd.root / "tmp/mark"
     with Background(httpd, f"/stuck/nap?{mark}") as running:

@@ -6,7 +6,7 @@ import pytest
 
 from conftest import mode_directives
 
-LOADING = r"WSGI\d|Exception occurred|cannot be loaded|Traceback|File \"|Error|\^|def application|raise |mod_wsgi|    "
+LOADING = r"WSGI01(0[5-9]|10|7[45])|Traceback|File \"|Error|\^|def application|raise |mod_wsgi|    "
 
 
 def level_of(line):

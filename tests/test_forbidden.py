@@ -44,7 +44,7 @@ def test_the_missing_lines_are_named_once(serve):
 
 @pytest.mark.check
 def test_other_refusals_have_other_reasons(serve):
-    serve.log.allow("a directory cannot be run|AH00670|AH01276")
+    serve.log.allow("WSGI0136: Attempt to invoke directory|AH00670|AH01276")
     assert serve.get("/environ/rule").status == 403
     assert serve.get("/folder/").status == 403
     assert serve.get("/static/hello.wsgi").status == 403

@@ -63,7 +63,7 @@ class Site:
         self.write(name, APP.format(text=f"{name}-{text}", seconds=seconds))
 
     def break_(self, name):
-        self.httpd.log.allow(f"cannot be loaded as Python module|Traceback|File |raise|RuntimeError: {name} is broken")
+        self.httpd.log.allow(f"WSGI01(09|10|74)|Traceback|File |raise|RuntimeError: {name} is broken")
         self.write(name, BROKEN.format(name=name))
 
     def start(self, options, routes=ALIASES):
@@ -251,8 +251,9 @@ def test_a_script_behind_a_handler_is_not_loaded_for_a_new_configuration(site):
         site.httpd.graceful()
         comes(load, "a-new")
     assert set(load.results()) == {200}
-    assert not site.httpd.log.matching("b.wsgi")
-    site.httpd.log.expect("b.wsgi' cannot be loaded as Python module")
+    assert not site.httpd.log.matching(r"WSGI\d+: .*b\.wsgi")
+    assert len(site.httpd.log.matching("Loading WSGI script .*b.wsgi")) == 1
+    site.httpd.log.expect("WSGI01(09|10): Unable to execute Python script file .*b.wsgi'")
     assert site.httpd.get("/b.wsgi").status == 500
 
 
@@ -316,7 +317,7 @@ def test_by_default_a_broken_script_disturbs_no_other(site, count):
         load.more(20)
         before = pids(load.outcomes)
         site.break_("b")
-        site.httpd.log.expect("b.wsgi' cannot be loaded as Python module")
+        site.httpd.log.expect("WSGI01(09|10): Unable to execute Python script file .*b.wsgi'")
         assert [site.httpd.get("/b").status for _ in range(5)] == [500] * 5
         wait_until(lambda: len(pids(load.outcomes[-20 * count:]) - before) == count, 60, "all processes are there again")
         load.more(20)

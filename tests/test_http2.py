@@ -7,7 +7,7 @@ import pytest
 from conftest import mode_directives
 from httpd import MODULES_DIR
 
-TRACEBACK = r"WSGI0|Exception occurred|Traceback|File \"|Error|raise |\^|    "
+TRACEBACK = r"WSGI01(0[5-9]|1[02]|3\d|4\d|7[45])|Traceback|File \"|Error|raise |\^|    "
 
 pytestmark = pytest.mark.skipif(
     not (MODULES_DIR / "mod_http2.so").exists()

@@ -23,7 +23,7 @@ LoadModule deflate_module {MODULES_DIR}/mod_deflate.so
 LINES = b"first line\nsecond\n\nlast without end"
 CHUNKED = {"Transfer-Encoding": "chunked"}
 GZIPPED = {"Content-Encoding": "gzip"}
-BROKEN = r"AH\d|WSGI0|Exception occurred|Traceback|File \"|Error|\^\^|    "
+BROKEN = r"AH\d|WSGI01(0[5-9]|1[02]|3\d|4\d|7[45])|Traceback|File \"|Error|\^\^|    "
 
 
 def results(site, calls, body, path="/input", **more):

@@ -52,7 +52,7 @@ RequestHeader set X-Told by-httpd
 ErrorDocument 500 "own page for 500"
 ErrorDocument 404 "own page for 404"
 """
-TRACEBACK = r"WSGI0|Exception occurred|Traceback|File \"|Error|raise |\^\^|    "
+TRACEBACK = r"WSGI01(0[5-9]|1[02]|3\d|4\d|7[45])|Traceback|File \"|Error|raise |\^\^|    "
 GZIP = {"Accept-Encoding": "gzip"}
 TAG = ("ETag", '"tag"')
 DATE = ("Last-Modified", "Sat, 01 Jan 2022 00:00:00 GMT")

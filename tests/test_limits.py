@@ -11,6 +11,7 @@ import jails
 import processes
 import pythons
 from httpd import IS_ROOT, RUN_GROUP, RUN_USER
+from telemetry import Receiver
 
 needs_root = pytest.mark.skipif(not IS_ROOT, reason="only root can change users")
 
@@ -279,6 +280,15 @@ def test_a_script_in_the_root_is_reloaded(httpd, jail):
         assert value(httpd, "os.getpid()", "/own") != before
     finally:
         script.unlink()
+
+
+@needs_root
+@pytest.mark.ours("the original's Python is not in the test's root directory")
+def test_telemetry_out_of_the_root(httpd, jail):
+    with Receiver(jail / f"apps/{httpd.root.name}.socket") as receiver:
+        imprisoned(httpd, jail, extra=f"WSGITelemetryService unix:{receiver.path} interval=0.5\n")
+        value(httpd, "1")
+        receiver.wait_for("REQUEST", lambda report: report["request_count"] == 1)
 
 
 @needs_root

@@ -109,7 +109,7 @@ def test_empty_values_of_options_ask_for_nothing(httpd, ours):
 
 
 def test_an_empty_name_of_a_group_is_embedded_mode(httpd):
-    httpd.log.expect("is not in the list of WSGIRestrictProcess|not a member of allowed groups")
+    httpd.log.expect("WSGI0149: .* not a member of allowed groups")
     script = httpd.app("hello")
     httpd.start(f'WSGIRestrictProcess ""\nWSGIDaemonProcess app threads=2\nWSGIScriptAlias /embedded {script}\n'
                 f"WSGIScriptAlias /daemon {script} process-group=app")

@@ -112,7 +112,7 @@ def test_a_time_without_processes_has_a_line_at_its_beginning_and_one_at_its_end
 def test_queue_timeout_is_due_for_each_request_and_the_log_has_one_error(daemon):
     httpd = daemon("threads=1 queue-timeout=2 socket-timeout=30")
     httpd.get("/hello")
-    error = r'wsgi:error.*process group "app": no request thread was free for GET /hello within queue-timeout=2: 1/1 '
+    error = r"wsgi:error.*WSGI0084: Queue timeout expired for WSGI daemon process 'app': no request thread was free for GET /hello within queue-timeout=2: 1/1 "
     httpd.log.expect(error + r"request threads busy in 1 process, oldest 2\.\d s in GET /marked_sleep, \d+ waiting; "
                      "the client gets 504")
     with busy(httpd, 6):
@@ -158,7 +158,7 @@ def test_each_request_of_a_killed_process_says_how_it_ended(daemon):
     httpd.get("/hello")
     with busy(httpd, 20, count=3) as running:
         [pid] = set(running.pids)
-        line = (rf'process group "app": process {pid} was lost while it executed the request GET '
+        line = (rf"WSGI014[67]: .*aemon process 'app'.*: process {pid} was lost while it executed the request GET "
                 "/marked_sleep: killed by SIGKILL; the client gets 502")
         httpd.log.expect(line)
         httpd.log.expect(rf"process {pid} was lost: killed by SIGKILL after .*3 requests in flight")

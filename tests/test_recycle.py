@@ -85,7 +85,7 @@ def test_a_process_that_grows_too_large_is_replaced_first(httpd):
 def test_eviction_has_its_own_time_and_names_what_is_cut(httpd):
     start(httpd, "eviction-timeout=1 shutdown-timeout=1")
     old = httpd.get("/").text
-    httpd.log.allow("was lost while it executed|WSGI0")
+    httpd.log.allow("was lost while it executed|WSGI01(19|2\\d|4[5-7])")
     with Background(httpd, "/sleep?60") as running:
         wait_until(lambda: process(int(old)) and httpd.get("/").status == 200, 15, "serving")
         os.kill(int(old), signal.SIGUSR1)
@@ -114,7 +114,7 @@ def test_a_start_that_hangs_is_ended_by_startup_timeout(httpd):
 def test_requests_that_crash_make_no_503_for_others(httpd):
     start(httpd, "processes=1", SLOW_IMPORT.replace("sleep(2)", "sleep(0)"))
     httpd.log.expect(r"process group \"app\": process \d+ was lost: killed by SIGSEGV after .* in flight \(GET /crash for ")
-    httpd.log.allow("was lost|WSGI0")
+    httpd.log.allow("was lost|WSGI01(19|2\\d|4[5-7])")
     with Load(httpd, "/", clients=2) as load:
         for _ in range(8):
             load.more(3)
@@ -126,7 +126,7 @@ def test_requests_that_crash_make_no_503_for_others(httpd):
 def test_a_lost_process_says_what_it_executed(daemon, httpd):
     daemon("threads=4")
     httpd.log.expect(r"was lost: killed by SIGKILL after .*, 1 request in flight \(GET /marked_sleep for ")
-    httpd.log.allow("was lost|WSGI0")
+    httpd.log.allow("was lost|WSGI01(19|2\\d|4[5-7])")
     with busy(httpd, 60) as running:
         os.kill(running.pids[0], signal.SIGKILL)
     assert running.outcomes()[0].result == 502

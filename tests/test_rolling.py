@@ -18,7 +18,7 @@ def application(environ, start_response):
     return [b"{text} %d" % os.getpid()]
 """
 BROKEN = "import sys\nTEXT = {number}\ndef application(:\n"
-TRACEBACK = "cannot be loaded as Python module|SyntaxError|File |def application|\\^"
+TRACEBACK = "WSGI01(06|74)|SyntaxError|File |def application|\\^"
 KEPT = "SyntaxError: .*; kept the running version: the {count} running process(es)? go(es)? on serving"
 
 

@@ -15,7 +15,7 @@ from processes import wait_until
 pytestmark = pytest.mark.modes("daemon")
 
 # The original says nothing, or something else, at these levels.
-ORIGINALS = "WSGI0|Timeout|timed out|Truncated|response"
+ORIGINALS = "WSGI0(084|1[124]\\d)|Timeout|timed out|Truncated|response"
 
 
 def pid(httpd):
@@ -27,7 +27,7 @@ def allow_ours(httpd, ours, *patterns):
     for pattern in patterns:
         httpd.log.expect(pattern) if ours else None
     # Python's stacks come line by line, some of them empty. The original ends a process that is stuck with an error.
-    httpd.log.allow(r"\[wsgi:\w+\] \[pid \d+:tid \d+\] (process group|Thread|Current thread|  |$)|process \d+ was lost")
+    httpd.log.allow(r"\[wsgi:\w+\] \[pid \d+:tid \d+\] ((WSGI\d+: )?process group|Thread|Current thread|  |$)|process \d+ was lost")
     if not ours:
         httpd.log.allow(ORIGINALS)
 

@@ -18,7 +18,7 @@ from made import curl, file_content, made, part_content
 from processes import wait_until
 from secure import PROTOCOLS, Over, expect_mark, feed, read_exactly, start_secure
 
-TRACEBACK = r"WSGI0|Exception occurred|Traceback|File \"|Error|raise |\^\^|    "
+TRACEBACK = r"WSGI01(0[5-9]|1[02]|3\d|4\d|7[45])|Traceback|File \"|Error|raise |\^\^|    "
 CURL = subprocess.run(["curl", "-V"], capture_output=True, text=True).stdout
 NEEDS = pytest.mark.skipif(
     not all((MODULES_DIR / f"mod_{name}.so").exists() for name in ("ssl", "http2"))

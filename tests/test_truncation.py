@@ -24,7 +24,7 @@ ErrorDocument 502 "page of an error"
     SetEnvIf Request_URI /packed$ force-gzip
 </Location>
 """
-TRACEBACK = r"WSGI0|Exception occurred|Traceback|File \"|Error|raise |\^\^|    "
+TRACEBACK = r"WSGI01(0[5-9]|1[02]|3\d|4\d|7[45])|Traceback|File \"|Error|raise |\^\^|    "
 ENDED = r"wsgi|process|app|exit|signal|AH"
 pytestmark = pytest.mark.timeout(40)
 
@@ -69,8 +69,21 @@ def is_truncated(head, body, size=10_000):
     assert head.startswith("HTTP/1.1 200 OK\r\n")
     assert not ended_cleanly(head, body)
     whole = b"x" * size + b"y" * size
-    produced = re.sub(rb"\r\n[0-9a-f]+\r\n|^[0-9a-f]+\r\n|\r\n$", b"", body)
+    produced = unframed(body) if "chunked" in head.lower() else body
     assert whole.startswith(produced)
+
+
+def unframed(body):
+    """What chunks bring, the last one perhaps in part."""
+    parts = []
+    while body:
+        size, _, rest = body.partition(b"\r\n")
+        if not _:
+            break
+        count = int(size, 16)
+        parts.append(rest[:count])
+        body = rest[count + 2:]
+    return b"".join(parts)
 
 
 # -- the application raises ------------------------------------------------------------------------
@@ -175,9 +188,11 @@ def test_a_process_that_is_killed(serve, form, version, size):
     request = f"GET /dies/{form}?stay,0,{size} HTTP/{version}\r\nHost: x\r\n\r\n"
     with serve.connect() as sock:
         sock.sendall(request.encode())
-        seen = b""
-        while seen.count(b"y") < size:
-            seen += sock.recv(65536)
+        seen, missing = b"", size
+        while missing > 0:
+            part = sock.recv(65536)
+            missing -= part.count(b"y")
+            seen += part
         os.kill(int(re.search(rb"X-Pid: (\d+)", seen)[1]), signal.SIGKILL)
         seen += read_to_end(sock)
     head, _, body = seen.partition(b"\r\n\r\n")

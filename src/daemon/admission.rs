@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use wsgi_sys::scoreboard::{Executing, Fault, Lease, Refused, Scoreboard, Trouble};
 use wsgi_sys::{clock, socket};
 use wsgi_wire::control::Connect;
+use wsgi_wire::messages::Message;
 
 use super::Job;
 use super::outcome::Ending;
@@ -69,7 +70,7 @@ fn refuse(job: &Job<'_>, refused: Refused) -> Ending {
                         state_of(board),
                         before(untold)
                     );
-                    job.log(Level::Error, &text);
+                    job.report(Message::TooManyWait, &text);
                 }
                 None => job.log_lazily(Level::Debug, || {
                     format!("listen-backlog={limit} requests wait already, so {} gets 503", job.what())
@@ -82,13 +83,15 @@ fn refuse(job: &Job<'_>, refused: Refused) -> Ending {
             match board.has_trouble(Trouble::Late) {
                 Some(untold) => {
                     let text = format!(
-                        "no request thread was free for {} within {limit}: {}; {}{}",
+                        "Queue timeout expired for WSGI daemon process '{}': no request thread was free for {} within \
+                         {limit}: {}; {}{}",
+                        job.name(),
                         job.what(),
                         state_of(board),
                         job.gets(504),
                         before(untold)
                     );
-                    job.log(Level::Error, &text);
+                    job.report_known(Message::QueueTimeout, &text);
                 }
                 None => job.log_lazily(Level::Info, || {
                     format!("no request thread was free for {} within {limit}; {}", job.what(), job.gets(504))
@@ -100,7 +103,9 @@ fn refuse(job: &Job<'_>, refused: Refused) -> Ending {
         Refused::Unavailable => {
             let again = retry_after(board.next_start_in());
             match board.refuse() {
-                Some(fault) => job.log(Level::Error, &stoppage(&job.options.defined.to_string(), &fault, again)),
+                Some(fault) => {
+                    job.report(Message::NoProcess, &stoppage(&job.options.defined.to_string(), &fault, again))
+                }
                 None => job.log_lazily(Level::Debug, || {
                     format!("no process can be started; {} gets 503 with Retry-After: {again}", job.what())
                 }),

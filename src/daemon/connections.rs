@@ -13,10 +13,10 @@ use wsgi_sys::scoreboard::Lease;
 use wsgi_sys::socket::{self, Kind};
 use wsgi_sys::stream;
 use wsgi_wire::control::Connect;
+use wsgi_wire::messages::Message;
 use wsgi_wire::{AREA, PROTOCOL, frame};
 
 use super::Job;
-use crate::httpd::log::Level;
 
 /// The size of the send buffer that the child asks the system for, at each end, in bytes.
 const SOCKET_BUFFER: usize = 1 << 20;
@@ -128,22 +128,22 @@ pub(super) fn connect(job: &Job<'_>, lease: &Lease) -> io::Result<Connection> {
 fn set_buffers(job: &Job<'_>, end: BorrowedFd<'_>) {
     static TOLD: AtomicBool = AtomicBool::new(false);
     let (send, receive) = (job.options.send_buffer_size, job.options.receive_buffer_size);
-    let mut result = match send {
+    let sent = match send {
         // The system's limit may be lower.
         0 => socket::set_send_buffer(end, SOCKET_BUFFER).or(Ok(())),
         bytes => socket::set_send_buffer(end, bytes as usize),
     };
-    if receive != 0 {
-        result = result.and(socket::set_receive_buffer(end, receive as usize));
-    }
-    if let Err(error) = result {
-        if !TOLD.swap(true, Ordering::Relaxed) {
-            let text = format!(
-                "send-buffer-size={send} receive-buffer-size={receive} cannot be set on a connection: {error}; the \
-                 system's sizes hold (said once in each child)"
-            );
-            job.log(Level::Warn, &text);
-        }
+    let received = if receive == 0 { Ok(()) } else { socket::set_receive_buffer(end, receive as usize) };
+    let (message, option, error) = match (sent, received) {
+        (Err(error), _) => (Message::SendBuffer, format!("send-buffer-size={send}"), error),
+        (_, Err(error)) => (Message::ReceiveBuffer, format!("receive-buffer-size={receive}"), error),
+        (Ok(()), Ok(())) => return,
+    };
+    if !TOLD.swap(true, Ordering::Relaxed) {
+        let text = format!(
+            "{option} cannot be set on a connection: {error}; the system's size holds (said once in each child)"
+        );
+        job.report(message, &text);
     }
 }
 

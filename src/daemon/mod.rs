@@ -24,6 +24,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use wsgi_wire::decision::{Answer, Question};
+use wsgi_wire::messages::Message;
 
 use crate::directive::ProcessGroup;
 use crate::httpd::log::Level;
@@ -130,6 +131,16 @@ impl Job<'_> {
         self.request.log(level, &format!("process group \"{}\": {text}", self.name()));
     }
 
+    /// As [`Job::log`], for a warning or an error.
+    fn report(&self, message: Message, text: &str) {
+        self.request.report(message, &format!("process group \"{}\": {text}", self.name()));
+    }
+
+    /// As [`Job::report`], for a line that begins with words of mod_wsgi's, which name the group.
+    fn report_known(&self, message: Message, text: &str) {
+        self.request.report(message, text);
+    }
+
     /// As [`Job::log`], for lines that are hardly ever written.
     fn log_lazily(&self, level: Level, text: impl FnOnce() -> String) {
         if self.request.logs(level) {
@@ -194,7 +205,7 @@ fn run(job: &Job<'_>, upload: &mut Upload<'_>, deadline: Instant) -> Ending {
         }
     }
     let text = format!("{MAX_ATTEMPTS} daemon processes in a row went away before they read the request");
-    job.log(Level::Error, &format!("{text}; {}", job.gets(503)));
+    job.report(Message::AttemptsExhausted, &format!("{text}; {}", job.gets(503)));
     Ending::Unavailable(1)
 }
 
@@ -231,9 +242,12 @@ fn after_loss(job: &Job<'_>, lost: &Lost, upload: &Upload<'_>, exchange: &mut Ex
         return given_up(job);
     }
     if let Some(instead) = exchange.instead() {
-        job.log(
-            Level::Error,
-            &format!("{what}; its response had begun with a head that names a page, which the client gets"),
+        say_lost(
+            job,
+            lost,
+            false,
+            &what,
+            "its response had begun with a head that names a page, which the client gets",
         );
         return instead;
     }
@@ -241,11 +255,20 @@ fn after_loss(job: &Job<'_>, lost: &Lost, upload: &Upload<'_>, exchange: &mut Ex
     match &ending {
         Ending::Again => job.log_lazily(Level::Debug, || format!("{what}; trying another process")),
         Ending::Instead(_) | Ending::Answered(_) => {}
-        Ending::Status(status) => job.log(Level::Error, &format!("{what}; {}", job.gets(*status))),
-        Ending::Unavailable(_) => job.log(Level::Error, &format!("{what}; {}", job.gets(503))),
-        Ending::Served => job.log(Level::Error, &format!("{what}; the response is cut short")),
+        Ending::Status(status) => say_lost(job, lost, false, &what, &job.gets(*status)),
+        Ending::Unavailable(_) => say_lost(job, lost, false, &what, &job.gets(503)),
+        Ending::Served => say_lost(job, lost, true, &what, "the response is cut short"),
     }
     ending
+}
+
+/// Logs a loss, and what follows from it. `begun`: the client has a part of the response.
+fn say_lost(job: &Job<'_>, lost: &Lost, begun: bool, what: &str, then: &str) {
+    let (message, known) = lost.message(begun, &job.name());
+    match known {
+        Some(known) => job.report_known(message, &format!("{known}: {what}; {then}")),
+        None => job.report(message, &format!("{what}; {then}")),
+    }
 }
 
 /// httpd stops or restarts, and has closed the client's connection already: nobody sees the status.

@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use wsgi_wire::bytes::DecodeError;
 use wsgi_wire::decision::Answer;
+use wsgi_wire::messages::Message;
 use wsgi_wire::response::Failure;
 
 use super::Job;
 use crate::httpd::file::FileError;
-use crate::httpd::log::Level;
 use crate::respond::Instead;
 
 /// How many processes the child tries. Each attempt that ends with [`Ending::Again`] rules one process out, so this
@@ -74,6 +74,34 @@ impl Lost {
         matches!(self, Lost::Closed | Lost::Broken(_))
     }
 
+    /// The number of the log line, and the words that mod_wsgi has for it. `begun`: the client has a part of the
+    /// response of `group`.
+    pub(super) fn message(&self, begun: bool, group: &str) -> (Message, Option<String>) {
+        let (message, known) = match self {
+            Lost::Closed | Lost::Broken(_) | Lost::TimedOut if begun => {
+                (Message::ResponseBroken, format!("Unable to proxy response from daemon process '{group}' to client"))
+            }
+            Lost::Closed => (
+                Message::ProcessClosed,
+                format!("Daemon process '{group}' closed connection before sending complete response headers"),
+            ),
+            Lost::Broken(_) => {
+                (Message::ConnectionBroken, format!("Error reading response headers from daemon process '{group}'"))
+            }
+            Lost::TimedOut => (
+                Message::ResponseTimeout,
+                format!("Timeout when reading response headers from daemon process '{group}'"),
+            ),
+            Lost::LongHeader(_) => {
+                (Message::LongHeader, format!("Response header line too long from daemon process '{group}'"))
+            }
+            Lost::Unread | Lost::Stale | Lost::Stopping => return (Message::NotRepeatable, None),
+            Lost::Garbage(_) => return (Message::NoResponse, None),
+            Lost::Failed(_) => return (Message::EngineFailed, None),
+        };
+        (message, Some(known))
+    }
+
     /// The cause, for the log. `pid` is the process, `ended` what the supervisor said of its end, `what` the request,
     /// and `limit` its time for an answer, as the option that sets it.
     pub(super) fn tell(&self, pid: u32, ended: Option<&str>, what: &str, limit: &str) -> String {
@@ -133,7 +161,9 @@ pub(super) fn unconnected(job: &Job<'_>, error: &io::Error) -> Ending {
         }
         _ => format!("no connection to a daemon process for {} could be made: {error}", job.what()),
     };
-    job.log(Level::Error, &format!("{text}; {}", job.gets(503)));
+    let message =
+        if error.kind() == io::ErrorKind::TimedOut { Message::ConnectTimeout } else { Message::ConnectFailed };
+    job.report(message, &format!("{text}; {}", job.gets(503)));
     Ending::Unavailable(1)
 }
 
@@ -154,7 +184,7 @@ pub(super) fn warn_of_spool(job: &Job<'_>, trouble: &str) {
         "a response cannot be kept for a slow client in spool-directory={directory}: {trouble}; nothing is lost, but \
          request threads wait for slow clients while this lasts"
     );
-    job.log(Level::Warn, &text);
+    job.report(Message::Spool, &text);
 }
 
 /// The file of a response could not be sent (whole).
@@ -165,7 +195,7 @@ pub(super) fn report_file(job: &Job<'_>, error: FileError) {
         FileError::Refused => "could not be taken over by httpd: no descriptor or memory is left",
         FileError::Broken => "could not be sent",
     };
-    job.log(Level::Error, &format!("the file of a response {what}; the response is cut short"));
+    job.report(Message::FileOfResponse, &format!("the file of a response {what}; the response is cut short"));
 }
 
 #[cfg(test)]
@@ -202,5 +232,24 @@ mod tests {
             assert!(lost.is_end() && tell(&lost, Some("exited with status 3")).ends_with(": exited with status 3"));
         }
         assert!(!Lost::Garbage(DecodeError::UnknownTag(9)).is_end());
+    }
+
+    #[test]
+    fn a_loss_has_the_number_of_mod_wsgi_where_the_condition_is_the_same() {
+        let broken = || Lost::Broken(io::ErrorKind::ConnectionReset.into());
+        let cases = [
+            (Lost::Closed, false, 146),
+            (broken(), false, 147),
+            (Lost::TimedOut, false, 145),
+            (Lost::LongHeader(String::new()), false, 144),
+            (Lost::Closed, true, 119),
+            (broken(), true, 119),
+        ];
+        for (lost, begun, number) in cases {
+            let (message, known) = lost.message(begun, "app");
+            assert_eq!(message.number(), number, "{lost:?}");
+            assert!(known.is_some_and(|words| words.contains("aemon process 'app'")), "{lost:?}");
+        }
+        assert!(Lost::Unread.message(false, "app").0.number() > 1000);
     }
 }

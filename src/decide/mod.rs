@@ -10,12 +10,12 @@ use std::cell::RefCell;
 use std::sync::atomic::Ordering;
 
 use wsgi_wire::decision::{Answer, Question};
+use wsgi_wire::messages::Message;
 
 use crate::daemon::{self, Job};
 use crate::directive::{DirConfig, RequestConfig, Script, ServerConfig, shown};
 use crate::embedded;
 use crate::facts;
-use crate::httpd::log::Level;
 use crate::httpd::request::Request;
 use crate::live;
 use crate::respond::Delivery;
@@ -47,15 +47,23 @@ pub(crate) fn access(request: Request<'_>) -> Option<Access> {
         request.set_own_config(AccessDenied);
     }
     if access == Access::Denied && answer.is_some() && !request.any_satisfies() {
-        let (directive, path) = (verdict::directive(Question::Access), shown(&script.path));
-        request.log(Level::Error, &format!("Client denied by {directive} {path}: allow_access() returned False"));
+        say_denied(request, script, "allow_access() returned False");
     }
     Some(access)
 }
 
+/// mod_wsgi's line about a client without access, which names the file that the client has asked for.
+fn say_denied(request: Request<'_>, script: &Script, why: &str) {
+    let (file, path) = (shown(request.filename()), shown(&script.path));
+    let directive = verdict::directive(Question::Access);
+    let text =
+        format!("Client denied by server configuration: '{file}': {directive} {path} (at {}): {why}", script.defined);
+    request.report(Message::AccessDenied, &text);
+}
+
 /// `WSGIAuthUserScript` for Basic: whether the password is the user's.
 pub(crate) fn password(request: Request<'_>, user: &[u8], password: &[u8]) -> Login {
-    match user_script(request, "check_password()") {
+    match user_script(request, Message::BasicScriptMissing, "check_password()") {
         Some(script) => verdict::login(ask(request, script, (Question::Password, &[user, password]), None).as_ref()),
         None => Login::Failed,
     }
@@ -63,20 +71,20 @@ pub(crate) fn password(request: Request<'_>, user: &[u8], password: &[u8]) -> Lo
 
 /// `WSGIAuthUserScript` for Digest: the hash of user, realm and password.
 pub(crate) fn realm_hash(request: Request<'_>, user: &[u8], realm: &[u8]) -> Login {
-    match user_script(request, "get_realm_hash()") {
+    match user_script(request, Message::DigestScriptMissing, "get_realm_hash()") {
         Some(script) => verdict::hash(ask(request, script, (Question::RealmHash, &[user, realm]), None).as_ref()),
         None => Login::Failed,
     }
 }
 
-fn user_script<'r>(request: Request<'r>, function: &str) -> Option<&'r Script> {
+fn user_script<'r>(request: Request<'r>, message: Message, function: &str) -> Option<&'r Script> {
     let script = script_of(request, |values| values.auth_user_script.as_deref());
     if script.is_none() {
         let text = format!(
             "the provider wsgi has no script to ask for {function}: WSGIAuthUserScript is missing for this URL; the client gets \
              500"
         );
-        request.log(Level::Error, &text);
+        request.report(message, &text);
     }
     script
 }
@@ -90,7 +98,7 @@ pub(crate) fn membership(request: Request<'_>, user: &[u8], wanted: &[&[u8]]) ->
     let Some(script) = script_of(request, |values| values.auth_group_script.as_deref()) else {
         let text = "Require wsgi-group has no script to ask for groups_for_user(): WSGIAuthGroupScript is missing for this \
                     URL; the user counts as a member of no group";
-        request.log(Level::Error, text);
+        request.report(Message::GroupScriptMissing, text);
         return Membership::None;
     };
     let Some(known) = request.own_config_or(Groups::default) else { return Membership::None };
@@ -102,14 +110,17 @@ pub(crate) fn membership(request: Request<'_>, user: &[u8], wanted: &[&[u8]]) ->
     let found = verdict::membership(answer, wanted);
     if found == Membership::None && answer.is_some() {
         let names: Vec<_> = wanted.iter().map(|name| shown(name)).collect();
-        let text = format!(
-            "Authorization of user {} failed: groups_for_user() of {} names none of the groups {}",
-            shown(user),
-            shown(&script.path),
-            names.join(", ")
-        );
-        // httpd's own line says whether the request is refused for it: another Require may let it pass.
-        request.log(Level::Info, &text);
+        let (user, path, script) = (shown(user), shown(request.uri()), shown(&script.path));
+        let (message, why) = if verdict::is_in_any(answer) {
+            let names = names.join(", ");
+            let why = format!("designated groups: groups_for_user() of {script} names none of the groups {names}");
+            (Message::UserOutsideGroups, why)
+        } else {
+            (Message::UserWithoutGroups, format!("any groups: groups_for_user() of {script} names none"))
+        };
+        let text = format!("Authorization of user '{user}' to access '{path}' failed. User is not a member of {why}");
+        // An error, as in mod_wsgi, although another Require may let the request pass: httpd's own line says so.
+        request.report(message, &text);
     }
     found
 }
@@ -137,7 +148,12 @@ fn ask(
         Err(why) => {
             let (directive, path) = (verdict::directive(asked.0), shown(&script.path));
             let then = verdict::consequence(asked.0);
-            request.log(Level::Error, &format!("{directive} {path} (at {}): {why}; {then}", script.defined));
+            if asked.0 == Question::Access {
+                say_denied(request, script, &format!("{why}; {then}"));
+            } else {
+                let text = format!("{directive} {path} (at {}): {why}; {then}", script.defined);
+                request.report(Message::NotDecided, &text);
+            }
             None
         }
     }

@@ -87,6 +87,11 @@ pub(super) fn membership(answer: Option<&Answer>, wanted: &[&[u8]]) -> Membershi
     if groups.iter().flatten().any(is_wanted) { Membership::Member } else { Membership::None }
 }
 
+/// Whether the user is in any group at all.
+pub(super) fn is_in_any(answer: Option<&Answer>) -> bool {
+    matches!(answer, Some(Answer::Texts(groups)) if !groups.is_empty())
+}
+
 pub(super) fn dispatched(answer: Option<Answer>) -> Option<Dispatched> {
     let Some(Answer::Texts(texts)) = answer else { return None };
     let [process_group, application_group, callable] = <[_; 3]>::try_from(texts).ok()?;

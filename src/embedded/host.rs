@@ -9,6 +9,7 @@ use std::os::fd::{BorrowedFd, IntoRawFd};
 use wsgi_wire::PROTOCOL;
 use wsgi_wire::decision::Answer;
 use wsgi_wire::host::{Host, READ_GONE, READ_REFUSED, READ_TIMED_OUT};
+use wsgi_wire::messages::Message;
 use wsgi_wire::response::{Failure, Head};
 
 use crate::httpd::body::{Body, BodyError};
@@ -117,9 +118,9 @@ impl<'r> Serving<'r> {
         match self.output.pass_file(&body) {
             Ok(()) => self.ended = true,
             Err(FileError::Broken) => self.gone = true,
-            Err(_) => {
-                self.request.log(Level::Error, "the file of a response became shorter; the response is cut short")
-            }
+            Err(_) => self
+                .request
+                .report(Message::FileOfResponse, "the file of a response became shorter; the response is cut short"),
         }
         if self.ended { 0 } else { -1 }
     }

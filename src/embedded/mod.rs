@@ -15,16 +15,16 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 
 use wsgi_sys::{forked, socket};
-use wsgi_wire::config::{EmbedConfig, Preload};
+use wsgi_wire::config::{EmbedConfig, Preload, Telemetry};
 use wsgi_wire::decision::Answer;
 use wsgi_wire::engines::{self, Engines};
 use wsgi_wire::layers::Layer;
 use wsgi_wire::libpython;
+use wsgi_wire::messages::Message;
 use wsgi_wire::python_options::PythonOptions;
 use wsgi_wire::response::Failure;
 
 use crate::directive::GlobalConfig;
-use crate::httpd::log::Level;
 use crate::httpd::pool::{self, Pool};
 use crate::httpd::process;
 use crate::httpd::request::Request;
@@ -50,6 +50,19 @@ pub(crate) fn named_by(home: Option<&str>) -> String {
     }
 }
 
+/// What embedded Python gets when it starts.
+#[derive(Debug)]
+pub(crate) struct AtStart {
+    /// How Python starts.
+    pub(crate) options: PythonOptions,
+    /// Settings of the interpreters, the least specific first.
+    pub(crate) layers: Vec<Layer>,
+    /// Scripts to load.
+    pub(crate) preload: Vec<Preload>,
+    /// What it reports.
+    pub(crate) telemetry: Option<Telemetry>,
+}
+
 /// Python in this child, or what is needed to start it.
 #[derive(Debug)]
 pub(crate) struct Embedded {
@@ -57,11 +70,9 @@ pub(crate) struct Embedded {
     engine_files: Result<Engines<OwnedFd>, String>,
     home: Option<String>,
     path: Vec<String>,
-    options: PythonOptions,
+    at_start: AtStart,
     variables: Vec<(&'static str, String)>,
-    layers: Vec<Layer>,
     free_threading: bool,
-    preload: Vec<Preload>,
     case_insensitive: bool,
     server_metrics: bool,
     keep_interpreters: bool,
@@ -73,9 +84,7 @@ impl Embedded {
     /// What the configuration says of embedded Python; starts nothing.
     pub(crate) fn new(
         global: &GlobalConfig,
-        options: PythonOptions,
-        layers: Vec<Layer>,
-        preload: Vec<Preload>,
+        at_start: AtStart,
         engine_files: Result<Engines<OwnedFd>, String>,
     ) -> Embedded {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
@@ -84,11 +93,9 @@ impl Embedded {
             engine_files,
             home: global.runtime.python_home.as_deref().map(text),
             path: path.iter().map(|entry| text(entry)).collect(),
-            options,
+            at_start,
             variables: variables(global),
-            layers,
             free_threading: global.free_threading(b""),
-            preload,
             server_metrics: global.runtime.server_metrics == Some(true),
             case_insensitive: global.runtime.case_sensitivity == Some(false),
             keep_interpreters: global.runtime.destroy_interpreter == Some(false),
@@ -133,11 +140,11 @@ impl Embedded {
             protocol: wsgi_wire::PROTOCOL,
             python,
             python_home: self.home.clone().filter(|home| !is_venv(home)),
-            python_options: self.options.clone(),
+            python_options: self.at_start.options.clone(),
             python_path: self.path.clone(),
-            layers: self.layers.clone(),
+            layers: self.at_start.layers.clone(),
             free_threading: self.free_threading,
-            preload: self.preload.clone(),
+            preload: self.at_start.preload.clone(),
             multithread: threads > 1,
             multiprocess: processes > 1,
             threads,
@@ -149,6 +156,7 @@ impl Embedded {
             httpd: process::about(),
             keep_streams: process::is_single(),
             keep_interpreters: self.keep_interpreters,
+            telemetry: self.at_start.telemetry.clone(),
         };
         let config = serde_json::to_vec(&config).map_err(|error| error.to_string())?;
         library::start(&library.path, engine_file, &config)
@@ -163,13 +171,16 @@ impl Embedded {
 
     /// Starts Python now, if the configuration has it load scripts in each child.
     pub(crate) fn preload(&self) {
-        if self.preload.is_empty() {
+        if self.at_start.preload.is_empty() {
             return;
         }
         if let Err(why) = self.engine() {
             self.reported.store(true, Ordering::Relaxed);
-            let text = format!("{why}; this child cannot load the scripts of WSGIImportScript and of aliases");
-            process::log_main(Level::Error as i32, text.as_bytes());
+            let text = format!(
+                "Python initialisation failed in Apache child process: {why}; this child cannot load the scripts of \
+                 WSGIImportScript and of aliases"
+            );
+            process::report_main(Message::PythonNotStarted, &text);
         }
     }
 
@@ -221,7 +232,11 @@ pub(crate) fn serve(
     let engine = match embedded.ready_engine() {
         Ok(engine) => engine,
         Err(why) => {
-            request.log(Level::Error, &format!("{why}; the client gets 500"));
+            let text = format!(
+                "Embedded mode of mod_wsgi cannot be used as Python was not initialised in this process: {why}; the client \
+                 gets 500"
+            );
+            request.report(Message::EmbeddedUnavailable, &text);
             return 500;
         }
     };

@@ -4,17 +4,17 @@
 mod facts;
 mod payload;
 
-use std::borrow::Cow;
 use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+
+use wsgi_wire::messages::Message;
 
 use crate::daemon::{self, Job};
 use crate::decide::{self, Dispatched};
 use crate::directive::{Alias, DirConfig, RequestConfig, ServerConfig};
 use crate::embedded;
 use crate::facts::{check_owner, check_root};
-use crate::httpd::log::Level;
 use crate::httpd::request::{FileKind, Request};
 use crate::live::{self, Live};
 use crate::respond::Delivery;
@@ -87,7 +87,7 @@ pub(crate) fn run(request: Request<'_>) -> Option<i32> {
     let live = live::get()?;
     Some(serve(request, live).unwrap_or_else(|rejection| {
         if !rejection.text.is_empty() {
-            request.log(Level::Error, &rejection.text);
+            request.report(rejection.message, &rejection.text);
         }
         i32::from(rejection.status)
     }))
@@ -103,7 +103,7 @@ fn is_ours(request: Request<'_>) -> bool {
 }
 
 fn serve(request: Request<'_>, live: &'static Live) -> Result<i32, Rejection> {
-    let internal = |text: &'static str| Rejection { status: 500, text: Cow::Borrowed(text) };
+    let internal = |text: &'static str| Rejection::new(500, Message::InternalOfRequest, text);
     let server = request.server().config::<ServerConfig>().ok_or_else(|| internal("the server has no record"))?;
     let alias = alias_of(request, live, server);
     let settings =

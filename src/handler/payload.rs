@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::sync::atomic::Ordering;
 
 use wsgi_sys::clock;
+use wsgi_wire::messages::Message;
 use wsgi_wire::request::{self, Encoder, Head};
 
 use super::facts::{Names, mtime_us, script_of};
@@ -45,7 +46,7 @@ pub(super) fn with(
             payload.len(),
             wsgi_wire::MAX_PAYLOAD
         );
-        return Err(Rejection { status: 500, text: text.into() });
+        return Err(Rejection::new(500, Message::LongRequest, text));
     }
     let status = use_it(&payload);
     if payload.capacity() <= KEPT {

@@ -4,10 +4,11 @@
 use std::ffi::{c_char, c_int, c_void};
 use std::ptr;
 
+use wsgi_wire::messages::Message;
+
 use crate::decide::{self, Access, Login, Membership};
 use crate::httpd::bindings;
 use crate::httpd::guard::guard;
-use crate::httpd::log::Level;
 use crate::httpd::request::Request;
 use crate::httpd::{bytes, words};
 
@@ -53,7 +54,7 @@ unsafe extern "C" fn access_checker(r: *mut bindings::request_rec) -> c_int {
     let Some(request) = (unsafe { Request::from_raw(r) }) else { return FORBIDDEN };
     guard(
         FORBIDDEN,
-        |panic| request.log(Level::Crit, panic),
+        |panic| request.report(Message::Internal, panic),
         || match decide::access(request) {
             None | Some(Access::Open) => bindings::DECLINED,
             Some(Access::Granted) => bindings::OK as c_int,
@@ -76,7 +77,7 @@ unsafe extern "C" fn check_password(
     let Some(request) = request else { return FAILED };
     guard(
         FAILED,
-        |panic| request.log(Level::Crit, panic),
+        |panic| request.report(Message::Internal, panic),
         || match decide::password(request, user, password) {
             Login::Granted(name) => {
                 if let Some(name) = name {
@@ -104,7 +105,7 @@ unsafe extern "C" fn get_realm_hash(
     let Some(request) = request else { return FAILED };
     guard(
         FAILED,
-        |panic| request.log(Level::Crit, panic),
+        |panic| request.report(Message::Internal, panic),
         || match decide::realm_hash(request, user, realm) {
             Login::Granted(Some(hash)) => {
                 let hash = request.pool().string(&hash);
@@ -132,7 +133,7 @@ unsafe extern "C" fn check_authorization(
     let Some(user) = request.user() else { return bindings::authz_status_AUTHZ_DENIED_NO_USER };
     guard(
         DENIED,
-        |panic| request.log(Level::Crit, panic),
+        |panic| request.report(Message::Internal, panic),
         || {
             // SAFETY: the contract above.
             let wanted = unsafe { words(request.pool(), require_line) };

@@ -3,10 +3,11 @@
 use std::ffi::{c_char, c_int};
 use std::ptr;
 
+use wsgi_wire::messages::Message;
+
 use super::auth;
 use crate::httpd::bindings;
 use crate::httpd::guard::{guard, install_panic_hook};
-use crate::httpd::log::Level;
 use crate::httpd::module;
 use crate::httpd::pool::Pool;
 use crate::httpd::process;
@@ -89,7 +90,7 @@ unsafe extern "C" fn check_config(
 ) -> c_int {
     // SAFETY: the contract above.
     let server = unsafe { Server::from_raw(s) };
-    guard(FAILED, |panic| server.log(Level::Crit, panic), || if startup::check(server) { 0 } else { FAILED })
+    guard(FAILED, |panic| server.report(Message::Internal, panic), || if startup::check(server) { 0 } else { FAILED })
 }
 
 /// # Safety
@@ -102,7 +103,11 @@ unsafe extern "C" fn open_logs(
 ) -> c_int {
     // SAFETY: the contract above.
     let server = unsafe { Server::from_raw(s) };
-    guard(FAILED, |panic| server.log(Level::Crit, panic), || if startup::check_files(server) { 0 } else { FAILED })
+    guard(
+        FAILED,
+        |panic| server.report(Message::Internal, panic),
+        || if startup::check_files(server) { 0 } else { FAILED },
+    )
 }
 
 /// # Safety
@@ -110,7 +115,7 @@ unsafe extern "C" fn open_logs(
 unsafe extern "C" fn test_config(_pconf: *mut bindings::apr_pool_t, s: *mut bindings::server_rec) {
     // SAFETY: the contract above.
     let server = unsafe { Server::from_raw(s) };
-    guard((), |panic| server.log(Level::Crit, panic), || startup::examine(server));
+    guard((), |panic| server.report(Message::Internal, panic), || startup::examine(server));
 }
 
 /// # Safety
@@ -123,7 +128,11 @@ unsafe extern "C" fn post_config(
 ) -> c_int {
     // SAFETY: the contract above.
     let (pool, server) = unsafe { (Pool::from_raw(pconf), Server::from_raw(s)) };
-    guard(FAILED, |panic| server.log(Level::Crit, panic), || if startup::start(pool, server) { 0 } else { FAILED })
+    guard(
+        FAILED,
+        |panic| server.report(Message::Internal, panic),
+        || if startup::start(pool, server) { 0 } else { FAILED },
+    )
 }
 
 /// # Safety
@@ -137,7 +146,7 @@ unsafe extern "C" fn mpm_is_next() {
 unsafe extern "C" fn monitor(pconf: *mut bindings::apr_pool_t, s: *mut bindings::server_rec) -> c_int {
     // SAFETY: the contract above.
     let (pool, server) = unsafe { (Pool::from_raw(pconf), Server::from_raw(s)) };
-    guard((), |panic| server.log(Level::Crit, panic), || startup::look_after(pool, server));
+    guard((), |panic| server.report(Message::Internal, panic), || startup::look_after(pool, server));
     DECLINED
 }
 
@@ -146,7 +155,7 @@ unsafe extern "C" fn monitor(pconf: *mut bindings::apr_pool_t, s: *mut bindings:
 unsafe extern "C" fn child_init(pchild: *mut bindings::apr_pool_t, s: *mut bindings::server_rec) {
     // SAFETY: the contract above.
     let (pool, server) = unsafe { (Pool::from_raw(pchild), Server::from_raw(s)) };
-    guard((), |panic| server.log(Level::Crit, panic), || startup::child(pool, server));
+    guard((), |panic| server.report(Message::Internal, panic), || startup::child(pool, server));
 }
 
 /// # Safety
@@ -162,7 +171,11 @@ unsafe extern "C" fn child_stopping(_pchild: *mut bindings::apr_pool_t, graceful
 unsafe extern "C" fn translate_name(r: *mut bindings::request_rec) -> c_int {
     // SAFETY: the contract above; NULL is declined.
     let Some(request) = (unsafe { Request::from_raw(r) }) else { return DECLINED };
-    guard(FAILED, |panic| request.log(Level::Crit, panic), || if handler::translate(request) { 0 } else { DECLINED })
+    guard(
+        FAILED,
+        |panic| request.report(Message::Internal, panic),
+        || if handler::translate(request) { 0 } else { DECLINED },
+    )
 }
 
 /// # Safety
@@ -170,7 +183,7 @@ unsafe extern "C" fn translate_name(r: *mut bindings::request_rec) -> c_int {
 unsafe extern "C" fn handle(r: *mut bindings::request_rec) -> c_int {
     // SAFETY: the contract above; NULL is declined.
     let Some(request) = (unsafe { Request::from_raw(r) }) else { return DECLINED };
-    let answer = guard(Some(FAILED), |panic| request.log(Level::Crit, panic), || handler::run(request));
+    let answer = guard(Some(FAILED), |panic| request.report(Message::Internal, panic), || handler::run(request));
     answer.unwrap_or(DECLINED)
 }
 
@@ -179,7 +192,7 @@ unsafe extern "C" fn handle(r: *mut bindings::request_rec) -> c_int {
 unsafe extern "C" fn fixups(r: *mut bindings::request_rec) -> c_int {
     // SAFETY: the contract above; NULL is declined.
     if let Some(request) = unsafe { Request::from_raw(r) } {
-        guard((), |panic| request.log(Level::Crit, panic), || handler::admit(request));
+        guard((), |panic| request.report(Message::Internal, panic), || handler::admit(request));
     }
     DECLINED
 }
@@ -189,7 +202,7 @@ unsafe extern "C" fn fixups(r: *mut bindings::request_rec) -> c_int {
 unsafe extern "C" fn log_transaction(r: *mut bindings::request_rec) -> c_int {
     // SAFETY: the contract above; NULL is declined.
     if let Some(request) = unsafe { Request::from_raw(r) } {
-        guard((), |panic| request.log(Level::Crit, panic), || handler::look_back(request));
+        guard((), |panic| request.report(Message::Internal, panic), || handler::look_back(request));
     }
     DECLINED
 }

@@ -1,29 +1,21 @@
 //! Lines for httpd's error logs, through the module's own log level (`LogLevel wsgi:debug`). Those of a request
-//! name its client, as httpd does it, and its script, as mod_wsgi does it.
+//! name its client, as httpd does it, and its script, as mod_wsgi does it. Warnings and errors have a number.
 
 use std::borrow::Cow;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use wsgi_sys::forked;
+use wsgi_wire::messages::Message;
 
 use super::bindings;
 use super::module;
 use super::request::Request;
 use super::server::Server;
 
-/// httpd's log levels, by the numbers of http_log.h.
+/// httpd's log levels for lines without a number, by the numbers of http_log.h.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(i32)]
-#[allow(dead_code)]
 pub(crate) enum Level {
-    /// We cannot serve.
-    Crit = 2,
-    /// A request or a process was lost.
-    Error = 3,
-    /// Configuration or application misbehaves.
-    Warn = 4,
-    /// Worth a line at start-up whatever the level.
-    Notice = 5,
     /// Life of processes.
     Info = 6,
     /// Life of requests.
@@ -51,6 +43,11 @@ impl Request<'_> {
         self.log_record(level as i32, text.as_bytes());
     }
 
+    /// As [`Request::log`], for a warning or an error.
+    pub(crate) fn report(self, message: Message, text: &str) {
+        self.log_record(message.level().into(), message.line(text).as_bytes());
+    }
+
     /// Writes the lines of a record, any bytes, together: no other thread of this process writes between them.
     pub(crate) fn log_record(self, level: i32, text: &[u8]) {
         let room = LONGEST - self.filename().len().min(LONGEST / 2);
@@ -70,6 +67,11 @@ impl Server<'_> {
         self.log_record(level as i32, text.as_bytes());
     }
 
+    /// As [`Server::log`], for a warning or an error.
+    pub(crate) fn report(self, message: Message, text: &str) {
+        self.log_record(message.level().into(), message.line(text).as_bytes());
+    }
+
     /// As [`Request::log_record`].
     pub(crate) fn log_record(self, level: i32, text: &[u8]) {
         let _one = one_record();
@@ -82,11 +84,14 @@ impl Server<'_> {
     }
 }
 
-/// Writes a line to standard error as httpd writes those of `-t`: without time and place.
-pub(crate) fn say_at_startup(level: Level, text: &str) {
+/// APLOG_WARNING, which httpd shows at a start whatever `LogLevel` says.
+const WARNING: i32 = 4;
+
+/// Writes a line of a report to standard error as httpd writes those of `-t`: without time, place and number.
+pub(crate) fn say_at_startup(text: &str) {
     for piece in pieces(text.as_bytes(), LONGEST) {
         // SAFETY: the text is valid for the call.
-        unsafe { bindings::wsgi_log_startup(level as i32, piece.as_ptr().cast(), piece.len() as bindings::apr_size_t) };
+        unsafe { bindings::wsgi_log_startup(WARNING, piece.as_ptr().cast(), piece.len() as bindings::apr_size_t) };
     }
 }
 

@@ -7,10 +7,10 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::time::{Duration, Instant};
 
 use wsgi_wire::config::Httpd;
+use wsgi_wire::messages::Message;
 
 use super::bindings;
 use super::guard::guard;
-use super::log::Level;
 use super::pool::Pool;
 use super::server::Server;
 
@@ -178,7 +178,7 @@ unsafe extern "C" fn maintain(reason: c_int, data: *mut c_void, status: c_int) {
     }
     // SAFETY: the configuration that registered the process is still in force.
     let pool = unsafe { Pool::from_raw(pconf) };
-    guard((), |panic| main.log(Level::Crit, panic), || gone(main, pool, pid, &in_words(status)));
+    guard((), |panic| main.report(Message::Internal, panic), || gone(main, pool, pid, &in_words(status)));
 }
 
 fn in_words(status: c_int) -> String {
@@ -274,7 +274,12 @@ pub(crate) fn log_main(level: i32, text: &[u8]) {
     unsafe { Server::from_raw(bindings::ap_server_conf) }.log_record(level, text);
 }
 
+/// Writes a warning or an error that belongs to no request into the main server's log.
+pub(crate) fn report_main(message: Message, text: &str) {
+    log_main(message.level().into(), message.line(text).as_bytes());
+}
+
 /// For `guard` where no request is at hand.
 pub(crate) fn log_panic(text: &str) {
-    log_main(Level::Crit as i32, text.as_bytes());
+    report_main(Message::Internal, text);
 }

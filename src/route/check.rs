@@ -1,5 +1,7 @@
 //! What must hold before a request runs: the handler's checks, in their order.
 
+use wsgi_wire::messages::Message;
+
 use super::Rejection;
 use crate::directive::shown;
 
@@ -70,43 +72,46 @@ pub fn check_request(facts: &HandlerFacts<'_>) -> Result<BodyLength, Rejection> 
     }
     if facts.accept_path_info == AcceptPathInfo::Off && !facts.path_info.is_empty() {
         let name = [facts.filename, facts.path_info].concat();
-        return Err(Rejection::new(404, format!("AcceptPathInfo is Off, which disallows \"{}\"", shown(&name))));
+        let text = format!("AcceptPathInfo off disallows user's path: \"{}\"", shown(&name));
+        return Err(Rejection::new(404, Message::PathInfo, text));
     }
     body_length(facts)
 }
 
 /// The checks of the file, which a handler script does not need: its resource may be anything.
 fn check_file(facts: &HandlerFacts<'_>) -> Result<(), Rejection> {
-    let (status, problem) = match facts.file {
-        _ if !facts.exec_cgi && !facts.aliased => (403, "Options ExecCGI is off in the directory of the script"),
-        FileKind::Missing => (404, "there is no file for the script"),
-        FileKind::Directory => (403, "a directory cannot be run as a script:"),
+    let (status, message, problem) = match facts.file {
+        _ if !facts.exec_cgi && !facts.aliased => (403, Message::ExecCgi, "Options ExecCGI is off in this directory"),
+        FileKind::Missing => (404, Message::ScriptMissing, "Target WSGI script not found or unable to stat"),
+        FileKind::Directory => (403, Message::Directory, "Attempt to invoke directory as WSGI application"),
         FileKind::File => return Ok(()),
     };
-    Err(Rejection::new(status, format!("{problem} \"{}\"", shown(facts.filename))))
+    Err(Rejection::new(status, message, format!("{problem}: \"{}\"", shown(facts.filename))))
 }
 
 /// The checks of the body's length.
 fn body_length(facts: &HandlerFacts<'_>) -> Result<BodyLength, Rejection> {
     if let Some(coding) = facts.transfer_encoding {
         if !coding.eq_ignore_ascii_case(b"chunked") {
-            return Err(Rejection::new(501, format!("unknown Transfer-Encoding \"{}\"", shown(coding))));
+            let text = format!("Unexpected value for Transfer-Encoding of '{}' supplied.", shown(coding));
+            return Err(Rejection::new(501, Message::TransferEncoding, text));
         }
         if !facts.chunked_request {
-            return Err(Rejection::new(411, "a chunked request body is not accepted; WSGIChunkedRequest On allows it"));
+            let text = "Request requires chunked transfer encoding, but support for chunked transfer encoding has not been \
+                        enabled; WSGIChunkedRequest On allows it";
+            return Err(Rejection::new(411, Message::ChunkedRequest, text));
         }
         return Ok(BodyLength::Chunked);
     }
     let Some(text) = facts.content_length else { return Ok(BodyLength::Empty) };
     let Some(length) = length(text) else {
-        return Err(Rejection::new(400, format!("invalid Content-Length \"{}\"", shown(text))));
+        let text = format!("Invalid Content-Length header value of '{}' was supplied.", shown(text));
+        return Err(Rejection::new(400, Message::ContentLength, text));
     };
     if facts.body_limit > 0 && length > facts.body_limit {
         let limit = facts.body_limit;
-        return Err(Rejection::new(
-            413,
-            format!("Content-Length {length} is over the LimitRequestBody of {limit} bytes"),
-        ));
+        let text = format!("Content-Length {length} is over the LimitRequestBody of {limit} bytes");
+        return Err(Rejection::new(413, Message::BodyLimit, text));
     }
     Ok(if length == 0 { BodyLength::Empty } else { BodyLength::Exactly(length) })
 }

@@ -22,6 +22,8 @@ mod warmup;
 
 use std::borrow::Cow;
 
+use wsgi_wire::messages::Message;
+
 pub use alias::{AliasMatch, Captures, MAX_CAPTURES, match_alias, match_prefix, substitute};
 pub use check::{AcceptPathInfo, BodyLength, FileKind, HandlerFacts, check_request};
 pub use denied::{ConfigLine, denied};
@@ -40,13 +42,15 @@ pub use warmup::warmup_target;
 pub struct Rejection {
     /// The HTTP status.
     pub status: u16,
-    /// What to log, at level error.
+    /// The number of the line.
+    pub message: Message,
+    /// What to log.
     pub text: Cow<'static, str>,
 }
 
 impl Rejection {
     /// A refusal with this status and text.
-    pub(crate) fn new(status: u16, text: impl Into<Cow<'static, str>>) -> Self {
-        Rejection { status, text: text.into() }
+    pub(crate) fn new(status: u16, message: Message, text: impl Into<Cow<'static, str>>) -> Self {
+        Rejection { status, message, text: text.into() }
     }
 }

@@ -1,5 +1,7 @@
 //! `script-user` and `script-group`: who must own a script.
 
+use wsgi_wire::messages::Message;
+
 use super::Rejection;
 use crate::directive::shown;
 
@@ -30,40 +32,114 @@ pub fn check_owner(
     script: Option<FileOwner>,
     directory: Option<FileOwner>,
 ) -> Result<(), Rejection> {
-    check_one(wanted, "the script", filename, script)?;
-    check_one(wanted, "the directory of the script", filename, directory)
+    check_one(wanted, Place::Script, filename, script)?;
+    check_one(wanted, Place::Directory, filename, directory)
+}
+
+/// What is looked at.
+#[derive(Clone, Copy)]
+enum Place {
+    Script,
+    Directory,
 }
 
 /// The same rule for the script and for its directory.
-fn check_one(wanted: Ownership<'_>, what: &str, filename: &[u8], found: Option<FileOwner>) -> Result<(), Rejection> {
+fn check_one(wanted: Ownership<'_>, place: Place, filename: &[u8], found: Option<FileOwner>) -> Result<(), Rejection> {
     let (option, name) = match wanted {
         Ownership::User(_, name) => ("script-user", name),
         Ownership::Group(_, name) => ("script-group", name),
     };
-    let problem = match found {
-        None => "its owner cannot be read".to_owned(),
-        Some(found) => match problem(wanted, found) {
-            Some(problem) => problem,
-            None => return Ok(()),
-        },
+    let what = match place {
+        Place::Script => "the script",
+        Place::Directory => "the directory of the script",
     };
-    Err(Rejection::new(
-        403,
-        format!("{what} \"{}\" is refused by {option}={}: {problem}", shown(filename), shown(name)),
-    ))
+    let Some((problem, words)) = problem(wanted, found) else { return Ok(()) };
+    let text = format!("{what} \"{}\" is refused by {option}={}: {words}", shown(filename), shown(name));
+    let text = match known(wanted, place, problem, found) {
+        Some(phrase) => format!("{phrase}: {text}"),
+        None => text,
+    };
+    Err(Rejection::new(403, message(wanted, place, problem), text))
 }
 
-/// What is wrong with a file, as a clause.
-fn problem(wanted: Ownership<'_>, found: FileOwner) -> Option<String> {
+/// What can be wrong with a file.
+#[derive(Clone, Copy)]
+enum Problem {
+    Unknown,
+    Owner,
+    GroupMayWrite,
+    OthersMayWrite,
+}
+
+/// What is wrong with a file, also as a clause.
+fn problem(wanted: Ownership<'_>, found: Option<FileOwner>) -> Option<(Problem, String)> {
     const GROUP_MAY_WRITE: u32 = 0o020;
     const OTHERS_MAY_WRITE: u32 = 0o002;
+    let Some(found) = found else { return Some((Problem::Unknown, "its owner cannot be read".to_owned())) };
     match wanted {
-        Ownership::User(uid, _) if found.uid != uid => Some(format!("it belongs to user #{}", found.uid)),
-        Ownership::Group(gid, _) if found.gid != gid => Some(format!("it belongs to group #{}", found.gid)),
-        Ownership::User(..) if found.mode & GROUP_MAY_WRITE != 0 => Some("its group may write to it".to_owned()),
-        _ if found.mode & OTHERS_MAY_WRITE != 0 => Some("every user may write to it".to_owned()),
+        Ownership::User(uid, _) if found.uid != uid => {
+            Some((Problem::Owner, format!("it belongs to user #{}", found.uid)))
+        }
+        Ownership::Group(gid, _) if found.gid != gid => {
+            Some((Problem::Owner, format!("it belongs to group #{}", found.gid)))
+        }
+        Ownership::User(..) if found.mode & GROUP_MAY_WRITE != 0 => {
+            Some((Problem::GroupMayWrite, "its group may write to it".to_owned()))
+        }
+        _ if found.mode & OTHERS_MAY_WRITE != 0 => {
+            Some((Problem::OthersMayWrite, "every user may write to it".to_owned()))
+        }
         _ => None,
     }
+}
+
+/// The number of the line.
+fn message(wanted: Ownership<'_>, place: Place, problem: Problem) -> Message {
+    use Place::{Directory, Script};
+    use Problem::{GroupMayWrite, OthersMayWrite, Owner, Unknown};
+    let user = matches!(wanted, Ownership::User(..));
+    match (user, place, problem) {
+        (true, Script, Unknown) => Message::FileOwnerUnknown,
+        (true, Script, Owner) => Message::FileOwner,
+        (true, Script, GroupMayWrite) => Message::FileGroupWrites,
+        (true, Script, OthersMayWrite) => Message::FileOthers,
+        (true, Directory, Unknown) => Message::DirectoryOwnerUnknown,
+        (true, Directory, Owner) => Message::DirectoryOwner,
+        (true, Directory, GroupMayWrite) => Message::DirectoryGroupWrites,
+        (true, Directory, OthersMayWrite) => Message::DirectoryOthers,
+        (false, Script, Unknown) => Message::FileGroupUnknown,
+        (false, Script, Owner) => Message::FileGroup,
+        (false, Directory, Unknown) => Message::DirectoryGroupUnknown,
+        (false, Directory, Owner) => Message::DirectoryGroup,
+        (false, Script, GroupMayWrite | OthersMayWrite) => Message::FileOthersGroup,
+        (false, Directory, GroupMayWrite | OthersMayWrite) => Message::DirectoryOthersGroup,
+    }
+}
+
+/// The words that mod_wsgi has for it.
+fn known(wanted: Ownership<'_>, place: Place, problem: Problem, found: Option<FileOwner>) -> Option<String> {
+    let found = found?;
+    let file = match place {
+        Place::Script => "WSGI script file",
+        Place::Directory => "Parent directory of WSGI script file",
+    };
+    let owner = match wanted {
+        Ownership::User(..) => format!("owner '#{}'", found.uid),
+        Ownership::Group(..) => format!("group '#{}'", found.gid),
+    };
+    let who = match wanted {
+        Ownership::User(..) => "user",
+        Ownership::Group(..) => "group",
+    };
+    Some(match (problem, place) {
+        (Problem::Unknown, _) => return None,
+        (Problem::Owner, Place::Script) => format!("{file} {owner} does not match {who} required for daemon process"),
+        (Problem::Owner, Place::Directory) => {
+            format!("{file} has {owner} which does not match {who} required for daemon process")
+        }
+        (Problem::GroupMayWrite, _) => format!("{file} is writable to group"),
+        (Problem::OthersMayWrite, _) => format!("{file} is writable to world"),
+    })
 }
 
 #[cfg(test)]
@@ -100,7 +176,7 @@ mod tests {
             for (script, directory, what) in [(*found, good, "the script \""), (good, *found, "the directory of")] {
                 let text = refusal(*wanted, script, directory).unwrap_or_default();
                 assert!(text.ends_with(problem) && text.is_empty() == problem.is_empty(), "{text}");
-                assert!(text.is_empty() || text.starts_with(what), "{text}");
+                assert!(text.is_empty() || text.contains(what), "{text}");
             }
         }
     }
@@ -108,6 +184,34 @@ mod tests {
     #[test]
     fn the_text_names_option_and_file() {
         let text = refusal(USER, Some(FileOwner { uid: 0, gid: 0, mode: 0o644 }), None).unwrap();
-        assert_eq!(text, "the script \"/srv/app.wsgi\" is refused by script-user=web: it belongs to user #0");
+        let known = "WSGI script file owner '#0' does not match user required for daemon process";
+        let rest = "the script \"/srv/app.wsgi\" is refused by script-user=web: it belongs to user #0";
+        assert_eq!(text, format!("{known}: {rest}"));
+    }
+
+    #[test]
+    fn each_problem_has_the_number_and_words_of_mod_wsgi() {
+        let file = |uid, gid, mode| Some(FileOwner { uid, gid, mode });
+        let good = file(1000, 1001, 0o100_644);
+        let of = |wanted, script, directory| {
+            let refused = check_owner(wanted, b"/srv/app.wsgi", script, directory).unwrap_err();
+            (refused.message.number(), refused.text.into_owned())
+        };
+        let cases = [
+            (USER, None, 162, 169, ""),
+            (USER, file(1, 1001, 0o644), 164, 171, " does not match user required for daemon process: "),
+            (USER, file(1000, 1001, 0o664), 166, 173, "WSGI script file is writable to group: "),
+            (USER, file(1000, 1001, 0o646), 168, 172, "WSGI script file is writable to world: "),
+            (GROUP, None, 153, 158, ""),
+            (GROUP, file(1000, 7, 0o644), 155, 160, " does not match group required for daemon process: "),
+            (GROUP, file(1000, 1001, 0o666), 157, 161, "WSGI script file is writable to world: "),
+        ];
+        for (wanted, wrong, of_script, of_directory, words) in cases {
+            for (script, directory, number) in [(wrong, good, of_script), (good, wrong, of_directory)] {
+                let (found, text) = of(wanted, script, directory);
+                assert_eq!(found, number, "{text}");
+                assert!(text.contains(words), "{text}");
+            }
+        }
     }
 }

@@ -1,5 +1,7 @@
 //! Whether a request may use the process group that its settings name.
 
+use wsgi_wire::messages::Message;
+
 use super::Rejection;
 use crate::directive::{Access, Deciding, GlobalConfig, ProcessGroup, Script, ServerKey, Text, shown};
 
@@ -23,39 +25,44 @@ pub fn admit<'a>(
 ) -> Result<Target<'a>, Rejection> {
     if let Some(allowed) = restrict {
         if !allowed.iter().any(|other| other.eq_ignore_ascii_case(name)) {
-            return Err(Rejection::new(
-                500,
-                format!("{} is not in the list of WSGIRestrictProcess for this request", described(name)),
-            ));
+            let text = format!(
+                "Daemon process called '{}' cannot be accessed by this WSGI application as not a member of allowed groups: {} is \
+                 not in the list of WSGIRestrictProcess for this request",
+                shown(name),
+                described(name)
+            );
+            return Err(Rejection::new(500, Message::GroupRestricted, text));
         }
     }
     if name.is_empty() {
         return match global.runtime.restrict_embedded {
             Some(true) => Err(Rejection::new(
                 500,
-                "embedded mode is switched off by WSGIRestrictEmbedded On; select a process group by WSGIProcessGroup",
+                Message::EmbeddedRestricted,
+                "Embedded mode of mod_wsgi disabled by runtime configuration: WSGIRestrictEmbedded is On; select a process group \
+                 by WSGIProcessGroup",
             )),
             _ => Ok(Target::Embedded),
         };
     }
     let Some(index) = global.groups.iter().position(|group| *group.name == *name) else {
-        let hint = if global.groups.is_empty() {
-            "no WSGIDaemonProcess defines any"
+        let (message, hint) = if global.groups.is_empty() {
+            (Message::NoGroups, "no WSGIDaemonProcess defines any")
         } else {
-            "no WSGIDaemonProcess defines it"
+            (Message::GroupUnknown, "no WSGIDaemonProcess defines it")
         };
-        return Err(Rejection::new(500, format!("there is no {}: {hint}", described(name))));
+        let text = format!("No WSGI daemon process called '{}' has been configured: {hint}", shown(name));
+        return Err(Rejection::new(500, message, text));
     };
     let group = &global.groups[index];
     if !may_use(group, server, &same_name) {
-        return Err(Rejection::new(
-            500,
-            format!(
-                "{} belongs to another virtual host: it is defined at {}; define it outside of <VirtualHost> to use it from all",
-                described(name),
-                group.defined
-            ),
-        ));
+        let text = format!(
+            "Daemon process called '{}' cannot be accessed by this WSGI application: it belongs to another virtual host, as it \
+             is defined at {}; define it outside of <VirtualHost> to use it from all",
+            shown(name),
+            group.defined
+        );
+        return Err(Rejection::new(500, Message::GroupOfOtherHost, text));
     }
     if group.threads == 0 {
         let line = format!(
@@ -64,7 +71,7 @@ pub fn admit<'a>(
             described(name),
             group.defined
         );
-        return Err(Rejection::new(500, line));
+        return Err(Rejection::new(500, Message::Service, line));
     }
     Ok(Target::Daemon(index, group))
 }
@@ -97,7 +104,7 @@ pub fn admit_deciding<'a>(
     // The administrator's own scripts have Python in httpd's children all the same, as in mod_wsgi.
     if script.in_htaccess && global.runtime.restrict_embedded == Some(true) {
         let text = "WSGIRestrictEmbedded On lets no script of a .htaccess file run in httpd's children";
-        return Err(Rejection::new(500, text));
+        return Err(Rejection::new(500, Message::HtaccessRestricted, text));
     }
     Ok(Target::Embedded)
 }
@@ -151,11 +158,11 @@ mod tests {
         for (name, server) in [("main", 0), ("main", 2), ("one", 1), ("one", 11), ("", 2)] {
             assert_eq!(refusal(name, server, None), None, "{name} {server}");
         }
-        assert!(refusal("one", 2, None).unwrap().contains("belongs to another virtual host: it is defined at c:2"));
+        assert!(refusal("one", 2, None).unwrap().contains("belongs to another virtual host, as it is defined at c:2"));
         assert!(refusal("one", 0, None).is_some());
         assert_eq!(
             refusal("two", 0, None).unwrap(),
-            "there is no process group \"two\": no WSGIDaemonProcess defines it"
+            "No WSGI daemon process called 'two' has been configured: no WSGIDaemonProcess defines it"
         );
     }
 
@@ -163,7 +170,7 @@ mod tests {
     fn a_restriction_holds_for_embedded_mode_too() {
         let list = [Text::from(&b"MAIN"[..])];
         assert_eq!(refusal("main", 0, Some(&list)), None);
-        assert!(refusal("", 0, Some(&list)).unwrap().starts_with("embedded mode (%{GLOBAL}) is not in the list"));
+        assert!(refusal("", 0, Some(&list)).unwrap().contains(": embedded mode (%{GLOBAL}) is not in the list"));
         assert_eq!(refusal("", 0, Some(&[Text::from(&b""[..])])), None);
         assert!(refusal("main", 0, Some(&[])).is_some());
     }
@@ -207,9 +214,9 @@ mod tests {
         global.deciding = vec![deciding("", 0), deciding("main", 2), deciding("one", 1), deciding("one", 2)];
         let mistakes = deciding_mistakes(&global, |_, _| false);
         assert_eq!(mistakes.len(), 1);
-        assert!(
-            mistakes[0].starts_with("WSGIAccessScript at c:9: process group \"one\" belongs to another virtual host")
-        );
+        let mistake = "WSGIAccessScript at c:9: Daemon process called 'one' cannot be accessed by this WSGI application: it \
+                       belongs to another virtual host";
+        assert!(mistakes[0].starts_with(mistake), "{mistakes:?}");
         let admit = |global: &GlobalConfig, script: &Script| {
             admit_deciding(global, script, ServerKey::MAIN, |_, _| false).map(|target| target == Target::Embedded)
         };

@@ -6,9 +6,9 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use wsgi_sys::scoreboard::{Geometry, Scoreboard};
+use wsgi_wire::messages::Message;
 
 use super::groups::PlannedGroup;
-use crate::httpd::log::Level;
 use crate::httpd::server::Server;
 
 /// A scoreboard that parent and children share, with its group's number.
@@ -67,7 +67,7 @@ impl Boards {
                  scoreboard and new processes",
                 broken.name
             );
-            main.log(Level::Error, &text);
+            main.report(Message::BoardDamaged, &text);
         }
         let mut boards = Vec::new();
         for group in groups {

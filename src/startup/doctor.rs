@@ -23,7 +23,7 @@ use super::companions;
 use super::groups::PlannedGroup;
 use crate::directive::{GlobalConfig, ServerConfig, ServerKey};
 use crate::embedded;
-use crate::httpd::log::{Level, say_at_startup};
+use crate::httpd::log::say_at_startup;
 use crate::httpd::process;
 use crate::httpd::server::Server;
 use crate::httpd::tree;
@@ -71,13 +71,13 @@ pub(super) fn examine(main: Server<'_>, global: &GlobalConfig, groups: Vec<Plann
     if show_all {
         let wrong = lines.len() - findings.iter().filter(|finding| finding.well).count();
         let groups = subjects.len() - 1;
-        say_at_startup(Level::Warn, &format!("mod_wsgi: process groups examined: {groups}, findings: {wrong}"));
+        say_at_startup(&format!("mod_wsgi: process groups examined: {groups}, findings: {wrong}"));
     }
 }
 
 fn say(lines: &[String]) {
     for line in lines {
-        say_at_startup(Level::Warn, &format!("mod_wsgi: {line}"));
+        say_at_startup(&format!("mod_wsgi: {line}"));
     }
 }
 

@@ -6,13 +6,13 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use wsgi_sys::user;
-use wsgi_wire::config::{GroupConfig, Identity, Preload as WirePreload, Target, Warmup, WarmupTarget};
+use wsgi_wire::config::{GroupConfig, Identity, Preload as WirePreload, Target, Telemetry, Warmup, WarmupTarget};
+use wsgi_wire::messages::Message;
 use wsgi_wire::python_options::PythonOptions;
 
 use super::text::{shown, utf8};
 use crate::daemon::Limits;
 use crate::directive::{GlobalConfig, ProcessGroup, Text};
-use crate::httpd::log::Level;
 use crate::httpd::process;
 use crate::httpd::server::Server;
 use crate::live;
@@ -115,6 +115,7 @@ fn planned(
         cpu_priority: group.cpu_priority,
         stack_size: group.stack_size,
         switch_interval_us: group.switch_interval.map(layers::microseconds),
+        telemetry: telemetry(global, root.as_deref())?,
         chroot: root,
         locale: optional(group.locale.as_ref(), "locale")?,
         shutdown_timeout_ms: milliseconds(group.shutdown_timeout),
@@ -135,6 +136,19 @@ fn planned(
         script_group: group.script_group.as_ref().map(|name| gid(name, "script-group")).transpose()?,
         limits: limits(group)?,
     })
+}
+
+/// What processes report whose root directory is `root`. A socket outside of it is looked for inside of it.
+pub(super) fn telemetry(global: &GlobalConfig, root: Option<&str>) -> Result<Option<Telemetry>, String> {
+    let runtime = &global.runtime;
+    let Some(service) = &runtime.telemetry_service else { return Ok(None) };
+    let inside = root.and_then(|root| wsgi_wire::config::inside(root.as_bytes(), &service.socket));
+    Ok(Some(Telemetry {
+        socket: utf8(inside.unwrap_or(&service.socket), "WSGITelemetryService")?,
+        interval_us: layers::microseconds(service.interval),
+        slow_us: runtime.slow_requests.filter(|seconds| *seconds > 0.0).map_or(0, layers::microseconds),
+        user_agent: runtime.telemetry_user_agent,
+    }))
 }
 
 /// How Python starts, in both modes.
@@ -325,7 +339,7 @@ fn warn_about_unprivileged(main: Server<'_>, group: &ProcessGroup) {
             shown(name),
             user::effective_uid()
         );
-        main.log(Level::Warn, &line);
+        main.report(Message::Unprivileged, &line);
     }
 }
 

@@ -32,6 +32,7 @@ fn layer(application_group: Option<&Text>, options: &InterpreterOptions) -> Resu
         restrict_stdout: options.restrict_stdout,
         restrict_signal: options.restrict_signal,
         switch_interval_us: options.switch_interval.map(microseconds),
+        per_interpreter_gil: options.per_interpreter_gil,
     })
 }
 

@@ -21,11 +21,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use wsgi_sys::forked;
+use wsgi_wire::messages::Message;
 
 use crate::advice::Advice;
 use crate::daemon::{self, Connections, Group, Groups};
 use crate::directive::{ServerConfig, ServerKey};
-use crate::embedded::{self, Embedded};
+use crate::embedded::{self, AtStart, Embedded};
 use crate::httpd::log::Level;
 use crate::httpd::pool::Pool;
 use crate::httpd::process;
@@ -63,7 +64,7 @@ pub(crate) fn check_files(main: Server<'_>) -> bool {
 /// Logs the errors; whether there were none.
 fn report(main: Server<'_>, result: Result<(), Vec<String>>) -> bool {
     let errors = result.err().unwrap_or_default();
-    errors.iter().for_each(|error| main.log(Level::Crit, error));
+    errors.iter().for_each(|error| main.report(Message::Refused, error));
     errors.is_empty()
 }
 
@@ -112,7 +113,7 @@ fn files(main: Server<'_>) -> Result<Result<Companions, String>, String> {
             let text = format!(
                 "{why}; httpd goes on with the files that it opened before; mend this and run apachectl graceful again"
             );
-            main.log(Level::Error, &text);
+            main.report(Message::FormerFiles, &text);
             Ok(Ok(files))
         }
         Err(why) if process::is_restart() => {
@@ -120,7 +121,7 @@ fn files(main: Server<'_>) -> Result<Result<Companions, String>, String> {
                 "{why}; httpd goes on, and so do a running supervisor and its processes; requests of other applications get \
                  503, or 500 in embedded mode; mend this and run apachectl graceful again"
             );
-            main.log(Level::Crit, &text);
+            main.report(Message::NoFiles, &text);
             Ok(Err(why))
         }
         Err(why) => Err(why),
@@ -134,8 +135,9 @@ fn begin(pconf: Pool<'_>, main: Server<'_>) -> Result<(), Vec<String>> {
     process::add_banner(pconf, concat!("mod_wsgi/", env!("CARGO_PKG_VERSION")));
     let planned = groups::build(main, &plan)?;
     let reading = std::mem::take(&mut *live::reading().ok_or_else(|| one("no configuration was read".into()))?);
+    reading.global.dropped.iter().for_each(|warning| main.report(Message::LeftOut, warning));
     let ignored = reading.global.free_threading_ignored();
-    reading.global.dropped.iter().chain(&ignored).for_each(|warning| main.log(Level::Warn, warning));
+    ignored.iter().for_each(|warning| main.report(Message::FreeThreadingIgnored, warning));
     let files = files(main).map_err(one)?;
     first_child::prepare(pconf);
     let (boards, presence) = supervisor::apply(main, pconf, &planned, files.as_ref().ok()).map_err(one)?;
@@ -158,13 +160,13 @@ fn begin(pconf: Pool<'_>, main: Server<'_>) -> Result<(), Vec<String>> {
     let layers = layers::of(&reading.global, b"").map_err(one)?;
     let options = groups::python_options(&reading.global).map_err(one)?;
     let preload = groups::preload(b"", None, &plan.preloads).map_err(one)?;
+    let may_serve = reading.global.runtime.restrict_embedded != Some(true);
+    let telemetry = groups::telemetry(&reading.global, None).map_err(one)?.filter(|_| may_serve);
     let dispatch = supervisor::dispatch_end(main).map_err(one)?.map(Arc::new);
     dispatch.iter().for_each(|end| forked::keep_private(end.as_raw_fd()));
     daemon::publish(pconf, Groups { all, dispatch });
-    embedded::publish(
-        pconf,
-        Embedded::new(&reading.global, options, layers, preload, files.map(|files| files.engines)),
-    );
+    let python = AtStart { options, layers, preload, telemetry };
+    embedded::publish(pconf, Embedded::new(&reading.global, python, files.map(|files| files.engines)));
     let pid = AtomicU32::new(std::process::id());
     let advice = Advice::default();
     live::publish(pconf, Live { reading, server_names: plan.names, pid, advice });

@@ -16,6 +16,7 @@ use wsgi_sys::process::{Ids, Limit, Program, exists, spawn};
 use wsgi_sys::socket::{self, Kind};
 use wsgi_wire::config::GroupConfig;
 use wsgi_wire::control::{AGAIN, MAX_MESSAGE, ParentMessage};
+use wsgi_wire::messages::Message;
 
 use super::boards::{Board, Boards};
 use super::companions::{Companions, arguments, own_path};
@@ -128,8 +129,8 @@ pub(super) fn apply(
         let sent = (kept.pid != 0).then(|| kept.tell_all());
         if let Some(Err(error)) = &sent {
             let pid = kept.pid;
-            main.log(
-                Level::Error,
+            main.report(
+                Message::SupervisorUnreachable,
                 &format!("httpd cannot send the configuration to supervisor {pid} ({error}), which was lost; httpd starts another one"),
             );
         }
@@ -382,7 +383,7 @@ fn gone(main: Server<'_>, pconf: Pool<'_>, pid: i32, how: &str) {
     let Some(kept) = kept(main) else { return };
     kept.former.retain(|former| former.pid != pid);
     if pid == kept.pid {
-        main.log(Level::Error, &format!("supervisor {pid} was lost ({how}); httpd starts another one"));
+        main.report(Message::SupervisorLost, &format!("supervisor {pid} was lost ({how}); httpd starts another one"));
         (kept.pid, kept.control) = (0, None);
         kept.bring_back(main, pconf);
     } else if kept.wanted {
@@ -395,7 +396,7 @@ pub(super) fn look_after(main: Server<'_>, pconf: Pool<'_>) {
     let Some(kept) = kept(main) else { return };
     kept.former.iter().for_each(Former::kill_if_overdue);
     if kept.is_asked_again() && kept.tell_all().is_err() {
-        main.log(Level::Error, "the supervisor has not taken over the configuration, and httpd cannot send it again; its processes run with the former one");
+        main.report(Message::NotTakenOver, "the supervisor has not taken over the configuration, and httpd cannot send it again; its processes run with the former one");
     }
     if kept.wanted {
         kept.bring_back(main, pconf);
@@ -430,7 +431,11 @@ impl Kept {
             "{error}; nobody watches the daemon processes until a supervisor has started; httpd tries again every few seconds"
         );
         let again = std::mem::replace(&mut self.wanted, true);
-        main.log(if again { Level::Debug } else { Level::Crit }, &text);
+        if again {
+            main.log(Level::Debug, &text);
+        } else {
+            main.report(Message::NoSupervisor, &text);
+        }
     }
 }
 

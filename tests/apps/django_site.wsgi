@@ -8,7 +8,8 @@ from django.conf import settings
 
 HERE = Path(__file__).resolve().parent
 settings.configure(
-    SECRET_KEY="for tests", ALLOWED_HOSTS=["*"], ROOT_URLCONF=__name__, USE_TZ=True,
+    SECRET_KEY="for tests", PASSWORD_HASHERS=["django.contrib.auth.hashers.MD5PasswordHasher"],
+    ALLOWED_HOSTS=["*"], ROOT_URLCONF=__name__, USE_TZ=True,
     DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": HERE / "db.sqlite3"}},
     INSTALLED_APPS=["django.contrib.admin", "django.contrib.auth", "django.contrib.contenttypes",
                     "django.contrib.sessions", "django.contrib.messages",

@@ -1,4 +1,5 @@
 //! The log of the process: records that belong to no request, and what the records of requests have in common with them.
+//! What the engine itself says at a level above INFO has a number, so it is logged by `report` or a function like it.
 
 mod pending;
 
@@ -10,13 +11,12 @@ use std::time::Duration;
 
 use wsgi_sys::forked::Private;
 use wsgi_sys::{fd, poll};
+use wsgi_wire::messages::Message;
 
 use pending::Pending;
 
-/// httpd's level for what applications print, and for their errors.
-pub const ERROR: u8 = 3;
-/// httpd's level for warnings.
-pub const WARN: u8 = 4;
+/// httpd's level for what applications print.
+pub const PRINTED: u8 = 3;
 /// httpd's level for events in the life of a process.
 pub const INFO: u8 = 6;
 
@@ -47,7 +47,18 @@ pub fn set_process_level(level: u8) {
     PROCESS_LEVEL.store(level, Ordering::Relaxed);
 }
 
-/// Logs a record that belongs to no request. Called without the GIL, or where waiting is no harm.
+/// Logs what happens in the life of the process. Called as [`process_log`].
+pub fn info(text: &str) {
+    process_log(INFO, text.as_bytes());
+}
+
+/// Logs a warning or an error that belongs to no request. Called as [`process_log`].
+pub fn report(message: Message, text: &str) {
+    process_log(message.level(), message.line(text).as_bytes());
+}
+
+/// Logs a record that belongs to no request: what applications print, and records that were put together elsewhere.
+/// Called without the GIL, or where waiting is no harm.
 pub fn process_log(level: u8, text: &[u8]) {
     if level > PROCESS_LEVEL.load(Ordering::Relaxed) {
         return;
@@ -108,9 +119,18 @@ pub fn end() -> Option<BorrowedFd<'static>> {
     (fd::identity(fd.as_fd()) == Some(*identity)).then(|| fd.as_fd())
 }
 
-/// As [`process_log`], for threads that enforce limits: what the pipe does not take now is written by a later
-/// [`flush`], or left out and counted.
-pub fn log_without_waiting(level: u8, text: &[u8]) {
+/// As [`info`], for threads that enforce limits: what the pipe does not take now is written by a later [`flush`], or
+/// left out and counted.
+pub fn info_without_waiting(text: &str) {
+    log_without_waiting(INFO, text.as_bytes());
+}
+
+/// As [`info_without_waiting`], for a warning or an error.
+pub fn report_without_waiting(message: Message, text: &str) {
+    log_without_waiting(message.level(), message.line(text).as_bytes());
+}
+
+fn log_without_waiting(level: u8, text: &[u8]) {
     if level > PROCESS_LEVEL.load(Ordering::Relaxed) {
         return;
     }

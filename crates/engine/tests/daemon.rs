@@ -1,5 +1,5 @@
 //! Runs each `test_*.py` beside this file with each Python of WSGI_TEST_PYTHONS (paths with spaces or colons between; default
-//! /usr/bin/python3). One that is not installed is left out.
+//! /usr/bin/python3), or the one file that WSGI_TEST_FILE names. A Python that is not installed is left out.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -21,6 +21,8 @@ fn files(tests: &Path) -> Vec<String> {
     let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
     let mut files: Vec<String> = names.filter(|name| name.starts_with("test_") && name.ends_with(".py")).collect();
     files.sort();
+    let wanted = std::env::var("WSGI_TEST_FILE");
+    files.retain(|name| wanted.as_ref().map_or(true, |wanted| wanted == name));
     files
 }
 

@@ -99,7 +99,8 @@ class DaemonTest(unittest.TestCase):
     def test_failures(self):
         daemon = self.start(main_script=self.script)
         c = daemon.connect()
-        first = "Exception occurred processing WSGI script '%s'." % self.script
+        place = "for main interpreter of daemon process 'test'"
+        first = "WSGI0174: ValueError exception raised processing WSGI script '%s' %s." % (self.script, place)
 
         def get(path, **environ):
             return c.get(self.script, dict({'PATH_INFO': '/' + path}, **environ))
@@ -114,6 +115,7 @@ class DaemonTest(unittest.TestCase):
         self.assertEqual(found.logs[-1], 'ValueError: after')
         found = get('exit')
         self.assertEqual((found.failed, found.logs[-1]), (1, 'SystemExit: 3'))
+        self.assertEqual(found.logs[0], "WSGI0175: SystemExit exception raised by WSGI script '%s' %s; ignored." % (self.script, place))
         self.assertEqual(get('none').logs[-1], "TypeError: 'NoneType' object is not iterable")
         text = 'RuntimeError: start_response() must be called before response content is produced'
         self.assertEqual(get('unstarted').logs[-1], text)

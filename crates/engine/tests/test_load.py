@@ -49,13 +49,14 @@ class FailedLoad(Case):
         c = daemon.connect()
         logs = [c.get(script).logs for _ in range(3)]
         pid = daemon.process.pid
-        failed = "Target WSGI script '%s' cannot be loaded as Python module." % script
+        failed = "Unable to execute Python script file '%s'." % script
+        raised = "WSGI0174: RuntimeError exception raised processing WSGI script '%s' for main interpreter of daemon process 'test'." % script
         for log in logs:
             self.assertEqual(len(log), 1)
-            self.assertRegex(log[0], r'%s RuntimeError: number %d \(process %d tried it \d+ s ago; ' % (failed, pid, pid))
+            self.assertRegex(log[0], r'WSGI0109: %s RuntimeError: number %d \(process %d tried it \d+ s ago; ' % (failed, pid, pid))
         self.assertEqual(c.get(script).failed, 2)
         self.assertEqual(daemon.stop(), 0)
-        self.assertEqual(daemon.output[:3], ['import %d' % pid, failed, 'Traceback (most recent call last):'])
+        self.assertEqual(daemon.output[:3], ['import %d' % pid, 'WSGI0110: ' + failed, raised])
         self.assertEqual(daemon.output[-1], 'RuntimeError: number %d' % pid)
 
     def test_system_exit_is_a_failed_load(self):

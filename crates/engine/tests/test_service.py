@@ -109,6 +109,8 @@ class Service(Case):
                             'import sys; print("two"); sys.exit(3)', 'print("three")', log_level=6)
         self.assertEqual(self.ended(daemon), 0)
         self.assertEqual(daemon.output[:3], ['one', 'two', 'three'])
+        begin = "Loading WSGI script '%s/service%d.py' into "
+        self.assertEqual([line.startswith(begin % (self.dir, at)) for at, line in enumerate(daemon.loads)], [True] * 3)
         self.assertRegex(daemon.output[3], 'process group "test": import scripts ended after .* the supervisor starts another process')
         self.assertEqual(daemon.output[4:], ['exit function'])
 
@@ -121,7 +123,7 @@ class Service(Case):
     def test_an_exception_is_logged_once_and_tells_in_the_status(self):
         daemon = self.begin('raise RuntimeError("broken")', 'print("two")')
         self.assertEqual(self.ended(daemon), 1)
-        self.assertEqual(daemon.output[0], "Target WSGI script '%s/service0.py' cannot be loaded as Python module." % self.dir)
+        self.assertEqual(daemon.output[0], "WSGI0110: Unable to execute Python script file '%s/service0.py'." % self.dir)
         self.assertEqual(daemon.output[-2:], ['RuntimeError: broken', 'two'])
         self.assertEqual(len([line for line in daemon.output if 'broken' in line and 'Error' in line and 'raise' not in line]), 1)
 

@@ -88,7 +88,7 @@ class Warmup(Case):
     def test_a_missing_callable(self):
         script, daemon = self.begin('/', callable='missing')
         output = self.output(daemon)
-        self.assertEqual(output[0], f"Target WSGI script '{script}' does not contain WSGI application 'missing'.")
+        self.assertEqual(output[0], f"WSGI0089: Target WSGI script '{script}' does not contain WSGI application 'missing'.")
         self.assertIn('warmup=/ failed', output[1])
 
     def test_an_application_that_is_not_known(self):

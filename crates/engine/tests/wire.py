@@ -20,7 +20,7 @@ PROTOCOL = 11
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 BOOT = re.search(r'r#"(.*?)"#', open(os.path.join(HERE, '../../wire/src/boot.rs')).read(), re.S).group(1)
-BOOT = "_free, _gil = [], '1'\n%ssys.exit(_engine.serve(3))\n" % BOOT
+BOOT = "_free, _gil = [], '1'\n_missing = 'missing for %%s: %%s: %%s'\n%ssys.exit(_engine.serve(3))\n" % BOOT
 # As the file of an engine for free-threaded Python is called: `make engine` makes it.
 TAGGED = re.compile('libwsgi_engine-(.*)[.]so$')
 KNOWN = re.findall(r'^    "([^"]+)",$', open(os.path.join(HERE, '../../wire/src/keys.rs')).read(), re.M)
@@ -180,7 +180,8 @@ class Daemon:
         for fd in high + [library]:
             os.close(fd)
         theirs.close()
-        self.output = []
+        # What the process writes; the lines about scripts that it loads are in `loads`.
+        self.output, self.loads = [], []
         self.reader = threading.Thread(target=self._read, daemon=True)
         self.reader.start()
         # What it has said of scripts that requests ask for: asked, application group, path.
@@ -199,7 +200,8 @@ class Daemon:
     def _read(self):
         for line in self.process.stdout:
             # Without the mark of wsgi_wire::output.
-            self.output.append(re.sub('^\x1e\\d', '', line.decode().rstrip('\n')))
+            text = re.sub('^\x1e\\d', '', line.decode().rstrip('\n'))
+            (self.loads if text.startswith('Loading WSGI script ') else self.output).append(text)
 
     def connect(self, area=None):
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use wsgi_sys::process::{Ids, Step};
 use wsgi_wire::config::GroupConfig;
 use wsgi_wire::control::Exit;
+use wsgi_wire::messages::Message;
 
 use crate::decide::Ended;
 
@@ -109,6 +110,29 @@ pub fn home_is_a_file(python: &str, from: &str, root: &Path) -> Option<Problem> 
         "{given}{home} is a file, and has to be the directory of a virtual environment or of a Python installation; write \
          {interpreter}{given}{above}"
     )))
+}
+
+/// The number of the line about a step between fork and exec that failed.
+pub fn message(config: &GroupConfig, step: Step) -> Message {
+    match step {
+        Step::Chroot => Message::Chroot,
+        Step::Group => Message::SetGroup,
+        Step::Groups => Message::SetGroups,
+        Step::User => Message::SetUser,
+        Step::Directory if config.home.is_none() && config.in_users_home => Message::UsersHome,
+        Step::Directory => Message::Home,
+        _ => Message::CannotStart,
+    }
+}
+
+/// The number of the line of [`went_without`].
+pub fn message_without(step: Step) -> Message {
+    match step {
+        Step::CpuLimit => Message::CpuLimit,
+        Step::DataLimit => Message::DataLimit,
+        Step::AddressSpaceLimit => Message::AddressSpaceLimit,
+        _ => Message::Priority,
+    }
 }
 
 /// The line that says that process `pid` starts without what an option asks for.

@@ -53,6 +53,7 @@ pub fn group() -> GroupConfig {
         shutdown_timeout_ms: 5_000,
         graceful_timeout_ms: 15_000,
         server_metrics: false,
+        telemetry: None,
         checks_owner: false,
         keep_interpreters: false,
         case_insensitive: false,

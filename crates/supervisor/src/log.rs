@@ -10,13 +10,11 @@ use std::os::unix::fs::FileTypeExt;
 use wsgi_sys::clock::{self, LocalTime};
 use wsgi_sys::fd;
 use wsgi_sys::poll::{PollFd, poll};
+use wsgi_wire::messages::Message;
 
 const DAYS: [&str; 7] = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"];
 const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 const LEVELS: [&str; 8] = ["emerg", "alert", "crit", "error", "warn", "notice", "info", "debug"];
-
-/// The level of lines about the log itself.
-const WARNING: u8 = 4;
 
 /// A pipe takes a write of up to PIPE_BUF bytes as a whole or not at all. Some of these bytes are for the line's head.
 const PIPE_TEXT: usize = libc::PIPE_BUF - 160;
@@ -79,9 +77,10 @@ impl Log {
         }
         let lost = self.lost.take();
         if let Some((lines, why)) = &lost {
-            let text = format!("{lines} lines could not be written to this error log before: {why}");
+            let message = Message::LinesLost;
+            let text = message.line(format_args!("{lines} lines could not be written to this error log before: {why}"));
             let own = i32::try_from(std::process::id()).unwrap_or(0);
-            self.write(WARNING, own, text.as_bytes());
+            self.write(message.level(), own, text.as_bytes());
             if let Some((count, _)) = self.lost.borrow_mut().as_mut() {
                 // The line about the lost ones does not count.
                 *count = *lines;

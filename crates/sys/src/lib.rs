@@ -8,6 +8,7 @@
 pub mod access;
 pub mod alarm;
 pub mod clock;
+pub mod datagram;
 pub mod event;
 pub mod fd;
 pub mod file;

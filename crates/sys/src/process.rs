@@ -26,6 +26,15 @@ pub use spawn::{Ids, Outcome, Program, Spawned, spawn};
 pub use step::Step;
 pub use title::{set_locale, set_title};
 
+/// The name of this machine; empty if the system does not tell.
+pub fn host_name() -> String {
+    let mut name = [0u8; 256];
+    // SAFETY: room for a name of that length.
+    let status = unsafe { libc::gethostname(name.as_mut_ptr().cast(), name.len()) };
+    let end = name.iter().position(|byte| *byte == 0).filter(|_| status == 0).unwrap_or(0);
+    String::from_utf8_lossy(&name[..end]).into_owned()
+}
+
 /// Waits for a child to end.
 ///
 /// # Errors

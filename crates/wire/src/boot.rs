@@ -5,7 +5,8 @@
 //! The interpreter itself knows what it is, and so chooses its engine. Free-threaded Python has the state of its GIL from
 //! its command line, so it executes itself once more if `WSGIFreeThreading` says otherwise.
 
-use crate::engines::Engines;
+use crate::engines::{self, Engines};
+use crate::messages::Message;
 
 /// Runs far enough on any Python since 2.7 to say that it is the wrong one, and imports the engine from its
 /// descriptor. Where nothing names descriptors (a root directory without /proc), the engine is loaded from a copy
@@ -16,13 +17,13 @@ macro_rules! load {
 if sys.path[:1] == ['']:
     del sys.path[0]
 if sys.version_info < (3, 10):
-    sys.stderr.write('mod_wsgi needs CPython 3.10 or later; %s is Python %s\n' % (sys.executable, sys.version.split('\n')[0]))
+    sys.stderr.write('WSGI1300: mod_wsgi needs CPython 3.10 or later; %s is Python %s\n' % (sys.executable, sys.version.split('\n')[0]))
     sys.exit(64)
 _fd = 4
 def _choose():
     tag = 'cp%d%dt' % sys.version_info[:2]
     if tag not in _free:
-        sys.stderr.write("%s is free-threaded, and its engine is missing: libwsgi_engine-%s.so has to lie beside libwsgi_engine.so, and to be of the module's own build; 'make engine PYTHON=%s' builds it\n" % (sys.executable, tag, sys.executable))
+        sys.stderr.write(_missing % (sys.executable, tag, sys.executable) + '\n')
         sys.exit(64)
     if sys._xoptions.get('gil') != _gil:
         import os
@@ -70,7 +71,7 @@ try:
 except SystemExit:
     raise
 except BaseException as error:
-    sys.stderr.write('mod_wsgi cannot start in %s (Python %s): %s: %s\n' % (sys.executable, sys.version.split()[0], type(error).__name__, error))
+    sys.stderr.write('WSGI1300: mod_wsgi cannot start in %s (Python %s): %s: %s\n' % (sys.executable, sys.version.split()[0], type(error).__name__, error))
     sys.exit(65)
 "#
     };
@@ -108,7 +109,8 @@ pub fn probe<T>(engines: &Engines<T>, free_threading: bool) -> String {
 
 fn program<T>(engines: &Engines<T>, free_threading: bool, code: &str) -> String {
     let tags: Vec<String> = engines.free.iter().map(|(tag, _)| format!("'{tag}'")).collect();
-    format!("_free, _gil = [{}], '{}'\n{code}", tags.join(", "), u8::from(!free_threading))
+    let missing = Message::EngineMissing.line(engines::missing("%s", "%s"));
+    format!("_free, _gil = [{}], '{}'\n_missing = \"{missing}\"\n{code}", tags.join(", "), u8::from(!free_threading))
 }
 
 #[cfg(test)]
@@ -123,9 +125,10 @@ mod tests {
     #[test]
     fn the_program_knows_the_engines_and_the_gil() {
         let mut engines = Engines { usual: (), free: Vec::new() };
-        assert!(serve(&engines, false).starts_with("_free, _gil = [], '1'\nimport sys\n"));
+        let missing =
+            "\n_missing = \"WSGI1313: %s is free-threaded, and its engine is missing: libwsgi_engine-%s.so has";
+        assert!(serve(&engines, false).starts_with(&format!("_free, _gil = [], '1'{missing}")));
         engines.free = vec![("cp314t".to_owned(), ()), ("cp315t".to_owned(), ())];
-        assert!(serve(&engines, false).contains(&crate::engines::missing("%s", "%s")));
-        assert!(probe(&engines, true).starts_with("_free, _gil = ['cp314t', 'cp315t'], '0'\nimport sys\n"));
+        assert!(probe(&engines, true).starts_with(&format!("_free, _gil = ['cp314t', 'cp315t'], '0'{missing}")));
     }
 }

@@ -91,6 +91,19 @@ pub struct Httpd {
     pub build_date: String,
 }
 
+/// What a process reports to a program outside of the server (`WSGITelemetryService`).
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Telemetry {
+    /// The path of the program's socket.
+    pub socket: String,
+    /// From one report to the next, microseconds.
+    pub interval_us: u64,
+    /// Requests that take longer are reported one by one, microseconds; 0: none (`WSGISlowRequests`).
+    pub slow_us: u64,
+    /// With their User-Agent (`WSGITelemetryOptions CaptureUserAgent`).
+    pub user_agent: bool,
+}
+
 /// One process group of one configuration.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GroupConfig {
@@ -204,6 +217,9 @@ pub struct GroupConfig {
     /// Leave out exit functions and Python's own end when the process ends (`WSGIDestroyInterpreter Off`).
     #[serde(default)]
     pub keep_interpreters: bool,
+    /// Reports to a program outside of the server.
+    #[serde(default)]
+    pub telemetry: Option<Telemetry>,
     /// Scripts are lower-cased before names are made of them.
     pub case_insensitive: bool,
     /// APLOG level of the server that the group belongs to: lines above it are not written.
@@ -297,6 +313,9 @@ pub struct EmbedConfig {
     pub server_metrics: bool,
     /// Leave out atexit functions and finalisation at the end (`WSGIDestroyInterpreter Off`).
     pub keep_interpreters: bool,
+    /// Reports to a program outside of the server.
+    #[serde(default)]
+    pub telemetry: Option<Telemetry>,
 }
 
 /// Stack of a request thread, bytes, where `stack-size` sets none: what most systems give to the first thread.

@@ -19,6 +19,9 @@ pub struct Layer {
     /// `WSGISwitchInterval`, microseconds.
     #[serde(default)]
     pub switch_interval_us: Option<u64>,
+    /// `WSGIPerInterpreterGIL`.
+    #[serde(default)]
+    pub per_interpreter_gil: Option<bool>,
 }
 
 /// The settings of one interpreter.
@@ -32,11 +35,13 @@ pub struct Settings<'l> {
     pub restrict_stdout: bool,
     /// `signal.signal` registers nothing.
     pub restrict_signal: bool,
-    /// `sys.setswitchinterval()`, microseconds. It belongs to the GIL, which the interpreters of a process share, so what
-    /// is said for a named one is left out.
+    /// `sys.setswitchinterval()`, microseconds, of the process: it belongs to the GIL.
     pub switch_interval_us: Option<u64>,
-    /// Such a value was left out.
-    pub leaves_out_switch_interval: bool,
+    /// That of the interpreter alone, a named one, where nothing more specific is said of the process. It takes a GIL of its
+    /// own.
+    pub own_switch_interval_us: Option<u64>,
+    /// The interpreter is to have a GIL of its own; never so for the main one.
+    pub per_interpreter_gil: bool,
 }
 
 /// Resolves `layers`, which are in order, the least specific first, for the interpreter of `application_group`.
@@ -47,7 +52,8 @@ pub fn resolve<'l>(layers: &'l [Layer], application_group: &str) -> Settings<'l>
         restrict_stdout: false,
         restrict_signal: true,
         switch_interval_us: None,
-        leaves_out_switch_interval: false,
+        own_switch_interval_us: None,
+        per_interpreter_gil: false,
     };
     let applies = |layer: &&Layer| layer.application_group.as_ref().is_none_or(|group| group == application_group);
     for layer in layers.iter().filter(applies) {
@@ -57,12 +63,15 @@ pub fn resolve<'l>(layers: &'l [Layer], application_group: &str) -> Settings<'l>
         found.restrict_stdin = layer.restrict_stdin.unwrap_or(found.restrict_stdin);
         found.restrict_stdout = layer.restrict_stdout.unwrap_or(found.restrict_stdout);
         found.restrict_signal = layer.restrict_signal.unwrap_or(found.restrict_signal);
-        if layer.application_group.as_ref().is_none_or(String::is_empty) {
-            found.switch_interval_us = layer.switch_interval_us.or(found.switch_interval_us);
-        } else {
-            found.leaves_out_switch_interval |= layer.switch_interval_us.is_some();
+        let is_own = layer.application_group.as_ref().is_some_and(|group| !group.is_empty());
+        if layer.switch_interval_us.is_some() && is_own {
+            found.own_switch_interval_us = layer.switch_interval_us;
+        } else if layer.switch_interval_us.is_some() {
+            (found.switch_interval_us, found.own_switch_interval_us) = (layer.switch_interval_us, None);
         }
+        found.per_interpreter_gil = layer.per_interpreter_gil.unwrap_or(found.per_interpreter_gil);
     }
+    found.per_interpreter_gil &= !application_group.is_empty();
     found
 }
 
@@ -78,6 +87,7 @@ mod tests {
             restrict_stdout: None,
             restrict_signal: signal,
             switch_interval_us: None,
+            per_interpreter_gil: None,
         }
     }
 
@@ -105,12 +115,26 @@ mod tests {
     }
 
     #[test]
-    fn the_switch_interval_is_that_of_the_process() {
+    fn a_switch_interval_is_that_of_the_process_or_of_one_interpreter() {
         let with = |group, us| Layer { switch_interval_us: Some(us), ..layer(group, "", None, None) };
-        let layers = [with(None, 1), with(Some(""), 2), with(Some("x"), 3)];
-        let (main, x) = (resolve(&layers, ""), resolve(&layers, "x"));
-        assert_eq!((main.switch_interval_us, main.leaves_out_switch_interval), (Some(2), false));
-        assert_eq!((x.switch_interval_us, x.leaves_out_switch_interval), (Some(1), true));
-        assert_eq!(resolve(&[], "").switch_interval_us, None);
+        let mut layers = vec![with(None, 1), with(Some(""), 2), with(Some("x"), 3)];
+        let of = |layers: &[Layer], group| {
+            let found = resolve(layers, group);
+            (found.switch_interval_us, found.own_switch_interval_us)
+        };
+        assert_eq!(of(&layers, ""), (Some(2), None));
+        assert_eq!(of(&layers, "x"), (Some(1), Some(3)));
+        assert_eq!(of(&layers, "y"), (Some(1), None));
+        layers.push(with(None, 4));
+        assert_eq!(of(&layers, "x"), (Some(4), None), "the last one decides");
+        assert_eq!(of(&[], ""), (None, None));
+    }
+
+    #[test]
+    fn every_interpreter_but_the_main_one_may_have_its_own_gil() {
+        let with = |group, is_own| Layer { per_interpreter_gil: Some(is_own), ..layer(group, "", None, None) };
+        let layers = [with(None, true), with(Some("x"), false), with(Some(""), true)];
+        assert_eq!(["", "x", "y"].map(|group| resolve(&layers, group).per_interpreter_gil), [false, false, true]);
+        assert!(!resolve(&[], "x").per_interpreter_gil);
     }
 }

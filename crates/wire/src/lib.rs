@@ -1,5 +1,6 @@
 //! What passes between an httpd child, the supervisor and a daemon process: frames, the request and
-//! response payloads, control messages, and the configuration of a process group.
+//! response payloads, control messages, and the configuration of a process group. And what processes report to a program
+//! outside of the server (`telemetry`).
 //!
 //! Everything here is pure: it turns bytes into values and back. Decoders believe no length before it
 //! is checked, and an unknown tag is an error value. Numbers are big-endian.
@@ -32,11 +33,13 @@ pub mod layers;
 pub mod libpython;
 pub mod lines;
 pub mod loaded;
+pub mod messages;
 pub mod output;
 pub mod python_options;
 pub mod request;
 pub mod response;
 pub mod scan;
+pub mod telemetry;
 
 /// Version of everything in this crate. A child, supervisor and engine of different versions refuse
 /// each other, naming both.

@@ -3,6 +3,8 @@
 use std::collections::VecDeque;
 use std::io;
 
+use wsgi_wire::messages::Message;
+
 /// Longest piece of a line, in bytes: a pipe takes a write up to PIPE_BUF as a whole or not at all (pipe(7)). POSIX
 /// promises 512; Linux has 4096.
 const PIECE: usize = 4096 - 16;
@@ -48,8 +50,9 @@ impl Pending {
         loop {
             if self.pieces.is_empty() && self.lost > 0 {
                 let lost = std::mem::take(&mut self.lost);
+                let message = Message::LimitLinesLost;
                 let text = format!("{lost} lines about limits are left out here: nobody read the log of this process");
-                self.push(super::WARN, text.as_bytes());
+                self.push(message.level(), message.line(text).as_bytes());
             }
             let Some(piece) = self.pieces.front_mut() else { return true };
             match write(piece) {

@@ -7,7 +7,7 @@ _YES, _NO, _NOTHING, _TEXTS = (1, ()), (2, ()), (3, ()), 4
 
 
 class _NoAnswer(Exception):
-    """A function returned what is no answer, or is not there. The text is a sentence without its end."""
+    """A function returned what is no answer, or is not there. The text is a number of wsgi_wire::messages and a sentence without its end."""
 
 
 def _kind(value):
@@ -34,7 +34,7 @@ def _truth(value):
 def _access(value):
     if _is_truth(value):
         return _truth(value)
-    raise _NoAnswer('allow_access() returned %s; it must return True, False or None' % _kind(value))
+    raise _NoAnswer('WSGI0055: allow_access() returned %s; it must return True, False or None' % _kind(value))
 
 
 def _password(value):
@@ -43,8 +43,9 @@ def _password(value):
     user = _one(value, 'utf-8') if isinstance(value, str) else None
     if user is not None:
         return _TEXTS, (user,)
-    text = 'check_password() returned %s; it must return True, False, None (no such user) or the name of the user as a str'
-    raise _NoAnswer(text % _kind(value))
+    number = 'WSGI0176' if isinstance(value, str) and not value else 'WSGI0177'
+    text = ': check_password() returned %s; it must return True, False, None (no such user) or the name of the user as a str'
+    raise _NoAnswer(number + text % _kind(value))
 
 
 def _realm_hash(value):
@@ -53,20 +54,21 @@ def _realm_hash(value):
     digest = _one(value, 'latin-1')
     if digest is not None:
         return _TEXTS, (digest,)
-    text = 'get_realm_hash() returned %s; it must return the hash as a str or bytes, or None (no such user)'
-    raise _NoAnswer(text % _kind(value))
+    number = 'WSGI0178' if isinstance(value, (str, bytes)) and not value else 'WSGI0179'
+    text = ': get_realm_hash() returned %s; it must return the hash as a str or bytes, or None (no such user)'
+    raise _NoAnswer(number + text % _kind(value))
 
 
 def _groups(value):
     names = None if isinstance(value, (str, bytes)) else _iterator(value)
     if names is None:
-        text = 'groups_for_user() returned %s; it must return an iterable of names, such as a list'
+        text = 'WSGI0051: groups_for_user() returned %s; it must return an iterable of names, such as a list'
         raise _NoAnswer(text % _kind(value))
     found = []
     for name in names:
         group = _one(name, 'latin-1')
         if group is None:
-            text = 'groups_for_user() returned %s among the names; each must be a str or bytes'
+            text = 'WSGI0050: groups_for_user() returned %s among the names; each must be a str or bytes'
             raise _NoAnswer(text % _kind(name))
         found.append(group)
     return _TEXTS, tuple(found)
@@ -89,16 +91,16 @@ def _dispatch(namespace, environ):
         if isinstance(value, (str, bytes)) and not value and name != 'callable_object':
             text = b''
         if value is not None and text is None:
-            raise _NoAnswer('%s() returned %s; it must return a str or bytes, or None' % (name, _kind(value)))
+            raise _NoAnswer('WSGI1220: %s() returned %s; it must return a str or bytes, or None' % (name, _kind(value)))
         found.append(text)
     return _TEXTS, tuple(found)
 
 
 _QUESTIONS = {
-    _ACCESS: ('allow_access', _access),
-    _PASSWORD: ('check_password', _password),
-    _REALM_HASH: ('get_realm_hash', _realm_hash),
-    _GROUPS: ('groups_for_user', _groups),
+    _ACCESS: ('allow_access', _access, 'WSGI0056'),
+    _PASSWORD: ('check_password', _password, 'WSGI0043'),
+    _REALM_HASH: ('get_realm_hash', _realm_hash, 'WSGI0046'),
+    _GROUPS: ('groups_for_user', _groups, 'WSGI0052'),
 }
 
 
@@ -116,15 +118,15 @@ def _tls_functions(variables):
 
 
 def decide(question, namespace, environ, variables, arguments):
-    """Asks a script. The answer's number and its texts; a str instead says why there is none."""
+    """Asks a script. The answer's number and its texts; a str instead says why there is none, behind the number of the line."""
     environ.update(_tls_functions(variables))
     try:
         if question == _DISPATCH:
             return _dispatch(namespace, environ)
-        name, read = _QUESTIONS[question]
+        name, read, number = _QUESTIONS[question]
         function = namespace.get(name)
         if function is None:
-            raise _NoAnswer('it does not contain a function %s()' % name)
+            raise _NoAnswer('%s: it does not contain a function %s()' % (number, name))
         return read(function(environ, *arguments))
     except _NoAnswer as error:
         return str(error)

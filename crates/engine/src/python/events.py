@@ -77,7 +77,11 @@ def publish(name, event, *lists):
 
 def _report(name, callback, error):
     shown = getattr(callback, '__qualname__', None) or type(callback).__qualname__
-    text = 'The event callback %s has failed for %r; the exception is ignored.' % (shown, name)
+    if isinstance(error, SystemExit):
+        text = 'WSGI0190: SystemExit exception raised by event callback for %r; ignored: it is the callback %s.' % (name, shown)
+    else:
+        text = 'WSGI0112: %s exception raised by event callback for %r: the callback %s has failed; the exception is ignored.'
+        text %= (type(error).__name__, name, shown)
     try:
         text += '\n' + describe(type(error), error, error.__traceback__).decode('utf-8', 'replace').removesuffix('\n')
     except Exception:

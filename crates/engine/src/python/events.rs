@@ -3,7 +3,9 @@
 
 #![forbid(unsafe_code)]
 
-use crate::log::{ERROR, process_log};
+use wsgi_wire::messages::Message;
+
+use crate::log;
 use crate::python::py::{Any, Exception, Gil, Owned, Res, Stored};
 
 /// What `events.py` has made in an interpreter.
@@ -51,13 +53,13 @@ impl Events {
     /// Tells subscribers that the process ends, and why.
     pub fn tell_stopping(&self, gil: Gil, reason: &str) {
         let told = gil.str(reason).and_then(|reason| self.stopping.get(gil).call(&[&reason]));
-        settle(gil, told);
+        settle(gil, (Message::StoppingUndelivered, "the event process_stopping"), told);
     }
 
     /// Tells subscribers of a signal.
     pub fn tell_signal(&self, gil: Gil, name: &str, number: i32) {
         let told = gil.str(name).and_then(|name| self.signal.get(gil).call(&[&name, &*gil.int(number.into())?]));
-        settle(gil, told);
+        settle(gil, (Message::SignalUndelivered, "the event process_signal"), told);
     }
 }
 
@@ -66,14 +68,18 @@ fn holds_any(list: &Any) -> bool {
 }
 
 /// Subscribers' exceptions were logged where they were raised; this is for what is left, such as a lack of memory.
-fn settle(gil: Gil, told: Res<Owned>) {
+fn settle(gil: Gil, event: (Message, &str), told: Res<Owned>) {
     if let Err(raised) = told {
-        report_undelivered(gil, &gil.fetch(raised));
+        undelivered(gil, event, &gil.fetch(raised));
     }
 }
 
-/// Logs that an event came to nobody.
+/// Logs that an event of a request came to nobody.
 pub fn report_undelivered(gil: Gil, exception: &Exception) {
-    let text = format!("an event was not delivered: {}", exception.brief(gil));
-    gil.detach(|| process_log(ERROR, text.as_bytes()));
+    undelivered(gil, (Message::Undelivered, "an event"), exception);
+}
+
+fn undelivered(gil: Gil, (message, event): (Message, &str), exception: &Exception) {
+    let text = format!("{event} was not delivered: {}", exception.brief(gil));
+    gil.detach(|| log::report(message, &text));
 }

@@ -8,13 +8,16 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use pyo3::ffi;
 use wsgi_wire::config::Httpd;
-use wsgi_wire::layers::{Layer, resolve};
+use wsgi_wire::layers::{Layer, Settings, resolve};
+use wsgi_wire::messages::Message;
 use wsgi_wire::{faults, keys};
 
-use crate::log::{INFO, WARN, process_log};
+use crate::log;
 use crate::python::events::Events;
+use crate::python::own_gil;
 use crate::python::py::{Any, Gil, Owned, Raised, Res, Stored, runs_free, version};
 use crate::python::scripts::Scripts;
+use crate::python::turn::Turns;
 
 /// What configuration says of this process.
 #[derive(Debug, Clone)]
@@ -55,6 +58,8 @@ pub struct Facts {
     pub started_us: i64,
     /// `switch-interval` of the group, microseconds; it stands above `WSGISwitchInterval`.
     pub switch_interval_us: Option<u64>,
+    /// Telemetry is configured.
+    pub telemetry: bool,
 }
 
 impl Facts {
@@ -126,23 +131,41 @@ pub struct Objects {
     pub load: Stored,
     pub describe: Stored,
     pub missing: Stored,
+    pub is_source: Stored,
     pub concerned: Stored,
     pub set_application_group: Stored,
     pub finish: Stored,
     pub service: Stored,
     pub threads: Stored,
     pub stacks: Stored,
+    pub load_extension: Stored,
     pub end_fork: Stored,
     pub decide: Stored,
     pub own_environment: Stored,
+    pub collections: Stored,
     /// What events go through.
     pub events: Events,
+}
+
+/// How an interpreter was made.
+pub(super) struct Made<'n> {
+    /// Its application group; empty for the main one.
+    pub(super) name: &'n str,
+    /// The thread state with which it was made; null for the main one.
+    pub(super) first: *mut ffi::PyThreadState,
+    /// It has a GIL of its own.
+    pub(super) has_own_gil: bool,
+    /// The order in which request threads take its GIL.
+    pub(super) turns: &'static Turns,
 }
 
 /// An interpreter that runs.
 pub struct Interp {
     name: String,
     state: *mut ffi::PyInterpreterState,
+    has_own_gil: bool,
+    /// The order in which request threads take its GIL; that of the main one where it shares the GIL.
+    turns: &'static Turns,
     /// The thread state with which it was made; null for the main one. It is kept so that there always is
     /// one: 3.11 and 3.12 abort when a thread state is made for an interpreter that has lost its first.
     pub(super) first: *mut ffi::PyThreadState,
@@ -186,6 +209,16 @@ impl Interp {
         }
     }
 
+    /// Whether it has a GIL of its own. Others share that of the main one, which has none of its own in this sense.
+    pub fn has_own_gil(&self) -> bool {
+        self.has_own_gil
+    }
+
+    /// The order in which request threads take its GIL.
+    pub fn turns(&self) -> &'static Turns {
+        self.turns
+    }
+
     /// Python's record of it.
     pub fn state(&self) -> *mut ffi::PyInterpreterState {
         self.state
@@ -193,18 +226,12 @@ impl Interp {
 }
 
 impl Interp {
-    /// Sets up the interpreter that the thread is attached to. `first`: the thread state with which it was made.
-    pub(super) fn build(
-        gil: Gil,
-        name: &str,
-        facts: &Facts,
-        natives: Natives,
-        start: &Start,
-        first: *mut ffi::PyThreadState,
-    ) -> Res<Interp> {
+    /// Sets up the interpreter that the thread is attached to.
+    pub(super) fn build(gil: Gil, facts: &Facts, natives: Natives, start: &Start, made: Made<'_>) -> Res<Interp> {
+        let Made { name, first, has_own_gil, turns } = made;
         let prelude = prelude(gil, natives)?;
         let find = |name: &str| -> Res<Owned> { prelude.get(&*gil.str(name)?)?.ok_or(Raised) };
-        let fixed = fixed_facts(gil, name, facts)?;
+        let fixed = fixed_facts(gil, name, facts, has_own_gil)?;
         fixed.set_named(c"main_thread", &*gil.int(start.main_thread)?)?;
         fixed.set_named(c"environment", &*environment(gil, start)?)?;
         if find("own_process")?.call(&[&fixed])?.truth()? {
@@ -212,6 +239,7 @@ impl Interp {
         }
         find("setup")?.call(&[&fixed])?;
         find("prepare_forks")?.call(&[&fixed])?;
+        find("prepare_own_gils")?.call(&[&fixed])?;
         let (file_wrapper, errors) = (find("FileWrapper")?, find("errors")?);
         let template = template(gil, name, facts, &errors, &file_wrapper)?;
         // SAFETY: attached.
@@ -226,20 +254,25 @@ impl Interp {
             load: find("load")?.store(),
             describe: find("describe")?.store(),
             missing: find("missing")?.store(),
+            is_source: find("is_source")?.store(),
             concerned: find("concerned")?.store(),
             set_application_group: find("set_application_group")?.store(),
             finish: find("finish")?.store(),
             service: find("service")?.store(),
             threads: find("threads")?.store(),
             stacks: find("stacks")?.store(),
+            load_extension: find("load_extension")?.store(),
             end_fork: find("end_fork")?.store(),
             decide: find("decide")?.store(),
             own_environment: find("own_environment")?.store(),
+            collections: find("collections")?.store(),
             events: Events::find(find)?,
         };
         Ok(Interp {
             name: name.to_owned(),
             state,
+            has_own_gil,
+            turns,
             first,
             objects,
             scripts: Scripts::default(),
@@ -249,22 +282,29 @@ impl Interp {
     }
 }
 
-/// Why a switch interval is left out, if one is: `asked` for the process, or `of_group` for the interpreter of application
-/// group `name`.
-fn switch_interval_left_out(facts: &Facts, name: &str, asked: Option<u64>, of_group: bool) -> Option<String> {
+/// Says why the switch interval is left out that configuration asks for in the interpreter of application group `name`, if
+/// it is.
+fn switch_interval_left_out(
+    facts: &Facts,
+    settings: &Settings<'_>,
+    name: &str,
+    has_own_gil: bool,
+) -> Option<(Message, String)> {
     const NO_GIL: &str = "there is no GIL to switch, as WSGIFreeThreading is On";
-    const SHARED: &str = "the interpreters of a process share one GIL, whose interval is set for the process";
-    let directive = match facts.switch_interval_us {
-        Some(_) => "switch-interval",
-        None => "WSGISwitchInterval",
-    };
-    match asked {
-        Some(_) if runs_free() => Some(format!("{}{directive} is left out: {NO_GIL}", facts.title())),
-        _ if of_group => {
-            let why = if runs_free() { NO_GIL } else { SHARED };
-            Some(format!("WSGISwitchInterval is left out for application group '{name}': {why}"))
-        }
-        _ => None,
+    let of_interpreter = |why: &str| format!("WSGISwitchInterval is left out for application group '{name}': {why}");
+    let of_process = |what: &str| format!("{}{what} is left out: {NO_GIL}", facts.title());
+    if settings.own_switch_interval_us.is_some() && runs_free() {
+        Some((Message::OwnSwitchIntervalWithoutGil, of_interpreter(NO_GIL)))
+    } else if settings.own_switch_interval_us.is_some() && !has_own_gil {
+        const SHARED: &str = "its interpreter shares the GIL of the process, whose interval is set for the process; with \
+                              WSGIPerInterpreterGIL On it has a GIL of its own (Python 3.12 and later)";
+        Some((Message::SwitchInterval, of_interpreter(SHARED)))
+    } else if !runs_free() || !name.is_empty() {
+        None
+    } else if facts.switch_interval_us.is_some() {
+        Some((Message::GroupSwitchIntervalWithoutGil, of_process("switch-interval")))
+    } else {
+        settings.switch_interval_us.map(|_| (Message::SwitchIntervalWithoutGil, of_process("WSGISwitchInterval")))
     }
 }
 
@@ -272,13 +312,13 @@ fn switch_interval_left_out(facts: &Facts, name: &str, asked: Option<u64>, of_gr
 pub(super) fn tell_of_threads(facts: &Facts) {
     let (title, (python, from)) = (facts.title(), &facts.python);
     if runs_free() {
-        let text =
-            format!("{title}Python runs without its GIL (WSGIFreeThreading On), so request threads run side by side");
-        process_log(INFO, text.as_bytes());
+        log::info(&format!(
+            "{title}Python runs without its GIL (WSGIFreeThreading On), so request threads run side by side"
+        ));
     } else if facts.free_threading {
         let text =
             format!("{title}WSGIFreeThreading On has no effect: {python} ({from}) is no free-threaded build of Python");
-        process_log(WARN, text.as_bytes());
+        log::report(Message::FreeThreadingWithoutEffect, &text);
     }
 }
 
@@ -289,17 +329,19 @@ fn tell_of_wrong_str(facts: &Facts) {
         let version = version().to_string_lossy();
         let number = version.split(' ').next().unwrap_or_default();
         let text = faults::wrong_str(&format!("Python {number} ({})", facts.python.0));
-        process_log(WARN, format!("{}{text}", facts.title()).as_bytes());
+        log::report(Message::WrongStr, &format!("{}{text}", facts.title()));
     }
 }
 
 /// The part of the engine that is written in Python.
-const SOURCES: [&str; 7] = [
+const SOURCES: [&str; 9] = [
     include_str!("prelude.py"),
     include_str!("process.py"),
+    include_str!("own_gil.py"),
     include_str!("fork.py"),
     include_str!("events.py"),
     include_str!("metrics.py"),
+    include_str!("collections.py"),
     include_str!("modules.py"),
     include_str!("decide.py"),
 ];
@@ -332,7 +374,7 @@ fn tuple(gil: Gil, numbers: &[u32]) -> Res<Owned> {
     list.to_tuple()
 }
 
-fn fixed_facts(gil: Gil, name: &str, facts: &Facts) -> Res<Owned> {
+fn fixed_facts(gil: Gil, name: &str, facts: &Facts, has_own_gil: bool) -> Res<Owned> {
     let fixed = gil.dict()?;
     fixed.set_named(c"process_group", &*gil.str(&facts.process_group)?)?;
     fixed.set_named(c"application_group", &*gil.str(name)?)?;
@@ -342,7 +384,7 @@ fn fixed_facts(gil: Gil, name: &str, facts: &Facts) -> Res<Owned> {
     fixed.set_named(c"httpd", &*about(gil, &facts.httpd)?)?;
     let settings = resolve(&facts.layers, name);
     let paths = gil.list()?;
-    for part in std::iter::once(&facts.python_path[..]).chain(settings.python_path) {
+    for part in std::iter::once(&facts.python_path[..]).chain(settings.python_path.iter().copied()) {
         let path = gil.list()?;
         for directory in part {
             path.append(&*gil.path(directory.as_bytes())?)?;
@@ -351,23 +393,32 @@ fn fixed_facts(gil: Gil, name: &str, facts: &Facts) -> Res<Owned> {
     }
     fixed.set_named(c"python_paths", &paths)?;
     fixed.set_named(c"keep_streams", &*gil.bool(facts.keep_streams)?)?;
+    fixed.set_named(c"telemetry", &*gil.bool(facts.telemetry)?)?;
     fixed.set_named(c"restrict_stdin", &*gil.bool(settings.restrict_stdin)?)?;
     fixed.set_named(c"restrict_stdout", &*gil.bool(settings.restrict_stdout)?)?;
     // Without request threads the scripts have the main thread, and its signals.
     fixed.set_named(c"restrict_signal", &*gil.bool(settings.restrict_signal && facts.threads > 0)?)?;
-    let asked = facts.switch_interval_us.or(settings.switch_interval_us).filter(|_| name.is_empty());
-    let left_out = switch_interval_left_out(facts, name, asked, settings.leaves_out_switch_interval);
-    left_out.iter().for_each(|text| gil.detach(|| process_log(WARN, text.as_bytes())));
-    // The main interpreter comes first, and sets it for all of them.
-    let interval = asked.filter(|_| !runs_free());
+    let left_out = switch_interval_left_out(facts, &settings, name, has_own_gil);
+    left_out.iter().for_each(|(message, text)| gil.detach(|| log::report(*message, text)));
+    let interval = switch_interval(facts, &settings, name.is_empty(), has_own_gil);
     let interval = interval.map_or_else(|| Ok(gil.none()), |us| gil.float(us as f64 / 1e6))?;
     fixed.set_named(c"switch_interval", &interval)?;
+    fixed.set_named(c"own_gils", &*gil.bool(own_gil::is_possible(facts))?)?;
+    fixed.set_named(c"has_own_gil", &*gil.bool(has_own_gil)?)?;
     let home = match &facts.home {
         Some(home) => gil.path(home.as_bytes())?,
         None => gil.none(),
     };
     fixed.set_named(c"home", &home)?;
     Ok(fixed)
+}
+
+/// What an interpreter sets when it starts. It belongs to the GIL: the main one comes first, and sets it for those that share
+/// its GIL.
+fn switch_interval(facts: &Facts, settings: &Settings<'_>, is_main: bool, has_own_gil: bool) -> Option<u64> {
+    let own = settings.own_switch_interval_us.filter(|_| has_own_gil);
+    let interval = own.or(facts.switch_interval_us).or(settings.switch_interval_us);
+    interval.filter(|_| !runs_free() && (is_main || has_own_gil))
 }
 
 /// The variables with which the process was started, as `bytes`.

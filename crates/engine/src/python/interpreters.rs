@@ -1,5 +1,5 @@
 //! The interpreters of the process: the main one, and one for each application group that asks for its own. They are
-//! made, found and ended here. No lock of ours is held where the GIL is taken.
+//! made, found and ended here. No lock of ours is held where a GIL is taken.
 
 use std::collections::HashMap;
 use std::mem;
@@ -11,10 +11,12 @@ use std::time::Instant;
 
 use pyo3::ffi;
 use wsgi_sys::{forked, process};
+use wsgi_wire::messages::Message;
 
-use crate::log::{ERROR, process_log};
+use crate::log;
 use crate::python::gilstate::{self, Bound};
-use crate::python::interp::{Facts, Interp, Natives, Start, tell_of_threads};
+use crate::python::interp::{Facts, Interp, Made, Natives, Start, tell_of_threads};
+use crate::python::own_gil;
 use crate::python::py::{Exception, Gil, version_before};
 use crate::python::threads;
 use crate::python::unmade::{Failed, Unmade, pause_after};
@@ -45,7 +47,8 @@ pub fn start(gil: Gil, facts: Facts, natives: Natives) -> Result<&'static Interp
     gil.learn_whether_free().map_err(|raised| gil.fetch(raised).brief(gil))?;
     gil.detach(|| tell_of_threads(&facts));
     let built = Start::now(gil).and_then(|start| {
-        let interp = Interp::build(gil, "", &facts, natives, &start, ptr::null_mut())?;
+        let made = Made { name: "", first: ptr::null_mut(), has_own_gil: false, turns: Box::leak(Box::default()) };
+        let interp = Interp::build(gil, &facts, natives, &start, made)?;
         Ok((start, interp))
     });
     let (start, interp) = built.map_err(|raised| gil.fetch(raised).brief(gil))?;
@@ -92,7 +95,7 @@ pub fn of_application_group(application_group: &[u8]) -> Option<&'static Interp>
         if let Some(failed) = named.failed.get(application_group).filter(|failed| failed.is_final(Instant::now())) {
             let text = failed.refusal(application_group);
             drop(named);
-            process_log(ERROR, text.as_bytes());
+            log::report(Message::InterpreterUnavailable, &text);
             return None;
         }
         if !named.busy {
@@ -125,11 +128,15 @@ pub fn of_application_group(application_group: &[u8]) -> Option<&'static Interp>
     };
     engine.made.notify_all();
     drop(named);
-    text.iter().for_each(|text| process_log(ERROR, text.as_bytes()));
+    text.iter().for_each(|text| log::report(Message::InterpreterNotMade, text));
     made.ok()
 }
 
 fn make(engine: &'static Engine, name: &str) -> Result<&'static Interp, Unmade> {
+    let has_own_gil = own_gil::is_own(&engine.facts, name);
+    if has_own_gil {
+        own_gil::end_alone_for_good();
+    }
     threads::attach(engine.main, |gil| {
         // The main interpreter is no longer the only one that changes the environment.
         engine
@@ -141,16 +148,16 @@ fn make(engine: &'static Engine, name: &str) -> Result<&'static Interp, Unmade> 
             .map_err(|raised| Unmade::new(&gil.fetch(raised).brief(gil)))?;
         // SAFETY: attached to the main interpreter.
         let before = unsafe { ffi::PyThreadState_Get() };
-        // SAFETY: as above. It leaves this thread attached to the new one, or where it was.
-        let state = unsafe { ffi::Py_NewInterpreter() };
-        if state.is_null() {
-            return Err(Unmade::new("Python refuses to make one"));
-        }
+        // SAFETY: as above, and fork and the like have been ended for good where they must. It leaves this thread attached
+        // to the new one, or where it was.
+        let state = unsafe { new_interpreter(has_own_gil) }.map_err(|cause| Unmade::new(&cause))?;
         // SAFETY: attached to the new interpreter.
         let gil = unsafe { Gil::assume() };
         gilstate::learn(state);
         let bound = Bound::to(state);
-        let built = Interp::build(gil, name, &engine.facts, engine.natives, &engine.start, state);
+        let turns = if has_own_gil { Box::leak(Box::default()) } else { engine.main.turns() };
+        let made = Made { name, first: state, has_own_gil, turns };
+        let built = Interp::build(gil, &engine.facts, engine.natives, &engine.start, made);
         let built = built.map_err(|raised| {
             let exception = gil.fetch(raised);
             (exception.brief(gil), traceback(gil, &exception))
@@ -158,7 +165,7 @@ fn make(engine: &'static Engine, name: &str) -> Result<&'static Interp, Unmade> 
         let result = match built {
             Ok(interp) => {
                 // SAFETY: both states belong to this thread.
-                unsafe { ffi::PyThreadState_Swap(before) };
+                unsafe { go_back(before) };
                 Ok(&*Box::leak(Box::new(interp)))
             }
             Err((cause, traceback)) => {
@@ -181,13 +188,49 @@ fn discard(gil: Gil, state: *mut ffi::PyThreadState, before: *mut ffi::PyThreadS
         unsafe { ffi::Py_EndInterpreter(state) };
     }
     if is_alone && !version_before(3, 12) {
-        // SAFETY: a state of this thread, which is attached to nothing and does not hold the GIL.
+        // SAFETY: a state of this thread, which is attached to nothing and holds no GIL.
         unsafe { ffi::PyEval_RestoreThread(before) };
     } else {
-        // SAFETY: a state of this thread, which holds the GIL.
-        unsafe { ffi::PyThreadState_Swap(before) };
+        // SAFETY: a state of this thread, which holds the GIL of the one interpreter or of the other.
+        unsafe { go_back(before) };
     }
     is_alone
+}
+
+/// Makes an interpreter, with a GIL of its own or not; returns the thread state by which the thread is then attached to it.
+///
+/// # Errors
+/// Why there is none; the thread is attached as before.
+///
+/// # Safety
+/// The thread is attached to the main interpreter, and uses nothing of it until it is attached there again. Before the first
+/// one with a GIL of its own [`own_gil::end_alone_for_good`] was called.
+unsafe fn new_interpreter(has_own_gil: bool) -> Result<*mut ffi::PyThreadState, String> {
+    if has_own_gil {
+        // SAFETY: by contract.
+        return unsafe { own_gil::new_interpreter() };
+    }
+    // SAFETY: by contract.
+    let state = unsafe { ffi::Py_NewInterpreter() };
+    if state.is_null() { Err("Python refuses to make one".to_owned()) } else { Ok(state) }
+}
+
+/// Leaves the interpreter to which the thread is attached for the one of `before`.
+///
+/// # Safety
+/// The thread is attached, by another state than `before`, which is one of this thread's, too. It uses no object of the
+/// interpreter that it leaves.
+unsafe fn go_back(before: *mut ffi::PyThreadState) {
+    if version_before(3, 12) {
+        // SAFETY: by contract; there is one GIL, which the thread holds.
+        unsafe { ffi::PyThreadState_Swap(before) };
+        return;
+    }
+    // Each may have a GIL of its own.
+    // SAFETY: attached, by contract.
+    unsafe { ffi::PyEval_SaveThread() };
+    // SAFETY: a state of this thread, which is attached to nothing.
+    unsafe { ffi::PyEval_RestoreThread(before) };
 }
 
 /// Where an exception was raised, as Python shows it. Needs nothing of an interpreter but its library.
@@ -223,6 +266,20 @@ pub fn inside<T: Send>(
     })
 }
 
+/// Loads an extension module in the main interpreter, unless it was loaded there before. The thread is attached to none.
+/// Whether it can be loaded is told to whoever wants it.
+pub fn load_in_main(name: &str, origin: &str) {
+    let Some(main) = main() else { return };
+    threads::attach(main, |gil| {
+        let load = main.objects.load_extension.get(gil);
+        let loaded = gil.str(name).and_then(|name| load.call(&[&name, &*gil.path(origin.as_bytes())?]));
+        if let Err(raised) = loaded {
+            drop(gil.fetch(raised));
+        }
+        end_lines(gil);
+    });
+}
+
 /// Runs `body` in each interpreter, the main one first. The thread is attached to none.
 pub fn in_each(body: impl Fn(Gil, &'static Interp)) {
     for interp in main().into_iter().chain(named()) {
@@ -233,13 +290,16 @@ pub fn in_each(body: impl Fn(Gil, &'static Interp)) {
     }
 }
 
-/// Ends the named interpreters; true when all could be. The thread is attached to the main one.
+/// Ends the named interpreters; true when Python may be finalised then. The thread is attached to the main one.
 pub fn end_named(gil: Gil) -> bool {
-    let mut all_ended = true;
-    for interp in named() {
-        all_ended &= gil.detach(|| end(interp));
+    let named = named();
+    // Before 3.13 the main interpreter may hold objects in the memory of one with a GIL of its own, which goes with that one
+    // (seen after `import ssl`), and trips over them at its end.
+    let mut may_finalise = !version_before(3, 13) || !named.iter().any(|interp| interp.has_own_gil());
+    for interp in named {
+        may_finalise &= gil.detach(|| end(interp));
     }
-    all_ended
+    may_finalise
 }
 
 /// Ends one interpreter, unless threads still run in it: Python would abort the process.
@@ -288,7 +348,7 @@ pub fn run_exit_functions(gil: Gil, interp: &Interp, part: &str) {
     let is_done = done.is_ok();
     if let Err(raised) = done {
         let text = gil.fetch(raised).brief(gil);
-        gil.detach(|| process_log(ERROR, text.as_bytes()));
+        gil.detach(|| log::report(Message::ExitFunctions, &text));
     }
     end_lines(gil);
     if forked::is_child() {

@@ -19,12 +19,12 @@ def start_recording_metrics():
 
 
 def request_metrics():
-    """What the requests since the last call have needed, as a dict; None before start_recording_metrics()."""
+    """What the requests since the last call have needed, as a dict; None before start_recording_metrics(), and with telemetry."""
     return _parsed(_request_metrics())
 
 
 def process_metrics():
-    """What the process has done and used, as a dict; None before start_recording_metrics()."""
+    """What the process has done and used, as a dict; None before start_recording_metrics(), and with telemetry."""
     return _parsed(_process_metrics())
 
 

@@ -9,6 +9,7 @@ pub mod interp;
 pub mod interpreters;
 pub mod native;
 pub mod object;
+pub mod own_gil;
 pub mod py;
 pub mod scripts;
 pub mod threads;

@@ -15,7 +15,7 @@ def _own_apache():
         import apache
     except BaseException as error:
         if not (isinstance(error, ModuleNotFoundError) and error.name == 'apache'):
-            text = 'The module apache, an extension of mod_wsgi, cannot be imported; applications get one without it.\n'
+            text = 'WSGI1382: The module apache, an extension of mod_wsgi, cannot be imported; applications get one without it.\n'
             record = text.encode() + describe(type(error), error, error.__traceback__).removesuffix(b'\n')
             _log_record(_ERROR, record)
         return None

@@ -242,13 +242,16 @@ def _restrict_signal():
             name = signal.Signals(number).name
         except ValueError:
             name = 'of the application'
-        text = 'The handler for signal %d (%s) is not registered: mod_wsgi manages signals (WSGIRestrictSignal).'
+        text = 'Ignoring Python signal handler registration for signal %d (%s) in WSGI process; mod_wsgi manages signals (WSGIRestrictSignal).'
         if is_dropped:
             text += ' From now on the process ignores the signal.'
         frames = traceback.extract_stack(sys._getframe(1))
         own = max((at for at, frame in enumerate(frames, 1) if frame.filename == _FILE), default=0)
         record = text % (number, name) + '\n' + ''.join(traceback.format_list(frames[own:]))
-        level = _WARN if is_dropped and name in _OF_TIMERS else _INFO
+        if is_dropped and name in _OF_TIMERS:
+            level, record = _WARN, 'WSGI1381: ' + record
+        else:
+            level = _INFO
         _log_record(level, record.removesuffix('\n').encode('utf-8', 'replace'))
         return handler
 
@@ -285,6 +288,8 @@ def setup(facts):
     if facts['home']:
         sys.path.insert(0, facts['home'])
     add_apache(facts)
+    if facts['telemetry'] and not facts['application_group']:
+        watch_collections()
 
 
 def _replace_streams(restrict_stdin, restrict_stdout, fd):
@@ -352,6 +357,15 @@ def describe(kind, value, tb):
     return text.encode('utf-8', 'replace')
 
 
+def is_source(path, tb):
+    """Whether a script has failed to load before a line of it was executed: it cannot be read, or is no Python."""
+    while tb is not None:
+        if tb.tb_frame.f_code.co_filename == path:
+            return False
+        tb = tb.tb_next
+    return True
+
+
 def missing(error):
     """Where a module was looked for; empty if that is not why the load failed."""
     if not any(isinstance(it, ModuleNotFoundError) for it in _chain(error)):
@@ -415,20 +429,8 @@ def _is_foreign(path):
     return not is_own and not path.startswith('<')
 
 
-def _current_stacks():
-    """The stacks of this interpreter's threads but the calling one, by thread, the most recent call last."""
-    own, found = vars(builtins), {}
-    # Frames of all interpreters, of which those of others are let go of at once.
-    for ident, frame in sys._current_frames().items():
-        if frame.f_builtins is own and ident != _thread.get_ident():
-            found[ident] = frame
-    while found:
-        ident, frame = found.popitem()
-        yield ident, traceback.extract_stack(frame)
-
-
 def _stopped_stacks():
-    """As _current_stacks, where threads run while others look at them: faulthandler stops them all, and writes."""
+    """As threads_and_entries, where threads run while others look at them: faulthandler stops them all, and writes."""
     import faulthandler
     import re
 
@@ -444,10 +446,11 @@ def _stopped_stacks():
             yield int(head.split()[1], 16), entries
 
 
-def stacks(labels):
+def stacks(labels, threads):
     """The stacks of this interpreter's threads but the calling one; `labels` names some of them by thread."""
     runs_free = hasattr(sys, '_is_gil_enabled') and not sys._is_gil_enabled()
-    found = dict(_stopped_stacks() if runs_free else _current_stacks())
+    found = dict(_stopped_stacks()) if runs_free else threads_and_entries(threads)
+    found.pop(_thread.get_ident(), None)
     names = {ident: thread.name for ident, thread in list(getattr(threading, '_active', {}).items())}
     parts = []
     for ident in sorted(found, key=lambda ident: (ident not in labels, ident)):

@@ -26,7 +26,7 @@ pub struct Raised;
 /// A value, or Python's error indicator.
 pub type Res<T> = Result<T, Raised>;
 
-/// The calling thread is attached to an interpreter, and holds its GIL if it has one.
+/// The calling thread is attached to an interpreter, and holds its GIL if it has one; other interpreters may share that.
 #[derive(Debug, Clone, Copy)]
 pub struct Gil(PhantomData<*mut ()>);
 
@@ -145,6 +145,18 @@ impl Gil {
         // SAFETY: the thread is attached, as `self` says.
         let _attach = Attach(unsafe { ffi::PyEval_SaveThread() });
         body()
+    }
+
+    /// The interpreter to which the thread is attached: the address of Python's record of it.
+    pub fn interpreter(self) -> usize {
+        // SAFETY: the thread is attached.
+        unsafe { ffi::PyInterpreterState_Get() }.addr()
+    }
+
+    /// The address of the thread's state.
+    pub fn thread_state(self) -> usize {
+        // SAFETY: the thread is attached.
+        unsafe { ffi::PyThreadState_Get() }.addr()
     }
 
     /// A borrowed reference as a C function of ours receives it.

@@ -6,6 +6,8 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
+use wsgi_wire::messages::LoadFailure;
+
 use crate::python::py::{Any, Gil, Owned, Stored};
 
 /// The scripts of an interpreter. The lock is held for moments, always by a thread that is attached or
@@ -41,6 +43,8 @@ pub struct Fresh {
 
 /// A script that could not be loaded when its process started.
 pub struct Broken {
+    /// How it failed.
+    pub failure: LoadFailure,
     /// The first and last line of what was logged when the process tried it, for the log of each request that fails for
     /// it.
     pub brief: String,

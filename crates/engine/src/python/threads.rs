@@ -4,6 +4,7 @@
 use std::cell::RefCell;
 use std::mem;
 use std::ptr;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use pyo3::ffi;
@@ -11,7 +12,7 @@ use wsgi_sys::{forked, process};
 
 use crate::python::gilstate::Bound;
 use crate::python::interp::Interp;
-use crate::python::py::Gil;
+use crate::python::py::{Gil, version_before};
 use crate::python::waits;
 
 /// Set when Python is being finalised, or the process ends without that: the thread states that are left then belong to
@@ -69,13 +70,39 @@ impl States {
             let _bound = Bound::to(state);
             // SAFETY: it is the current one.
             unsafe { ffi::PyThreadState_Clear(state) };
-            // SAFETY: attached.
-            unsafe { ffi::PyEval_SaveThread() };
-            // SAFETY: cleared, and no longer the current one of any thread.
-            unsafe { ffi::PyThreadState_Delete(state) };
+            // SAFETY: attached by the state, which is cleared, and nothing of the interpreter is used any more.
+            unsafe { delete_current(state) };
             interp.states.fetch_sub(1, Ordering::SeqCst);
         }
     }
+}
+
+type DeleteCurrent = unsafe extern "C" fn();
+
+/// Deletes the thread's state, and leaves the interpreter. Where interpreters may have GILs of their own the state goes while
+/// the GIL is held: whoever goes through an interpreter's states then holds that GIL, and no other lock ([`crate::timers`]).
+///
+/// # Safety
+/// The thread is attached by `state`, which was cleared.
+unsafe fn delete_current(state: *mut ffi::PyThreadState) {
+    static FOUND: OnceLock<Option<DeleteCurrent>> = OnceLock::new();
+    let function = FOUND.get_or_init(|| {
+        if version_before(3, 12) {
+            return None;
+        }
+        // SAFETY: a C string; looks through what is loaded.
+        let found = unsafe { libc::dlsym(libc::RTLD_DEFAULT, c"PyThreadState_DeleteCurrent".as_ptr()) };
+        // SAFETY: the function of that name, no part of the stable ABI, has this type; null becomes `None`.
+        unsafe { mem::transmute::<*mut libc::c_void, Option<DeleteCurrent>>(found) }
+    });
+    if let Some(function) = function {
+        // SAFETY: by contract.
+        return unsafe { function() };
+    }
+    // SAFETY: attached, by contract.
+    unsafe { ffi::PyEval_SaveThread() };
+    // SAFETY: cleared, and no longer the current one of any thread.
+    unsafe { ffi::PyThreadState_Delete(state) };
 }
 
 /// Runs `body` attached to `interp`. The thread must not be attached. No `Gil` and no Python object leaves `body` with

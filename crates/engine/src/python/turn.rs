@@ -1,4 +1,4 @@
-//! Taking turns before the GIL, in embedded mode.
+//! Taking turns before a GIL, in embedded mode.
 //!
 //! Threads that meet at the GIL cost two or three context switches each (a mutex, a condition variable and
 //! the mutex again); with requests of some ten microseconds that is a fifth of all CPU time (measured: 63 us
@@ -24,8 +24,12 @@ const PATIENCE: Duration = Duration::from_millis(1);
 /// Requests that take no turn after one waited in vain.
 const PAUSE: u32 = 1000;
 
-static TURN: Mutex<()> = Mutex::new(());
-static PAUSED: AtomicU32 = AtomicU32::new(0);
+/// The turns before one GIL.
+#[derive(Debug, Default)]
+pub struct Turns {
+    turn: Mutex<()>,
+    paused: AtomicU32,
+}
 
 thread_local! {
     static MINE: Cell<Option<MutexGuard<'static, ()>>> = const { Cell::new(None) };
@@ -40,20 +44,22 @@ impl Drop for Turn {
     }
 }
 
-/// Waits for this thread's turn; returns without one when turns do not help. To be called detached.
-pub fn begin() -> Turn {
-    if runs_free() {
-        return Turn;
+impl Turns {
+    /// Waits for this thread's turn; returns without one when turns do not help. To be called detached.
+    pub fn begin(&'static self) -> Turn {
+        if runs_free() {
+            return Turn;
+        }
+        let left = self.paused.load(Ordering::Relaxed);
+        if left > 0 {
+            self.paused.store(left - 1, Ordering::Relaxed);
+        } else if let Some(guard) = self.turn.try_lock_for(PATIENCE) {
+            MINE.set(Some(guard));
+        } else {
+            self.paused.store(PAUSE, Ordering::Relaxed);
+        }
+        Turn
     }
-    let left = PAUSED.load(Ordering::Relaxed);
-    if left > 0 {
-        PAUSED.store(left - 1, Ordering::Relaxed);
-    } else if let Some(guard) = TURN.try_lock_for(PATIENCE) {
-        MINE.set(Some(guard));
-    } else {
-        PAUSED.store(PAUSE, Ordering::Relaxed);
-    }
-    Turn
 }
 
 /// Ends this thread's turn, if it has one.
@@ -72,16 +78,18 @@ mod tests {
 
     #[test]
     fn who_waits_in_vain_goes_on_and_turns_pause() {
-        let first = begin();
+        let [turns, others]: [&'static Turns; 2] = [(); 2].map(|()| &*Box::leak(Box::default()));
+        let first = turns.begin();
         let other = std::thread::spawn(|| {
-            let _turn = begin();
+            let _turn = turns.begin();
             let has_turn = MINE.take().is_some();
-            (has_turn, PAUSED.load(Ordering::Relaxed))
+            let _turn = others.begin();
+            (has_turn, turns.paused.load(Ordering::Relaxed), MINE.take().is_some())
         });
-        assert_eq!(other.join().expect("no panic"), (false, PAUSE));
+        assert_eq!(other.join().expect("no panic"), (false, PAUSE, true));
         drop(first);
-        drop(begin());
-        assert_eq!(PAUSED.load(Ordering::Relaxed), PAUSE - 1);
-        assert!(TURN.try_lock().is_some());
+        drop(turns.begin());
+        assert_eq!(turns.paused.load(Ordering::Relaxed), PAUSE - 1);
+        assert!(turns.turn.try_lock().is_some());
     }
 }

@@ -8,16 +8,16 @@ use std::sync::atomic::Ordering;
 
 use wsgi_sys::{clock, fd};
 use wsgi_wire::keys;
+use wsgi_wire::messages::Message;
 use wsgi_wire::request::{CONFIRM, Head, Key, ON_READ, PASS_RECORD, Variables};
 use wsgi_wire::response::{Failure, FilePart};
 
-use crate::log::ERROR;
 use crate::python::interp::Interp;
 use crate::python::py::{Any, Gil, Kind, Owned, Raised, Res};
 use crate::request::exchange::Exchange;
 use crate::request::host::Outcome;
 use crate::request::output::{Output, Stop};
-use crate::request::report::{Reporter, interrupted, is_timeout};
+use crate::request::report::{About, Reporter, interrupted, is_timeout};
 use crate::request::script;
 use crate::request::{events, fork, metrics};
 use crate::request::{streams, types};
@@ -38,11 +38,14 @@ pub struct Request<'r> {
 /// Executes a request in `interp`, to which the thread is attached. The caller then ends the exchange. A panic ends the
 /// request like an exception of the application.
 pub fn run<'a>(gil: Gil, interp: &'static Interp, exchange: Pin<&Exchange<'a>>, request: Request<'a>) -> Outcome {
-    guarded(gil, exchange, || {
+    let (head, taken_us) = (request.head, request.taken_us);
+    let outcome = guarded(gil, exchange, || {
         exchange.watch.begin(interp, request.variables.clone());
         interp.report_application_group(gil, request.head.application_group);
         serve(gil, interp, exchange, request)
-    })
+    });
+    metrics::fail(exchange.get_ref(), &head, taken_us, outcome);
+    outcome
 }
 
 /// Runs `body`. Log lines of the thread are those of `exchange` meanwhile; a panic ends the request.
@@ -51,12 +54,16 @@ pub(super) fn guarded(
     exchange: Pin<&Exchange<'_>>,
     body: impl FnOnce() -> Result<Outcome, Outcome>,
 ) -> Outcome {
-    streams::with_exchange(exchange, || {
+    streams::with_exchange(gil, exchange, || {
         let served = panic::catch_unwind(AssertUnwindSafe(body));
         let outcome = served.map_or_else(
             |payload| {
                 mem::forget(payload);
-                exchange.log(gil, ERROR, b"internal error of mod_wsgi while the request was executed", false);
+                exchange.report(
+                    gil,
+                    Message::InternalOfRequest,
+                    "internal error of mod_wsgi while the request was executed",
+                );
                 Outcome::Failed(Failure::Application)
             },
             |served| served.unwrap_or_else(|outcome| outcome),
@@ -107,9 +114,7 @@ fn failed(gil: Gil, interp: &Interp, exchange: &Exchange<'_>, head: &Head<'_>, r
         interrupted(gil, exchange);
         return Outcome::Failed(Failure::Timeout);
     }
-    let script = String::from_utf8_lossy(head.script);
-    let what = format!("Exception occurred processing WSGI script '{script}'.");
-    reporter.exception(gil, interp, &what, exception);
+    reporter.exception(gil, interp, head.script, About::default(), &exception);
     Outcome::Failed(Failure::Application)
 }
 
@@ -149,18 +154,21 @@ fn call(
 /// Closes what the application returned. An exception is logged and changes nothing; a RequestTimeout has missed what
 /// it was for.
 fn close(gil: Gil, interp: &Interp, exchange: &Exchange<'_>, head: &Head<'_>, result: &Any) {
+    const LOOKUP: &str = "Lookup of 'close' attribute on WSGI response iterable raised an exception.";
+    let mut about = About::default();
     let closed = match result.find_attr(gil, interp.objects.names.close.get(gil)) {
         Ok(Some(close)) => fork::returned(gil, interp, close.call0()).map(drop),
         Ok(None) => Ok(()),
-        Err(raised) => Err(raised),
+        Err(raised) => {
+            about.before = Some((Message::CloseLookup, LOOKUP));
+            Err(raised)
+        }
     };
     let Err(raised) = closed else { return };
     let exception = gil.fetch(raised);
     if !is_timeout(gil, interp, &exception) {
         events::raised(gil, interp, exchange, &exception);
-        let script = String::from_utf8_lossy(head.script);
-        let what = format!("Exception occurred processing WSGI script '{script}'.");
-        Reporter(Some(exchange)).exception(gil, interp, &what, exception);
+        Reporter(Some(exchange)).exception(gil, interp, head.script, about, &exception);
     }
 }
 
@@ -178,7 +186,7 @@ fn complete(gil: Gil, exchange: &Exchange<'_>, head: &Head<'_>) -> Res<Result<Ou
         "WSGI script '{script}' declared a Content-Length of {declared} and produced {sent} bytes: \
          the response is cut short."
     );
-    exchange.log(gil, ERROR, text.as_bytes(), false);
+    exchange.report(gil, Message::LengthDiffers, &text);
     Ok(Err(Outcome::Failed(Failure::Application)))
 }
 

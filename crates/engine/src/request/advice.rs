@@ -4,14 +4,55 @@
 
 use crate::python::interp::Facts;
 
+/// In which kind of interpreter an exception was raised.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// The main one.
+    Main,
+    /// A sub-interpreter, which shares the GIL of the main one.
+    Sub,
+    /// A sub-interpreter with a GIL of its own.
+    OwnGil,
+}
+
 /// Line to add to the record of an exception with this text, which ended a request or a load.
-pub fn cure(text: &str, in_main: bool) -> Option<&'static str> {
-    if !in_main && refuses_sub_interpreters(text) {
-        return Some(
-            "A module that the application imports works in the main interpreter only: \
-             use 'WSGIApplicationGroup %{GLOBAL}' for this application.",
-        );
+pub fn cure(text: &str, place: Place) -> Option<String> {
+    if place != Place::Main && refuses_sub_interpreters(text) {
+        return Some(refusal(refused_module(text), place));
     }
+    system_cure(text).map(str::to_owned)
+}
+
+/// Python's words about an extension module that does not say of itself that it works in such an interpreter.
+const NOT_MADE_FOR_IT: &str = " does not support loading in subinterpreters";
+
+/// The module that Python has refused to load in a sub-interpreter, when the text is Python's own.
+fn refused_module(text: &str) -> Option<&str> {
+    let (before, _) = text.split_once(NOT_MADE_FOR_IT)?;
+    let (_, name) = before.rsplit_once("module ")?;
+    (!name.is_empty() && !name.contains(char::is_whitespace)).then_some(name)
+}
+
+/// What to do about a module that refuses an interpreter. Python itself refuses a module, which it then names, in an
+/// interpreter with a GIL of its own only, as the others may load anything.
+fn refusal(module: Option<&str>, place: Place) -> String {
+    let what = match module {
+        Some(name) => format!("The module {name}, which the application imports,"),
+        None => "A module that the application imports".to_owned(),
+    };
+    match (place, module) {
+        (Place::OwnGil, Some(_)) => format!(
+            "{what} does not work in an interpreter with a GIL of its own: use 'WSGIPerInterpreterGIL Off' for this application \
+             group or, if the module works in the main interpreter only, 'WSGIApplicationGroup %{{GLOBAL}}' for this application."
+        ),
+        _ => format!(
+            "{what} works in the main interpreter only: use 'WSGIApplicationGroup %{{GLOBAL}}' for this application."
+        ),
+    }
+}
+
+/// As [`cure`], where the system is the cause.
+fn system_cure(text: &str) -> Option<&'static str> {
     let has = |words: &str| text.contains(words);
     if has("[Errno 30] Read-only file system") {
         return Some(
@@ -72,15 +113,31 @@ mod tests {
     #[test]
     fn known_texts_have_their_cure() {
         let sub = "ImportError: PyO3 modules do not yet support subinterpreters";
-        assert!(cure(sub, false).is_some_and(|line| line.contains("%{GLOBAL}")) && cure(sub, true).is_none());
+        for place in [Place::Sub, Place::OwnGil] {
+            let line = cure(sub, place).expect("a line");
+            assert!(line.starts_with("A module") && line.contains("%{GLOBAL}") && !line.contains("GIL Off"), "{line}");
+        }
+        assert_eq!(cure(sub, Place::Main), None);
         let cases = [
             ("OSError: [Errno 30] Read-only file system: '/home/x'", "ProtectHome="),
             ("sqlite3.OperationalError: attempt to write a readonly database", "SQLite"),
             ("ImportError: x.so: cannot enable executable stack as shared object requires", "MemoryDenyWriteExecute="),
         ];
         for (text, word) in cases {
-            assert!(cure(text, true).is_some_and(|line| line.contains(word)), "{text}");
+            assert!(cure(text, Place::Main).is_some_and(|line| line.contains(word)), "{text}");
         }
-        assert_eq!(cure("ValueError: Read-only", false), None);
+        assert_eq!(cure("ValueError: Read-only", Place::Sub), None);
+    }
+
+    #[test]
+    fn what_python_refuses_with_a_gil_of_its_own_is_named() {
+        let text = "ImportError: module numpy._core._multiarray_umath does not support loading in subinterpreters";
+        let line = cure(text, Place::OwnGil).expect("a line");
+        assert!(
+            line.contains("numpy._core._multiarray_umath, ") && line.contains("WSGIPerInterpreterGIL Off"),
+            "{line}"
+        );
+        assert_eq!(refused_module("module a b does not support loading in subinterpreters"), None);
+        assert_eq!(refused_module("module  does not support loading in subinterpreters"), None);
     }
 }

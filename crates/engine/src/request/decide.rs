@@ -5,17 +5,17 @@ use std::pin::Pin;
 
 use wsgi_wire::MAX_PAYLOAD;
 use wsgi_wire::decision::{Answer, Question, TLS, question};
+use wsgi_wire::messages::Message;
 use wsgi_wire::request::{Head, PASS_RECORD};
 use wsgi_wire::response::Failure;
 
-use crate::log::{ERROR, INFO};
 use crate::python::interp::Interp;
 use crate::python::py::{Any, Gil, Kind, Owned, Raised, Res};
 use crate::request::adapter::{self, Request};
 use crate::request::exchange::Exchange;
 use crate::request::fork;
 use crate::request::host::Outcome;
-use crate::request::report::{Reporter, is_timeout};
+use crate::request::report::{About, Reporter, is_timeout};
 use crate::request::script;
 
 /// What the environ has of the part that is the same for all requests.
@@ -50,21 +50,27 @@ fn ask(
         Err(problem) => problem,
     };
     let script = String::from_utf8_lossy(head.script);
-    let text = format!("Target WSGI script '{script}' gives no answer: {problem}.");
-    exchange.log(gil, ERROR, text.as_bytes(), false);
+    let (message, problem) = problem;
+    exchange.report(gil, message, &format!("Target WSGI script '{script}' gives no answer: {problem}."));
     Err(Outcome::Failed(Failure::Application))
 }
 
-fn encode(answer: &Answer) -> Result<Vec<u8>, String> {
+/// Why there is no answer: the number of the line, and a sentence without its end.
+type Problem = (Message, String);
+
+fn encode(answer: &Answer) -> Result<Vec<u8>, Problem> {
     let mut bytes = Vec::new();
     answer.encode(&mut bytes);
     match bytes.len() {
         0..=MAX_PAYLOAD => Ok(bytes),
-        length => Err(format!("its answer takes {length} bytes, and at most {MAX_PAYLOAD} are allowed")),
+        length => {
+            let text = format!("its answer takes {length} bytes, and at most {MAX_PAYLOAD} are allowed");
+            Err((Message::NoAnswer, text))
+        }
     }
 }
 
-/// Calls the script's function. The inner error is a sentence without its end: why what it returned is no answer.
+/// Calls the script's function. The inner error: why what it returned is no answer.
 fn decide(
     gil: Gil,
     interp: &Interp,
@@ -72,7 +78,7 @@ fn decide(
     request: &Request<'_>,
     module: &Any,
     (asked, arguments): (Question, &[&[u8]]),
-) -> Res<Result<Answer, String>> {
+) -> Res<Result<Answer, Problem>> {
     let (environ, variables) = environ(gil, interp, exchange, request)?;
     let texts = gil.list()?;
     for argument in arguments {
@@ -82,10 +88,16 @@ fn decide(
     let decide = interp.objects.decide.get(gil);
     let result = decide.call(&[&number, &namespace, &environ, &variables, &texts]);
     let result = fork::returned(gil, interp, result)?;
-    if result.is_str() {
-        return Ok(Err(result.utf8(gil).unwrap_or("what it returned cannot be told").to_owned()));
+    match result.utf8(gil).filter(|_| result.is_str()) {
+        Some(text) => Ok(Err(problem(text))),
+        None => read(gil, &result).map(Ok),
     }
-    read(gil, &result).map(Ok)
+}
+
+/// What `decide.py` says in the place of an answer: a number of the table, and a sentence without its end.
+fn problem(text: &str) -> Problem {
+    let (tag, problem) = text.split_once(": ").unwrap_or(("", text));
+    Message::of_tag(tag).map_or((Message::NoAnswer, text.to_owned()), |message| (message, problem.to_owned()))
 }
 
 /// The answer as `decide.py` gives it: its number, and a tuple of bytes or None.
@@ -137,11 +149,9 @@ fn environ(gil: Gil, interp: &Interp, exchange: &Exchange<'_>, request: &Request
 fn failed(gil: Gil, interp: &Interp, exchange: &Exchange<'_>, head: &Head<'_>, raised: Raised) -> Outcome {
     let exception = gil.fetch(fork::raised(gil, interp, raised));
     if is_timeout(gil, interp, &exception) {
-        let text = b"Request interrupted by RequestTimeout; the script has given no answer.";
-        exchange.log(gil, INFO, text, false);
+        exchange.info(gil, "Request interrupted by RequestTimeout; thread recovered; the script has given no answer.");
         return Outcome::Failed(Failure::Timeout);
     }
-    let what = format!("Exception occurred processing WSGI script '{}'.", String::from_utf8_lossy(head.script));
-    Reporter(Some(exchange)).exception(gil, interp, &what, exception);
+    Reporter(Some(exchange)).exception(gil, interp, head.script, About::default(), &exception);
     Outcome::Failed(Failure::Application)
 }

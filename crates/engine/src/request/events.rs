@@ -24,6 +24,7 @@ use crate::request::host::Outcome;
 use crate::request::meter::Meter;
 use crate::request::metrics;
 use crate::request::report::is_timeout;
+use crate::request::telemetry::slow::Claim;
 
 /// What events need to know of a request. A part of its exchange, used attached.
 pub struct Watch<'a> {
@@ -39,6 +40,8 @@ pub struct Watch<'a> {
     pub meter: Meter,
     /// It is in the metrics.
     pub is_recorded: AtomicBool,
+    /// It is told of if it is slow. Set before any other thread can come to it.
+    claim: OnceCell<&'a Claim<'static>>,
 }
 
 struct Served<'a> {
@@ -56,7 +59,20 @@ impl<'a> Watch<'a> {
             application_start_us: AtomicI64::new(0),
             meter: Meter::default(),
             is_recorded: AtomicBool::new(false),
+            claim: OnceCell::new(),
         }
+    }
+
+    /// The request is told of, by this claim, if it is slow. Called before anything leads to the exchange.
+    pub fn note(&self, claim: Option<&'a Claim<'static>>) {
+        claim.into_iter().for_each(|claim| {
+            let _ = self.claim.set(claim);
+        });
+    }
+
+    /// What tells of the request if it is slow.
+    pub fn claim(&self) -> Option<&'a Claim<'static>> {
+        self.claim.get().copied()
     }
 
     /// The request runs in `interp`.

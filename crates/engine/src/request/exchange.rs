@@ -10,8 +10,9 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use wsgi_sys::forked;
+use wsgi_wire::messages::Message;
 
-use crate::log::cut_record;
+use crate::log::{INFO, cut_record};
 use crate::python::guarded::Guarded;
 use crate::python::py::{Any, Gil, Kind, Owned, Raised, Res};
 use crate::request::events::{Watch, response_started};
@@ -119,6 +120,16 @@ impl<'a> Exchange<'a> {
         let Some(mut output) = self.output.try_hold(gil) else { return };
         let (sink, records) = (&mut *output.sink, self.pending.with(std::mem::take));
         gil.detach(|| records.iter().for_each(|(level, text)| sink.log(*level, text, true)));
+    }
+
+    /// Logs what happens to this request; it travels with the response.
+    pub fn info(&self, gil: Gil, text: &str) {
+        self.log(gil, INFO, text.as_bytes(), false);
+    }
+
+    /// As [`Exchange::info`], for a warning or an error.
+    pub fn report(&self, gil: Gil, message: Message, text: &str) {
+        self.log(gil, message.level(), message.line(text).as_bytes(), false);
     }
 
     /// The application is about to be called.

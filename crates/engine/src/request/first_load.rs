@@ -5,16 +5,21 @@
 
 #![forbid(unsafe_code)]
 
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-/// Loads for requests, and since when there are any.
+use parking_lot::Mutex;
+
+/// Loads for requests, and since when there are any. Threads of several interpreters come here at the same moment; the lock
+/// is held for moments.
 #[derive(Debug)]
-pub struct FirstLoad {
-    loaded: AtomicBool,
-    active: AtomicUsize,
-    /// Microseconds of the monotonic clock; 0 when nothing is being loaded.
-    since_us: AtomicU64,
+pub struct FirstLoad(Mutex<State>);
+
+#[derive(Debug)]
+struct State {
+    is_loaded: bool,
+    active: usize,
+    /// On the monotonic clock, while something is being loaded.
+    since: Duration,
 }
 
 /// That of this process.
@@ -22,36 +27,37 @@ pub static FIRST_LOAD: FirstLoad = FirstLoad::new();
 
 impl FirstLoad {
     const fn new() -> FirstLoad {
-        FirstLoad { loaded: AtomicBool::new(false), active: AtomicUsize::new(0), since_us: AtomicU64::new(0) }
+        FirstLoad(Mutex::new(State { is_loaded: false, active: 0, since: Duration::ZERO }))
     }
 
     /// A request begins to load a script.
     pub fn begin(&self, now: Duration) {
-        if self.active.fetch_add(1, Ordering::SeqCst) == 0 {
-            self.since_us.store(u64::try_from(now.as_micros()).unwrap_or(u64::MAX), Ordering::SeqCst);
+        let mut state = self.0.lock();
+        if state.active == 0 {
+            state.since = now;
         }
+        state.active += 1;
     }
 
     /// The script could not be loaded, or it was loaded: then the time never runs again.
     pub fn end(&self, is_loaded: bool) {
-        self.loaded.fetch_or(is_loaded, Ordering::SeqCst);
-        if self.active.fetch_sub(1, Ordering::SeqCst) == 1 {
-            self.since_us.store(0, Ordering::SeqCst);
-        }
+        let mut state = self.0.lock();
+        state.is_loaded |= is_loaded;
+        state.active = state.active.saturating_sub(1);
     }
 
     /// A script was loaded before any request came.
     pub fn loaded(&self) {
-        self.loaded.store(true, Ordering::SeqCst);
+        self.0.lock().is_loaded = true;
     }
 
     /// How long loading has taken, when that is longer than `limit`.
     pub fn overdue(&self, limit: Option<Duration>, now: Duration) -> Option<Duration> {
-        let since = self.since_us.load(Ordering::SeqCst);
-        if since == 0 || self.loaded.load(Ordering::SeqCst) {
+        let state = self.0.lock();
+        if state.active == 0 || state.is_loaded {
             return None;
         }
-        let time = now.saturating_sub(Duration::from_micros(since));
+        let time = now.saturating_sub(state.since);
         limit.filter(|limit| time > *limit).map(|_| time)
     }
 }

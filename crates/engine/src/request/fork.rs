@@ -8,8 +8,8 @@
 use std::io;
 
 use wsgi_sys::{forked, process};
+use wsgi_wire::messages::Message;
 
-use crate::log::ERROR;
 use crate::python::interp::Interp;
 use crate::python::py::{Exception, Gil, Raised, Res};
 use crate::python::turn;
@@ -62,7 +62,7 @@ fn end(gil: Gil, interp: &Interp, exception: Option<Exception>) -> ! {
             "Exception occurred in process {}, which the application has forked; it ends with status {status}.",
             std::process::id()
         );
-        Reporter(None).record(gil, ERROR, &record_of(gil, interp, &what, &exception));
+        Reporter(None).report(gil, Message::Forked, &record_of(gil, interp, &what, &exception));
     }
     streams::flush_all(gil);
     process::exit_now(status)

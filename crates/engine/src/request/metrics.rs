@@ -1,5 +1,6 @@
 //! Metrics of requests for `mod_wsgi.request_metrics()` and `process_metrics()`, of all interpreters of the process
-//! together. Nothing is recorded before somebody calls `start_recording_metrics()`. The adapter says when an application
+//! together, and for telemetry, which has them for itself where it is configured. Nothing is recorded before somebody calls
+//! `start_recording_metrics()`, or telemetry starts. The adapter says when an application
 //! is called and when its request is over; times come from [`super::events::Watch`].
 
 #![forbid(unsafe_code)]
@@ -19,7 +20,8 @@ use crate::python::waits;
 use crate::request::events::status;
 use crate::request::exchange::Exchange;
 use crate::request::host::Outcome;
-use crate::request::recorder::{Moment, Recorder, Sample};
+use crate::request::interval::{Interval, Moment, Sample};
+use crate::request::recorder::Recorder;
 
 /// That of this process, since somebody wanted it. The lock is held for moments, and nothing runs meanwhile.
 static RECORDER: OnceLock<Mutex<Recorder>> = OnceLock::new();
@@ -54,6 +56,9 @@ pub fn begin(exchange: &Exchange<'_>, taken_us: i64) {
     let before =
         if taken_us > 0 { between(taken_us, exchange.watch.application_start_us.load(Ordering::Relaxed)) } else { 0 };
     recorder.lock().begin(exchange.thread_id, clock::monotonic().saturating_sub(Duration::from_micros(before)));
+    if let Some(claim) = exchange.watch.claim() {
+        claim.call(exchange.watch.application_start_us.load(Ordering::Relaxed), waits::mine());
+    }
 }
 
 /// The request is over.
@@ -83,9 +88,56 @@ pub fn finish(gil: Gil, exchange: &Exchange<'_>, head: &Head<'_>, taken_us: i64,
         waits: waits.count,
         input: (input.length, input.count),
         output: (sent, output.count),
-        cpu: watch.meter.cpu().map_or(Duration::ZERO, |cpu| cpu.user + cpu.system),
+        cpu: watch.meter.cpu().unwrap_or_default(),
     };
     recorder.lock().finish(exchange.thread_id, clock::monotonic(), &sample);
+    if let Some(claim) = watch.claim() {
+        claim.measure(sample);
+    }
+}
+
+/// A request is over whose application was never called: its script could not be loaded, or has no such callable.
+pub fn fail(exchange: &Exchange<'_>, head: &Head<'_>, taken_us: i64, outcome: Outcome) {
+    let is_unserved =
+        matches!(outcome, Outcome::Failed(_)) && exchange.watch.application_start_us.load(Ordering::Relaxed) == 0;
+    let is_warmup = taken_us > 0 && exchange.thread_id == 0;
+    let Some(recorder) = RECORDER.get().filter(|_| is_unserved && !is_warmup) else { return };
+    let (now, waits) = (clock::wall_us(), waits::mine());
+    let served = if taken_us > 0 { head.queue_start_us } else { now };
+    let sample = Sample {
+        status: status(outcome, None),
+        times_us: [
+            between(head.request_start_us, served),
+            between(head.queue_start_us, taken_us),
+            if taken_us > 0 { between(taken_us, now) } else { 0 },
+            0,
+            between(head.request_start_us, now),
+            u64::try_from(waits.time.as_micros()).unwrap_or(u64::MAX),
+            0,
+            0,
+        ],
+        waits: waits.count,
+        ..Sample::default()
+    };
+    let before = Duration::from_micros(sample.times_us[2]);
+    let monotonic = clock::monotonic();
+    let mut recorder = recorder.lock();
+    recorder.begin(exchange.thread_id, monotonic.saturating_sub(before));
+    recorder.finish(exchange.thread_id, monotonic, &sample);
+    drop(recorder);
+    if let Some(claim) = exchange.watch.claim() {
+        claim.measure(sample);
+    }
+}
+
+/// What has happened since the last call, for telemetry.
+pub fn interval() -> Option<Interval> {
+    RECORDER.get().map(|recorder| recorder.lock().drain(&now()))
+}
+
+/// Requests that have ended since recording began.
+pub fn count() -> u64 {
+    RECORDER.get().map_or(0, |recorder| recorder.lock().count())
 }
 
 /// Microseconds from one moment to another; 0 if the clock was put back.
@@ -102,12 +154,14 @@ pub enum Wanted {
     Process,
 }
 
-/// The metrics as JSON; nothing while nothing is recorded, and in a process that the application has forked.
+/// The metrics as JSON; nothing while nothing is recorded, in a process that the application has forked, and where telemetry
+/// is configured, because each look ends a period.
 pub fn current(wanted: Wanted) -> Option<Vec<u8>> {
-    let recorder = RECORDER.get().filter(|_| !forked::is_child())?;
+    let is_for_telemetry = facts().is_some_and(|facts| facts.telemetry);
+    let recorder = RECORDER.get().filter(|_| !forked::is_child() && !is_for_telemetry)?;
     let now = now();
     let mut told = match wanted {
-        Wanted::Requests => recorder.lock().drain(&now),
+        Wanted::Requests => recorder.lock().drain(&now).told(),
         Wanted::Process => recorder.lock().totals(&now, facts().map_or(0, |facts| facts.started_us)),
     };
     told.insert("pid".to_owned(), json!(std::process::id()));

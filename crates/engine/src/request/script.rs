@@ -7,10 +7,11 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use wsgi_sys::{clock, file};
+use wsgi_wire::messages::{LoadFailure, Message};
 use wsgi_wire::request::{DECIDE, Head, RELOAD};
 use wsgi_wire::response::Failure;
 
-use crate::log::{ERROR, INFO, process_log};
+use crate::log;
 use crate::python::interp::Interp;
 use crate::python::interpreters::facts;
 use crate::python::py::{Any, Exception, Gil, Kind, Owned, Res};
@@ -20,7 +21,7 @@ use crate::request::files::Concern;
 use crate::request::first_load::FIRST_LOAD;
 use crate::request::fork;
 use crate::request::host::Outcome;
-use crate::request::report::{Reporter, interrupted, is_timeout, record_of};
+use crate::request::report::{self, About, Reporter, interrupted, is_timeout, place, record_of};
 
 /// The module of a script, loaded now if it is not yet, or if it changed. `resource` is the file that the script
 /// is asked about by `reload_required`.
@@ -31,6 +32,7 @@ pub fn module<'r>(
     resource: &dyn Fn() -> &'r [u8],
     reporter: Reporter<'_, '_>,
 ) -> Result<Owned, Outcome> {
+    let mut verb = "Loading";
     loop {
         let reloads = head.flags & RELOAD != 0;
         let (module, fresh) = match interp.scripts.take_or_claim(gil, head.script, reloads) {
@@ -42,7 +44,7 @@ pub fn module<'r>(
             }
             Found::Broken(broken) => return Err(refuse(gil, head, &broken, reporter)),
             Found::Claimed => {
-                let module = load(gil, interp, head.script, reporter)?;
+                let module = load(gil, interp, head.script, verb, reporter)?;
                 tell_loaded(interp, head.script, Occasion::Asked);
                 return Ok(module);
             }
@@ -61,8 +63,7 @@ pub fn module<'r>(
         if !facts().is_some_and(|facts| facts.embedded) {
             return Err(Outcome::Stale);
         }
-        let script = String::from_utf8_lossy(head.script);
-        reporter.record(gil, INFO, &format!("Reloading WSGI script '{script}'."));
+        verb = "Reloading";
         interp.scripts.forget(gil, head.script, &module);
     }
 }
@@ -114,26 +115,26 @@ fn refuse(gil: Gil, head: &Head<'_>, broken: &Broken, reporter: Reporter<'_, '_>
     let may_differ = head.flags & RELOAD != 0 && broken.mtime_us != Some(head.mtime_us);
     if may_differ && mtime_us(head.script) != broken.mtime_us {
         if !broken.changed.swap(true, Ordering::Relaxed) {
-            gil.detach(|| process_log(INFO, changed(&String::from_utf8_lossy(head.script)).as_bytes()));
+            gil.detach(|| log::info(&changed(&String::from_utf8_lossy(head.script))));
         }
         return Outcome::Stale;
     }
     let ago = clock::monotonic().saturating_sub(broken.tried).as_secs();
-    let (brief, pid) = (&broken.brief, std::process::id());
+    let (failure, brief, pid) = (broken.failure, &broken.brief, std::process::id());
     let text = format!("{brief} (process {pid} tried it {ago} s ago; the log of its process group has the traceback)");
-    reporter.record(gil, ERROR, &text);
+    reporter.report(gil, failure.message(true), &text);
     Outcome::Failed(Failure::Load)
 }
 
 /// Loads a script that this thread has claimed.
-fn load(gil: Gil, interp: &Interp, path: &[u8], reporter: Reporter<'_, '_>) -> Result<Owned, Outcome> {
+fn load(gil: Gil, interp: &Interp, path: &[u8], verb: &str, reporter: Reporter<'_, '_>) -> Result<Owned, Outcome> {
     if reporter.0.is_some() {
         FIRST_LOAD.begin(clock::monotonic());
     }
     // A child loads a script again in its place, for a request that needs it, and cannot go round in circles.
     let is_early = reporter.0.is_none() && facts().is_some_and(|facts| !facts.embedded);
     let fresh = is_early.then(|| Fresh { mtime_us: mtime_us(path) });
-    let result = execute(gil, interp, path);
+    let result = execute(gil, interp, path, verb);
     if reporter.0.is_some() {
         FIRST_LOAD.end(result.is_ok());
     }
@@ -146,7 +147,7 @@ fn load(gil: Gil, interp: &Interp, path: &[u8], reporter: Reporter<'_, '_>) -> R
                 interrupted(gil, exchange);
                 return Err(Outcome::Failed(Failure::Timeout));
             }
-            reporter.record(gil, ERROR, &load_record(gil, interp, path, &exception));
+            report_load(gil, interp, path, &exception, reporter);
             Err(Outcome::Failed(Failure::Load))
         }
     }
@@ -158,9 +159,12 @@ pub fn changed(path: &str) -> String {
     format!("process group \"{group}\": {path} has changed, so a new process tries to load the script")
 }
 
-/// The record of a script that could not be loaded. Where a module was missing it says who looked for it, and where.
-fn load_record(gil: Gil, interp: &Interp, path: &[u8], exception: &Exception) -> String {
-    let record = record_of(gil, interp, &cannot_load(path), exception);
+/// Logs that a script could not be loaded. Where a module was missing the record says who looked for it, and where.
+fn report_load(gil: Gil, interp: &Interp, path: &[u8], exception: &Exception, reporter: Reporter<'_, '_>) {
+    let failure = failure_of(gil, interp, path, exception);
+    let (raised, words) = report::raised(gil, interp, path, exception);
+    let head = format!("{}\n{}", cannot_load(failure, path, interp), raised.line(words));
+    let record = record_of(gil, interp, &head, exception);
     let found = interp.objects.missing.get(gil).call(&[&exception.value]);
     let searched = match found {
         Ok(text) => String::from_utf8_lossy(text.as_bytes().unwrap_or_default()).into_owned(),
@@ -169,14 +173,32 @@ fn load_record(gil: Gil, interp: &Interp, path: &[u8], exception: &Exception) ->
             String::new()
         }
     };
-    match facts().filter(|_| !searched.is_empty()) {
+    let record = match facts().filter(|_| !searched.is_empty()) {
         Some(facts) => format!("{record}\n{}", advice::not_found(facts, &searched)),
         None => record,
-    }
+    };
+    reporter.report(gil, failure.message(reporter.0.is_some()), &record);
 }
 
-fn cannot_load(path: &[u8]) -> String {
-    format!("Target WSGI script '{}' cannot be loaded as Python module.", String::from_utf8_lossy(path))
+fn cannot_load(failure: LoadFailure, path: &[u8], interp: &Interp) -> String {
+    failure.text(&String::from_utf8_lossy(path), &place(interp))
+}
+
+/// How loading a script has failed.
+fn failure_of(gil: Gil, interp: &Interp, path: &[u8], exception: &Exception) -> LoadFailure {
+    if exception.is(Kind::SystemExit) {
+        return LoadFailure::Exit;
+    }
+    let is_source =
+        gil.path(path).and_then(|path| interp.objects.is_source.get(gil).call(&[&path, &exception.traceback])?.truth());
+    match is_source {
+        Ok(true) => LoadFailure::Source,
+        Ok(false) => LoadFailure::Raised,
+        Err(raised) => {
+            drop(gil.fetch(raised));
+            LoadFailure::Raised
+        }
+    }
 }
 
 fn keep(interp: &Interp, path: &[u8], module: Owned, fresh: Option<Fresh>) -> Owned {
@@ -185,7 +207,10 @@ fn keep(interp: &Interp, path: &[u8], module: Owned, fresh: Option<Fresh>) -> Ow
     module
 }
 
-fn execute(gil: Gil, interp: &Interp, path: &[u8]) -> Res<Owned> {
+/// Executes a script. `verb`: "Loading" or "Reloading", as mod_wsgi's line has it.
+fn execute(gil: Gil, interp: &Interp, path: &[u8], verb: &str) -> Res<Owned> {
+    let text = format!("{verb} WSGI script '{}' into {}.", String::from_utf8_lossy(path), place(interp));
+    gil.detach(|| log::info(&text));
     let lower = facts().is_some_and(|facts| facts.case_insensitive);
     let (path, lower) = (gil.path(path)?, gil.bool(lower)?);
     fork::returned(gil, interp, interp.objects.load.get(gil).call(&[&path, &lower]))
@@ -225,9 +250,8 @@ fn has_changed<'r>(
     let Ok(Some(asks)) = namespace.get(names.reload_required.get(gil)) else { return false };
     let answer = gil.path(resource()).and_then(|path| fork::returned(gil, interp, asks.call(&[&path]))?.truth());
     answer.unwrap_or_else(|raised| {
-        let script = String::from_utf8_lossy(head.script);
-        let what = format!("reload_required() of WSGI script '{script}' failed; the loaded script serves on.");
-        reporter.exception(gil, interp, &what, gil.fetch(raised));
+        let about = About { behind: " reload_required() has failed; the loaded script serves on.", ..About::default() };
+        reporter.exception(gil, interp, head.script, about, &gil.fetch(raised));
         false
     })
 }
@@ -240,7 +264,7 @@ pub fn callable(gil: Gil, module: &Any, head: &Head<'_>, reporter: Reporter<'_, 
         Ok(None) => {
             let (script, name) = (String::from_utf8_lossy(head.script), String::from_utf8_lossy(head.callable));
             let text = format!("Target WSGI script '{script}' does not contain WSGI application '{name}'.");
-            reporter.record(gil, ERROR, &text);
+            reporter.report(gil, Message::CallableMissing, &text);
             Err(Outcome::Failed(Failure::Load))
         }
         Err(raised) => {
@@ -268,19 +292,19 @@ pub fn load_at_start(gil: Gil, interp: &Interp, path: &str) -> Result<(), Vec<Co
     let path = path.as_bytes();
     let Found::Claimed = interp.scripts.take_or_claim(gil, path, false) else { return Ok(()) };
     let mtime_us = mtime_us(path);
-    let result = match execute(gil, interp, path) {
+    let result = match execute(gil, interp, path, "Loading") {
         Ok(module) => {
             drop(keep(interp, path, module, Some(Fresh { mtime_us })));
             Ok(())
         }
         Err(raised) => {
             let exception = gil.fetch(raised);
-            let record = load_record(gil, interp, path, &exception);
-            Reporter(None).record(gil, ERROR, &record);
+            report_load(gil, interp, path, &exception, Reporter(None));
             let concerns = concerned(gil, interp, path, &exception);
-            let brief = format!("{} {}", cannot_load(path), exception.brief(gil).replace('\n', " "));
+            let failure = failure_of(gil, interp, path, &exception);
+            let brief = format!("{} {}", cannot_load(failure, path, interp), exception.brief(gil).replace('\n', " "));
             let (tried, changed) = (clock::monotonic(), AtomicBool::new(false));
-            interp.scripts.put(path, Slot::broken(Broken { brief, tried, mtime_us, changed }));
+            interp.scripts.put(path, Slot::broken(Broken { failure, brief, tried, mtime_us, changed }));
             Err(concerns)
         }
     };
@@ -307,7 +331,7 @@ fn concerned(gil: Gil, interp: &Interp, path: &[u8], exception: &Exception) -> V
 pub fn run_service(gil: Gil, interp: &Interp, path: &str) -> bool {
     let path = path.as_bytes();
     let Found::Claimed = interp.scripts.take_or_claim(gil, path, false) else { return true };
-    let done = match execute(gil, interp, path) {
+    let done = match execute(gil, interp, path, "Loading") {
         Ok(module) => {
             drop(keep(interp, path, module, None));
             true
@@ -317,7 +341,7 @@ pub fn run_service(gil: Gil, interp: &Interp, path: &str) -> bool {
             interp.scripts.put(path, Slot::default());
             let is_exit = exception.is(Kind::SystemExit);
             if !is_exit {
-                Reporter(None).exception(gil, interp, &cannot_load(path), exception);
+                report_load(gil, interp, path, &exception, Reporter(None));
             }
             is_exit
         }
@@ -332,7 +356,7 @@ pub fn import(gil: Gil, interp: &Interp, path: &str) -> bool {
     let done = match interp.scripts.take_or_claim(gil, path, false) {
         Found::Loaded { .. } => true,
         Found::Broken(_) => false,
-        Found::Claimed => load(gil, interp, path, Reporter(None)).is_ok(),
+        Found::Claimed => load(gil, interp, path, "Loading", Reporter(None)).is_ok(),
     };
     crate::request::streams::flush_all(gil);
     done

@@ -10,9 +10,11 @@ use std::pin::Pin;
 use pyo3::ffi;
 use wsgi_sys::{forked, signal};
 
-use crate::log::ERROR;
+use crate::log::PRINTED;
 use crate::python::interp::Natives;
+use crate::python::interpreters;
 use crate::python::native::{Table, arguments, bound, fast, guard, guard_object, plain};
+use crate::python::own_gil;
 use crate::python::py::{Any, Gil, Kind, Owned, Raised, Res};
 use crate::request::events::no_request;
 use crate::request::exchange::Exchange;
@@ -212,7 +214,7 @@ unsafe extern "C" fn log_record(
     guard_object(|gil| {
         // SAFETY: as Python passes them.
         let (level, text) = stream(gil, unsafe { arguments(args, count) })?;
-        emit(gil, u8::try_from(level).unwrap_or(ERROR), text.as_bytes().unwrap_or_default());
+        emit(gil, u8::try_from(level).unwrap_or(PRINTED), text.as_bytes().unwrap_or_default());
         Ok(gil.none())
     })
 }
@@ -221,7 +223,7 @@ unsafe extern "C" fn log_wanted(_slf: *mut ffi::PyObject, level: *mut ffi::PyObj
     guard_object(|gil| {
         // SAFETY: as Python passes it.
         let level = unsafe { gil.borrow(level) }.ok_or(Raised)?.as_i64()?;
-        gil.bool(is_logged(gil, u8::try_from(level).unwrap_or(ERROR)))
+        gil.bool(is_logged(gil, u8::try_from(level).unwrap_or(PRINTED)))
     })
 }
 
@@ -234,6 +236,37 @@ unsafe extern "C" fn drop_signal(_slf: *mut ffi::PyObject, number: *mut ffi::PyO
         // SAFETY: as Python passes it.
         let number = unsafe { gil.borrow(number) }.ok_or(Raised)?.as_i64()?;
         gil.bool(signal::drop_signal(i32::try_from(number).unwrap_or(0)))
+    })
+}
+
+unsafe extern "C" fn begin_alone(_slf: *mut ffi::PyObject, _: *mut ffi::PyObject) -> *mut ffi::PyObject {
+    guard_object(|gil| gil.bool(own_gil::begin_alone()))
+}
+
+unsafe extern "C" fn end_alone(_slf: *mut ffi::PyObject, _: *mut ffi::PyObject) -> *mut ffi::PyObject {
+    guard_object(|gil| {
+        own_gil::end_alone();
+        Ok(gil.none())
+    })
+}
+
+unsafe extern "C" fn frames(_slf: *mut ffi::PyObject, _: *mut ffi::PyObject) -> *mut ffi::PyObject {
+    guard_object(own_gil::frames)
+}
+
+unsafe extern "C" fn load_in_main(
+    _slf: *mut ffi::PyObject,
+    args: *mut *mut ffi::PyObject,
+    count: ffi::Py_ssize_t,
+) -> *mut ffi::PyObject {
+    guard_object(|gil| {
+        // SAFETY: as Python passes them.
+        let texts = unsafe { arguments(args, count) }.iter().map(|text| text.utf8(gil).map(str::to_owned));
+        let texts: Vec<String> = texts.collect::<Option<_>>().unwrap_or_default();
+        if let [name, origin] = &texts[..] {
+            gil.detach(|| interpreters::load_in_main(name, origin));
+        }
+        Ok(gil.none())
     })
 }
 
@@ -274,6 +307,10 @@ static LOG_FLUSH: Table<ffi::PyMethodDef> = Table(fast(c"_log_flush", log_flush)
 static LOG_RECORD: Table<ffi::PyMethodDef> = Table(fast(c"_log_record", log_record));
 static LOG_WANTED: Table<ffi::PyMethodDef> = Table(plain(c"_log_wanted", log_wanted, ffi::METH_O));
 static DROP_SIGNAL: Table<ffi::PyMethodDef> = Table(plain(c"_drop_signal", drop_signal, ffi::METH_O));
+static BEGIN_ALONE: Table<ffi::PyMethodDef> = Table(plain(c"_begin_alone", begin_alone, ffi::METH_NOARGS));
+static END_ALONE: Table<ffi::PyMethodDef> = Table(plain(c"_end_alone", end_alone, ffi::METH_NOARGS));
+static FRAMES: Table<ffi::PyMethodDef> = Table(plain(c"_frames", frames, ffi::METH_NOARGS));
+static LOAD_IN_MAIN: Table<ffi::PyMethodDef> = Table(fast(c"_load_in_main", load_in_main));
 static REQUEST_DATA: Table<ffi::PyMethodDef> = Table(plain(c"_request_data", request_data, ffi::METH_NOARGS));
 static SERVER_METRICS: Table<ffi::PyMethodDef> = Table(plain(c"_server_metrics", of_server, ffi::METH_NOARGS));
 
@@ -293,7 +330,7 @@ static INPUT_METHODS: Table<[ffi::PyMethodDef; 5]> = Table([
 pub const NATIVES: Natives = Natives { functions, input_type, flush: flush_all };
 
 /// What the part of the engine that is written in Python calls, with its names: the functions below the log streams and
-/// the handler of `logging`, and those below `signal.signal`, `request_data` and the metrics.
+/// the handler of `logging`, and those below `signal.signal`, `os.fork`, `request_data` and the metrics.
 fn functions() -> Res<Vec<(&'static CStr, Owned)>> {
     let functions = [
         (c"_log_write", &LOG_WRITE),
@@ -301,6 +338,10 @@ fn functions() -> Res<Vec<(&'static CStr, Owned)>> {
         (c"_log_record", &LOG_RECORD),
         (c"_log_wanted", &LOG_WANTED),
         (c"_drop_signal", &DROP_SIGNAL),
+        (c"_begin_alone", &BEGIN_ALONE),
+        (c"_end_alone", &END_ALONE),
+        (c"_frames", &FRAMES),
+        (c"_load_in_main", &LOAD_IN_MAIN),
         (c"_server_metrics", &SERVER_METRICS),
         (c"_request_data", &REQUEST_DATA),
         (c"_start_metrics", &START_METRICS),

@@ -29,6 +29,8 @@ const TAKING: u64 = 3;
 const TAKEN: u64 = 4;
 const STATE: u64 = 7;
 const SHIFT: u32 = 3;
+/// Of [`Slot::target`]: an exception was raised.
+const RAISED: u64 = 1;
 
 /// One request thread.
 #[derive(Debug, Default)]
@@ -40,16 +42,17 @@ pub struct Slot {
     name: [AtomicU64; NAME / 8],
     /// Address of the interpreter's record; 0 until it is known.
     interp: AtomicUsize,
+    /// Address of the thread's state for that interpreter.
+    state: AtomicUsize,
     /// The thread as Python and as the system number it.
     ident: AtomicU64,
     tid: AtomicI32,
     /// The thread waits for more of the request's body.
     reading: AtomicBool,
-    /// If an exception is raised in the thread now, it reaches this request. Only a thread that is attached, and that
-    /// `raising` lets through, changes this and the next.
-    interruptible: AtomicBool,
-    /// Such an exception was raised.
-    interrupted: AtomicBool,
+    /// The exchange that an exception reaches which is raised in the thread now: its number, and in the lowest bit whether
+    /// one was raised; 0 when there is none. Only a thread that is attached to the exchange's interpreter puts that exchange
+    /// here; only one that `raising` lets through, too, marks it or takes it away.
+    target: AtomicU64,
     /// Who raises an exception in the thread, or takes it back.
     pub raising: OneByOne,
 }
@@ -67,6 +70,8 @@ pub struct Running {
     pub name: String,
     /// Address of the interpreter's record; 0 until it is known.
     pub interp: usize,
+    /// Address of the thread's state for that interpreter; only for comparison.
+    pub state: usize,
     /// It waits for more of its body, and has not begun to respond.
     pub waits: bool,
     /// The thread's number for Python.
@@ -153,6 +158,7 @@ impl Slot {
         self.begun_us.store(u64::try_from(begun.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
         self.fd.store(fd, Ordering::Relaxed);
         self.interp.store(0, Ordering::Relaxed);
+        self.state.store(0, Ordering::Relaxed);
         for (place, piece) in self.name.iter().zip(packed(method, path)) {
             place.store(piece, Ordering::Relaxed);
         }
@@ -219,6 +225,7 @@ impl Slot {
         let pieces = self.name.each_ref().map(|piece| piece.load(Ordering::Relaxed));
         let begun = Duration::from_micros(self.begun_us.load(Ordering::Relaxed));
         let interp = self.interp.load(Ordering::Relaxed);
+        let state = self.state.load(Ordering::Relaxed);
         fence(Ordering::Acquire);
         let after = self.word.load(Ordering::Relaxed);
         if before & STATE == FREE || after & STATE == FREE || before >> SHIFT != after >> SHIFT {
@@ -230,32 +237,36 @@ impl Slot {
             begun,
             name: unpacked(&pieces),
             interp,
+            state,
             waits: before & STATE == QUIET && self.reading.load(Ordering::Relaxed),
             ident: self.ident.load(Ordering::Relaxed),
             tid: self.tid.load(Ordering::Relaxed),
         })
     }
 
-    /// The application's code begins to run in an interpreter, whose record is at this address (attached).
-    pub fn enter(&self, interp: usize) {
+    /// The application's code begins to run (attached): the addresses of the interpreter's record and of the thread's state.
+    pub fn enter(&self, interp: usize, state: usize) {
         self.interp.store(interp, Ordering::Relaxed);
-        self.interruptible.store(true, Ordering::Relaxed);
+        self.state.store(state, Ordering::Relaxed);
+        let serial = self.word.load(Ordering::Relaxed) >> SHIFT;
+        self.target.store(serial << 1, Ordering::Relaxed);
     }
 
     /// The application's code has ended (attached). True when an exception was raised in the thread meanwhile; it may
     /// not have arrived yet.
     pub fn leave(&self) -> bool {
-        self.interruptible.store(false, Ordering::Relaxed);
-        self.interrupted.swap(false, Ordering::Relaxed)
+        self.target.swap(0, Ordering::Relaxed) & RAISED != 0
     }
 
-    /// Notes that an exception is about to be raised in the thread (attached). False when exchange `serial` cannot get
-    /// it.
+    /// Notes that an exception is about to be raised in the thread (attached to the interpreter of exchange `serial`).
+    /// False when that exchange cannot get it; the thread may be in another interpreter by now. True means that its code
+    /// does not end before the caller lets the next one through `raising`.
     pub fn interrupt(&self, serial: u64) -> bool {
-        let is_it = self.word.load(Ordering::Relaxed) >> SHIFT == serial;
-        let interrupted = is_it && self.interruptible.load(Ordering::Relaxed);
-        self.interrupted.fetch_or(interrupted, Ordering::Relaxed);
-        interrupted
+        let (quiet, raised) = (serial << 1, serial << 1 | RAISED);
+        match self.target.compare_exchange(quiet, raised, Ordering::Relaxed, Ordering::Relaxed) {
+            Ok(_) => true,
+            Err(found) => found == raised,
+        }
     }
 }
 
@@ -354,14 +365,14 @@ mod tests {
         let open = slot.open(7, Duration::ZERO, b"GET", b"/");
         let number = serial(&slot);
         assert!(!slot.interrupt(number), "its code does not run yet");
-        slot.enter(1);
+        slot.enter(1, 2);
         assert!(!slot.interrupt(number + 1));
         assert!(slot.interrupt(number));
         assert!(slot.leave());
         assert!(!slot.interrupt(number), "its code has ended");
         drop(open);
         let _open = slot.open(7, Duration::ZERO, b"GET", b"/");
-        slot.enter(1);
+        slot.enter(1, 2);
         assert!(!slot.leave());
     }
 }

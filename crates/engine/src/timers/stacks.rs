@@ -5,8 +5,8 @@
 //! below it, which takes an interpreter and needs no signal, so that no system call is interrupted. What is left is
 //! Python 3.10, where stacks in named interpreters are not shown in this case.
 //!
-//! Both read what running threads may change. So the watchdog only uses them when the GIL cannot be had: then one
-//! thread has it, in C code, and all others wait for it.
+//! Both read what running threads may change. So the watchdog only uses them when a GIL cannot be had, and for interpreters
+//! that share it: then one thread has it, in C code, and all others wait for it.
 
 use core::ffi::{c_char, c_int};
 use std::mem;
@@ -17,8 +17,9 @@ use std::time::Duration;
 use pyo3::ffi;
 use wsgi_sys::signal;
 use wsgi_wire::control::DUMP_SIGNAL_BELOW_MAX;
+use wsgi_wire::messages::Message;
 
-use crate::log::{self, WARN, process_log};
+use crate::log;
 use crate::python::interp::Interp;
 use crate::python::py;
 use crate::python::py::Gil;
@@ -42,7 +43,7 @@ pub fn register(gil: Gil) {
             gil.fetch(raised).brief(gil)
         );
         let _ = signal::ignore(number);
-        gil.detach(|| process_log(WARN, text.as_bytes()));
+        gil.detach(|| log::report(Message::NoStacks, &text));
     }
 }
 
@@ -59,28 +60,41 @@ fn dump_function() -> Option<Dump> {
     (!found.is_null()).then(|| unsafe { mem::transmute::<*mut libc::c_void, Dump>(found) })
 }
 
-/// Writes the stacks of the main interpreter's threads and of those of `named` to the log. Each of the latter comes with
-/// the system's number of a thread that executes something in it. The caller does not wait for room in the log; a thread
-/// that gets the signal may have to. False: there is no room now, and nothing is written.
-pub fn write(main: &Interp, named: &[(&Interp, i32)]) -> bool {
+/// What has become of stacks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Written {
+    /// They are in the log.
+    All,
+    /// There is no room in the log now, and nothing is written.
+    NoRoom,
+    /// No thread is known that could write them.
+    NoThread,
+}
+
+/// Writes the stacks of these interpreters' threads to the log. Each comes with the system's number of a thread that executes
+/// something in it, as far as one is known. They share one GIL. The caller does not wait for room in the log; a thread that
+/// gets the signal may have to.
+pub fn write(interps: &[(&Interp, Option<i32>)]) -> Written {
     if !log::has_room(Duration::ZERO) {
-        return false;
+        return Written::NoRoom;
     }
     if let (Some(dump), Some(end)) = (dump_function(), log::end()) {
-        for interp in std::iter::once(main).chain(named.iter().map(|(interp, _)| *interp)) {
+        for (interp, _) in interps {
             // SAFETY: an interpreter that lives as long as the process, and a thread without a state: as faulthandler's
             // own thread calls it. What it reads holds still, as the head of this file says.
             unsafe { dump(end.as_raw_fd(), interp.state(), ptr::null_mut()) };
         }
-        return true;
+        return Written::All;
     }
     let number = libc::SIGRTMAX() - DUMP_SIGNAL_BELOW_MAX;
-    let main_thread = i32::try_from(std::process::id()).unwrap_or(0);
-    let others = named.iter().map(|(_, tid)| *tid).filter(|_| !py::version_before(3, 12));
-    for thread in std::iter::once(main_thread).chain(others) {
+    let can_show = |interp: &Interp| interp.is_main() || !py::version_before(3, 12);
+    let threads = interps.iter().filter(|(interp, _)| can_show(interp)).filter_map(|(_, thread)| *thread);
+    let mut written = Written::NoThread;
+    for thread in threads {
         signal::send_to_thread(thread, number);
         // The handler ignores a signal that comes while it writes.
         std::thread::sleep(PAUSE);
+        written = Written::All;
     }
-    true
+    written
 }

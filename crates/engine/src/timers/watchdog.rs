@@ -16,16 +16,18 @@ use wsgi_sys::{clock, process, stream};
 use wsgi_wire::config::GroupConfig;
 use wsgi_wire::control::{Cause, Exit};
 use wsgi_wire::frame::{self, Tag};
+use wsgi_wire::messages::Message;
 use wsgi_wire::response::Failure;
 
-use crate::log::{self, ERROR, WARN};
+use crate::log;
 use crate::python::interp::Interp;
 use crate::python::interpreters;
 use crate::python::py::runs_free;
 use crate::request::first_load::FIRST_LOAD;
-use crate::timers::probe::Probe;
+use crate::request::telemetry;
+use crate::timers::probe::{Probe, Shown};
 use crate::timers::slots::{Running, Slots};
-use crate::timers::stacks;
+use crate::timers::stacks::{self, Written};
 use crate::timers::stuck::{Id, Limits, Overruns, Pulse, Seen};
 
 /// Longest time between two looks.
@@ -51,6 +53,8 @@ pub trait Process: Sync {
     fn stop(&self);
     /// Makes it end as if it had been told to.
     fn ask_to_end(&self);
+    /// Why it ends, in mod_wsgi's words.
+    fn reason(&self) -> &'static str;
 }
 
 /// What other threads know of the watchdog.
@@ -175,7 +179,8 @@ impl Watch {
     }
 
     fn look_at_gil(&mut self, now: Duration, running: &[Running]) {
-        let had = self.probe.had_gil();
+        self.probe.watch_own_gils();
+        let (had, owner) = self.probe.longest_kept();
         if self.pulse.look(self.limits.deadlock.map(|limit| limit / 2), now, had).is_none() {
             self.has_asked = false;
             return;
@@ -188,14 +193,14 @@ impl Watch {
         let Some(silent) = self.pulse.look(self.limits.deadlock, now, had) else { return };
         let what = format!(
             "{} for {}, longer than deadlock-timeout={}; {}; {}",
-            if runs_free() { STANDSTILL } else { "no thread could have Python's global lock (GIL)" },
+            if runs_free() { STANDSTILL.to_owned() } else { format!("no thread could have {}", whose_gil(owner)) },
             seconds(silent),
             option(self.limits.deadlock),
             executing(running, now),
             self.ending(),
         );
-        self.report(ERROR, &what);
-        self.write_stacks(running);
+        self.report(Message::Deadlock, &what);
+        owner.into_iter().for_each(|owner| self.write_stacks(running, owner));
         self.give_up(Cause::DeadlockTimeout);
         self.end();
     }
@@ -212,8 +217,8 @@ impl Watch {
             executing(running, now),
             self.ending(),
         );
-        self.report(ERROR, &what);
-        self.show_stacks(ERROR, running, Vec::new());
+        self.report(Message::StartupTimeout, &what);
+        self.show_stacks(Message::StacksAtEnd, running, Vec::new());
         self.give_up(Cause::StartupTimeout);
         self.end();
     }
@@ -226,7 +231,7 @@ impl Watch {
         let (interrupt, cut, lost) = (pick(&found.interrupt), pick(&found.cut), pick(&found.lost));
         self.tell(&interrupt, &cut, &lost, running, now);
         if found.begins {
-            self.show_stacks(if lost.is_empty() { WARN } else { ERROR }, running, interrupt);
+            self.show_stacks(if lost.is_empty() { Message::Stacks } else { Message::StacksAtEnd }, running, interrupt);
         } else if !interrupt.is_empty() {
             self.probe.interrupt(interrupt);
         }
@@ -243,11 +248,11 @@ impl Watch {
             let what = format!(
                 "the process raises mod_wsgi.RequestTimeout in it, and it has interrupt-timeout={limit} to end"
             );
-            self.report(WARN, &format!("{}; {what}", self.overrun(request, now)));
+            self.report(Message::Interrupt, &format!("{}; {what}", self.overrun(request, now)));
         }
         for request in cut {
             let what = "its client is slow to send the body, so only this request is ended, with 504";
-            self.report(WARN, &format!("{}; {what}", self.overrun(request, now)));
+            self.report(Message::SlowBody, &format!("{}; {what}", self.overrun(request, now)));
         }
         let others = running.iter().filter(|request| !lost.iter().any(|other| id(other) == id(request)));
         let others = others.filter(|request| self.limits.counts(age(request, now))).count();
@@ -265,7 +270,7 @@ impl Watch {
                 }
                 what.push_str(&self.ending());
             }
-            self.report(ERROR, &what);
+            self.report(Message::Overrun, &what);
         }
     }
 
@@ -291,45 +296,57 @@ impl Watch {
         }
     }
 
-    fn report(&self, level: u8, text: &str) {
-        log::log_without_waiting(level, format!("process group \"{}\": {text}", self.name).as_bytes());
+    fn report(&self, message: Message, text: &str) {
+        log::report_without_waiting(message, &format!("process group \"{}\": {text}", self.name));
     }
 
-    /// Writes the Python stacks of all threads to the log, with the GIL if it comes in time. Then makes the probe
+    /// Writes the Python stacks of all threads to the log, with their GIL if it comes in time. Then makes the probe
     /// interrupt requests.
-    fn show_stacks(&self, level: u8, running: &[Running], interrupt: Vec<Running>) {
-        match self.probe.stacks(running, interrupt) {
-            Some(text) if text.is_empty() => {
-                self.report(level, "no thread executes Python code now, so there are no stacks")
+    fn show_stacks(&self, message: Message, running: &[Running], interrupt: Vec<Running>) {
+        let Shown { text, silent } = self.probe.stacks(running, interrupt);
+        match text.trim_end() {
+            "" if silent.is_empty() => {
+                self.report(message, "no thread executes Python code now, so there are no stacks")
             }
-            Some(text) => self.report(level, &format!("Python stacks of all threads:\n{}", text.trim_end())),
-            None => self.write_stacks(running),
+            "" => {}
+            text => self.report(message, &format!("Python stacks of all threads:\n{text}")),
         }
+        silent.into_iter().for_each(|owner| self.write_stacks(running, owner));
     }
 
-    /// Writes them without the GIL.
-    fn write_stacks(&self, running: &[Running]) {
-        let Some(main) = interpreters::main() else { return };
-        self.report(
-            ERROR,
-            match runs_free() {
-                true => {
-                    "Python stacks, as far as they can be shown while Python waits for a thread that does not stop:"
-                }
-                false => "Python stacks of all threads, while one of them keeps the GIL:",
-            },
-        );
-        let mut named: Vec<(&Interp, i32)> = Vec::new();
+    /// Writes the stacks of those that share the GIL of `owner`, without it.
+    fn write_stacks(&self, running: &[Running], owner: &'static Interp) {
+        let what = match owner.has_own_gil() {
+            true => format!(
+                "Python stacks of application group '{}', while one of its threads keeps its GIL:",
+                owner.name()
+            ),
+            false if runs_free() => {
+                "Python stacks, as far as they can be shown while Python waits for a thread that does not stop:"
+                    .to_owned()
+            }
+            false => "Python stacks of all threads, while one of them keeps the GIL:".to_owned(),
+        };
+        self.report(Message::StacksAtEnd, &what);
+        let main_thread = i32::try_from(std::process::id()).ok();
+        let mut interps = vec![(owner, main_thread.filter(|_| owner.is_main()))];
         for request in running {
-            match interpreters::at(request.interp) {
-                Some(interp) if !interp.is_main() && !named.iter().any(|(other, _)| std::ptr::eq(*other, interp)) => {
-                    named.push((interp, request.tid));
-                }
-                _ => {}
+            let Some(interp) = interpreters::at(request.interp).filter(|interp| !interp.is_main()) else { continue };
+            match interps.iter_mut().find(|(other, _)| std::ptr::eq(*other, interp)) {
+                Some((_, thread)) => *thread = Some(request.tid),
+                None if !owner.has_own_gil() && !interp.has_own_gil() => interps.push((interp, Some(request.tid))),
+                None => {}
             }
         }
-        if !stacks::write(main, &named) {
-            self.report(ERROR, "the stacks are left out, because nobody reads the log of this process now");
+        match stacks::write(&interps) {
+            Written::All => {}
+            Written::NoThread => {
+                self.report(Message::StacksAtEnd, "the stacks cannot be shown, as no request is executed there")
+            }
+            Written::NoRoom => self.report(
+                Message::StacksAtEnd,
+                "the stacks are left out, because nobody reads the log of this process now",
+            ),
         }
     }
 
@@ -368,12 +385,13 @@ impl Watch {
             None => format!("{}, and shutdown-timeout=0 sets no limit", seconds(END)),
         };
         let running = self.process.slots().running();
+        telemetry::cut_off(self.process.reason(), running.len());
         let left = match self.threads {
             0 => "its import script is cut off".to_owned(),
             _ => cut_off(&running, clock::monotonic()),
         };
         let text = format!("process {} did not end within {limit}; {left}", std::process::id());
-        self.report(WARN, &text);
+        self.report(Message::EndForced, &text);
         // Nobody may be reading what the process writes.
         if !log::flush() {
             log::has_room(PERIOD);
@@ -410,6 +428,14 @@ fn requests(count: usize, kind: &str) -> String {
     if count == 1 { format!("1 {kind}request") } else { format!("{count} {kind}requests") }
 }
 
+/// Which GIL it is, by its owner.
+fn whose_gil(owner: Option<&Interp>) -> String {
+    match owner.filter(|owner| owner.has_own_gil()) {
+        Some(owner) => format!("the global lock (GIL) of application group '{}'", owner.name()),
+        None => "Python's global lock (GIL)".to_owned(),
+    }
+}
+
 /// What a process that ends leaves undone.
 fn cut_off(running: &[Running], now: Duration) -> String {
     match running.len() {
@@ -443,6 +469,7 @@ mod tests {
             begun: Duration::ZERO,
             name: "GET /x".to_owned(),
             interp: 0,
+            state: 0,
             waits: false,
             ident: 0,
             tid: 0,

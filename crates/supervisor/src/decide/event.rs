@@ -1,6 +1,7 @@
 //! What decisions are about: a process group's rules, what happens, what to do.
 
 use wsgi_wire::control::Cause;
+use wsgi_wire::messages::Message;
 
 use super::{GroupId, Millis, ProcessId};
 
@@ -138,7 +139,7 @@ pub enum Event {
     /// The scoreboard had no slot for the process; its group tries again soon.
     NoSlot { process: ProcessId },
     /// The process could not be made or could not execute its program, for this reason.
-    StartFailed { process: ProcessId, cause: String },
+    StartFailed { process: ProcessId, message: Message, cause: String },
     /// The process that starts has loaded one more of the scripts that were handed to it.
     Loaded { process: ProcessId },
     /// The process says that it is ready.
@@ -245,12 +246,10 @@ pub enum Handing {
     Required,
 }
 
-/// APLOG levels.
+/// APLOG levels of lines without a number.
 pub mod level {
-    /// A process was lost or cannot start.
+    /// What daemon processes write without a level.
     pub const ERROR: u8 = 3;
-    /// A limit was reached.
-    pub const WARNING: u8 = 4;
     /// The life of processes.
     pub const INFO: u8 = 6;
     /// What only explains other lines.

@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use wsgi_wire::control::Cause;
+use wsgi_wire::messages::Message;
 
 use super::process::{Phase, Process};
 use super::records::{Attempts, MemoryHistory, Scale};
@@ -277,7 +278,7 @@ impl Group {
         match event {
             Event::Spawned { pid, .. } => self.spawned(process, pid, out),
             Event::NoSlot { .. } => self.no_slot(process, now, out),
-            Event::StartFailed { cause, .. } => self.start_failed(process, &cause, now, out),
+            Event::StartFailed { message, cause, .. } => self.start_failed(process, (message, &cause), now, out),
             Event::Loaded { .. } => self.progresses(process, now),
             Event::Ready { .. } => self.ready(process, now, out),
             Event::Failed { output, .. } => self.failed(process, &output, now, out),
@@ -307,7 +308,7 @@ impl Group {
         }
         if phase == Phase::Starting {
             self.count_failure(marks, now);
-            self.say_cannot_start(&format!("it {what}"), now, out);
+            self.say_cannot_start(Message::CannotStart, &format!("it {what}"), now, out);
         } else {
             self.trouble = format!("a process {what}");
             self.say_violation(process, what, out);
@@ -331,7 +332,7 @@ impl Group {
         let Some(it) = self.processes.get(&process) else { return };
         if it.phase == Phase::Starting {
             self.hope_after(exit.ended);
-            return self.start_failed(process, &exit.diagnosis, now, out);
+            return self.start_failed(process, (Message::CannotStart, &exit.diagnosis), now, out);
         }
         let has_ended = self.rules.threads == 0 && exit.ended == Ended::Status(0);
         self.vacate(process, if has_ended { "its script has ended" } else { "it was lost" });

@@ -152,7 +152,8 @@ fn the_line_about_a_failed_load_names_the_script_that_failed() {
     let (mut world, all) = serving(Rules { scripts: "/configured".to_owned(), ..rules(1) });
     world.event(Event::Retire { process: all[0], cause: Cause::MaximumRequests });
     let process = world.spawn()[0];
-    let output = "Target WSGI script '/srv/it's' cannot be loaded as Python module.\nTraceback\nSyntaxError: x";
+    let output = "WSGI0106: Could not read or compile WSGI script '/srv/it's' for main interpreter of daemon process 'site'.\n\
+                  WSGI0174: SyntaxError exception raised processing WSGI script '/srv/it's'.\nSyntaxError: x";
     world.event(Event::Failed { process, output: output.to_owned() });
     let line =
         "could not load /srv/it's: SyntaxError: x; kept the running version: the running process goes on serving";

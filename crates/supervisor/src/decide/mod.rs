@@ -39,6 +39,7 @@ mod timers;
 use std::collections::BTreeMap;
 
 use wsgi_wire::control::Cause;
+use wsgi_wire::messages::Message;
 
 pub use event::{Action, Busy, Ended, Event, Exit, Found, Handing, Left, Load, Rules, level};
 pub use group::Group;
@@ -160,8 +161,17 @@ impl Out<'_> {
         self.actions.push(action);
     }
 
-    fn log(&mut self, level: u8, text: String) {
-        self.actions.push(Action::Log { group: self.group, level, text });
+    fn info(&mut self, text: String) {
+        self.actions.push(Action::Log { group: self.group, level: level::INFO, text });
+    }
+
+    fn debug(&mut self, text: String) {
+        self.actions.push(Action::Log { group: self.group, level: level::DEBUG, text });
+    }
+
+    /// A warning or an error.
+    fn report(&mut self, message: Message, text: &str) {
+        self.actions.push(Action::Log { group: self.group, level: message.level(), text: message.line(text) });
     }
 }
 

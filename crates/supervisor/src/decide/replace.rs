@@ -1,6 +1,7 @@
 //! How processes follow each other: which one is replaced, in which order traffic moves, how a process ends.
 
 use wsgi_wire::control::Cause;
+use wsgi_wire::messages::Message;
 
 use super::group::{Group, LOST_SUPERVISOR};
 use super::process::{OWN_END, Overdue, Phase, Process};
@@ -130,7 +131,7 @@ impl Group {
         let Some(it) = self.processes.get(&process).filter(|it| it.overdue.is_none()) else { return };
         let cause = self.words_of_overdue(it, why, now);
         self.count_failure(it.marks, now);
-        let show = self.say_cannot_start(&cause, now, out);
+        let show = self.say_cannot_start(Message::CannotStart, &cause, now, out);
         if let Some(it) = self.processes.get_mut(&process) {
             it.overdue = Some(Overdue { kill_at: now + OWN_END, show });
             it.ending = why;

@@ -2,10 +2,11 @@
 //! what comes next.
 
 use wsgi_wire::control::Cause;
+use wsgi_wire::messages::{Message, script_not_loaded};
 
 use super::group::Group;
 use super::process::{OWN_END, Phase, Process};
-use super::{Action, Busy, Ended, Load, Millis, Out, ProcessId, Rules, level};
+use super::{Action, Busy, Ended, Load, Millis, Out, ProcessId, Rules};
 
 /// Why the supervisor ends a process that could not load its script and that waited for the mend. Another process waits
 /// in its place, so the log has these lines at level debug only.
@@ -82,9 +83,7 @@ fn essence(cause: &str, telling: usize) -> String {
 
 /// The scripts that could not be loaded, as the engine's lines name them, each once.
 fn not_loaded(output: &str) -> Option<String> {
-    let lines = output.lines().filter_map(|line| line.strip_prefix("Target WSGI script '"));
-    let named = lines.filter_map(|rest| rest.strip_suffix("' cannot be loaded as Python module."));
-    let mut all: Vec<&str> = named.collect();
+    let mut all: Vec<&str> = output.lines().filter_map(script_not_loaded).collect();
     all.dedup();
     (!all.is_empty()).then(|| all.join(", "))
 }
@@ -92,7 +91,10 @@ fn not_loaded(output: &str) -> Option<String> {
 /// The line of `output` that names the exception. Advice of the engine may follow it. Without such a line: the last one.
 fn exception(output: &str) -> Option<&str> {
     let is_name = |name: &str| name.chars().all(|one| one.is_alphanumeric() || "._".contains(one));
-    let names_it = |line: &&str| line.split(':').next().is_some_and(|name| !name.is_empty() && is_name(name));
+    let names_it = |line: &&str| {
+        let name = line.split(':').next();
+        name.is_some_and(|name| !name.is_empty() && is_name(name)) && Message::of_line(line).is_none()
+    };
     output.lines().rev().find(names_it).or_else(|| output.lines().last())
 }
 
@@ -147,12 +149,12 @@ impl Group {
 
     pub(super) fn say_adopted(&self, process: ProcessId, out: &mut Out<'_>) {
         let rest = "was started by the lost supervisor; it serves until a new process takes its place";
-        out.log(level::INFO, self.line(process, rest));
+        out.info(self.line(process, rest));
     }
 
     pub(super) fn say_started(&self, process: ProcessId, out: &mut Out<'_>) {
         let python = &self.rules.python;
-        out.log(level::INFO, self.line(process, &format!("started{}: {python}", self.reason_to_start(process))));
+        out.info(self.line(process, &format!("started{}: {python}", self.reason_to_start(process))));
     }
 
     fn reason_to_start(&self, process: ProcessId) -> String {
@@ -188,7 +190,7 @@ impl Group {
                 format!("; before it {failures} to start failed in {}", seconds(self.attempts.lasted(now)))
             }
         };
-        out.log(level::INFO, self.line(process, &format!("is ready after {age}{before}")));
+        out.info(self.line(process, &format!("is ready after {age}{before}")));
     }
 
     pub(super) fn say_retiring(&self, process: ProcessId, cause: Cause, now: Millis, out: &mut Out<'_>) {
@@ -199,10 +201,14 @@ impl Group {
         };
         // When starts failed, the log said so.
         let warns = self.wait_for_start(now).is_some() && self.attempts.failures == 0;
-        let level = if warns { level::WARNING } else { level::INFO };
         let wait = self.words_of_wait(now).unwrap_or_default();
         let text = format!("is to be replaced {}: {}; {next}{wait}", it.age(now), self.words_with_limit(cause));
-        out.log(level, self.line(process, &text));
+        let line = self.line(process, &text);
+        if warns {
+            out.report(Message::ReplacementDelayed, &line);
+        } else {
+            out.info(line);
+        }
     }
 
     /// As [`words`], with the value of the option.
@@ -236,8 +242,12 @@ impl Group {
             _ => it.ending.to_owned(),
         };
         let text = format!("is draining {limit}: {why}, {}", it.age(now));
-        let level = if it.ending == ANOTHER_FAILED { level::DEBUG } else { level::INFO };
-        out.log(level, self.line(process, &text));
+        let line = self.line(process, &text);
+        if it.ending == ANOTHER_FAILED {
+            out.debug(line);
+        } else {
+            out.info(line);
+        }
     }
 
     pub(super) fn say_drain_limit(&self, process: ProcessId, out: &mut Out<'_>) {
@@ -245,17 +255,17 @@ impl Group {
         let (option, limit) = self.drain_limit(it.retiring);
         let (busy, limit) = (&it.busy, seconds(limit));
         let text = format!("still executes {busy} when {option}={limit} is over; it is stopped ({})", it.ending);
-        out.log(level::WARNING, self.line(process, &text));
+        out.report(Message::DrainTimeout, &self.line(process, &text));
     }
 
     pub(super) fn say_shutdown_timeout(&self, process: ProcessId, out: &mut Out<'_>) {
         let limit = seconds(self.rules.shutdown_timeout);
         let text = format!("has not stopped when shutdown-timeout={limit} is over; it gets SIGKILL");
-        out.log(level::WARNING, self.line(process, &text));
+        out.report(Message::ShutdownTimeout, &self.line(process, &text));
     }
 
     pub(super) fn say_violation(&self, process: ProcessId, what: &str, out: &mut Out<'_>) {
-        out.log(level::ERROR, self.line(process, &format!("{what}; it gets SIGKILL and is replaced")));
+        out.report(Message::Violation, &self.line(process, &format!("{what}; it gets SIGKILL and is replaced")));
     }
 
     pub(super) fn say_no_slot(&self, out: &mut Out<'_>) {
@@ -263,7 +273,7 @@ impl Group {
             "process group \"{}\": no new process can start until an old one has finished its requests and ended",
             self.rules.name
         );
-        out.log(level::WARNING, text);
+        out.report(Message::NoSlot, &text);
     }
 
     /// Which processes serve meanwhile.
@@ -282,11 +292,11 @@ impl Group {
     /// The line about the start of the attempt was an info line, so this one is too.
     fn say_again(&self, now: Millis, out: &mut Out<'_>) {
         let (name, tries, next) = (&self.rules.name, self.attempts.failures, self.next_try(now));
-        out.log(level::INFO, format!("process group \"{name}\": attempt {tries} to start failed as before{next}"));
+        out.info(format!("process group \"{name}\": attempt {tries} to start failed as before{next}"));
     }
 
     /// Says why a process could not start, unless the log says so already. Returns whether it was news.
-    pub(super) fn say_cannot_start(&mut self, cause: &str, now: Millis, out: &mut Out<'_>) -> bool {
+    pub(super) fn say_cannot_start(&mut self, message: Message, cause: &str, now: Millis, out: &mut Out<'_>) -> bool {
         cause.clone_into(&mut self.trouble);
         if !self.attempts.is_news(essence(cause, 0)) {
             self.say_again(now, out);
@@ -296,12 +306,10 @@ impl Group {
         let from = if rules.python_from.is_empty() { String::new() } else { format!(" ({})", rules.python_from) };
         let (name, place, python) = (&rules.name, &rules.defined_at, &rules.python);
         let (until, next) = (self.meanwhile(), self.next_try(now));
-        out.log(
-            level::ERROR,
-            format!(
-                "process group \"{name}\" (defined at {place}): cannot start {python}{from}: {cause}; {until}{next}"
-            ),
+        let text = format!(
+            "process group \"{name}\" (defined at {place}): cannot start {python}{from}: {cause}; {until}{next}"
         );
+        out.report(message, &text);
         true
     }
 
@@ -332,7 +340,7 @@ impl Group {
         let next = format!("{}, or when one of its files changes", self.next_try(now));
         let scripts = not_loaded(output).unwrap_or_else(|| self.scripts().to_owned());
         let text = format!("could not load {scripts}: {cause}; {until}{next}");
-        out.log(level::ERROR, self.line(process, &text));
+        out.report(Message::NotLoaded, &self.line(process, &text));
     }
 
     fn scripts(&self) -> &str {
@@ -370,14 +378,14 @@ impl Group {
             "is not ready after {age}, while it {}; the supervisor waits for it without limit (startup-timeout= sets one)",
             self.before_ready()
         );
-        out.log(level::WARNING, self.line(process, &text));
+        out.report(Message::SlowStart, &self.line(process, &text));
         out.push(Action::Output { process, show: true });
     }
 
     pub(super) fn say_large(&self, process: ProcessId, bytes: u64, out: &mut Out<'_>) {
         let text =
             format!("has a resident set of {}, above maximum-memory={}", size(bytes), size(self.rules.maximum_memory));
-        out.log(level::INFO, self.line(process, &text));
+        out.info(self.line(process, &text));
     }
 
     pub(super) fn say_limit_too_small(&self, process: ProcessId, bytes: u64, life: Millis, out: &mut Out<'_>) {
@@ -387,7 +395,7 @@ impl Group {
             size(self.rules.maximum_memory),
             seconds(life)
         );
-        out.log(level::WARNING, self.line(process, &text));
+        out.report(Message::MemoryLimitTooSmall, &self.line(process, &text));
     }
 
     pub(super) fn say_grows(&self, more: u32, load: &Load, out: &mut Out<'_>) {
@@ -399,7 +407,7 @@ impl Group {
             requests(*waiting),
             self.rules.max
         );
-        out.log(level::INFO, text);
+        out.info(text);
     }
 
     pub(super) fn say_wakes(&self, out: &mut Out<'_>) {
@@ -407,7 +415,7 @@ impl Group {
         let text = format!(
             "process group \"{name}\": a request waits and no process runs; the group gets 1 process (max-processes={max})"
         );
-        out.log(level::INFO, text);
+        out.info(text);
     }
 
     /// The last line about a process that had been ready, or that the supervisor stopped before it was.
@@ -423,18 +431,17 @@ impl Group {
             let next =
                 if lost { self.words_of_wait(now).unwrap_or("; it is replaced".to_owned()) } else { String::new() };
             let text = format!("process group \"{name}\": process {pid} was lost: {ended} {age}, {busy}{next}");
-            return out.log(level::ERROR, text);
+            return out.report(Message::ProcessLost, &text);
         }
         let why = if it.ending.is_empty() { "its script has ended" } else { it.ending };
         // Nothing in flight says only that httpd's children have given up what the process may still have executed.
         let busy = if it.busy.count == 0 { String::new() } else { format!(", {busy}") };
         let text = format!("process group \"{name}\": process {pid} is gone ({why}): {ended} {age}{busy}");
-        let level = match it.busy.count {
-            1.. => level::WARNING,
-            0 if why == ANOTHER_FAILED => level::DEBUG,
-            0 => level::INFO,
-        };
-        out.log(level, text);
+        match it.busy.count {
+            1.. => out.report(Message::EndedWithRequests, &text),
+            0 if why == ANOTHER_FAILED => out.debug(text),
+            0 => out.info(text),
+        }
     }
 }
 
@@ -460,7 +467,7 @@ mod tests {
 
     #[test]
     fn the_exception_is_named_and_not_the_advice_after_it() {
-        let output = "Target WSGI script '/a' cannot be loaded as Python module.\nTraceback (most recent call last):\n  File \"/a\"\nModuleNotFoundError: No module named 'x'\n/usr/bin/python3 looked for the module (the default); sys.path was []";
+        let output = "WSGI0110: Unable to execute Python script file '/a'.\nWSGI0174: ModuleNotFoundError exception raised\nTraceback (most recent call last):\n  File \"/a\"\nModuleNotFoundError: No module named 'x'\n/usr/bin/python3 looked for the module (the default); sys.path was []";
         assert_eq!(exception(output), Some("ModuleNotFoundError: No module named 'x'"));
         assert_eq!(exception("bottle.BottleException: two\n  lines, and more"), Some("bottle.BottleException: two"));
         assert_eq!((exception("no exception at all"), exception("")), (Some("no exception at all"), None));

@@ -2,6 +2,7 @@
 //! load its script.
 
 use wsgi_wire::control::Cause;
+use wsgi_wire::messages::Message;
 
 use super::group::Group;
 use super::process::{Marks, Phase, Process};
@@ -156,7 +157,13 @@ impl Group {
         }
     }
 
-    pub(super) fn start_failed(&mut self, process: ProcessId, cause: &str, now: Millis, out: &mut Out<'_>) {
+    pub(super) fn start_failed(
+        &mut self,
+        process: ProcessId,
+        (message, cause): (Message, &str),
+        now: Millis,
+        out: &mut Out<'_>,
+    ) {
         let Some(it) = self.processes.remove(&process) else { return };
         if it.phase == Phase::Starting {
             let show = match it.overdue {
@@ -164,7 +171,7 @@ impl Group {
                 Some(overdue) => overdue.show,
                 None => {
                     self.count_failure(it.marks, now);
-                    self.say_cannot_start(cause, now, out)
+                    self.say_cannot_start(message, cause, now, out)
                 }
             };
             out.push(Action::Output { process, show });

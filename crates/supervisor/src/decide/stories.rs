@@ -462,9 +462,17 @@ fn requests_wait_for_a_process_that_began_before_anything_had_failed() {
     world.ready(all[0]);
     world.crash(all[0], true);
     let next = world.started()[0];
-    world.event(Event::StartFailed { process: next, cause: "no process can be made".to_owned() });
+    world.event(Event::StartFailed {
+        process: next,
+        message: Message::CannotStart,
+        cause: "no process can be made".to_owned(),
+    });
     assert!(!world.fault, "the other one is on its way");
-    world.event(Event::StartFailed { process: all[1], cause: "no process can be made".to_owned() });
+    world.event(Event::StartFailed {
+        process: all[1],
+        message: Message::CannotStart,
+        cause: "no process can be made".to_owned(),
+    });
     assert!(world.fault);
 }
 

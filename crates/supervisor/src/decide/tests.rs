@@ -153,7 +153,7 @@ fn new_code_that_does_not_load_leaves_the_old_processes_serving() {
     assert_eq!(
         world.errors(),
         [
-            "process group \"site\" (defined at httpd.conf:3): cannot start /srv/venv/bin/python (python-home=/srv/venv): exited early; kept the running version: the 2 running processes go on serving; next try in 1 s"
+            "WSGI1100: process group \"site\" (defined at httpd.conf:3): cannot start /srv/venv/bin/python (python-home=/srv/venv): exited early; kept the running version: the 2 running processes go on serving; next try in 1 s"
         ]
     );
     assert!(!world.fault);
@@ -192,15 +192,27 @@ fn failing_starts_back_off_one_at_a_time_and_are_reported_once() {
 fn another_cause_is_reported_again() {
     let mut world = World::default();
     let first = world.configure(1);
-    world.event(Event::StartFailed { process: first[0], cause: "no such file".to_owned() });
+    world.event(Event::StartFailed {
+        process: first[0],
+        message: Message::CannotStart,
+        cause: "no such file".to_owned(),
+    });
     assert!(world.has(&Action::Output { process: first[0], show: true }));
     world.at(1_000);
     let second = world.started();
-    world.event(Event::StartFailed { process: second[0], cause: "no such file".to_owned() });
+    world.event(Event::StartFailed {
+        process: second[0],
+        message: Message::CannotStart,
+        cause: "no such file".to_owned(),
+    });
     assert!(world.has(&Action::Output { process: second[0], show: false }));
     world.at(3_000);
     let third = world.started();
-    world.event(Event::StartFailed { process: third[0], cause: "permission denied".to_owned() });
+    world.event(Event::StartFailed {
+        process: third[0],
+        message: Message::CannotStart,
+        cause: "permission denied".to_owned(),
+    });
     assert_eq!(world.errors().len(), 2);
 }
 

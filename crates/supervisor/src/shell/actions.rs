@@ -5,10 +5,11 @@ use std::os::fd::AsFd;
 use wsgi_sys::process::{kill, killpg, pidfd_kill};
 use wsgi_sys::scoreboard::{State as SlotState, Stoppage};
 use wsgi_wire::control::ToDaemon;
+use wsgi_wire::messages::Message;
 
 use super::process::{Output, Process};
-use super::{Shell, millis, start};
-use crate::decide::{Action, Event, GroupId, Handing, ProcessId, level, seconds};
+use super::{Shell, millis, own_pid, start};
+use crate::decide::{Action, Event, GroupId, Handing, ProcessId, seconds};
 use crate::handed::{Handed, Known, hand_on};
 
 impl Shell {
@@ -48,7 +49,7 @@ impl Shell {
                 self.groups.remove(&group);
             }
             Action::Log { group, level, text } => {
-                let pid = i32::try_from(std::process::id()).unwrap_or(0);
+                let pid = own_pid();
                 text.lines().for_each(|line| self.write_output(group, pid, level, line.as_bytes()));
             }
             Action::Exit => self.done = true,
@@ -86,7 +87,9 @@ impl Shell {
                 self.store(id);
                 self.events.push_back(Event::Spawned { process: id, pid });
             }
-            Err(cause) => self.events.push_back(Event::StartFailed { process: id, cause }),
+            Err(cause) => {
+                self.events.push_back(Event::StartFailed { process: id, message: Message::CannotStart, cause })
+            }
         }
     }
 
@@ -118,7 +121,7 @@ impl Shell {
             let text = format!(
                 "supervisor: it cannot keep the control sockets of some processes for another supervisor ({why}); if this supervisor is lost, these processes finish their requests and end; a higher limit of open files avoids that"
             );
-            self.say(level::WARNING, &text);
+            self.report(Message::NotKept, &text);
         }
     }
 
@@ -127,7 +130,7 @@ impl Shell {
         let Some(entry) = self.groups.get(&group) else { return };
         let Some(stoppage) = entry.board.end_stoppage() else { return };
         let text = refused(&entry.config.name, now, stoppage);
-        self.write_output(group, i32::try_from(std::process::id()).unwrap_or(0), level::WARNING, text.as_bytes());
+        self.report_of(group, Message::Stopped, &text);
     }
 
     fn mark(&mut self, id: ProcessId, state: SlotState) {

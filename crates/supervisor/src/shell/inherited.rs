@@ -8,11 +8,12 @@ use std::os::unix::fs::MetadataExt;
 use wsgi_sys::process::pidfd_open;
 use wsgi_sys::scoreboard::State as SlotState;
 use wsgi_wire::control::ToDaemon;
+use wsgi_wire::messages::Message;
 
 use super::Shell;
 use super::process::{Output, Process};
 use super::store::Taken;
-use crate::decide::{Event, Found, GroupId, Left, level};
+use crate::decide::{Event, Found, GroupId, Left};
 use crate::diagnose;
 use crate::handed::Known;
 
@@ -79,7 +80,7 @@ impl Shell {
         let text = format!(
             "process group \"{name}\": process {pid} was lost while no supervisor was there to see how it ended; it is replaced"
         );
-        self.write_output(group, i32::try_from(std::process::id()).unwrap_or(0), level::ERROR, text.as_bytes());
+        self.report_of(group, Message::LostUnseen, &text);
     }
 }
 

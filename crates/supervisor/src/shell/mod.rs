@@ -24,6 +24,7 @@ use wsgi_sys::process::Limit;
 use wsgi_sys::scoreboard::Scoreboard;
 use wsgi_wire::config::GroupConfig;
 use wsgi_wire::engines::Engines;
+use wsgi_wire::messages::Message;
 
 use crate::decide::{Event, GroupId, Millis, ProcessId, State, decide, level};
 use crate::log::Log;
@@ -174,8 +175,8 @@ impl Shell {
                 self.attend(source, readable, writable);
             }
             if let Some(gap) = self.clock.round(millis(patience)) {
-                self.say(
-                    level::WARNING,
+                self.report(
+                    Message::Stood,
                     &format!(
                         "supervisor: it did not run for {} s (somebody stopped it, or the machine slept); it goes on",
                         gap / 1_000
@@ -289,9 +290,23 @@ impl Shell {
         }
     }
 
-    /// Writes one of the supervisor's own lines to the main error log.
-    fn say(&self, level: u8, text: &str) {
-        let pid = i32::try_from(std::process::id()).unwrap_or(0);
-        self.log.line(level, pid, text.as_bytes());
+    /// Writes a line into the main error log.
+    fn info(&self, text: &str) {
+        self.log.line(level::INFO, own_pid(), text.as_bytes());
     }
+
+    /// Writes a warning or an error into the main error log.
+    fn report(&self, message: Message, text: &str) {
+        self.log.line(message.level(), own_pid(), message.line(text).as_bytes());
+    }
+
+    /// Writes a warning or an error into the error log of a group.
+    fn report_of(&self, group: GroupId, message: Message, text: &str) {
+        self.write_output(group, own_pid(), message.level(), message.line(text).as_bytes());
+    }
+}
+
+/// The supervisor's own process id.
+fn own_pid() -> i32 {
+    i32::try_from(std::process::id()).unwrap_or(0)
 }

@@ -9,9 +9,10 @@ use wsgi_sys::scoreboard::Scoreboard;
 use wsgi_sys::socket::{self, Received};
 use wsgi_wire::config::GroupConfig;
 use wsgi_wire::control::{AGAIN, Cause, MAX_MESSAGE, ParentMessage};
+use wsgi_wire::messages::Message;
 
 use super::{GroupEntry, Holder, Shell};
-use crate::decide::{Event, Rules, level, seconds};
+use crate::decide::{Event, Rules, seconds};
 use crate::log::Log;
 
 /// A configuration that is being received.
@@ -138,7 +139,7 @@ impl Shell {
     /// The supervisor cannot use the configuration; the processes that run go on.
     fn refuse(&mut self, why: &str) {
         self.pending = None;
-        self.say(level::ERROR, &format!("supervisor: {why}; it keeps its former configuration"));
+        self.report(Message::NotUnderstood, &format!("supervisor: {why}; it keeps its former configuration"));
     }
 
     fn begin(&mut self, protocol: u32, parent_pid: i32) {
@@ -148,13 +149,13 @@ impl Shell {
                 "supervisor: it belongs to mod_wsgi {ours}, and the module speaks protocol {protocol}; it ends, so that \
                  httpd starts the supervisor that fits"
             );
-            self.say(level::ERROR, &text);
+            self.report(Message::OtherVersion, &text);
             return self.stop("the module has another version");
         }
         self.pending = Some(Pending { groups: Vec::new() });
         if parent_pid != self.parent_pid {
             if let Some(text) = super::sandbox::text() {
-                self.say(level::INFO, &format!("supervisor: {text}"));
+                self.info(&format!("supervisor: {text}"));
             }
             self.parent_pid = parent_pid;
             // Without a pidfd, the look at each second notices the parent's end.
@@ -172,7 +173,10 @@ impl Shell {
             let (id, rules) = (config.id, rules(&config));
             if let Err(error) = self.take_group(config, &board, log) {
                 let name = &rules.name;
-                self.say(level::ERROR, &format!("process group \"{name}\": its scoreboard cannot be used: {error}"));
+                {
+                    let text = format!("process group \"{name}\": its scoreboard cannot be used: {error}");
+                    self.report(Message::BoardUnusable, &text);
+                };
                 continue;
             }
             named.push((id, rules));

@@ -255,7 +255,8 @@ impl Output {
     fn line(&mut self, line: &[u8], write: &mut impl FnMut(u8, &[u8])) {
         let (level, line) = wsgi_wire::output::read(line);
         let level = level.unwrap_or(level::ERROR);
-        if let Some(first) = &mut self.first {
+        // A line about the process's life, such as that it loads a script, is no last word.
+        if let Some(first) = self.first.as_mut().filter(|_| level < level::INFO) {
             let text = String::from_utf8_lossy(line);
             if first.len() < FIRST_LINES {
                 first.push(text.chars().take(400).collect());

@@ -11,10 +11,11 @@ use wsgi_sys::process::{Outcome, exists, reap};
 use wsgi_sys::scoreboard::State as SlotState;
 use wsgi_sys::{fd, socket};
 use wsgi_wire::control::{Cause, Connect, FromDaemon, ToDaemon};
+use wsgi_wire::messages::Message;
 
 use super::process::{Heard, Output};
 use super::{GroupEntry, LOOK, Shell, millis};
-use crate::decide::{Busy, Ended, Event, Exit, GroupId, Millis, ProcessId, level, seconds};
+use crate::decide::{Busy, Ended, Event, Exit, GroupId, Millis, ProcessId, seconds};
 use crate::diagnose;
 
 /// Most messages that the supervisor takes from one socket in one round.
@@ -46,7 +47,7 @@ impl Shell {
     pub(super) fn stop(&mut self, why: &'static str) {
         let stop_is_queued = self.events.iter().any(|event| matches!(event, Event::Stop { .. }));
         if !self.state.stopping() && !stop_is_queued {
-            self.say(level::INFO, &format!("supervisor: stopping all daemon processes: {why}"));
+            self.info(&format!("supervisor: stopping all daemon processes: {why}"));
         }
         self.events.push_back(Event::Stop { why });
     }
@@ -142,8 +143,7 @@ impl Shell {
                 let (group, pid) = (process.group, process.pid);
                 if let Some(entry) = self.groups.get(&group) {
                     let text = diagnose::went_without(&entry.config, pid, step, &error);
-                    let own = i32::try_from(std::process::id()).unwrap_or(0);
-                    self.write_output(group, own, level::WARNING, text.as_bytes());
+                    self.report_of(group, diagnose::message_without(step), &text);
                 }
                 // This comes to an end: each such step reports at most once.
                 self.executed(id);
@@ -151,9 +151,12 @@ impl Shell {
             Outcome::Executed => process.spawned = None,
             Outcome::Failed(step, error) => {
                 process.spawned = None;
-                let cause = self.groups.get(&process.group).map(|entry| diagnose::step(&entry.config, step, &error));
-                let cause = cause.unwrap_or_else(|| error.to_string());
-                self.events.push_back(Event::StartFailed { process: id, cause });
+                let found = self
+                    .groups
+                    .get(&process.group)
+                    .map(|entry| (diagnose::message(&entry.config, step), diagnose::step(&entry.config, step, &error)));
+                let (message, cause) = found.unwrap_or_else(|| (Message::CannotStart, error.to_string()));
+                self.events.push_back(Event::StartFailed { process: id, message, cause });
             }
         }
     }
@@ -203,7 +206,7 @@ impl Shell {
                 "process group \"{}\": the program that its error log is piped to has ended; until httpd starts it again (at graceful), lines about the group and its processes stand in the main error log",
                 config.name
             );
-            self.say(level::WARNING, &text);
+            self.report(Message::LogProgramEnded, &text);
         }
         self.log.line(level, pid, line);
     }
@@ -276,7 +279,7 @@ impl Shell {
         if now >= self.next_complaint {
             self.next_complaint = now + COMPLAINTS;
             let text = "supervisor: a connection of a child is lost, because the supervisor has no descriptor left; raise the limit of open files";
-            self.say(level::ERROR, text);
+            self.report(Message::ConnectionLost, text);
         }
     }
 

@@ -274,6 +274,7 @@ fn config(directory: &std::path::Path, processes: u32) -> GroupConfig {
         shutdown_timeout_ms: 1_000,
         graceful_timeout_ms: 3_000,
         server_metrics: false,
+        telemetry: None,
         checks_owner: false,
         keep_interpreters: false,
         case_insensitive: false,

@@ -10,9 +10,10 @@ use std::time::{Instant, SystemTime};
 use wsgi_sys::file;
 use wsgi_wire::config::{GroupConfig, Preload};
 use wsgi_wire::control::FromDaemon;
+use wsgi_wire::messages::Message;
 
 use crate::host::daemon::request_threads::RequestThreads;
-use crate::log::{INFO, WARN, process_log};
+use crate::log;
 use crate::python::interp::Interp;
 use crate::python::interpreters::inside;
 use crate::python::py::Gil;
@@ -119,14 +120,14 @@ pub fn watch(threads: &'static RequestThreads, name: &str, mut watch: Watch) {
         while !threads.is_stopping() {
             std::thread::sleep(INTERVAL);
             if let Some(path) = watch.look(Instant::now()) {
-                process_log(INFO, script::changed(&path.to_string_lossy()).as_bytes());
+                log::info(&script::changed(&path.to_string_lossy()));
                 threads.tell(FromDaemon::Changed);
             }
         }
     });
     if let Err(error) = started {
         let text = format!("process group \"{name}\": cannot watch the files of the failed script: {error}");
-        process_log(WARN, text.as_bytes());
+        log::report(Message::Unwatched, &text);
     }
 }
 

@@ -12,10 +12,11 @@ use wsgi_sys::poll::{self, PollFd};
 use wsgi_sys::{fd, process, socket};
 use wsgi_wire::config::{GroupConfig, Preload};
 use wsgi_wire::control::{Cause, FromDaemon, ToDaemon, stop_cause};
+use wsgi_wire::messages::Message;
 
 use crate::host::daemon::request_threads::RequestThreads;
 use crate::host::daemon::subscribers::{Signals, THEIRS};
-use crate::log::{self, ERROR, INFO, WARN};
+use crate::log;
 use crate::python::interp::Interp;
 use crate::python::interpreters;
 use crate::python::py::Gil;
@@ -137,7 +138,7 @@ impl Daemon {
                     "process group \"{name}\": process {} had no request for inactivity-timeout={limit}; the supervisor replaces it",
                     std::process::id()
                 );
-                log::log_without_waiting(INFO, text.as_bytes());
+                log::info_without_waiting(&text);
                 self.threads.retire(Cause::InactivityTimeout);
                 None
             }
@@ -175,7 +176,7 @@ impl Daemon {
                          supervisor replaces it",
                         std::process::id()
                     );
-                    log::log_without_waiting(WARN, text.as_bytes());
+                    log::report_without_waiting(Message::CpuTime, &text);
                 }
                 Some(Cause::CpuTimeLimit)
             }
@@ -205,7 +206,7 @@ impl Daemon {
                         self.config.name,
                         std::process::id()
                     );
-                    log::log_without_waiting(WARN, text.as_bytes());
+                    log::report_without_waiting(Message::UnknownMessage, &text);
                 }
             },
             Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
@@ -233,7 +234,7 @@ impl Daemon {
                 self.config.name,
                 std::process::id()
             );
-            log::log_without_waiting(ERROR, text.as_bytes());
+            log::report_without_waiting(Message::NoDescriptor, &text);
         }
         self.threads.retire(Cause::NoDescriptor);
     }
@@ -246,10 +247,10 @@ impl Daemon {
             interpreters::end_lines(gil);
             process::exit_now(status);
         }
-        let all_ended = interpreters::end_named(gil);
+        let may_finalise = interpreters::end_named(gil);
         threads::mark_ended();
-        if !all_ended {
-            // Python may not be finalised beside interpreters in which threads still run.
+        if !may_finalise {
+            // Such as beside interpreters in which threads still run.
             interpreters::run_exit_functions(gil, self.main, "");
             process::exit_now(status);
         }

@@ -23,18 +23,19 @@ use std::time::Duration;
 use wsgi_sys::forked::Private;
 use wsgi_sys::{clock, fd, poll, process, signal, socket, thread};
 use wsgi_wire::PROTOCOL;
-use wsgi_wire::config::{DaemonConfig, GroupConfig};
+use wsgi_wire::config::{DaemonConfig, GroupConfig, Telemetry};
 use wsgi_wire::control::{Exit, FromDaemon, MAX_MESSAGE};
+use wsgi_wire::messages::Message;
 
 use self::main_thread::{Daemon, Ended, serve_old_code};
 use self::request_threads::RequestThreads;
 use self::subscribers::{Signals, THEIRS};
-use crate::log::{self, ERROR, WARN, process_log};
+use crate::log;
 use crate::python::interp::Facts;
 use crate::python::interpreters;
 use crate::python::py::Gil;
 use crate::python::threads;
-use crate::request::{fork, script, server_metrics, types};
+use crate::request::{fork, script, server_metrics, telemetry, types};
 use crate::timers::probe::Probe;
 use crate::timers::stacks;
 use crate::timers::stuck::Limits;
@@ -53,31 +54,36 @@ pub fn serve(gil: Gil, control: RawFd) -> i32 {
         if daemon.config.threads == 0 {
             return Ok(service::run(gil, daemon));
         }
+        let parent = daemon.parent.unsigned_abs();
+        gil.detach(|| telemetry::start(is_reporting(&daemon.config), parent));
         if let Err(problem) = daemon.begin(gil) {
             // Python ends now, and no thread may ask for the GIL meanwhile.
-            gil.detach(|| daemon.end_probe());
+            gil.detach(|| {
+                telemetry::stop(0);
+                daemon.end_probe();
+            });
             return Err(problem);
         }
         gil.detach(|| daemon.run());
         Ok(daemon.finish(gil, Exit::Stopped as i32))
     });
-    served.unwrap_or_else(|(exit, text)| {
-        process_log(ERROR, text.as_bytes());
+    served.unwrap_or_else(|(exit, message, text)| {
+        log::report(message, &text);
         // At its end Python might wait for what could not be started.
         process::exit_now(exit as i32)
     })
 }
 
-fn unfit(text: String) -> (Exit, String) {
-    (Exit::Unfit, text)
+fn unfit(text: String) -> (Exit, Message, String) {
+    (Exit::Unfit, Message::NotSetUp, text)
 }
 
-fn bootstrap(what: &str) -> impl Fn(io::Error) -> (Exit, String) {
-    move |error| (Exit::Bootstrap, format!("{what}: {error}"))
+fn bootstrap(what: &str) -> impl Fn(io::Error) -> (Exit, Message, String) {
+    move |error| (Exit::Bootstrap, Message::NotSetUp, format!("{what}: {error}"))
 }
 
 /// Receives the configuration, and beside it an end of the log's pipe to which writes do not wait.
-fn configuration(control: BorrowedFd<'_>) -> Result<DaemonConfig, (Exit, String)> {
+fn configuration(control: BorrowedFd<'_>) -> Result<DaemonConfig, (Exit, Message, String)> {
     let mut message = vec![0; MAX_MESSAGE];
     let len = loop {
         poll::wait_readable(control);
@@ -126,7 +132,13 @@ fn facts(config: &GroupConfig) -> Facts {
         embedded: false,
         started_us: clock::wall_us(),
         switch_interval_us: config.switch_interval_us,
+        telemetry: is_reporting(config).is_some(),
     }
+}
+
+/// What the process reports. One that serves no requests reports nothing.
+fn is_reporting(config: &GroupConfig) -> Option<&Telemetry> {
+    config.telemetry.as_ref().filter(|_| config.threads > 0)
 }
 
 fn show_title(config: &GroupConfig) {
@@ -149,7 +161,8 @@ fn start_timers(
     config: &GroupConfig,
 ) -> io::Result<(&'static Probe, &'static Watchdog)> {
     let (stack_size, problem) = request_threads::stack_size(config.stack_size);
-    problem.iter().for_each(|text| process_log(WARN, format!("process group \"{}\": {text}", config.name).as_bytes()));
+    let report = |text: &String| log::report(Message::StackSize, &format!("process group \"{}\": {text}", config.name));
+    problem.iter().for_each(report);
     let probe = Probe::start(&threads.slots, Limits::new(config).deadlock, stack_size)?;
     Ok((probe, Watchdog::start(threads, probe, config)?))
 }
@@ -164,11 +177,11 @@ fn set_locale(config: &GroupConfig) {
              of its environment; `locale -a` lists those that there are",
             config.name
         );
-        process_log(WARN, text.as_bytes());
+        log::report(Message::Locale, &text);
     }
 }
 
-fn start(gil: Gil, control: RawFd) -> Result<Daemon, (Exit, String)> {
+fn start(gil: Gil, control: RawFd) -> Result<Daemon, (Exit, Message, String)> {
     stacks::register(gil);
     let control = fd::inherited(control).map_err(bootstrap("the socket to the supervisor"))?;
     // It stays open until the process ends, whatever happens here.
@@ -180,8 +193,9 @@ fn start(gil: Gil, control: RawFd) -> Result<Daemon, (Exit, String)> {
     show_title(&config);
     set_locale(&config);
     let signals = signal::receive(caught(&config)).map_err(bootstrap("cannot receive signals"))?;
-    let main = interpreters::start(gil, facts(&config), types::NATIVES)
-        .map_err(|cause| (Exit::Bootstrap, format!("the interpreter cannot be set up: {cause}")))?;
+    let main = interpreters::start(gil, facts(&config), types::NATIVES).map_err(|cause| {
+        (Exit::Bootstrap, Message::DaemonInterpreter, format!("the interpreter cannot be set up: {cause}"))
+    })?;
     threads::adopt_attached(gil, main);
     let threads = RequestThreads::new(control, &config);
     let threads: &'static RequestThreads =
@@ -224,7 +238,7 @@ fn caught(config: &GroupConfig) -> impl Iterator<Item = i32> {
 
 impl Daemon {
     /// Loads scripts, starts the request threads, and says that requests may come.
-    fn begin(&self, gil: Gil) -> Result<(), (Exit, String)> {
+    fn begin(&self, gil: Gil) -> Result<(), (Exit, Message, String)> {
         let (threads, config) = (self.threads, &self.config);
         if config.rolling {
             serve_old_code(threads);
@@ -254,7 +268,9 @@ impl Daemon {
         }
         self.threads.stop();
         self.bound_end();
+        let active = self.threads.active();
         self.tell_stopping();
+        telemetry::stopping(self.threads.reason(), active);
         // Requests that are still executed can be interrupted until their end, and a kept GIL is found.
         while self.threads.running() > 0 {
             if is_orphan {
@@ -262,6 +278,7 @@ impl Daemon {
             }
             std::thread::sleep(Duration::from_millis(2));
         }
+        telemetry::stop(self.threads.active());
         self.end_probe();
     }
 }

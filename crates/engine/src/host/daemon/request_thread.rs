@@ -11,19 +11,21 @@ use std::sync::atomic::Ordering;
 
 use wsgi_sys::{clock, forked, process, thread};
 use wsgi_wire::control::Cause;
+use wsgi_wire::messages::Message;
 use wsgi_wire::request::{self, DECIDE, IGNORE_ACTIVITY, Key, MAIN, Variables};
 use wsgi_wire::response::Failure;
 
 use crate::host::daemon::connection::{Connection, Incoming, Step};
 use crate::host::daemon::outgoing::Outgoing;
 use crate::host::daemon::request_threads::RequestThreads;
-use crate::log::{ERROR, process_log};
+use crate::log;
 use crate::python::interpreters;
 use crate::python::threads;
 use crate::request::adapter::{self, Request, numbers};
 use crate::request::decide;
 use crate::request::exchange::Exchange;
 use crate::request::host::{Outcome, Sink};
+use crate::request::telemetry::slow::{self, Claim};
 use crate::timers::slots::Slot;
 
 /// Memory that a request thread receives into.
@@ -78,7 +80,8 @@ impl RequestThread {
             let fd = match self.shared.epoll.wait() {
                 Ok(fd) => fd,
                 Err(error) => {
-                    process_log(ERROR, format!("request thread {} ends: epoll_wait: {error}", self.number).as_bytes());
+                    let text = format!("request thread {} ends: epoll_wait: {error}", self.number);
+                    log::report(Message::ThreadEnds, &text);
                     return;
                 }
             };
@@ -95,9 +98,9 @@ impl RequestThread {
                     std::mem::forget(payload);
                     self.buffer = vec![0; BUFFER];
                     self.shared.close(Some(connection));
-                    process_log(
-                        ERROR,
-                        b"internal error of mod_wsgi: a request thread closes its connection and goes on",
+                    log::report(
+                        Message::InternalOfRequest,
+                        "internal error of mod_wsgi: a request thread closes its connection and goes on",
                     );
                 }
             }
@@ -193,7 +196,7 @@ impl RequestThread {
         }
         result.unwrap_or_else(|payload| {
             std::mem::forget(payload);
-            process_log(ERROR, b"internal error of mod_wsgi while a request was executed");
+            log::report(Message::InternalOfRequest, "internal error of mod_wsgi while a request was executed");
             false
         })
     }
@@ -232,6 +235,8 @@ fn run_exchange(
     let Ok((head, variables)) = request::decode(payload) else {
         return sink.end(Outcome::Failed(Failure::Protocol)).is_ok();
     };
+    // It ends behind the exchange, when the response is sent.
+    let claim = if head.flags & DECIDE == 0 { slow::claim(number, &head, &variables, taken_us) } else { None };
     let (method, url) = method_and_url(&variables);
     let _open = slot.open(fd, begun, method, url);
     let _engaged = if head.flags & IGNORE_ACTIVITY == 0 { shared.activity.engage() } else { None };
@@ -241,8 +246,9 @@ fn run_exchange(
     };
     let exchange = pin!(Exchange::new(body, sink, number, head.log_level));
     let exchange = exchange.as_ref();
+    exchange.watch.note(claim.as_ref());
     let outcome = threads::attach(interp, |gil| {
-        slot.enter(ptr::from_ref(interp).addr());
+        slot.enter(ptr::from_ref(interp).addr(), gil.thread_state());
         exchange.begin();
         let request = Request { head, variables, taken_us };
         let outcome = match head.flags & DECIDE {
@@ -259,6 +265,7 @@ fn run_exchange(
         outcome
     });
     if outcome == Outcome::Stale {
+        claim.iter().for_each(Claim::forget);
         shared.retire(Cause::ScriptReload);
     }
     // Another thread of the application may still be reading. The child ends the body now, which wakes that thread, and

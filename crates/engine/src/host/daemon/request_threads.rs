@@ -299,4 +299,8 @@ impl Process for RequestThreads {
     fn ask_to_end(&self) {
         RequestThreads::ask_to_end(self);
     }
+
+    fn reason(&self) -> &'static str {
+        RequestThreads::reason(self)
+    }
 }

@@ -10,10 +10,11 @@ use std::time::{Duration, Instant};
 
 use wsgi_sys::{process, signal, thread};
 use wsgi_wire::control::{Exit, FromDaemon};
+use wsgi_wire::messages::Message;
 
 use crate::host::daemon::load::steps;
 use crate::host::daemon::main_thread::Daemon;
-use crate::log::{ERROR, INFO, process_log};
+use crate::log;
 use crate::python::interpreters;
 use crate::python::interpreters::inside;
 use crate::python::py::Gil;
@@ -36,7 +37,7 @@ pub fn run(gil: Gil, daemon: &'static Daemon) -> i32 {
     let is_over = Arc::new(AtomicBool::new(false));
     if let Err(error) = hear(daemon, is_over.clone()) {
         let text = format!("process group \"{}\": cannot start a thread: {error}", daemon.config.name);
-        process_log(ERROR, text.as_bytes());
+        log::report(Message::ServiceThread, &text);
         return Exit::Bootstrap as i32;
     }
     let begin = Instant::now();
@@ -61,7 +62,7 @@ pub fn run(gil: Gil, daemon: &'static Daemon) -> i32 {
         let text = format!(
             "process group \"{name}\": import scripts {how} after {seconds:.1} s; the supervisor starts another process"
         );
-        gil.detach(|| process_log(INFO, text.as_bytes()));
+        gil.detach(|| log::info(&text));
     }
     daemon.finish(gil, if failed { SCRIPT_FAILED } else { Exit::Stopped as i32 })
 }

@@ -7,9 +7,10 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use wsgi_sys::signal;
+use wsgi_wire::messages::Message;
 
 use crate::host::daemon::main_thread::Daemon;
-use crate::log::{self, ERROR, INFO};
+use crate::log;
 use crate::python::{interpreters, threads};
 
 /// Signals that mean nothing to us, and something to applications that have subscribed to them.
@@ -80,10 +81,10 @@ impl Daemon {
         let (name, pid, signal) = (&self.config.name, std::process::id(), signal::name(number));
         let who = "the callbacks of mod_wsgi.subscribe_signals() hear of it";
         let text = format!("process group \"{name}\": process {pid} got {signal}; {who}");
-        log::log_without_waiting(INFO, text.as_bytes());
+        log::info_without_waiting(&text);
         if let Err(error) = self.signals_for_subscribers.hand(number) {
             let text = format!("process group \"{name}\": process {pid}: cannot start a thread for {signal}: {error}");
-            log::log_without_waiting(ERROR, text.as_bytes());
+            log::report_without_waiting(Message::SignalThread, &text);
         }
     }
 

@@ -10,10 +10,11 @@ use std::time::Instant;
 use wsgi_sys::clock;
 use wsgi_wire::config::{GroupConfig, Warmup, WarmupTarget};
 use wsgi_wire::frame::InputFailure;
+use wsgi_wire::messages::Message;
 use wsgi_wire::request::{self, Encoder, Head};
 use wsgi_wire::response::{self, FilePart};
 
-use crate::log::{ERROR, INFO, WARN, process_log};
+use crate::log::{self, process_log};
 use crate::python::interp::Interp;
 use crate::python::interpreters::inside;
 use crate::python::py::Gil;
@@ -30,25 +31,29 @@ pub fn run(gil: Gil, main: &'static Interp, config: &GroupConfig) {
             "process group \"{name}\": warmup={path} needs to know its application: there must be one alias to a script \
              of this group, or one with both process-group= and application-group=; the process makes no such request"
         );
-        return gil.detach(|| process_log(WARN, text.as_bytes()));
+        return gil.detach(|| log::report(Message::WarmupUnknown, &text));
     };
     let begin = Instant::now();
     let group = if target.is_main { "" } else { &target.application_group };
     let called = inside(gil, main, group, |gil, interp| call(gil, interp, config, warmup, target));
     let Some((outcome, status)) = called else { return };
     let seconds = begin.elapsed().as_secs_f64();
-    let (level, text) = verdict(outcome, status);
+    let (message, text) = verdict(outcome, status);
     let text = format!("process group \"{name}\": warmup={path} {text} after {seconds:.3} s");
-    gil.detach(|| process_log(level, text.as_bytes()));
+    gil.detach(|| match message {
+        Some(message) => log::report(message, &text),
+        None => log::info(&text),
+    });
 }
 
-/// How to log it.
-fn verdict(outcome: Outcome, status: Option<u16>) -> (u8, String) {
+/// How to log it: for information, if there is no message.
+fn verdict(outcome: Outcome, status: Option<u16>) -> (Option<Message>, String) {
+    let failed = Some(Message::WarmupFailed);
     const ANYWAY: &str = "(the process takes requests all the same)";
     match (outcome, status) {
-        (Outcome::Complete, Some(status @ ..500)) => (INFO, format!("was answered with {status}")),
-        (Outcome::Complete, Some(status)) => (ERROR, format!("was answered with {status} {ANYWAY}")),
-        _ => (ERROR, format!("failed {ANYWAY}")),
+        (Outcome::Complete, Some(status @ ..500)) => (None, format!("was answered with {status}")),
+        (Outcome::Complete, Some(status)) => (failed, format!("was answered with {status} {ANYWAY}")),
+        _ => (failed, format!("failed {ANYWAY}")),
     }
 }
 
@@ -226,15 +231,15 @@ mod tests {
     #[test]
     fn only_failures_are_errors() {
         use wsgi_wire::response::Failure;
-        let levels = [
-            (Outcome::Complete, Some(200), INFO),
-            (Outcome::Complete, Some(404), INFO),
-            (Outcome::Complete, Some(500), ERROR),
-            (Outcome::Failed(Failure::Application), Some(200), ERROR),
-            (Outcome::Failed(Failure::Load), None, ERROR),
+        let cases = [
+            (Outcome::Complete, Some(200), false),
+            (Outcome::Complete, Some(404), false),
+            (Outcome::Complete, Some(500), true),
+            (Outcome::Failed(Failure::Application), Some(200), true),
+            (Outcome::Failed(Failure::Load), None, true),
         ];
-        for (outcome, status, level) in levels {
-            assert_eq!(verdict(outcome, status).0, level, "{outcome:?} {status:?}");
+        for (outcome, status, is_error) in cases {
+            assert_eq!(verdict(outcome, status).0.is_some(), is_error, "{outcome:?} {status:?}");
         }
     }
 }

@@ -10,6 +10,7 @@ use std::cell::Cell;
 use std::ffi::CString;
 use std::mem;
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::process::parent_id;
 use std::panic::{self, AssertUnwindSafe};
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
@@ -22,16 +23,18 @@ use wsgi_wire::PROTOCOL;
 use wsgi_wire::config::{EmbedConfig, Preload};
 use wsgi_wire::frame::InputFailure;
 use wsgi_wire::host::{Host, READ_REFUSED, READ_TIMED_OUT};
+use wsgi_wire::messages::Message;
 use wsgi_wire::request::{self, DECIDE, MAIN};
 use wsgi_wire::response::{Failure, FilePart};
 
-use crate::log::{self, ERROR, INFO, process_log};
+use crate::log;
 use crate::python::interp::{Facts, Interp};
 use crate::python::interpreters;
-use crate::python::{initialise, py, threads, turn};
+use crate::python::{initialise, py, threads};
 use crate::request::adapter::{self, Request};
 use crate::request::exchange::Exchange;
 use crate::request::host::{Body, Gone, Outcome, Sink};
+use crate::request::telemetry::{self, slow};
 use crate::request::{decide, fork, script, server_metrics, types};
 
 /// What the child offers, and how its functions are called.
@@ -119,6 +122,7 @@ fn facts(config: &EmbedConfig) -> Facts {
         embedded: true,
         started_us: clock::wall_us(),
         switch_interval_us: None,
+        telemetry: config.telemetry.is_some(),
     }
 }
 
@@ -129,6 +133,7 @@ fn own_python(config: &EmbedConfig, started: &Sender<Result<(), String>>, finish
         // SAFETY: nothing below uses `gil`, and `main` holds its objects by `Stored`.
         unsafe { threads::adopt_current(gil, main) };
         tell_of_start(config, main);
+        telemetry::start(config.telemetry.as_ref(), parent_id());
         import_scripts(main, &config.preload);
         Ok(())
     });
@@ -140,6 +145,9 @@ fn own_python(config: &EmbedConfig, started: &Sender<Result<(), String>>, finish
     if may_end {
         interpreters::in_each(|gil, interp| interp.objects.events.tell_stopping(gil, ""));
     }
+    let active = ACTIVE.load(Ordering::SeqCst);
+    telemetry::stopping("", active);
+    telemetry::stop(active);
     let ended = may_end && !config.keep_interpreters && end_python();
     let _ = answer.send(ended);
 }
@@ -157,7 +165,7 @@ fn tell_of_start(config: &EmbedConfig, main: &'static Interp) {
         "embedded mode: Python {number} ({python}; {python_from}) has started in this child; its prefix is {prefix}, and each \
          application group gets an interpreter of its own"
     );
-    process_log(INFO, text.as_bytes());
+    log::info(&text);
 }
 
 /// Imports scripts into the embedded interpreters. The thread is not attached.
@@ -171,14 +179,14 @@ fn import_scripts(main: &'static Interp, preload: &[Preload]) {
 
 fn end_python() -> bool {
     let Some(main) = interpreters::main() else { return false };
-    let all_ended = threads::attach(main, interpreters::end_named);
+    let may_finalise = threads::attach(main, interpreters::end_named);
     threads::mark_ended();
-    if all_ended {
+    if may_finalise {
         initialise::finalise(main);
     } else {
         threads::attach(main, |gil| interpreters::run_exit_functions(gil, main, ""));
     }
-    all_ended
+    may_finalise
 }
 
 /// Ends Python: [`wsgi_wire::host::Finish`].
@@ -238,7 +246,7 @@ pub unsafe extern "C" fn wsgi_engine_run(payload: *const u8, len: usize, request
         Ok(Err(failure)) => failure as i32,
         Err(cause) => {
             mem::forget(cause);
-            server_log(ERROR, b"internal error of mod_wsgi while a request was executed");
+            log::report(Message::InternalOfRequest, "internal error of mod_wsgi while a request was executed");
             Failure::Application as i32
         }
     }
@@ -278,6 +286,11 @@ fn run(payload: &[u8], host: &Host, request: *mut c_void) -> Result<(), Failure>
     }
     let (head, variables) = request::decode(payload).map_err(|_| Failure::Protocol)?;
     let application_group = if head.flags & MAIN != 0 { b"" } else { head.application_group };
+    // It ends behind the exchange, when the response is sent.
+    let claim = match head.flags & DECIDE {
+        0 => slow::claim(thread_id(), &head, &variables, clock::wall_us()),
+        _ => None,
+    };
     let interp = interpreters::of_application_group(application_group).ok_or(Failure::Interpreter)?;
     let lock = Mutex::new(());
     let calls = Calls { host, request, lock: &lock };
@@ -286,7 +299,8 @@ fn run(payload: &[u8], host: &Host, request: *mut c_void) -> Result<(), Failure>
     let (outcome, sent) = {
         let exchange = pin!(Exchange::new(&mut body, &mut sink, thread_id(), head.log_level));
         let exchange = exchange.as_ref();
-        let turn = turn::begin();
+        exchange.watch.note(claim.as_ref());
+        let turn = interp.turns().begin();
         let outcome = threads::attach(interp, |gil| {
             let request = Request { head, variables, taken_us: 0 };
             match head.flags & DECIDE {
