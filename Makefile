@@ -11,7 +11,7 @@ SECONDS ?= 600
 export CARGO
 
 .DEFAULT_GOAL := help
-.PHONY: help run check check-rust check-httpd test test-rust test-httpd check-asan check-miri check-interpreters fuzz chaos deps build install uninstall deb lint clean
+.PHONY: help run check check-rust check-httpd test test-rust test-httpd check-asan check-miri check-interpreters fuzz chaos deps build engine install uninstall deb lint clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -81,6 +81,9 @@ deps: ## install what is missing (as root; otherwise tell what to install)
 
 build: deps ## build the module, its engine and its supervisor in release mode
 	$(CARGO) build --release --workspace
+
+engine: deps ## the engine for a free-threaded Python beside the other: make engine PYTHON=/path/to/python3.14t PROFILE=release
+	@crates/engine/free-threaded.sh "$(PYTHON)" $(PROFILE)
 
 install: ## install what `make build` made: DESTDIR=, APXS= (or MODULES_DIR=, CONF_DIR=)
 	@packaging/install.sh install "$(dir $(MODULE))"

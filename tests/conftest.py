@@ -4,6 +4,8 @@
 --mpm LIST      event,prefork,worker: only these, and these where a test asks for none
 --check         a part of the tests that covers every file, under one MPM (choice.py)
 --ci            a skipped test is an error, and so is a missing Python; CI=true in the environment does the same
+--free-threaded PYTHON
+                have this free-threaded Python run everything, without its GIL, where a test names no other
 --keep          leave the ServerRoots of the tests for a look
 """
 
@@ -15,6 +17,7 @@ import pytest
 import choice
 import processes
 import pythons
+from errorlog import ErrorLog
 from express import Express
 from httpd import Httpd
 
@@ -28,6 +31,7 @@ def pytest_addoption(parser):
     group.addoption("--mpm", default="", help="comma-separated: event, prefork, worker")
     group.addoption("--check", action="store_true", help="a part that covers every file")
     group.addoption("--ci", action="store_true", default=os.environ.get("CI") == "true", help="nothing may be skipped")
+    group.addoption("--free-threaded", default="", metavar="PYTHON", help="a free-threaded Python that runs everything")
     group.addoption("--keep", action="store_true", help="keep the ServerRoots")
 
 
@@ -35,10 +39,14 @@ def pytest_configure(config):
     config.addinivalue_line("markers", "ours(why): needs what the original mod_wsgi lacks")
     config.addinivalue_line("markers", "mpms(*names): run under these MPMs and no other")
     config.addinivalue_line("markers", "modes(*names): embedded, daemon, or both")
+    config.addinivalue_line("markers", "free_threaded: left out where there is no free-threaded Python with its engine")
     config.addinivalue_line("markers", "check: part of --check, although it has a server of its own")
     if not Path(config.getoption("module")).is_file():
         pytest.exit(f"no module at {config.getoption('module')}: run 'make build' first", 2)
     processes.become_subreaper()
+    if python := config.getoption("free_threaded"):
+        Httpd.usual = f"WSGIPythonHome {Path(python).absolute().parent.parent}\nWSGIFreeThreading On\n"
+        ErrorLog.usual = [r"WSGIFreeThreading On has no effect: ", "is left out: there is no GIL to switch"]
     if config.getoption("ci") and (missing := choice.missing_pythons()):
         pytest.exit(f"CI needs Python {', '.join(missing)}, and they are not here: .ci/pythons.sh installs them", 2)
     if config.getoption("ci") and not hasattr(config, "workerinput"):
@@ -49,11 +57,24 @@ def is_ours(config):
     return (Path(config.getoption("module")).resolve().parent / "libwsgi_engine.so").exists()
 
 
+def free_threaded_versions(config):
+    """Free-threaded Pythons at hand whose engines are installed beside the module: {'3.14t': Path}."""
+    folder = Path(config.getoption("module")).resolve().parent
+    return {v: p for v, p in pythons.free_threaded().items() if (folder / pythons.engine_of(v)).exists()}
+
+
+def pytest_report_header(config):
+    found = free_threaded_versions(config)
+    return f"free-threaded Python: {', '.join(found) or 'none with its engine, so no test of it runs'}"
+
+
 def pytest_collection_modifyitems(config, items):
     # A test for which none of its MPMs was chosen has the marker of an empty parameter set.
     kept = [i for i in items if getattr(i, "callspec", None) is None or i.callspec.params.get("mpm") in (None, *choice.MPMS)]
     if not is_ours(config):
         kept = [i for i in kept if not i.get_closest_marker("ours")]
+    if not free_threaded_versions(config):
+        kept = [i for i in kept if not i.get_closest_marker("free_threaded")]
     if config.getoption("check"):
         kept = choice.for_check(kept)
     config.hook.pytest_deselected(items=[i for i in items if i not in set(kept)])
@@ -68,6 +89,8 @@ def pytest_generate_tests(metafunc):
             chosen = chosen or ["event"]
         mpms = choice.mpms(marker and marker.args, chosen)
         metafunc.parametrize("mpm", mpms, scope="module")
+    if "free" in metafunc.fixturenames:
+        metafunc.parametrize("free", free_threaded_versions(metafunc.config) or ["none"], scope="module", indirect=True)
     if "mode" in metafunc.fixturenames:
         marker = metafunc.definition.get_closest_marker("modes")
         metafunc.parametrize("mode", marker.args if marker else MODES, scope="module")
@@ -112,6 +135,12 @@ def module(request):
 def ours(request):
     """Whether the module under test is ours."""
     return is_ours(request.config)
+
+
+@pytest.fixture(scope="module")
+def free(request):
+    """A free-threaded Python, once with each: its interpreter. Tests with it have the mark `free_threaded`."""
+    return free_threaded_versions(request.config)[request.param]
 
 
 @pytest.fixture(scope="session")

@@ -24,8 +24,6 @@ class Directive:
     bad: tuple = ()
     lax: tuple = ()
     before: str = ""  # must stand above it, in the server's part
-    absent: bool = False  # we refuse it, except for the values in `good`
-    acts: tuple = ()  # values with which the original does something that we do not
 
 
 TABLE = [
@@ -89,7 +87,7 @@ TABLE = [
     Directive("WSGISwitchInterval", GLOBAL, ("0.005", "1"), ("0", "-1", "often")),
     Directive("WSGIDestroyInterpreter", GLOBAL, **FLAGS),
     Directive("WSGIPerInterpreterGIL", GLOBAL, **FLAGS),
-    Directive("WSGIFreeThreading", GLOBAL, ("off",), ("Maybe",), absent=True, acts=("On",)),
+    Directive("WSGIFreeThreading", GLOBAL, **FLAGS),
     Directive("WSGIRestrictStdin", GLOBAL, **FLAGS),
     Directive("WSGIRestrictStdout", GLOBAL, **FLAGS),
     Directive("WSGIRestrictSignal", GLOBAL, **FLAGS),

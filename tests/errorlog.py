@@ -18,6 +18,9 @@ MARKS = re.compile(r"\s[~^]+$")
 class ErrorLog:
     """Lines at level error or worse, and warnings of our module, must be declared by the test."""
 
+    # Lines that may appear in every test of a run: conftest.py.
+    usual = []
+
     def __init__(self, path):
         self.path = Path(path)
         self.begin()
@@ -26,7 +29,7 @@ class ErrorLog:
         """Starts a new stretch of the log: what stands there already is no longer looked at."""
         self.offset = self.path.stat().st_size if self.path.exists() else 0
         self.expected = []
-        self.allowed = []
+        self.allowed = list(self.usual)
 
     def text(self):
         if not self.path.exists():

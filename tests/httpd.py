@@ -59,6 +59,7 @@ DocumentRoot "{root}/htdocs"
     Require all granted
 </Directory>
 WSGISocketPrefix "{root}/run/wsgi"
+{usual}
 {directives}
 """
 
@@ -84,6 +85,9 @@ class Ports:
 
 class Httpd(Client):
     """One httpd. Everything it needs and writes is below `root`."""
+
+    # Directives of every configuration, for all tests of a run: conftest.py.
+    usual = ""
 
     def __init__(self, module, mpm="event", log_level="info"):
         super().__init__(Ports.free())
@@ -154,6 +158,7 @@ class Httpd(Client):
                 mpm_limits=MPM_LIMITS[self.mpm],
                 modules="\n".join(load),
                 module=self.module,
+                usual=self.usual,
                 directives=directives,
             )
         )

@@ -3,7 +3,8 @@
 A Python in a closed folder (root's pyenv) is copied into the cache folder, and the library path inside its
 binary is made relative. Where there is no other Python, a test that needs one is skipped; in CI it must be there.
 
-    pythons.py      prints the versions that CI needs and that are not on this machine
+    pythons.py                  prints the versions that CI needs and that are not on this machine
+    pythons.py free-threaded    prints the free-threaded interpreters on this machine
 """
 
 import fcntl
@@ -13,6 +14,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -25,7 +27,8 @@ PLACES = (f"{PYENV}/versions/*/bin/python3", f"{UV}/*/bin/python3", "/opt/*/bin/
           "/usr/local/bin/python3.[0-9]*", "/usr/bin/python3.[0-9]*")
 # What `.ci/pythons.sh` can install, or the system has.
 CI_VERSIONS = ("3.10", "3.11", "3.12", "3.13")
-VERSION = "import sys; print('%d.%d' % sys.version_info[:2])"
+VERSION = ("import sys, sysconfig; free = sysconfig.get_config_var('Py_GIL_DISABLED'); "
+           "print('%d.%d' % sys.version_info[:2] + 't' * (free or 0))")
 
 
 def cache_folder():
@@ -64,7 +67,24 @@ def candidates():
         for path in sorted(Path("/").glob(place.lstrip("/"))):
             if re.fullmatch(r"python3(\.\d+)?", path.name):
                 found.setdefault(version_of(path), path)
-    return {v: p for v, p in found.items() if v and version_key(v) >= (3, 10)}
+    return {v: p for v, p in found.items() if re.fullmatch(r"[\d.]+", v) and version_key(v) >= (3, 10)}
+
+
+@functools.cache
+def free_threaded():
+    """Free-threaded interpreters on this machine, by version: {'3.14t': Path}. No test needs one but those of
+    free-threading, which are left out where there is none."""
+    found = {}
+    for place in (*PLACES, "/usr/local/pythons/*/bin/python3", "/usr/local/bin/python3.*t", "/usr/bin/python3.*t"):
+        for path in sorted(Path("/").glob(place.lstrip("/"))):
+            if "t" in (version := version_of(path)) and not below_closed_folder(path):
+                found.setdefault(version, path)
+    return found
+
+
+def engine_of(version):
+    """The file of the engine for this version of free-threaded Python: '3.14t'."""
+    return f"libwsgi_engine-cp{version.replace('.', '')}.so"
 
 
 def other_versions():
@@ -178,4 +198,7 @@ def static_python(prefix):
 
 
 if __name__ == "__main__":
+    if sys.argv[1:] == ["free-threaded"]:
+        print(*free_threaded().values())
+        sys.exit()
     print(*(version for version in CI_VERSIONS if version not in candidates()))

@@ -53,7 +53,7 @@ def test_every_process_of_a_group_loads_it(httpd):
 def test_every_child_loads_it(httpd):
     httpd.log.expect("early in '' '' plain")
     httpd.start(importing(httpd, "early", "%{GLOBAL}"))
-    children = 8 if httpd.mpm == "prefork" else 1
+    children = 4 if httpd.mpm == "prefork" else 1
     httpd.log.wait_for("early in", count=children)
 
 

@@ -99,7 +99,7 @@ def application(environ, start_response):
 """)
     started(httpd, mode, f'WSGIScriptAlias /long "{httpd.root}/long.wsgi"')
     httpd.log.expect("ValueError: status and headers are longer than 16777152 bytes, the most that mod_wsgi takes")
-    httpd.log.allow("Exception occurred|Traceback|File|start_response")
+    httpd.log.allow("Exception occurred|WSGI0174|Traceback|File|start_response")
     assert status_and_body(httpd, "/long?2500", b"")[0] == 500
     assert status_and_body(httpd, "/long?1800", b"") == (200, b"body")
 

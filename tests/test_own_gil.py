@@ -100,7 +100,7 @@ def test_an_older_python_shares_its_gil_and_one_warning_says_so(httpd, mode, ser
 
 
 def allow_exception(httpd):
-    httpd.log.allow("Exception occurred|Traceback|^  |    |  File|apache|\\^")
+    httpd.log.allow("Exception occurred|WSGI0174|Traceback|^  |    |  File|apache|\\^")
 
 
 @OURS
@@ -149,7 +149,7 @@ def begun(httpd, path):
 
 
 def allow_stacks(httpd):
-    httpd.log.allow(r"\[wsgi:\w+\] \[pid \d+:tid \d+\] (process group|Thread|Current thread|  |$)|process \d+ was lost")
+    httpd.log.allow(r"\[wsgi:\w+\] \[pid \d+:tid \d+\] (WSGI1\d+: )?(process group|Thread|Current thread|  |$)|process \d+ was lost")
 
 
 @OURS

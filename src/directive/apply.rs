@@ -6,7 +6,7 @@ use super::config::{Deciding, DirConfig, GlobalConfig, Recorded, RequestConfig, 
 use super::error::Outcome;
 use super::place::Place;
 use super::table::{Id, Kind, Places, Row};
-use super::{DirectiveError, Text, absent, alias, daemon, layers, request, runtime, scripts};
+use super::{DirectiveError, Text, alias, daemon, layers, request, runtime, scripts};
 
 /// Applies the directive `id` with the raw text `args` after its name. `dir` is the record of the directory-like
 /// section that `place` is in; at server level it is not looked at.
@@ -35,14 +35,10 @@ pub fn apply(
                 _ => &mut server.request,
             };
             request::set(row, args, place, values)?;
-            absent::check(row, None)?;
             record(id, place, values, global);
             Ok(())
         }
-        _ => {
-            runtime::set(row, args, global)?;
-            absent::check(row, Some(global))
-        }
+        _ => runtime::set(row, args, global),
     }
 }
 
@@ -51,8 +47,7 @@ pub fn apply_htaccess(id: Id, args: &[u8], place: &Place<'_>, dir: &mut DirConfi
     let row = id.row();
     let place = Place { in_htaccess: true, ..*place };
     check_place(row, &place)?;
-    request::set(row, args, &place, &mut dir.request)?;
-    absent::check(row, None)
+    request::set(row, args, &place, &mut dir.request)
 }
 
 /// Whether the directive may stand at `place`. httpd checks most of it by itself, but it does not tell a
@@ -102,7 +97,6 @@ fn decides(id: Id, place: &Place<'_>, script: Option<&Arc<Script>>, global: &mut
 
 #[cfg(test)]
 mod tests {
-    use super::super::absent::absent;
     use super::super::place::ServerKey;
     use super::super::table::{Merge, TABLE};
     use super::super::values::HeadMapping;
@@ -169,7 +163,7 @@ mod tests {
             let line = format!("{} {}", row.name_str(), sample(row.kind));
             let place = if row.places.contains(Places::SERVER) { MAIN } else { DIR };
             let result = reader.read(place, &line);
-            assert_eq!(result.is_ok(), row.in_effect, "{result:?}");
+            assert!(result.is_ok(), "{result:?}");
             let stored = reader.server != ServerConfig::default()
                 || reader.dir != DirConfig::default()
                 || reader.global != GlobalConfig::default();
@@ -187,7 +181,7 @@ mod tests {
             assert!(matches!(row.merge, Merge::Inner | Merge::InnerCollected | Merge::ByName), "{}", row.name_str());
             let mut reader = Reader::default();
             let result = reader.read(DIR, &format!("{} {}", row.name_str(), sample(row.kind)));
-            assert_eq!(result.is_ok(), row.in_effect, "{result:?}");
+            assert!(result.is_ok(), "{result:?}");
             let (empty, full) = (DirConfig::default(), reader.dir);
             assert_ne!(full, empty, "{}", row.name_str());
             assert_eq!(reader.server, ServerConfig::default());
@@ -363,6 +357,29 @@ mod tests {
     }
 
     #[test]
+    fn threads_are_free_by_process_group() {
+        let mut reader = Reader::default();
+        reader.read(MAIN, "WSGIFreeThreading On").unwrap();
+        for (selectors, value) in [
+            ("process-group=g", "Off"),
+            ("process-group=h application-group=a", "Off"),
+            ("process-group=%{GLOBAL}", "Off"),
+        ] {
+            reader.read(MAIN, &format!("<WSGIInterpreterOptions {selectors}>")).unwrap();
+            reader.read(MAIN, &format!("WSGIFreeThreading {value}")).unwrap();
+            reader.global.close_interpreter_options();
+        }
+        assert_eq!(
+            [&b"g"[..], b"h", b"x", b""].map(|group| reader.global.free_threading(group)),
+            [false, true, true, false]
+        );
+        let ignored = reader.global.free_threading_ignored();
+        assert_eq!(ignored.len(), 1);
+        assert!(ignored[0].contains("is ignored beside application-group="), "{ignored:?}");
+        assert!(!Reader::default().global.free_threading(b"g"));
+    }
+
+    #[test]
     fn a_virtual_host_has_its_own_before_the_main_servers() {
         let (mut main, mut vhost) = (Reader::default(), Reader::default());
         main.read(MAIN, "WSGIScriptAlias / /main.wsgi").unwrap();
@@ -377,30 +394,6 @@ mod tests {
         assert_eq!(merged.request.process_group.as_deref(), Some(&b"main"[..]));
         assert_eq!(&*merged.request.handler_script(b"md").unwrap().path, b"/vhost.py");
         assert_eq!(&*merged.request.handler_script(b"rst").unwrap().path, b"/main.py");
-    }
-
-    /// Nothing that mod_wsgi acts on is taken and then left undone, wherever it stands.
-    #[test]
-    fn what_is_not_implemented_is_refused_by_name() {
-        for row in TABLE.iter().filter(|row| !row.in_effect) {
-            let refused = format!("{} is not implemented in this version, and is refused", row.name_str());
-            let line = format!("{} {}", row.name_str(), sample(row.kind));
-            for (place, set) in [(MAIN, Places::SERVER), (VHOST, Places::VHOST), (DIR, Places::DIR)] {
-                if row.places.contains(set) {
-                    assert!(error(place, &line).starts_with(&refused), "{line}");
-                }
-            }
-            let result = apply_htaccess(row.id, sample(row.kind).as_bytes(), &MAIN, &mut DirConfig::default());
-            assert!(result.is_err(), "{line}");
-            assert!(!row.places.in_htaccess() || result.unwrap_err().to_string().starts_with(&refused), "{line}");
-            if let Some(value) = absent(row.id).and_then(|absent| absent.accepted) {
-                Reader::default().read(MAIN, &format!("{} {value}", row.name_str())).unwrap();
-            }
-        }
-        let mut reader = Reader::default();
-        reader.read(MAIN, "<WSGIInterpreterOptions process-group=a>").unwrap();
-        reader.read(MAIN, "WSGIFreeThreading Off").unwrap();
-        assert!(reader.read(MAIN, "WSGIFreeThreading On").is_err());
     }
 
     #[test]

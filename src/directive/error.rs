@@ -56,17 +56,6 @@ pub enum DirectiveError {
         /// The argument as given.
         given: String,
     },
-    /// A directive that this version does not implement.
-    #[error(
-        "{directive} is not implemented in this version, and is refused, because what it asks for would silently not \
-         happen; {instead}"
-    )]
-    Absent {
-        /// The directive.
-        directive: &'static str,
-        /// What to use in its place, as a clause.
-        instead: &'static str,
-    },
     /// Options that must stand together or must not.
     #[error("{directive}: {problem}")]
     Combination {

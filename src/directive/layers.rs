@@ -51,6 +51,28 @@ impl GlobalConfig {
         self.layers_of(process_group).iter().any(|layer| layer.application_group.is_some())
     }
 
+    /// Whether free-threaded Python runs without its GIL in processes of `process_group` (empty: embedded mode). Containers
+    /// that choose interpreters have no say: a process has one GIL, or none.
+    pub fn free_threading(&self, process_group: &[u8]) -> bool {
+        let layers = self.layers_of(process_group).into_iter().filter(|layer| layer.application_group.is_none());
+        let said = layers.filter_map(|layer| layer.options.free_threading).next_back();
+        said.or(self.interpreter.free_threading).unwrap_or(false)
+    }
+
+    /// Says which `WSGIFreeThreading` has no effect, for each.
+    pub fn free_threading_ignored(&self) -> Vec<String> {
+        let ignored =
+            |layer: &&InterpreterLayer| layer.application_group.is_some() && layer.options.free_threading.is_some();
+        let line = |layer: &InterpreterLayer| {
+            format!(
+                "<WSGIInterpreterOptions> at {}: WSGIFreeThreading is ignored beside application-group=, because all \
+                 interpreters of a process run with a GIL or none does; write it into a container with process-group= alone",
+                layer.defined
+            )
+        };
+        self.layers.iter().filter(ignored).map(line).collect()
+    }
+
     /// Where a directive goes that a container may hold: the open container, or the top level.
     pub(super) fn interpreter_options(&mut self) -> &mut InterpreterOptions {
         match self.open_layer {

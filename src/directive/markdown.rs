@@ -2,7 +2,6 @@
 
 use std::fmt::Write;
 
-use super::absent::{Absent, absent};
 use super::dropped::{DROPPED, DROPPED_OPTIONS};
 use super::options::{OPTIONS, OptionKind, OptionRow};
 use super::table::{Kind, Places, Row, TABLE};
@@ -11,9 +10,7 @@ use super::table::{Kind, Places, Row, TABLE};
 pub fn render_markdown() -> String {
     let mut page = String::from(
         "# Directives\n\n\
-         This page comes from the module's own table. The state *an error* marks directives of mod_wsgi that this module \
-         does not implement yet. httpd does not start with such a directive, and a request gets 500 if a `.htaccess` file has \
-         one. So the module never leaves out silently what a configuration asks for.\n",
+         This page comes from the module's own table, which has every directive of mod_wsgi 6.1.\n",
     );
     for row in &TABLE {
         section(&mut page, row);
@@ -31,14 +28,13 @@ fn section(page: &mut String, row: &Row) {
     let _ = write!(
         page,
         "\n## {title}\n\n{}\n\n\
-         * Syntax: `{name} {}`\n* Default: {}\n* Where: {}\n* More than once: {}\n* State: {}\n{}",
+         * Syntax: `{name} {}`\n* Default: {}\n* Where: {}\n* More than once: {}\n\n{}",
         row.help_str(),
         row.syntax,
         row.default,
         places(row.places),
         row.merge.text(),
-        state(row),
-        if row.in_effect { format!("\n{}", fenced(&example(row))) } else { String::new() },
+        fenced(&example(row)),
     );
 }
 
@@ -137,17 +133,6 @@ fn dropped(page: &mut String) {
     }
     for row in &DROPPED_OPTIONS {
         let _ = writeln!(page, "| `{}=` | {} | {} |", row.name, row.gone, row.instead);
-    }
-}
-
-/// Whether a directive acts, and what to use where it does not.
-fn state(row: &Row) -> String {
-    match absent(row.id) {
-        None => "in effect".to_owned(),
-        Some(Absent { accepted: None, instead }) => format!("*an error*; {instead}"),
-        Some(Absent { accepted: Some(value), instead }) => {
-            format!("*an error*, except `{value}`, which asks for nothing; {instead}")
-        }
     }
 }
 

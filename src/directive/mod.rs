@@ -7,7 +7,6 @@
 
 #![forbid(unsafe_code)]
 
-mod absent;
 mod alias;
 mod apply;
 mod arguments;

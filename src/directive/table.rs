@@ -143,8 +143,6 @@ pub struct Row {
     pub kind: Kind,
     /// How occurrences come together.
     pub merge: Merge,
-    /// Whether it does something already; else it is an error to use it.
-    pub in_effect: bool,
     /// The arguments, for people.
     pub syntax: &'static str,
     /// What holds without it, for people.
@@ -165,13 +163,8 @@ impl Row {
     }
 }
 
-/// Whether a row is in effect, in the words of the table.
-const EFFECT: bool = true;
-/// See [`EFFECT`].
-const LATER: bool = false;
-
 macro_rules! directives {
-    ($($id:ident $name:literal $places:ident $kind:expr, $merge:ident $effect:ident, $syntax:literal, $default:literal, $help:literal;)*) => {
+    ($($id:ident $name:literal $places:ident $kind:expr, $merge:ident, $syntax:literal, $default:literal, $help:literal;)*) => {
         /// The directives, in the order of [`TABLE`].
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum Id {
@@ -185,7 +178,6 @@ macro_rules! directives {
             places: $places,
             kind: $kind,
             merge: Merge::$merge,
-            in_effect: $effect,
             syntax: $syntax,
             default: $default,
             help: $help,
@@ -204,108 +196,108 @@ impl Id {
 const MUTEXES: &[&str] = &["default", "flock", "fcntl", "sysvsem", "posixsem", "pthread"];
 
 directives! {
-    ScriptAlias c"WSGIScriptAlias" SV Kind::Alias, Prepend EFFECT,
+    ScriptAlias c"WSGIScriptAlias" SV Kind::Alias, Prepend,
         "URL-prefix path [process-group=NAME] [application-group=NAME] [callable-object=NAME] [pass-authorization=On|Off]",
         "none", c"Maps a URL prefix to a WSGI script, or to a directory of WSGI scripts.";
-    ScriptAliasMatch c"WSGIScriptAliasMatch" SV Kind::AliasMatch, Prepend EFFECT,
+    ScriptAliasMatch c"WSGIScriptAliasMatch" SV Kind::AliasMatch, Prepend,
         "regex path [process-group=NAME] [application-group=NAME] [callable-object=NAME] [pass-authorization=On|Off]",
         "none", c"Maps URLs that match a regular expression to a WSGI script; $1 to $9 in path are its groups.";
-    HandlerScript c"WSGIHandlerScript" SVD Kind::HandlerScript, ByName EFFECT,
+    HandlerScript c"WSGIHandlerScript" SVD Kind::HandlerScript, ByName,
         "handler-name path [process-group=NAME] [application-group=NAME] [pass-authorization=On|Off]",
         "none", c"Names a handler for SetHandler and AddHandler; the function handle_request of the script is called.";
-    CallableObject c"WSGICallableObject" FILE Kind::Word, Inner EFFECT,
+    CallableObject c"WSGICallableObject" FILE Kind::Word, Inner,
         "name|%{ENV:variable}", "application", c"Names the WSGI application in the script.";
-    ProcessGroup c"WSGIProcessGroup" SVD Kind::Group, Inner EFFECT,
+    ProcessGroup c"WSGIProcessGroup" SVD Kind::Group, Inner,
         "name|%{GLOBAL}|%{SERVER}|%{HOST}|%{RESOURCE}|%{ENV:variable}", "%{GLOBAL} (embedded mode)",
         c"Selects the process group that runs the application; %{GLOBAL} is embedded mode.";
-    ApplicationGroup c"WSGIApplicationGroup" SVD Kind::Group, Inner EFFECT,
+    ApplicationGroup c"WSGIApplicationGroup" SVD Kind::Group, Inner,
         "name|%{GLOBAL}|%{SERVER}|%{HOST}|%{RESOURCE}|%{ENV:variable}", "%{RESOURCE}",
         c"Selects the interpreter that runs the application; %{GLOBAL} is the main interpreter.";
-    RestrictProcess c"WSGIRestrictProcess" SVD Kind::Groups, Inner EFFECT,
+    RestrictProcess c"WSGIRestrictProcess" SVD Kind::Groups, Inner,
         "[name ...]", "no restriction", c"Lists the process groups that requests here may use; %{GLOBAL} is embedded mode.";
-    ImportScript c"WSGIImportScript" SV Kind::ImportScript, Collect EFFECT,
+    ImportScript c"WSGIImportScript" SV Kind::ImportScript, Collect,
         "path process-group=NAME application-group=NAME", "none", c"Names a script that a process loads when it starts.";
-    DispatchScript c"WSGIDispatchScript" SVD Kind::Script, Inner EFFECT,
+    DispatchScript c"WSGIDispatchScript" SVD Kind::Script, Inner,
         "path [process-group=NAME] [application-group=NAME]", "none", c"Names a script that chooses the groups and the callable for each request.";
-    PassAuthorization c"WSGIPassAuthorization" FILE Kind::Switch, Inner EFFECT,
+    PassAuthorization c"WSGIPassAuthorization" FILE Kind::Switch, Inner,
         "On|Off", "On where httpd authenticates nobody, else Off", c"Passes the Authorization header of the request to the application.";
-    ScriptReloading c"WSGIScriptReloading" FILE Kind::Switch, Inner EFFECT,
+    ScriptReloading c"WSGIScriptReloading" FILE Kind::Switch, Inner,
         "On|Off", "On", c"Loads a script again when its file has changed.";
-    ErrorOverride c"WSGIErrorOverride" FILE Kind::Switch, Inner EFFECT,
+    ErrorOverride c"WSGIErrorOverride" FILE Kind::Switch, Inner,
         "On|Off", "Off", c"Replaces error responses of the application by httpd's ErrorDocument.";
-    ChunkedRequest c"WSGIChunkedRequest" FILE Kind::Switch, Inner EFFECT,
+    ChunkedRequest c"WSGIChunkedRequest" FILE Kind::Switch, Inner,
         "On|Off", "Off", c"Accepts request bodies with chunked transfer encoding.";
-    MapHEADToGET c"WSGIMapHEADToGET" FILE Kind::SwitchOrAuto, Inner EFFECT,
+    MapHEADToGET c"WSGIMapHEADToGET" FILE Kind::SwitchOrAuto, Inner,
         "On|Off|Auto", "Auto", c"Makes HEAD requests GET for the application; Auto: only if an output filter needs the body.";
-    IgnoreActivity c"WSGIIgnoreActivity" FILE Kind::Switch, Inner EFFECT,
+    IgnoreActivity c"WSGIIgnoreActivity" FILE Kind::Switch, Inner,
         "On|Off", "Off", c"Requests here do not count as activity for inactivity-timeout.";
-    TrustedProxyHeaders c"WSGITrustedProxyHeaders" FILE Kind::Headers, InnerCollected EFFECT,
+    TrustedProxyHeaders c"WSGITrustedProxyHeaders" FILE Kind::Headers, InnerCollected,
         "header ...", "none", c"Lists the request headers in which a proxy describes its client.";
-    TrustedProxies c"WSGITrustedProxies" FILE Kind::Subnets, InnerCollected EFFECT,
+    TrustedProxies c"WSGITrustedProxies" FILE Kind::Subnets, InnerCollected,
         "address[/bits] ...", "any", c"Lists the addresses of the proxies whose headers the module believes.";
-    EnableSendfile c"WSGIEnableSendfile" FILE Kind::Switch, Inner EFFECT,
+    EnableSendfile c"WSGIEnableSendfile" FILE Kind::Switch, Inner,
         "On|Off", "Off", c"Lets httpd send files of wsgi.file_wrapper with sendfile.";
-    PassApacheRequest c"WSGIPassApacheRequest" SVD Kind::Switch, Inner EFFECT,
+    PassApacheRequest c"WSGIPassApacheRequest" SVD Kind::Switch, Inner,
         "On|Off", "Off", c"Passes httpd's request record to applications in embedded mode.";
-    AccessScript c"WSGIAccessScript" AUTH Kind::Script, Inner EFFECT,
+    AccessScript c"WSGIAccessScript" AUTH Kind::Script, Inner,
         "path [process-group=NAME] [application-group=NAME]", "none", c"Names a script whose function allow_access decides which clients have access.";
-    AuthUserScript c"WSGIAuthUserScript" AUTH Kind::Script, Inner EFFECT,
+    AuthUserScript c"WSGIAuthUserScript" AUTH Kind::Script, Inner,
         "path [process-group=NAME] [application-group=NAME]", "none", c"Names a script that checks passwords for the authentication provider wsgi.";
-    AuthGroupScript c"WSGIAuthGroupScript" AUTH Kind::Script, Inner EFFECT,
+    AuthGroupScript c"WSGIAuthGroupScript" AUTH Kind::Script, Inner,
         "path [process-group=NAME] [application-group=NAME]", "none", c"Names a script that returns the groups of a user, for Require wsgi-group.";
-    GroupAuthoritative c"WSGIGroupAuthoritative" AUTH Kind::Switch, Inner EFFECT,
+    GroupAuthoritative c"WSGIGroupAuthoritative" AUTH Kind::Switch, Inner,
         "On|Off", "On", c"Accepted for compatibility; it has no meaning in httpd 2.4.";
-    DaemonProcess c"WSGIDaemonProcess" SV Kind::DaemonProcess, Collect EFFECT,
+    DaemonProcess c"WSGIDaemonProcess" SV Kind::DaemonProcess, Collect,
         "name [option=value ...]", "none", c"Defines a process group: daemon processes that run applications.";
-    SocketPrefix c"WSGISocketPrefix" S Kind::Word, Last EFFECT,
+    SocketPrefix c"WSGISocketPrefix" S Kind::Word, Last,
         "path", "not needed", c"Accepted for compatibility; there are no socket files.";
-    SocketRotation c"WSGISocketRotation" S Kind::Switch, Last EFFECT,
+    SocketRotation c"WSGISocketRotation" S Kind::Switch, Last,
         "On|Off", "On", c"Accepted for compatibility; there are no socket files.";
-    AcceptMutex c"WSGIAcceptMutex" S Kind::OneOf(MUTEXES), Last EFFECT,
+    AcceptMutex c"WSGIAcceptMutex" S Kind::OneOf(MUTEXES), Last,
         "default|flock|fcntl|sysvsem|posixsem|pthread", "not needed", c"Accepted for compatibility; daemon processes share no accept lock.";
-    RestrictEmbedded c"WSGIRestrictEmbedded" S Kind::Switch, Last EFFECT,
+    RestrictEmbedded c"WSGIRestrictEmbedded" S Kind::Switch, Last,
         "On|Off", "Off", c"Refuses requests that would run in embedded mode.";
-    PythonHome c"WSGIPythonHome" S Kind::Word, Last EFFECT,
+    PythonHome c"WSGIPythonHome" S Kind::Word, Last,
         "directory", "the python3 of the system", c"Names the Python installation or virtual environment to use.";
-    PythonPath c"WSGIPythonPath" S Kind::SearchPath, Last EFFECT,
+    PythonPath c"WSGIPythonPath" S Kind::SearchPath, Last,
         "directory[:directory ...]", "none", c"Puts directories before sys.path, in embedded mode or in the interpreters of its section.";
-    PythonEggs c"WSGIPythonEggs" S Kind::Word, Last EFFECT,
+    PythonEggs c"WSGIPythonEggs" S Kind::Word, Last,
         "directory", "none", c"Sets PYTHON_EGG_CACHE in embedded mode.";
-    PythonOptimize c"WSGIPythonOptimize" S Kind::Integer(0, 2), Last EFFECT,
+    PythonOptimize c"WSGIPythonOptimize" S Kind::Integer(0, 2), Last,
         "0|1|2", "0", c"Sets Python's optimization level, as its option -O does.";
-    PythonWarnings c"WSGIPythonWarnings" S Kind::Word, Collect EFFECT,
+    PythonWarnings c"WSGIPythonWarnings" S Kind::Word, Collect,
         "filter", "none", c"Adds a warning filter, as Python's option -W does.";
-    PythonHashSeed c"WSGIPythonHashSeed" S Kind::Seed, Last EFFECT,
+    PythonHashSeed c"WSGIPythonHashSeed" S Kind::Seed, Last,
         "random|number", "as Python's own: random", c"Sets the seed of Python's hash function.";
-    DontWriteBytecode c"WSGIDontWriteBytecode" S Kind::Switch, Last EFFECT,
+    DontWriteBytecode c"WSGIDontWriteBytecode" S Kind::Switch, Last,
         "On|Off", "Off", c"Keeps Python from writing .pyc files.";
-    SwitchInterval c"WSGISwitchInterval" S Kind::Seconds { zero: false }, Last EFFECT,
+    SwitchInterval c"WSGISwitchInterval" S Kind::Seconds { zero: false }, Last,
         "seconds", "Python's own (0.005)", c"Sets after how many seconds a Python thread lets other threads run.";
-    DestroyInterpreter c"WSGIDestroyInterpreter" S Kind::Switch, Last EFFECT,
+    DestroyInterpreter c"WSGIDestroyInterpreter" S Kind::Switch, Last,
         "On|Off", "On", c"Ends Python's interpreters, with their exit functions, when a process stops.";
-    PerInterpreterGIL c"WSGIPerInterpreterGIL" S Kind::Switch, Last EFFECT,
+    PerInterpreterGIL c"WSGIPerInterpreterGIL" S Kind::Switch, Last,
         "On|Off", "Off", c"Gives each interpreter but the main one its own global lock (Python 3.12 and later).";
-    FreeThreading c"WSGIFreeThreading" S Kind::Switch, Last LATER,
+    FreeThreading c"WSGIFreeThreading" S Kind::Switch, Last,
         "On|Off", "Off", c"Lets free-threaded builds of Python run without the global lock.";
-    RestrictStdin c"WSGIRestrictStdin" S Kind::Switch, Last EFFECT,
+    RestrictStdin c"WSGIRestrictStdin" S Kind::Switch, Last,
         "On|Off", "Off", c"Makes any use of sys.stdin an error.";
-    RestrictStdout c"WSGIRestrictStdout" S Kind::Switch, Last EFFECT,
+    RestrictStdout c"WSGIRestrictStdout" S Kind::Switch, Last,
         "On|Off", "Off", c"Makes any use of sys.stdout an error.";
-    RestrictSignal c"WSGIRestrictSignal" S Kind::Switch, Last EFFECT,
+    RestrictSignal c"WSGIRestrictSignal" S Kind::Switch, Last,
         "On|Off", "On", c"Keeps applications from registering signal handlers.";
-    CaseSensitivity c"WSGICaseSensitivity" S Kind::Switch, Last EFFECT,
+    CaseSensitivity c"WSGICaseSensitivity" S Kind::Switch, Last,
         "On|Off", "On", c"Says whether the file system distinguishes upper and lower case.";
-    ServerMetrics c"WSGIServerMetrics" S Kind::Switch, Last EFFECT,
+    ServerMetrics c"WSGIServerMetrics" S Kind::Switch, Last,
         "On|Off", "Off", c"Enables mod_wsgi.server_metrics() in embedded mode.";
-    VerboseDebugging c"WSGIVerboseDebugging" S Kind::Switch, Last EFFECT,
+    VerboseDebugging c"WSGIVerboseDebugging" S Kind::Switch, Last,
         "On|Off", "Off", c"Accepted for compatibility; use LogLevel wsgi:debug.";
-    TelemetryService c"WSGITelemetryService" S Kind::TelemetryService, Last EFFECT,
+    TelemetryService c"WSGITelemetryService" S Kind::TelemetryService, Last,
         "unix:/path [interval=seconds]", "off", c"Has processes report to the program mod_wsgi-telemetry.";
-    SlowRequests c"WSGISlowRequests" S Kind::Seconds { zero: true }, Last EFFECT,
+    SlowRequests c"WSGISlowRequests" S Kind::Seconds { zero: true }, Last,
         "seconds", "0 (off)", c"Has requests that take longer reported one by one (WSGITelemetryService).";
-    TelemetryOptions c"WSGITelemetryOptions" S Kind::TelemetryOptions, Last EFFECT,
+    TelemetryOptions c"WSGITelemetryOptions" S Kind::TelemetryOptions, Last,
         "[+|-]CaptureUserAgent|All|None", "None", c"Says whether reports of slow requests contain the User-Agent.";
-    InterpreterOptions c"<WSGIInterpreterOptions" S Kind::Container, Collect EFFECT,
+    InterpreterOptions c"<WSGIInterpreterOptions" S Kind::Container, Collect,
         "[process-group=NAME] [application-group=NAME]>", "none", c"Holds directives for the interpreters of one group.";
 }
 

@@ -17,6 +17,7 @@ use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 use wsgi_sys::{forked, socket};
 use wsgi_wire::config::{EmbedConfig, Preload, Telemetry};
 use wsgi_wire::decision::Answer;
+use wsgi_wire::engines::{self, Engines};
 use wsgi_wire::layers::Layer;
 use wsgi_wire::libpython;
 use wsgi_wire::messages::Message;
@@ -65,12 +66,13 @@ pub(crate) struct AtStart {
 /// Python in this child, or what is needed to start it.
 #[derive(Debug)]
 pub(crate) struct Embedded {
-    /// The engine's file, or why it could not be opened.
-    engine_file: Result<OwnedFd, String>,
+    /// The engines' files, or why they could not be opened.
+    engine_files: Result<Engines<OwnedFd>, String>,
     home: Option<String>,
     path: Vec<String>,
     at_start: AtStart,
     variables: Vec<(&'static str, String)>,
+    free_threading: bool,
     case_insensitive: bool,
     server_metrics: bool,
     keep_interpreters: bool,
@@ -80,15 +82,20 @@ pub(crate) struct Embedded {
 
 impl Embedded {
     /// What the configuration says of embedded Python; starts nothing.
-    pub(crate) fn new(global: &GlobalConfig, at_start: AtStart, engine_file: Result<OwnedFd, String>) -> Embedded {
+    pub(crate) fn new(
+        global: &GlobalConfig,
+        at_start: AtStart,
+        engine_files: Result<Engines<OwnedFd>, String>,
+    ) -> Embedded {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let path = global.interpreter.python_path.as_deref().unwrap_or_default();
         Embedded {
-            engine_file,
+            engine_files,
             home: global.runtime.python_home.as_deref().map(text),
             path: path.iter().map(|entry| text(entry)).collect(),
             at_start,
             variables: variables(global),
+            free_threading: global.free_threading(b""),
             server_metrics: global.runtime.server_metrics == Some(true),
             case_insensitive: global.runtime.case_sensitivity == Some(false),
             keep_interpreters: global.runtime.destroy_interpreter == Some(false),
@@ -115,11 +122,16 @@ impl Embedded {
         forked::install(|| ())
             .map_err(|error| format!("cannot prepare for processes that applications fork: {error}"))?;
         forked::leave_out_listeners(socket::listening());
-        let engine_file = self.engine_file.as_ref().map_err(Clone::clone)?;
+        let engine_files = self.engine_files.as_ref().map_err(Clone::clone)?;
         let python = interpreter(self.home.as_deref());
         let answered = Command::new(&python).args(libpython::ARGUMENTS).stdin(Stdio::null()).output();
         let library = libpython::library(&python, answered, Path::is_file)
             .map_err(|why| format!("cannot start embedded Python: {why}"))?;
+        let tag = library.tag.as_deref();
+        let engine_file = engine_files.of(tag).ok_or_else(|| {
+            let why = engines::missing(&python, tag.unwrap_or_default());
+            format!("cannot start embedded Python: {why}")
+        })?;
         let (threads, processes) = process::mpm_shape();
         let is_venv = |home: &String| Path::new(home).join("pyvenv.cfg").is_file();
         let python_from = named_by(self.home.as_deref());
@@ -131,6 +143,7 @@ impl Embedded {
             python_options: self.at_start.options.clone(),
             python_path: self.path.clone(),
             layers: self.at_start.layers.clone(),
+            free_threading: self.free_threading,
             preload: self.at_start.preload.clone(),
             multithread: threads > 1,
             multiprocess: processes > 1,
@@ -146,7 +159,7 @@ impl Embedded {
             telemetry: self.at_start.telemetry.clone(),
         };
         let config = serde_json::to_vec(&config).map_err(|error| error.to_string())?;
-        library::start(&library, engine_file, &config)
+        library::start(&library.path, engine_file, &config)
     }
 
     /// Sets the variables of the environment in which Python is to start. The child has no other thread yet.

@@ -1,8 +1,8 @@
-//! The files that are installed beside the module: the supervisor and the engine. They are opened once and reached by
+//! The files that are installed beside the module: the supervisor and the engines. They are opened once and reached by
 //! descriptor from then on, so that they work from directories that only root can enter, and so that httpd can go on
 //! with them when other files, or none, lie in their place.
 
-use std::ffi::OsStr;
+use std::ffi::{CStr, CString, OsStr};
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -10,6 +10,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use wsgi_sys::{access, fd};
+use wsgi_wire::engines::{self, Engines};
 
 use super::fit;
 use crate::httpd::process;
@@ -31,11 +32,11 @@ pub(super) fn is_directory(path: &[u8]) -> bool {
     Path::new(OsStr::from_bytes(path)).is_dir()
 }
 
-/// Both files, opened, and of the module's own build.
+/// The files, opened, and of the module's own build.
 #[derive(Debug)]
 pub(super) struct Companions {
-    /// The engine, to be read by those who load it.
-    pub(super) engine: OwnedFd,
+    /// The engines, to be read by those who load one.
+    pub(super) engines: Engines<OwnedFd>,
     /// The supervisor, to be executed.
     pub(super) supervisor: OwnedFd,
 }
@@ -56,22 +57,26 @@ impl Companions {
             fit::check(&file).map_err(|error| failed(&error))?;
             fd::duplicate(file.as_fd(), LOWEST).map_err(|error| failed(&error))
         };
-        Ok(Companions { supervisor: open("the supervisor", &supervisor)?, engine: open("the engine", &engine)? })
+        let free = free_threaded(engine.parent()).into_iter();
+        // One of another build is as good as none: who needs it says so.
+        let free = free.filter_map(|(tag, path)| Some((tag, open("the engine", &path).ok()?)));
+        let engines = Engines { usual: open("the engine", &engine)?, free: free.collect() };
+        Ok(Companions { supervisor: open("the supervisor", &supervisor)?, engines })
     }
 
-    /// Duplicates the descriptors of both files.
+    /// Duplicates the descriptors of the files.
     ///
     /// # Errors
     /// When descriptors are exhausted.
     pub(super) fn again(&self) -> io::Result<Companions> {
         let copy = |file: &OwnedFd| fd::duplicate(file.as_fd(), LOWEST);
-        Ok(Companions { engine: copy(&self.engine)?, supervisor: copy(&self.supervisor)? })
+        Ok(Companions { engines: self.engines.try_map(copy)?, supervisor: copy(&self.supervisor)? })
     }
 
     /// Whether nothing else was written into the files since they were opened.
     fn still_fit(&self) -> bool {
         let fits = |file: &OwnedFd| file.try_clone().is_ok_and(|file| fit::check(&File::from(file)).is_ok());
-        fits(&self.engine) && fits(&self.supervisor)
+        self.engines.all().all(fits) && fits(&self.supervisor)
     }
 }
 
@@ -100,11 +105,31 @@ pub(super) fn for_configuration(main: Server<'_>) -> Result<(Companions, Option<
     }
 }
 
-/// In a child: closes both files. A child has the engine's file for embedded mode already, and starts nothing else.
+/// In a child: closes the files. A child has those of the engines for embedded mode already, and starts nothing else.
 pub(super) fn forget_in_child(main: Server<'_>) {
     if let Some(known) = process::kept::<Option<Companions>>(main, KEY) {
         *known = None;
     }
+}
+
+/// The path by which a process that has the supervisor's file as this descriptor executes it.
+pub(super) fn own_path(descriptor: i32) -> CString {
+    CString::new(format!("/dev/fd/{descriptor}")).unwrap_or_default()
+}
+
+/// The supervisor's arguments: `first`, and the engines for free-threaded Python that it gets.
+pub(super) fn arguments(first: &[&CStr], engines: &Engines<OwnedFd>) -> Vec<CString> {
+    let tags = engines.free.iter().map(|(tag, _)| CString::new(tag.as_str()).unwrap_or_default());
+    first.iter().map(|text| CString::from(*text)).chain(tags).collect()
+}
+
+/// The engines for free-threaded Python in this directory, with their tags, in the order of these.
+fn free_threaded(directory: Option<&Path>) -> Vec<(String, PathBuf)> {
+    let entries = directory.and_then(|directory| directory.read_dir().ok()).into_iter().flatten().flatten();
+    let tagged = |path: PathBuf| Some((engines::tag(path.file_name()?.to_str()?)?.to_owned(), path));
+    let mut found: Vec<_> = entries.filter_map(|entry| tagged(entry.path())).collect();
+    found.sort();
+    found
 }
 
 fn find(what: &str, names: &[&str]) -> Result<PathBuf, String> {

@@ -44,6 +44,7 @@ pub(super) fn examine(main: Server<'_>, global: &GlobalConfig, groups: Vec<Plann
         main.and_following().filter_map(|server| Some((live::server_key(server), server.config()?))).collect();
     let mounts = route::mounts(global, &servers);
     let mut lines = global.dropped.clone();
+    lines.extend(global.free_threading_ignored());
     if groups.is_empty() && mounts.is_empty() {
         say(&lines);
         return;
@@ -174,17 +175,16 @@ fn ask(subjects: &[Subject]) -> Result<Vec<Finding>, String> {
         at += fd::write_at(input.as_fd(), &text[at..], at as u64).map_err(failed)?;
     }
     let (output, writer) = fd::pipe().map_err(failed)?;
+    let mut descriptors = vec![(0, input.as_fd()), (1, writer.as_fd()), (2, process::stderr())];
+    descriptors.extend((5..).zip(files.engines.all().map(AsFd::as_fd)));
+    let own = 6 + files.engines.free.len() as i32;
+    descriptors.push((own, files.supervisor.as_fd()));
+    let doctor = std::ffi::CString::new(DOCTOR).unwrap_or_default();
     let program = Program {
-        path: c"/dev/fd/6".into(),
-        arguments: vec![c"wsgi-supervisor".into(), std::ffi::CString::new(DOCTOR).unwrap_or_default()],
+        path: companions::own_path(own),
+        arguments: companions::arguments(&[c"wsgi-supervisor", &doctor], &files.engines),
         environment: process::environment(),
-        descriptors: vec![
-            (0, input.as_fd()),
-            (1, writer.as_fd()),
-            (2, process::stderr()),
-            (5, files.engine.as_fd()),
-            (6, files.supervisor.as_fd()),
-        ],
+        descriptors,
         session: true,
         directory: Some(c"/".into()),
         ..Program::default()

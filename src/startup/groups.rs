@@ -96,6 +96,7 @@ fn planned(
         env: environment.variables,
         python_path: list(group.python_path.as_deref().unwrap_or_default(), "python-path")?,
         layers: layers::of(global, &group.name)?,
+        free_threading: global.free_threading(&group.name),
         main_script: only_script.map(|script| utf8(inside(root.as_deref(), &script.path)?, "script")).transpose()?,
         preload: preload(&group.name, root.as_deref(), preloads)?,
         targets: targets(&group.name, root.as_deref(), &plan.targets),

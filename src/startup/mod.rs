@@ -136,6 +136,8 @@ fn begin(pconf: Pool<'_>, main: Server<'_>) -> Result<(), Vec<String>> {
     let planned = groups::build(main, &plan)?;
     let reading = std::mem::take(&mut *live::reading().ok_or_else(|| one("no configuration was read".into()))?);
     reading.global.dropped.iter().for_each(|warning| main.report(Message::LeftOut, warning));
+    let ignored = reading.global.free_threading_ignored();
+    ignored.iter().for_each(|warning| main.report(Message::FreeThreadingIgnored, warning));
     let files = files(main).map_err(one)?;
     first_child::prepare(pconf);
     let (boards, presence) = supervisor::apply(main, pconf, &planned, files.as_ref().ok()).map_err(one)?;
@@ -164,7 +166,7 @@ fn begin(pconf: Pool<'_>, main: Server<'_>) -> Result<(), Vec<String>> {
     dispatch.iter().for_each(|end| forked::keep_private(end.as_raw_fd()));
     daemon::publish(pconf, Groups { all, dispatch });
     let python = AtStart { options, layers, preload, telemetry };
-    embedded::publish(pconf, Embedded::new(&reading.global, python, files.map(|files| files.engine)));
+    embedded::publish(pconf, Embedded::new(&reading.global, python, files.map(|files| files.engines)));
     let pid = AtomicU32::new(std::process::id());
     let advice = Advice::default();
     live::publish(pconf, Live { reading, server_names: plan.names, pid, advice });

@@ -19,7 +19,7 @@ use wsgi_wire::control::{AGAIN, MAX_MESSAGE, ParentMessage};
 use wsgi_wire::messages::Message;
 
 use super::boards::{Board, Boards};
-use super::companions::Companions;
+use super::companions::{Companions, arguments, own_path};
 use super::former::{
     DEFAULT_PATIENCE, Former, NOTE_KEY, Note, STORE_KEY, StoreNote, begin, empty, encode, error_log,
     left_by_another_version,
@@ -294,20 +294,22 @@ impl Kept {
         const CHILD: &str = "only httpd's parent has a supervisor";
         let store = self.store.as_ref().ok_or(CHILD)?;
         let dispatch = self.dispatch.as_ref().ok_or(CHILD)?;
-        let descriptors = vec![
+        let mut descriptors = vec![
             (0, null.as_fd()),
             (1, errors),
             (2, errors),
             (3, theirs.as_fd()),
             (4, dispatch.1.as_fd()),
-            (5, files.engine.as_fd()),
+            (5, files.engines.usual.as_fd()),
             (6, store.0.as_fd()),
             (7, store.1.as_fd()),
-            (8, files.supervisor.as_fd()),
         ];
+        descriptors.extend((8..).zip(files.engines.free.iter().map(|(_, engine)| engine.as_fd())));
+        let own = 8 + files.engines.free.len() as i32;
+        descriptors.push((own, files.supervisor.as_fd()));
         let program = Program {
-            path: c"/dev/fd/8".into(),
-            arguments: vec![c"wsgi-supervisor".into()],
+            path: own_path(own),
+            arguments: arguments(&[c"wsgi-supervisor"], &files.engines),
             environment: process::environment(),
             descriptors,
             session: true,

@@ -189,6 +189,7 @@ fn python_runs_in_this_process() {
     std::fs::write(&script, APP).expect("a file");
     let asked = executable.clone();
     let config = EmbedConfig {
+        free_threading: false,
         python_from: "the default".to_owned(),
         protocol: wsgi_wire::PROTOCOL,
         python: executable,

@@ -15,7 +15,21 @@ class Boot(unittest.TestCase):
         program = 'import sys; sys.version_info = (3, 9)\n' + BOOT
         done = subprocess.run(['python3', '-c', program], stderr=subprocess.PIPE, text=True)
         self.assertEqual(done.returncode, 64)
-        self.assertRegex(done.stderr, '^WSGI1300: mod_wsgi needs CPython 3.10 or later with the GIL; .* is Python')
+        self.assertRegex(done.stderr, '^WSGI1300: mod_wsgi needs CPython 3.10 or later; .* is Python')
+
+    def test_free_threaded_python_without_its_engine_names_the_file(self):
+        program = "import sys; sys.version_info, sys.version = (3, 14, 1), '3.14.1 free-threading build'\n" + BOOT
+        done = subprocess.run(['python3', '-c', program], stderr=subprocess.PIPE, text=True)
+        self.assertEqual(done.returncode, 64)
+        self.assertRegex(done.stderr, '^missing for (/.*python3.*): cp314t: \\1\n$')
+
+    def test_free_threaded_python_executes_itself_with_the_gil_that_was_asked_for(self):
+        program = ("import os, sys; sys.version_info, sys.version = (3, 14, 1), '3.14.1 free-threading build'\n"
+                   "os.execv = lambda path, arguments: sys.exit('%s %s' % (path, ' '.join(arguments[:5])))\n")
+        for gil in '01':
+            boot = BOOT.replace("[], '1'", "['cp314t'], '%s'" % gil, 1)
+            done = subprocess.run(['python3', '-B', '-c', program + boot], stderr=subprocess.PIPE, text=True)
+            self.assertRegex(done.stderr, '^(/.*python3.*) \\1 -X gil=%s -B -c\n$' % gil)
 
 
 if __name__ == '__main__':

@@ -20,7 +20,9 @@ PROTOCOL = 11
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 BOOT = re.search(r'r#"(.*?)"#', open(os.path.join(HERE, '../../wire/src/boot.rs')).read(), re.S).group(1)
-BOOT += 'sys.exit(_engine.serve(3))\n'
+BOOT = "_free, _gil = [], '1'\n_missing = 'missing for %%s: %%s: %%s'\n%ssys.exit(_engine.serve(3))\n" % BOOT
+# As the file of an engine for free-threaded Python is called: `make engine` makes it.
+TAGGED = re.compile('libwsgi_engine-(.*)[.]so$')
 KNOWN = re.findall(r'^    "([^"]+)",$', open(os.path.join(HERE, '../../wire/src/keys.rs')).read(), re.M)
 
 HELLO, REQUEST, BODY, ABORTED, HEAD, DATA, FILE, LOG, FAILED, STALE, CONTINUE, SHARED = 1, 2, 3, 4, 16, 17, 18, 19, 20, 21, 22, 23
@@ -162,14 +164,18 @@ class Daemon:
         self.control.settimeout(20)
         library = os.open(engine, os.O_RDONLY)
         high = [os.dup2(theirs.fileno(), 100), os.dup2(library, 101)]
+        tag = TAGGED.search(engine)
+        boot = BOOT.replace("[], '1'", "['%s'], '0'" % tag.group(1), 1) if tag else BOOT
 
         def place():
             os.dup2(100, 3)
             os.dup2(101, 4)
+            if tag:
+                os.dup2(101, 5)
             os.close(100)
             os.close(101)
 
-        self.process = subprocess.Popen([python, '-c', BOOT], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        self.process = subprocess.Popen([python, '-c', boot], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                         stderr=subprocess.STDOUT, preexec_fn=place, close_fds=False)
         for fd in high + [library]:
             os.close(fd)

@@ -6,6 +6,7 @@ use wsgi_wire::python_options::PythonOptions;
 /// A group with one process and nothing unusual.
 pub fn group() -> GroupConfig {
     GroupConfig {
+        free_threading: false,
         id: 1,
         name: "site".to_owned(),
         defined_at: "httpd.conf:3".to_owned(),

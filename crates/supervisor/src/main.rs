@@ -3,7 +3,7 @@
 //! httpd's parent executes it with these descriptors and tells it configurations over the control socket:
 //! 0 is /dev/null; 1 and 2 are the error log; 3 the control socket; 4 the receiving end of the socket on
 //! which httpd's children send connections; 5 the engine's file; 6 and 7 the store for the supervisor that comes after
-//! this one. It ends when the parent says so, closes the socket or dies, and leaves no process behind.
+//! this one; from 8 on the engines for free-threaded Python, which its arguments name. It ends when the parent says so, closes the socket or dies, and leaves no process behind.
 //!
 //! With the argument `--doctor` the program does something else: it looks at process groups before they are started
 //! ([`doctor`]).
@@ -19,16 +19,27 @@ mod log;
 mod shell;
 
 use std::io;
+use std::os::fd::OwnedFd;
 use std::process::ExitCode;
 
 use wsgi_sys::{fd, process, signal, thread};
+use wsgi_wire::engines::Engines;
+
+/// A descriptor that this program was started with.
+fn given(number: i32) -> io::Result<OwnedFd> {
+    fd::inherited(number).map_err(|error| io::Error::new(error.kind(), format!("descriptor {number}: {error}")))
+}
+
+/// The engines: `usual` is the descriptor of one, those of the others begin at `first`. Closes what comes after.
+fn engines(usual: i32, first: i32, tags: impl Iterator<Item = String>) -> io::Result<Engines<OwnedFd>> {
+    let numbered: Vec<(String, i32)> = tags.zip(first..).collect();
+    fd::close_from(first + numbered.len() as i32);
+    Engines { usual, free: numbered }.try_map(|number| given(*number))
+}
 
 fn prepare() -> io::Result<shell::Given> {
-    fd::close_from(8);
-    let given = |number| {
-        fd::inherited(number).map_err(|error| io::Error::new(error.kind(), format!("descriptor {number}: {error}")))
-    };
-    let (parent, children, engine, store) = (given(3)?, given(4)?, given(5)?, (given(6)?, given(7)?));
+    let engines = engines(5, 8, std::env::args().skip(1))?;
+    let (parent, children, store) = (given(3)?, given(4)?, (given(6)?, given(7)?));
     let errors = fd::duplicate(std::os::fd::AsFd::as_fd(&io::stderr()), 8)?;
     // Fails when the parent has made the session already.
     let _ = process::new_session();
@@ -42,7 +53,7 @@ fn prepare() -> io::Result<shell::Given> {
     }
     let signals = signal::receive([libc::SIGCHLD, libc::SIGTERM, libc::SIGINT])?.into_owned();
     signal::unblock_all()?;
-    Ok(shell::Given { parent, children, engine, store, errors, signals })
+    Ok(shell::Given { parent, children, engines, store, errors, signals })
 }
 
 /// Whether httpd's parent is root and this process is another user. Daemon processes may then run as this user as well.

@@ -145,6 +145,9 @@ pub struct GroupConfig {
     /// How Python starts.
     #[serde(default)]
     pub python_options: PythonOptions,
+    /// A free-threaded Python runs without its GIL (`WSGIFreeThreading`).
+    #[serde(default)]
+    pub free_threading: bool,
     /// Pass `-X utf8`: neither `lang`, `locale` nor the environment chose an encoding.
     pub utf8_mode: bool,
     /// Directories for `site.addsitedir`, to stand first in `sys.path`.
@@ -279,6 +282,9 @@ pub struct EmbedConfig {
     /// How Python starts.
     #[serde(default)]
     pub python_options: PythonOptions,
+    /// As in [`GroupConfig`].
+    #[serde(default)]
+    pub free_threading: bool,
     /// Directories for `site.addsitedir`, to stand first in `sys.path`.
     pub python_path: Vec<String>,
     /// Settings of the interpreters, the least specific first.

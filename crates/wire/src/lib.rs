@@ -24,6 +24,7 @@ pub mod config;
 pub mod control;
 pub mod decision;
 pub mod doctor;
+pub mod engines;
 pub mod faults;
 pub mod frame;
 pub mod host;

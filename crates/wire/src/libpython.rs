@@ -24,11 +24,20 @@ struct Answer {
     directories: Vec<PathBuf>,
 }
 
-/// Path of the library to open, from what the interpreter `python` answered. `is_file`: whether there is such a file.
+/// The library to open.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Library {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Which engine goes with it, as [`crate::engines::Engines::of`] takes it.
+    pub tag: Option<String>,
+}
+
+/// The library to open, from what the interpreter `python` answered. `is_file`: whether there is such a file.
 ///
 /// # Errors
 /// A clause that says what was tried and what to do.
-pub fn library(python: &str, answered: io::Result<Output>, is_file: impl Fn(&Path) -> bool) -> Result<PathBuf, String> {
+pub fn library(python: &str, answered: io::Result<Output>, is_file: impl Fn(&Path) -> bool) -> Result<Library, String> {
     let output = answered.map_err(|error| format!("{python} cannot be executed: {error}"))?;
     if !output.status.success() {
         let why = String::from_utf8_lossy(&output.stderr);
@@ -63,13 +72,7 @@ fn parse(text: &str) -> Option<Answer> {
     })
 }
 
-fn choose(python: &str, answer: &Answer, exists: impl Fn(&Path) -> bool) -> Result<PathBuf, String> {
-    if answer.free_threaded {
-        return Err(format!(
-            "{python} is a free-threaded build, for which this engine is not made; \
-             name another one by WSGIPythonHome"
-        ));
-    }
+fn choose(python: &str, answer: &Answer, exists: impl Fn(&Path) -> bool) -> Result<Library, String> {
     if !answer.shared || answer.names.is_empty() {
         return Err(format!(
             "{python} (Python {}) was built without a shared libpython, so it can only \
@@ -80,7 +83,9 @@ fn choose(python: &str, answer: &Answer, exists: impl Fn(&Path) -> bool) -> Resu
     }
     let places = answer.directories.iter().flat_map(|place| answer.names.iter().map(move |name| place.join(name)));
     let places: Vec<PathBuf> = places.collect();
-    places.iter().find(|path| exists(path)).cloned().ok_or_else(|| {
+    let tag = answer.free_threaded.then(|| format!("cp{}t", answer.version.replace('.', "")));
+    let found = places.iter().find(|path| exists(path)).cloned();
+    found.map(|path| Library { path, tag }).ok_or_else(|| {
         let tried: Vec<String> = places.iter().map(|path| path.display().to_string()).collect();
         format!(
             "the libpython of {python} is not installed; tried {}; install it (Debian: \
@@ -103,7 +108,8 @@ mod tests {
     fn the_first_place_that_exists_is_taken() {
         let answer = parse(DEBIAN).expect("eight lines");
         let found = choose("python3", &answer, |path| path.starts_with("/usr/lib/x86_64-linux-gnu"));
-        assert_eq!(found, Ok(PathBuf::from("/usr/lib/x86_64-linux-gnu/libpython3.11.so.1.0")));
+        let path = PathBuf::from("/usr/lib/x86_64-linux-gnu/libpython3.11.so.1.0");
+        assert_eq!(found, Ok(Library { path, tag: None }));
     }
 
     #[test]
@@ -132,10 +138,10 @@ mod tests {
     }
 
     #[test]
-    fn a_free_threaded_python_is_refused_and_nonsense_is_no_answer() {
-        let text = STATIC.replacen("\n0\n0\n", "\n1\n1\n", 1);
-        let error = choose("python3", &parse(&text).expect("eight lines"), |_| true).expect_err("refused");
-        assert!(error.contains("free-threaded"), "{error}");
+    fn a_free_threaded_python_has_an_engine_of_its_own_and_nonsense_is_no_answer() {
+        let text = DEBIAN.replacen("3.11\n1\n0\n", "3.14\n1\n1\n", 1);
+        let found = choose("python3", &parse(&text).expect("eight lines"), |_| true).expect("a library");
+        assert_eq!(found.tag.as_deref(), Some("cp314t"));
         assert_eq!(parse("hello"), None);
     }
 }

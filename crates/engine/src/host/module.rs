@@ -1,6 +1,7 @@
 //! The extension module that the `python` of a daemon process imports.
 
 use core::ptr;
+use std::ffi::CString;
 
 use pyo3::ffi;
 
@@ -20,10 +21,18 @@ unsafe extern "C" fn serve(_slf: *mut ffi::PyObject, fd: *mut ffi::PyObject) -> 
 static MODULE_METHODS: Table<[ffi::PyMethodDef; 2]> =
     Table([plain(c"serve", serve, ffi::METH_O), ffi::PyMethodDef::zeroed()]);
 
-static MODULE_SLOTS: Table<[ffi::PyModuleDef_Slot; 1]> =
-    Table([ffi::PyModuleDef_Slot { slot: 0, value: ptr::null_mut() }]);
+/// The end of the slots.
+const LAST: ffi::PyModuleDef_Slot = ffi::PyModuleDef_Slot { slot: 0, value: ptr::null_mut() };
 
-/// Python writes to it, with the GIL held; nobody else touches it.
+#[cfg(not(Py_GIL_DISABLED))]
+static MODULE_SLOTS: Table<[ffi::PyModuleDef_Slot; 1]> = Table([LAST]);
+
+/// Without this, the import would switch the GIL on.
+#[cfg(Py_GIL_DISABLED)]
+static MODULE_SLOTS: Table<[ffi::PyModuleDef_Slot; 2]> =
+    Table([ffi::PyModuleDef_Slot { slot: ffi::Py_mod_gil, value: ffi::Py_MOD_GIL_NOT_USED }, LAST]);
+
+/// Python writes to it during the one import; nobody else touches it.
 static mut MODULE: ffi::PyModuleDef = ffi::PyModuleDef {
     m_base: ffi::PyModuleDef_HEAD_INIT,
     m_name: c"_mod_wsgi_engine".as_ptr(),
@@ -42,11 +51,12 @@ static mut MODULE: ffi::PyModuleDef = ffi::PyModuleDef {
 /// Called by Python's import, attached.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn PyInit__mod_wsgi_engine() -> *mut ffi::PyObject {
-    if py::is_free_threaded() {
+    if let Err(why) = py::check_build() {
+        let text = CString::new(why).unwrap_or_default();
         // SAFETY: Python sets it once, before it imports anything.
         let kind = unsafe { ffi::PyExc_ImportError };
-        // SAFETY: attached, by contract; the text is a C string.
-        unsafe { ffi::PyErr_SetString(kind, c"free-threaded Python is not supported".as_ptr()) };
+        // SAFETY: attached, by contract; the text is a C string, which Python copies.
+        unsafe { ffi::PyErr_SetString(kind, text.as_ptr()) };
         return ptr::null_mut();
     }
     let definition = &raw mut MODULE;

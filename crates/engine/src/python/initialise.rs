@@ -30,9 +30,7 @@ fn c_string(text: &str) -> Result<CString, String> {
 
 /// Starts Python; the calling thread is then attached to it.
 pub fn initialise(config: &EmbedConfig) -> Result<Gil, String> {
-    if py::is_free_threaded() {
-        return Err("free-threaded Python is not supported".to_owned());
-    }
+    py::check_build()?;
     if py::version_before(3, 10) {
         return Err("Python 3.10 or later is needed".to_owned());
     }
@@ -190,6 +188,10 @@ fn with_config(config: &EmbedConfig) -> Result<(), String> {
     }
     if let Some(home) = &config.python_home {
         python.set_text(c"home", home)?;
+    }
+    if cfg!(Py_GIL_DISABLED) {
+        // -1 would leave it to the extensions that are imported.
+        python.set(c"enable_gil", i64::from(!config.free_threading))?;
     }
     // SAFETY: the configuration is alive. It is not freed: it happens once.
     python.check(unsafe { (python.start)(python.config) })

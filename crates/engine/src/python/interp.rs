@@ -15,7 +15,7 @@ use wsgi_wire::{faults, keys};
 use crate::log;
 use crate::python::events::Events;
 use crate::python::own_gil;
-use crate::python::py::{Any, Gil, Owned, Raised, Res, Stored, version};
+use crate::python::py::{Any, Gil, Owned, Raised, Res, Stored, runs_free, version};
 use crate::python::scripts::Scripts;
 use crate::python::turn::Turns;
 
@@ -40,6 +40,8 @@ pub struct Facts {
     pub httpd: Httpd,
     /// The interpreter's path, and what in the configuration chose it.
     pub python: (String, String),
+    /// `WSGIFreeThreading` is On.
+    pub free_threading: bool,
     /// Directories for `site.addsitedir`.
     pub python_path: Vec<String>,
     /// Settings of the interpreters, the least specific first.
@@ -58,6 +60,16 @@ pub struct Facts {
     pub switch_interval_us: Option<u64>,
     /// Telemetry is configured.
     pub telemetry: bool,
+}
+
+impl Facts {
+    /// How a line about the process begins.
+    fn title(&self) -> String {
+        match self.embedded {
+            true => "embedded mode: ".to_owned(),
+            false => format!("process group \"{}\": ", self.process_group),
+        }
+    }
 }
 
 /// What the process was when Python had been started, and no application had changed it yet.
@@ -270,6 +282,46 @@ impl Interp {
     }
 }
 
+/// Says why the switch interval is left out that configuration asks for in the interpreter of application group `name`, if
+/// it is.
+fn switch_interval_left_out(
+    facts: &Facts,
+    settings: &Settings<'_>,
+    name: &str,
+    has_own_gil: bool,
+) -> Option<(Message, String)> {
+    const NO_GIL: &str = "there is no GIL to switch, as WSGIFreeThreading is On";
+    let of_interpreter = |why: &str| format!("WSGISwitchInterval is left out for application group '{name}': {why}");
+    let of_process = |what: &str| format!("{}{what} is left out: {NO_GIL}", facts.title());
+    if settings.own_switch_interval_us.is_some() && runs_free() {
+        Some((Message::OwnSwitchIntervalWithoutGil, of_interpreter(NO_GIL)))
+    } else if settings.own_switch_interval_us.is_some() && !has_own_gil {
+        const SHARED: &str = "its interpreter shares the GIL of the process, whose interval is set for the process; with \
+                              WSGIPerInterpreterGIL On it has a GIL of its own (Python 3.12 and later)";
+        Some((Message::SwitchInterval, of_interpreter(SHARED)))
+    } else if !runs_free() || !name.is_empty() {
+        None
+    } else if facts.switch_interval_us.is_some() {
+        Some((Message::GroupSwitchIntervalWithoutGil, of_process("switch-interval")))
+    } else {
+        settings.switch_interval_us.map(|_| (Message::SwitchIntervalWithoutGil, of_process("WSGISwitchInterval")))
+    }
+}
+
+/// Says how threads run, where that is not as usual or not as `WSGIFreeThreading` has it.
+pub(super) fn tell_of_threads(facts: &Facts) {
+    let (title, (python, from)) = (facts.title(), &facts.python);
+    if runs_free() {
+        log::info(&format!(
+            "{title}Python runs without its GIL (WSGIFreeThreading On), so request threads run side by side"
+        ));
+    } else if facts.free_threading {
+        let text =
+            format!("{title}WSGIFreeThreading On has no effect: {python} ({from}) is no free-threaded build of Python");
+        log::report(Message::FreeThreadingWithoutEffect, &text);
+    }
+}
+
 /// Says once that `str()` is wrong in sub-interpreters of this Python.
 fn tell_of_wrong_str(facts: &Facts) {
     static TOLD: AtomicBool = AtomicBool::new(false);
@@ -277,9 +329,7 @@ fn tell_of_wrong_str(facts: &Facts) {
         let version = version().to_string_lossy();
         let number = version.split(' ').next().unwrap_or_default();
         let text = faults::wrong_str(&format!("Python {number} ({})", facts.python.0));
-        let of_group = format!("process group \"{}\": ", facts.process_group);
-        let of_group = if facts.embedded { "embedded mode: " } else { &of_group };
-        log::report(Message::WrongStr, &format!("{of_group}{text}"));
+        log::report(Message::WrongStr, &format!("{}{text}", facts.title()));
     }
 }
 
@@ -348,14 +398,8 @@ fn fixed_facts(gil: Gil, name: &str, facts: &Facts, has_own_gil: bool) -> Res<Ow
     fixed.set_named(c"restrict_stdout", &*gil.bool(settings.restrict_stdout)?)?;
     // Without request threads the scripts have the main thread, and its signals.
     fixed.set_named(c"restrict_signal", &*gil.bool(settings.restrict_signal && facts.threads > 0)?)?;
-    if settings.own_switch_interval_us.is_some() && !has_own_gil {
-        let text = format!(
-            "WSGISwitchInterval is left out for application group '{name}': its interpreter shares the GIL of the process, \
-             whose interval is set for the process; with WSGIPerInterpreterGIL On it has a GIL of its own (Python 3.12 and \
-             later)"
-        );
-        gil.detach(|| log::report(Message::SwitchInterval, &text));
-    }
+    let left_out = switch_interval_left_out(facts, &settings, name, has_own_gil);
+    left_out.iter().for_each(|(message, text)| gil.detach(|| log::report(*message, text)));
     let interval = switch_interval(facts, &settings, name.is_empty(), has_own_gil);
     let interval = interval.map_or_else(|| Ok(gil.none()), |us| gil.float(us as f64 / 1e6))?;
     fixed.set_named(c"switch_interval", &interval)?;
@@ -373,7 +417,8 @@ fn fixed_facts(gil: Gil, name: &str, facts: &Facts, has_own_gil: bool) -> Res<Ow
 /// its GIL.
 fn switch_interval(facts: &Facts, settings: &Settings<'_>, is_main: bool, has_own_gil: bool) -> Option<u64> {
     let own = settings.own_switch_interval_us.filter(|_| has_own_gil);
-    own.or(facts.switch_interval_us).or(settings.switch_interval_us).filter(|_| is_main || has_own_gil)
+    let interval = own.or(facts.switch_interval_us).or(settings.switch_interval_us);
+    interval.filter(|_| !runs_free() && (is_main || has_own_gil))
 }
 
 /// The variables with which the process was started, as `bytes`.

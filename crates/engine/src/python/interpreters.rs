@@ -15,7 +15,7 @@ use wsgi_wire::messages::Message;
 
 use crate::log;
 use crate::python::gilstate::{self, Bound};
-use crate::python::interp::{Facts, Interp, Made, Natives, Start};
+use crate::python::interp::{Facts, Interp, Made, Natives, Start, tell_of_threads};
 use crate::python::own_gil;
 use crate::python::py::{Exception, Gil, version_before};
 use crate::python::threads;
@@ -44,6 +44,8 @@ static ENGINE: OnceLock<Engine> = OnceLock::new();
 
 /// Sets up the main interpreter; the calling thread is attached to it.
 pub fn start(gil: Gil, facts: Facts, natives: Natives) -> Result<&'static Interp, String> {
+    gil.learn_whether_free().map_err(|raised| gil.fetch(raised).brief(gil))?;
+    gil.detach(|| tell_of_threads(&facts));
     let built = Start::now(gil).and_then(|start| {
         let made = Made { name: "", first: ptr::null_mut(), has_own_gil: false, turns: Box::leak(Box::default()) };
         let interp = Interp::build(gil, &facts, natives, &start, made)?;

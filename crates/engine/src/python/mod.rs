@@ -3,6 +3,7 @@
 pub mod events;
 pub mod gilstate;
 pub mod growing;
+pub mod guarded;
 pub mod initialise;
 pub mod interp;
 pub mod interpreters;

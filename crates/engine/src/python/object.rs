@@ -241,6 +241,17 @@ impl Any {
     }
 
     /// `self[key]` of a dict, if it is there.
+    #[cfg(Py_GIL_DISABLED)]
+    pub fn get(&self, key: &Any) -> Res<Option<Owned>> {
+        let mut found = ptr::null_mut();
+        // SAFETY: both are alive; the callee checks that this is a dict, and writes a reference of ours, or null.
+        done(unsafe { ffi::PyDict_GetItemRef(self.as_ptr(), key.as_ptr(), &raw mut found) })?;
+        // SAFETY: as said; null is nothing, and no error.
+        Ok(unsafe { Owned::from_new(found) }.ok())
+    }
+
+    /// `self[key]` of a dict, if it is there.
+    #[cfg(not(Py_GIL_DISABLED))]
     pub fn get(&self, key: &Any) -> Res<Option<Owned>> {
         // SAFETY: both are alive; the callee checks that this is a dict.
         let found = unsafe { ffi::PyDict_GetItemWithError(self.as_ptr(), key.as_ptr()) };
@@ -289,6 +300,13 @@ fn tuple(items: &[&Any]) -> Res<Owned> {
     Ok(tuple)
 }
 
+/// Forgets an exception.
+#[cfg(Py_GIL_DISABLED)]
+fn forget_exception() {
+    // SAFETY: attached, as those are who have found one.
+    unsafe { ffi::PyErr_Clear() }
+}
+
 /// The items of a `list` or `tuple`.
 #[derive(Clone, Copy)]
 pub struct Sequence<'a> {
@@ -306,10 +324,17 @@ impl Sequence<'_> {
         .unsigned_abs()
     }
 
-    /// Whether it is a list that holds `index`, or a tuple that does: the item.
+    /// The item at `index`, if there is one.
     pub fn item(&self, index: usize) -> Option<Owned> {
         if index >= self.len() {
             return None;
+        }
+        #[cfg(Py_GIL_DISABLED)]
+        if self.list {
+            // SAFETY: alive, and of the type that was checked. It raises if another thread has made the list shorter.
+            return unsafe { Owned::from_new(ffi::PyList_GetItemRef(self.object.as_ptr(), signed(index))) }
+                .inspect_err(|Raised| forget_exception())
+                .ok();
         }
         // SAFETY: alive, of the type that was checked, and long enough.
         let item = unsafe {
@@ -319,7 +344,7 @@ impl Sequence<'_> {
                 ffi::PyTuple_GetItem(self.object.as_ptr(), signed(index))
             }
         };
-        // SAFETY: a borrowed reference, alive while the GIL is held and nothing is run.
+        // SAFETY: a borrowed reference, alive while nothing else is run: the GIL is held, or it is a tuple's.
         unsafe { item.cast::<Any>().as_ref() }.map(Any::new_ref)
     }
 }

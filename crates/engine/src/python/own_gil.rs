@@ -19,7 +19,7 @@ use wsgi_wire::messages::Message;
 
 use crate::log;
 use crate::python::interp::Facts;
-use crate::python::py::{Gil, Kind, Owned, Res, is_free_threaded, version, version_before};
+use crate::python::py::{Gil, Kind, Owned, Res, runs_free, version, version_before};
 
 /// What becomes of `WSGIPerInterpreterGIL` for an interpreter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,13 +30,13 @@ pub enum Choice {
     Own,
     /// It was to get its own, and this Python is older than 3.12.
     TooOld,
-    /// It was to get its own, and this Python runs without any.
+    /// It was to get its own, and this Python runs without any (`WSGIFreeThreading`).
     FreeThreaded,
 }
 
 /// Whether an interpreter gets a GIL of its own.
-const fn choose(is_wanted: bool, is_too_old: bool, is_free_threaded: bool) -> Choice {
-    match (is_wanted, is_free_threaded, is_too_old) {
+const fn choose(is_wanted: bool, is_too_old: bool, runs_free: bool) -> Choice {
+    match (is_wanted, runs_free, is_too_old) {
         (false, _, _) => Choice::Shared,
         (true, true, _) => Choice::FreeThreaded,
         (true, false, true) => Choice::TooOld,
@@ -48,7 +48,7 @@ const fn choose(is_wanted: bool, is_too_old: bool, is_free_threaded: bool) -> Ch
 /// process that this Python cannot do it.
 pub fn is_own(facts: &Facts, application_group: &str) -> bool {
     let is_wanted = resolve(&facts.layers, application_group).per_interpreter_gil;
-    let choice = choose(is_wanted, version_before(3, 12), is_free_threaded());
+    let choice = choose(is_wanted, version_before(3, 12), runs_free());
     tell(facts, choice);
     choice == Choice::Own
 }
@@ -57,7 +57,7 @@ pub fn is_own(facts: &Facts, application_group: &str) -> bool {
 pub fn is_possible(facts: &Facts) -> bool {
     let wants =
         |layer: &Layer| layer.per_interpreter_gil == Some(true) && layer.application_group.as_deref() != Some("");
-    choose(facts.layers.iter().any(wants), version_before(3, 12), is_free_threaded()) == Choice::Own
+    choose(facts.layers.iter().any(wants), version_before(3, 12), runs_free()) == Choice::Own
 }
 
 fn tell(facts: &Facts, choice: Choice) {
@@ -70,7 +70,7 @@ fn tell(facts: &Facts, choice: Choice) {
         ),
         Choice::FreeThreaded => (
             Message::OwnGilFreeThreaded,
-            "is a free-threaded build, in which threads of all interpreters run at the same time without it",
+            "runs without a GIL (WSGIFreeThreading On), so threads of all interpreters run at the same time",
         ),
     };
     if TOLD.swap(true, Ordering::Relaxed) {

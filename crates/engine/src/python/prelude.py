@@ -429,9 +429,27 @@ def _is_foreign(path):
     return not is_own and not path.startswith('<')
 
 
+def _stopped_stacks():
+    """As threads_and_entries, where threads run while others look at them: faulthandler stops them all, and writes."""
+    import faulthandler
+    import re
+
+    with open(os.memfd_create('mod_wsgi-stacks'), 'w+b') as file:
+        faulthandler.dump_traceback(file)
+        file.seek(0)
+        text = file.read().decode('utf-8', 'replace')
+    for part in re.split('\n(?=Thread 0x|Current thread 0x)', text):
+        head, *lines = part.split('\n')
+        if head.startswith('Thread 0x'):
+            calls = filter(None, (re.match(r'  File "(.*)", line (\d+) in (.*)', line) for line in reversed(lines)))
+            entries = [traceback.FrameSummary(call[1], int(call[2]), call[3]) for call in calls]
+            yield int(head.split()[1], 16), entries
+
+
 def stacks(labels, threads):
     """The stacks of this interpreter's threads but the calling one; `labels` names some of them by thread."""
-    found = threads_and_entries(threads)
+    runs_free = hasattr(sys, '_is_gil_enabled') and not sys._is_gil_enabled()
+    found = dict(_stopped_stacks()) if runs_free else threads_and_entries(threads)
     found.pop(_thread.get_ident(), None)
     names = {ident: thread.name for ident, thread in list(getattr(threading, '_active', {}).items())}
     parts = []

@@ -1,6 +1,7 @@
 //! Python's C API in the few safe forms that the engine needs.
 //!
-//! A [`Gil`] says that the calling thread is attached to an interpreter. `&Any` is a borrowed
+//! A [`Gil`] says that the calling thread is attached to an interpreter. In free-threaded Python other threads may be
+//! attached at the same time. `&Any` is a borrowed
 //! reference, [`Owned`] an owned one, [`Raised`] says that Python's error indicator is set. None of
 //! them may leave the thread, nor the interpreter in which they were made; only [`Stored`] may, and
 //! it gives its object to a thread that shows a `Gil`. Reference counts change through functions of
@@ -25,7 +26,7 @@ pub struct Raised;
 /// A value, or Python's error indicator.
 pub type Res<T> = Result<T, Raised>;
 
-/// The calling thread is attached to an interpreter and holds its GIL, which other interpreters may share.
+/// The calling thread is attached to an interpreter, and holds its GIL if it has one; other interpreters may share that.
 #[derive(Debug, Clone, Copy)]
 pub struct Gil(PhantomData<*mut ()>);
 
@@ -39,7 +40,7 @@ pub struct Owned(pub(crate) NonNull<Any>);
 /// A reference kept in an interpreter's record for the interpreter's life; never given back.
 pub struct Stored(NonNull<Any>);
 
-// SAFETY: the object is only reached through `get`, whose caller holds the GIL.
+// SAFETY: the object is only reached through `get`, whose caller is attached.
 unsafe impl Send for Stored {}
 // SAFETY: as above.
 unsafe impl Sync for Stored {}
@@ -63,7 +64,7 @@ const _: () = {
 impl Stored {
     /// The object. The caller is attached to the interpreter that it belongs to.
     pub fn get(&self, _gil: Gil) -> &Any {
-        // SAFETY: the reference is owned and never given back; the GIL is held.
+        // SAFETY: the reference is owned and never given back; the thread is attached.
         unsafe { self.0.as_ref() }
     }
 }
@@ -266,6 +267,7 @@ impl Gil {
     }
 
     /// Sets the error indicator to an exception that was caught: type, value, traceback.
+    #[allow(deprecated, reason = "what takes its place came with Python 3.12")]
     pub fn raise_again(self, kind: Owned, value: Owned, traceback: Owned) -> Raised {
         let traceback = if traceback.is_none() { ptr::null_mut() } else { traceback.into_ptr() };
         // SAFETY: three references that the callee takes over.
@@ -288,6 +290,7 @@ impl Gil {
     }
 
     /// Takes the exception out of the error indicator, normalised: type, value, traceback.
+    #[allow(deprecated, reason = "what takes its place came with Python 3.12")]
     pub fn fetch(self, _raised: Raised) -> Exception {
         let (mut kind, mut value, mut traceback) = (ptr::null_mut(), ptr::null_mut(), ptr::null_mut());
         // SAFETY: three places to write owned references or null to.
@@ -364,6 +367,46 @@ pub fn version() -> &'static CStr {
 /// Whether this is a free-threaded build, whose objects look different.
 pub fn is_free_threaded() -> bool {
     version().to_string_lossy().contains("free-threading")
+}
+
+/// Whether this engine is made for the Python that runs.
+///
+/// # Errors
+/// A clause that says what it is made for.
+pub fn check_build() -> Result<(), String> {
+    let own = env!("WSGI_ENGINE_PYTHON");
+    match (is_free_threaded(), cfg!(Py_GIL_DISABLED)) {
+        (true, false) => Err("this engine is not for free-threaded Python, which needs one of its own".to_owned()),
+        (false, true) => Err(format!("this engine is for free-threaded Python {own} only")),
+        (true, true) if !version().to_string_lossy().starts_with(&format!("{own}.")) => {
+            Err(format!("this engine is for free-threaded Python {own}, and for no other version"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Set once Python has started without its GIL.
+#[cfg(Py_GIL_DISABLED)]
+static RUNS_FREE: core::sync::atomic::AtomicBool = core::sync::atomic::AtomicBool::new(false);
+
+/// Whether threads run Python side by side. It stays as it was when Python started.
+pub fn runs_free() -> bool {
+    #[cfg(Py_GIL_DISABLED)]
+    return RUNS_FREE.load(core::sync::atomic::Ordering::Relaxed);
+    #[cfg(not(Py_GIL_DISABLED))]
+    false
+}
+
+impl Gil {
+    /// Finds out what [`runs_free`] is to say. Python has started, and no code of an application has run.
+    pub fn learn_whether_free(self) -> Res<()> {
+        #[cfg(Py_GIL_DISABLED)]
+        {
+            let is_enabled = self.import(c"sys")?.getattr(c"_is_gil_enabled")?.call0()?.truth()?;
+            RUNS_FREE.store(!is_enabled, core::sync::atomic::Ordering::Relaxed);
+        }
+        Ok(())
+    }
 }
 
 /// Whether Python is older than this.

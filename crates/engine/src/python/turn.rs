@@ -9,13 +9,15 @@
 //! know of it; an application may also wait by itself (a database, a sleep). So no thread waits longer than
 //! [`PATIENCE`] for its turn. If one had to wait that long, it goes on without a turn, and for the next [`PAUSE`]
 //! requests no thread takes any. Daemon processes gain nothing from turns, because the scoreboard counts out their
-//! request threads.
+//! request threads. Without a GIL there is nothing to wait for.
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use parking_lot::{Mutex, MutexGuard};
+
+use crate::python::py::runs_free;
 
 /// Longest wait for a turn.
 const PATIENCE: Duration = Duration::from_millis(1);
@@ -45,6 +47,9 @@ impl Drop for Turn {
 impl Turns {
     /// Waits for this thread's turn; returns without one when turns do not help. To be called detached.
     pub fn begin(&'static self) -> Turn {
+        if runs_free() {
+            return Turn;
+        }
         let left = self.paused.load(Ordering::Relaxed);
         if left > 0 {
             self.paused.store(left - 1, Ordering::Relaxed);

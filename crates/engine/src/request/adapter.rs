@@ -4,6 +4,7 @@ use std::mem;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use std::panic::{self, AssertUnwindSafe};
 use std::pin::Pin;
+use std::sync::atomic::Ordering;
 
 use wsgi_sys::{clock, fd};
 use wsgi_wire::keys;
@@ -82,7 +83,7 @@ fn serve(gil: Gil, interp: &Interp, pinned: Pin<&Exchange<'_>>, request: Request
     drop(module);
     match head.flags & (CONFIRM | ON_READ) {
         0 => {}
-        CONFIRM => exchange.ask_for_body(),
+        CONFIRM => exchange.ask_for_body(gil),
         _ => exchange.note_unasked(),
     }
     let result = types::with_input(interp.objects.input.get(gil), pinned, |input| {
@@ -92,7 +93,7 @@ fn serve(gil: Gil, interp: &Interp, pinned: Pin<&Exchange<'_>>, request: Request
     exchange.await_writers(gil);
     let result = result.unwrap_or_else(|raised| Err(failed(gil, interp, exchange, &head, raised)));
     let (Ok(outcome) | Err(outcome)) = result;
-    metrics::finish(exchange, &head, request.taken_us, outcome);
+    metrics::finish(gil, exchange, &head, request.taken_us, outcome);
     events::finished(gil, interp, exchange, (&head, request.taken_us), outcome);
     result
 }
@@ -174,7 +175,7 @@ fn close(gil: Gil, interp: &Interp, exchange: &Exchange<'_>, head: &Head<'_>, re
 /// The body is through: commits the head if nothing did, and compares the length with what was declared.
 fn complete(gil: Gil, exchange: &Exchange<'_>, head: &Head<'_>) -> Res<Result<Outcome, Outcome>> {
     exchange.await_writers(gil);
-    let mut output = exchange.output.borrow_mut();
+    let mut output = exchange.output.hold(gil);
     // Nothing, if it is committed.
     output.declare(0);
     output.commit(gil)?;
@@ -225,7 +226,7 @@ fn measure_write(exchange: &Exchange<'_>, write: impl FnOnce() -> Result<(), Sto
 /// Sends a body of which all is known.
 fn send_whole(gil: Gil, exchange: &Exchange<'_>, items: &[Owned]) -> Result<(), Stop> {
     let total: usize = items.iter().map(|item| item.as_bytes().map_or(0, <[u8]>::len)).sum();
-    if let Ok(mut output) = exchange.output.try_borrow_mut() {
+    if let Some(mut output) = exchange.output.try_hold(gil) {
         output.declare(total as u64);
         if total == 0 {
             return Ok(());
@@ -240,7 +241,7 @@ fn send_whole(gil: Gil, exchange: &Exchange<'_>, items: &[Owned]) -> Result<(), 
             }
             return Ok(());
         }
-        if !output.is_handed() && share(gil, &mut output, items, total)? {
+        if !output.is_handed() && share(gil, exchange, &mut output, items, total)? {
             return Ok(());
         }
     }
@@ -248,11 +249,18 @@ fn send_whole(gil: Gil, exchange: &Exchange<'_>, items: &[Owned]) -> Result<(), 
 }
 
 /// Puts a whole body where the host finds it, with one copy and no wait. False: it has to go the usual way.
-fn share(gil: Gil, output: &mut Output<'_>, items: &[Owned], total: usize) -> Result<bool, Stop> {
+fn share(
+    gil: Gil,
+    exchange: &Exchange<'_>,
+    output: &mut Output<'_>,
+    items: &[Owned],
+    total: usize,
+) -> Result<bool, Stop> {
     if !output.may_have_body() || output.declared() != Some(total as u64) {
         return Ok(false);
     }
     output.commit(gil)?;
+    exchange.note_handed();
     let parts: Vec<&[u8]> = items.iter().filter_map(|item| item.as_bytes()).collect();
     let shared = gil.detach(|| output.sink.share(&parts, total));
     if shared {
@@ -270,8 +278,9 @@ struct File {
 
 /// The file behind a `wsgi.file_wrapper`, if it is a regular one and nothing was sent before.
 fn open_file(gil: Gil, interp: &Interp, exchange: &Exchange<'_>, result: &Any) -> Res<Option<File>> {
-    let Ok(mut output) = exchange.output.try_borrow_mut() else { return Ok(None) };
-    if output.is_committed() {
+    // Asking the file runs code of the application, which may write.
+    let is_open = |output: &Output<'_>| !output.is_committed();
+    if !exchange.output.try_hold(gil).is_some_and(|output| is_open(&output)) {
         return Ok(None);
     }
     let extent = interp.objects.file_extent.get(gil).call(&[result])?;
@@ -283,14 +292,16 @@ fn open_file(gil: Gil, interp: &Interp, exchange: &Exchange<'_>, result: &Any) -
     let Ok(fd) = (unsafe { BorrowedFd::borrow_raw(fd) }).try_clone_to_owned() else { return Ok(None) };
     let Ok(position) = u64::try_from(position) else { return Ok(None) };
     let length = u64::try_from(size).unwrap_or(0).saturating_sub(position);
+    let Some(mut output) = exchange.output.try_hold(gil).filter(|output| is_open(output)) else { return Ok(None) };
     output.declare(length);
     let length = output.declared().map_or(length, |declared| declared.min(length));
     Ok(Some(File { fd, position, length }))
 }
 
 fn send_file(gil: Gil, exchange: &Exchange<'_>, file: File) -> Result<(), Stop> {
-    let Ok(mut output) = exchange.output.try_borrow_mut() else { return Err(Stop::Gone) };
+    let Some(mut output) = exchange.output.try_hold(gil) else { return Err(Stop::Gone) };
     output.commit(gil)?;
+    exchange.note_handed();
     if !output.may_have_body() {
         return Ok(());
     }
@@ -340,7 +351,7 @@ fn environ(gil: Gil, interp: &Interp, exchange: &Exchange<'_>, request: &Request
         put(gil, &environ, interp, exchange, key, value)?;
     }
     if head.flags & PASS_RECORD != 0 {
-        if let Some(record) = exchange.output.borrow().sink.record() {
+        if let Some(record) = exchange.output.hold(gil).sink.record() {
             environ.set_named(c"apache.request_rec", &*gil.capsule(record)?)?;
         }
     }
@@ -350,8 +361,9 @@ fn environ(gil: Gil, interp: &Interp, exchange: &Exchange<'_>, request: &Request
     environ.set(names.request_start.get(gil), &*seconds(head.request_start_us)?)?;
     environ.set(names.queue_start.get(gil), &*seconds(head.queue_start_us)?)?;
     environ.set(names.daemon_start.get(gil), &*seconds(request.taken_us)?)?;
-    exchange.watch.application_start_us.set(clock::wall_us());
-    environ.set(names.application_start.get(gil), &*seconds(exchange.watch.application_start_us.get())?)?;
+    let begun = clock::wall_us();
+    exchange.watch.application_start_us.store(begun, Ordering::Relaxed);
+    environ.set(names.application_start.get(gil), &*seconds(begun)?)?;
     Ok(environ)
 }
 
@@ -411,9 +423,9 @@ pub(super) fn put(
     };
     let number = usize::from(number);
     match number {
-        numbers::METHOD if value == b"HEAD" => exchange.output.borrow_mut().is_head = true,
-        numbers::RANGE => exchange.output.borrow_mut().wants_range = true,
-        numbers::LENGTH => exchange.input.borrow_mut().expect(value),
+        numbers::METHOD if value == b"HEAD" => exchange.output.hold(gil).is_head = true,
+        numbers::RANGE => exchange.output.hold(gil).wants_range = true,
+        numbers::LENGTH => exchange.input.hold(gil).expect(value),
         _ => {}
     }
     let text = match number {

@@ -42,7 +42,7 @@ fn ask(
     let problem = match found {
         Ok(answer) => match encode(&answer) {
             Ok(bytes) => {
-                exchange.output.borrow_mut().sink.answer(&bytes);
+                exchange.output.hold(gil).sink.answer(&bytes);
                 return Ok(Outcome::Complete);
             }
             Err(problem) => problem,
@@ -138,7 +138,7 @@ fn environ(gil: Gil, interp: &Interp, exchange: &Exchange<'_>, request: &Request
         }
     }
     if request.head.flags & PASS_RECORD != 0 {
-        if let Some(record) = exchange.output.borrow().sink.record() {
+        if let Some(record) = exchange.output.hold(gil).sink.record() {
             environ.set_named(c"apache.request_rec", &*gil.capsule(record)?)?;
         }
     }

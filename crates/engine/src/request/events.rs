@@ -3,7 +3,8 @@
 
 #![forbid(unsafe_code)]
 
-use std::cell::{Cell, OnceCell, RefCell};
+use std::cell::OnceCell;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
 use wsgi_sys::clock;
@@ -11,6 +12,7 @@ use wsgi_wire::request::{Head, Key, Variables};
 use wsgi_wire::response::Failure;
 
 use crate::python::events::report_undelivered;
+use crate::python::guarded::Guarded;
 use crate::python::interp::Interp;
 use crate::python::interpreters::facts;
 use crate::python::py::{Any, Exception, Gil, Kind, Owned, Raised, Res, Stored};
@@ -24,21 +26,22 @@ use crate::request::metrics;
 use crate::request::report::is_timeout;
 use crate::request::telemetry::slow::Claim;
 
-/// What events need to know of a request. A part of its exchange, used with the GIL held.
+/// What events need to know of a request. A part of its exchange, used attached.
 pub struct Watch<'a> {
+    /// Set before any other thread can come to it.
     served: OnceCell<Served<'a>>,
     /// `mod_wsgi.request_data()`, once somebody wants it. Taken out before the thread leaves Python.
-    data: RefCell<Option<Stored>>,
+    data: Guarded<Option<Stored>>,
     /// The dict is given back: code that runs meanwhile, and after it, gets none.
-    is_over: Cell<bool>,
+    is_over: AtomicBool,
     /// When the application was called, microseconds since the epoch.
-    pub application_start_us: Cell<i64>,
+    pub application_start_us: AtomicI64,
     /// What the request has used.
     pub meter: Meter,
     /// It is in the metrics.
-    pub is_recorded: Cell<bool>,
-    /// It is told of if it is slow.
-    pub claim: Cell<Option<&'a Claim<'static>>>,
+    pub is_recorded: AtomicBool,
+    /// It is told of if it is slow. Set before any other thread can come to it.
+    claim: OnceCell<&'a Claim<'static>>,
 }
 
 struct Served<'a> {
@@ -51,13 +54,25 @@ impl<'a> Watch<'a> {
     pub fn new() -> Watch<'a> {
         Watch {
             served: OnceCell::new(),
-            data: RefCell::new(None),
-            is_over: Cell::new(false),
-            application_start_us: Cell::new(0),
+            data: Guarded::new(None),
+            is_over: AtomicBool::new(false),
+            application_start_us: AtomicI64::new(0),
             meter: Meter::default(),
-            is_recorded: Cell::new(false),
-            claim: Cell::new(None),
+            is_recorded: AtomicBool::new(false),
+            claim: OnceCell::new(),
         }
+    }
+
+    /// The request is told of, by this claim, if it is slow. Called before anything leads to the exchange.
+    pub fn note(&self, claim: Option<&'a Claim<'static>>) {
+        claim.into_iter().for_each(|claim| {
+            let _ = self.claim.set(claim);
+        });
+    }
+
+    /// What tells of the request if it is slow.
+    pub fn claim(&self) -> Option<&'a Claim<'static>> {
+        self.claim.get().copied()
     }
 
     /// The request runs in `interp`.
@@ -77,19 +92,20 @@ impl<'a> Watch<'a> {
     /// # Errors
     /// No memory, or the request is over.
     pub fn data(&self, gil: Gil) -> Res<Owned> {
-        if self.is_over.get() {
+        if self.is_over.load(Ordering::Relaxed) {
             return Err(no_request(gil));
         }
-        let known = || self.data.borrow().as_ref().map(|data| data.get(gil).new_ref());
+        let known = || self.data.with(|data| data.as_ref().map(|data| data.get(gil).new_ref()));
         if let Some(data) = known() {
             return Ok(data);
         }
         // Making an object may run code of the application, which may ask for the dict.
         let (made, id) = (gil.dict()?, self.id(gil)?);
-        if let Some(data) = known() {
+        let kept = made.new_ref();
+        let data = self.data.with(|data| data.get_or_insert_with(|| kept.store()).get(gil).new_ref());
+        if !data.is(&made) {
             return Ok(data);
         }
-        *self.data.borrow_mut() = Some(made.new_ref().store());
         if let (Some(id), Some(served)) = (id, self.served.get()) {
             let active = served.interp.objects.events.active.get(gil);
             // A subrequest has the id of its request, which stays there.
@@ -102,8 +118,8 @@ impl<'a> Watch<'a> {
 
     /// The request is over: nothing of Python's is left here.
     pub fn end(&self, gil: Gil) {
-        self.is_over.set(true);
-        let Some(data) = self.data.take().map(|data| data.release(gil)) else { return };
+        self.is_over.store(true, Ordering::Relaxed);
+        let Some(data) = self.data.with(Option::take).map(|data| data.release(gil)) else { return };
         let Some(served) = self.served.get() else { return };
         let active = served.interp.objects.events.active.get(gil);
         let removed = self.id(gil).and_then(|id| match id {
@@ -225,9 +241,9 @@ pub fn finished(
 fn measured(gil: Gil, exchange: &Exchange<'_>, head: &Head<'_>, taken_us: i64, outcome: Outcome) -> Res<Owned> {
     let (watch, now) = (&exchange.watch, clock::wall_us());
     let (input, output, waits) = (watch.meter.input(), watch.meter.output(), waits::mine());
-    let (started, sent) = exchange.output.try_borrow().map_or((None, 0), |output| (output.status(), output.sent()));
+    let (started, sent) = exchange.output.try_hold(gil).map_or((None, 0), |output| (output.status(), output.sent()));
     let count = |number: u64| gil.int(i64::try_from(number).unwrap_or(i64::MAX));
-    let begun = watch.application_start_us.get();
+    let begun = watch.application_start_us.load(Ordering::Relaxed);
     let found = gil.dict()?;
     found.set_named(c"thread_id", &*gil.int(exchange.thread_id.into())?)?;
     let variables = watch.served.get().map(|served| served.variables.clone());

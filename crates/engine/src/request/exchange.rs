@@ -1,23 +1,19 @@
 //! One request and its response, as the adapter sees them: the two halves, and the log records of the request.
 //!
-//! An [`Exchange`] stands on its request thread's stack. Python objects reach it through a [`Link`], which the request
-//! thread cuts at the end of the request. A caller that came through the link before that holds a [`Use`], and the
-//! exchange goes only after the last [`Use`]. So whatever Python runs in between (a finaliser, another thread), a
-//! method of ours never works on an exchange that is gone. A thread touches the cells of an exchange only with the GIL
-//! held: the GIL is their lock, and a cell found borrowed means that another thread waits in it without the GIL.
+//! An [`Exchange`] stands on its request thread's stack. Python objects reach it through a [`super::link::Link`], and it
+//! goes only after the last of those who came that way. So whatever Python runs in between (a finaliser, another thread),
+//! a method of ours never works on an exchange that is gone. Other threads of the application may come that way, too: the
+//! parts that they can reach are [`Guarded`], or atomic.
 
-use std::cell::{Cell, RefCell};
-use std::marker::{PhantomData, PhantomPinned};
-use std::ops::Deref;
-use std::pin::Pin;
-use std::ptr::{self, NonNull};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::marker::PhantomPinned;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use wsgi_sys::forked;
 use wsgi_wire::messages::Message;
 
 use crate::log::{INFO, cut_record};
+use crate::python::guarded::Guarded;
 use crate::python::py::{Any, Gil, Kind, Owned, Raised, Res};
 use crate::request::events::{Watch, response_started};
 use crate::request::host::{Body, Gone, Outcome, Sink};
@@ -27,11 +23,11 @@ use crate::request::output::{Output, Stop, encode, exception_parts};
 /// A request that is being executed.
 pub struct Exchange<'a> {
     /// The request's body.
-    pub input: RefCell<Input<'a>>,
+    pub input: Guarded<Input<'a>>,
     /// The response.
-    pub output: RefCell<Output<'a>>,
+    pub output: Guarded<Output<'a>>,
     /// Records that came while the output was in use, or that travel with the response.
-    pending: RefCell<Vec<(u8, Vec<u8>)>>,
+    pending: Guarded<Vec<(u8, Vec<u8>)>>,
     /// Its number among the request threads, from 1.
     pub thread_id: u32,
     /// Records above this level would not be written.
@@ -39,13 +35,14 @@ pub struct Exchange<'a> {
     /// What events tell of the request.
     pub watch: Watch<'a>,
     /// The application was told that its client has left, or sends nothing any more.
-    client_left: Cell<bool>,
+    client_left: AtomicBool,
     /// The child holds the body back until it is asked for it.
-    unasked: Cell<bool>,
-    /// Callers that came through a link, to read the body and for all else. Counted with the GIL held, but for the last
-    /// look.
-    readers: AtomicU32,
-    writers: AtomicU32,
+    unasked: AtomicBool,
+    /// The host has the head, or is being given it.
+    handed: AtomicBool,
+    /// Callers that came through a link, to read the body and for all else. Counted attached, but for the last look.
+    pub(super) readers: AtomicU32,
+    pub(super) writers: AtomicU32,
     /// Without `Unpin`, a mutable reference to this is not taken for the only reference. `drop` has one and waits for uses
     /// that other threads still have. (What `UnsafePinned` will say one day.)
     _shared: PhantomPinned,
@@ -55,14 +52,15 @@ impl<'a> Exchange<'a> {
     /// An exchange between these halves.
     pub fn new(body: &'a mut dyn Body, sink: &'a mut dyn Sink, thread_id: u32, log_level: u8) -> Self {
         Exchange {
-            input: RefCell::new(Input::new(body)),
-            output: RefCell::new(Output::new(sink)),
-            pending: RefCell::new(Vec::new()),
+            input: Guarded::new(Input::new(body)),
+            output: Guarded::new(Output::new(sink)),
+            pending: Guarded::new(Vec::new()),
             thread_id,
             log_level,
             watch: Watch::new(),
-            client_left: Cell::new(false),
-            unasked: Cell::new(false),
+            client_left: AtomicBool::new(false),
+            unasked: AtomicBool::new(false),
+            handed: AtomicBool::new(false),
             readers: AtomicU32::new(0),
             writers: AtomicU32::new(0),
             _shared: PhantomPinned,
@@ -71,27 +69,36 @@ impl<'a> Exchange<'a> {
 
     /// The application is being told that its client has left.
     pub fn note_client_left(&self) {
-        self.client_left.set(true);
+        self.client_left.store(true, Ordering::Relaxed);
     }
 
     /// The application was told that its client has left, so what it raises now is most likely that.
     pub fn client_has_left(&self) -> bool {
-        self.client_left.get()
+        self.client_left.load(Ordering::Relaxed)
     }
 
     /// The body comes when the application begins to read it.
     pub fn note_unasked(&self) {
-        self.unasked.set(true);
+        self.unasked.store(true, Ordering::Relaxed);
+    }
+
+    /// The response is about to be sent, by a thread that holds the output meanwhile.
+    pub fn note_handed(&self) {
+        self.handed.store(true, Ordering::Relaxed);
     }
 
     /// Asks the child for the body, unless the response has begun: then it comes without being asked for.
-    pub fn ask_for_body(&self) {
-        self.unasked.set(false);
-        // Another thread that has the output now sends the response.
-        if let Ok(mut output) = self.output.try_borrow_mut() {
-            if !output.is_handed() {
-                output.sink.confirm();
+    pub fn ask_for_body(&self, gil: Gil) {
+        self.unasked.store(false, Ordering::Relaxed);
+        // Another thread that has the output now may send the response, or a line for the log.
+        while !self.handed.load(Ordering::Relaxed) {
+            if let Some(mut output) = self.output.try_hold(gil) {
+                if !output.is_handed() {
+                    output.sink.confirm();
+                }
+                return;
             }
+            gil.detach(|| std::thread::sleep(LOOK));
         }
     }
 
@@ -103,15 +110,15 @@ impl<'a> Exchange<'a> {
         let mut left = Some(text);
         while let Some(text) = left {
             let (part, rest) = cut_record(text);
-            self.pending.borrow_mut().push((level, part.to_vec()));
+            self.pending.with(|pending| pending.push((level, part.to_vec())));
             left = rest;
         }
         if !now {
             return;
         }
         // Another thread of the application writes: the record goes with the next one, or with the response.
-        let Ok(mut output) = self.output.try_borrow_mut() else { return };
-        let (sink, records) = (&mut *output.sink, self.pending.take());
+        let Some(mut output) = self.output.try_hold(gil) else { return };
+        let (sink, records) = (&mut *output.sink, self.pending.with(std::mem::take));
         gil.detach(|| records.iter().for_each(|(level, text)| sink.log(*level, text, true)));
     }
 
@@ -127,13 +134,13 @@ impl<'a> Exchange<'a> {
 
     /// The application is about to be called.
     pub fn begin(&self) {
-        self.output.borrow_mut().sink.begin();
+        self.output.hold_alone().sink.begin();
     }
 
     /// Ends the exchange. The thread is not attached, no Python object has a link to this any more, and nobody writes.
     pub fn end(&self, outcome: Outcome) -> Result<(), Gone> {
-        let mut output = self.output.borrow_mut();
-        for (level, text) in self.pending.borrow_mut().drain(..) {
+        let mut output = self.output.hold_alone();
+        for (level, text) in self.pending.with(std::mem::take) {
             output.sink.log(level, &text, false);
         }
         output.sink.end(outcome)
@@ -166,18 +173,18 @@ impl Drop for Exchange<'_> {
 impl Exchange<'_> {
     /// Runs `body` with the input half, unless another thread reads from it.
     fn with_input<T>(&self, gil: Gil, body: impl FnOnce(&mut Input<'_>) -> Res<T>) -> Res<T> {
-        if self.unasked.get() {
-            self.ask_for_body();
+        if self.unasked.load(Ordering::Relaxed) {
+            self.ask_for_body(gil);
         }
-        match self.input.try_borrow_mut() {
-            Ok(mut input) => {
+        match self.input.try_hold(gil) {
+            Some(mut input) => {
                 let result = body(&mut input);
                 if input.client_left {
                     self.note_client_left();
                 }
                 result
             }
-            Err(_) => Err(gil.raise(Kind::Runtime, "another thread is reading from this wsgi.input")),
+            None => Err(gil.raise(Kind::Runtime, "another thread is reading from this wsgi.input")),
         }
     }
 
@@ -222,11 +229,11 @@ impl Exchange<'_> {
 
     /// Sends a block of the body at once.
     pub fn block(&self, gil: Gil, bytes: &[u8]) -> Result<(), Stop> {
-        let Ok(mut output) = self.output.try_borrow_mut() else {
+        let Some(mut output) = self.output.try_hold(gil) else {
             return Err(gil.raise(Kind::Runtime, "another thread is writing to this response").into());
         };
         let began = self.watch.meter.start();
-        let sent = output.block(gil, bytes);
+        let sent = output.block(gil, bytes, &|| self.note_handed());
         self.watch.meter.has_written(began);
         sent
     }
@@ -269,181 +276,9 @@ impl Exchange<'_> {
 
     /// Runs `body` with the output half, unless another thread writes to it.
     fn with_output<T>(&self, gil: Gil, body: impl FnOnce(&mut Output<'_>) -> Res<T>) -> Res<T> {
-        match self.output.try_borrow_mut() {
-            Ok(mut output) => body(&mut output),
-            Err(_) => Err(gil.raise(Kind::Runtime, "another thread is writing to this response")),
+        match self.output.try_hold(gil) {
+            Some(mut output) => body(&mut output),
+            None => Err(gil.raise(Kind::Runtime, "another thread is writing to this response")),
         }
-    }
-}
-
-/// An exchange to which a link has led. The exchange does not go before this value is dropped.
-pub struct Use<'l> {
-    /// By address, as the count: the exchange may go in the moment in which the count falls, and a reference would have to
-    /// outlive that.
-    exchange: NonNull<Exchange<'static>>,
-    /// Where this is counted.
-    count: NonNull<AtomicU32>,
-    link: PhantomData<&'l Link>,
-}
-
-impl Use<'_> {
-    fn new(exchange: &Exchange<'static>, count: &AtomicU32) -> Self {
-        count.fetch_add(1, Ordering::Relaxed);
-        Use { exchange: NonNull::from(exchange), count: NonNull::from(count), link: PhantomData }
-    }
-}
-
-impl Deref for Use<'_> {
-    type Target = Exchange<'static>;
-
-    fn deref(&self) -> &Exchange<'static> {
-        // SAFETY: the exchange is there as long as this is counted.
-        unsafe { self.exchange.as_ref() }
-    }
-}
-
-impl Drop for Use<'_> {
-    fn drop(&mut self) {
-        // SAFETY: a part of the exchange, which is there until this count falls.
-        unsafe { self.count.as_ref() }.fetch_sub(1, Ordering::Release);
-    }
-}
-
-/// A Python object's way to the exchange: null before it and after its end.
-#[derive(Debug)]
-#[repr(transparent)]
-pub struct Link(Cell<*const Exchange<'static>>);
-
-impl Link {
-    /// Leads nowhere.
-    pub const fn new() -> Link {
-        Link(Cell::new(ptr::null()))
-    }
-
-    /// Leads to `exchange` from now on.
-    ///
-    /// # Safety
-    /// The link is cut, with the GIL held, before the exchange goes. (It is pinned, because a [`Use`] knows its address and
-    /// may end long after the link was cut.)
-    pub unsafe fn set(&self, exchange: Pin<&Exchange<'_>>) {
-        self.0.set(ptr::from_ref(exchange.get_ref()).cast());
-    }
-
-    /// Leads where `other` leads.
-    ///
-    /// # Safety
-    /// As [`Link::set`], for the exchange to which `other` leads.
-    pub unsafe fn follow(&self, other: &Link) {
-        self.0.set(other.0.get());
-    }
-
-    /// Leads nowhere from now on.
-    pub fn cut(&self) {
-        self.0.set(ptr::null());
-    }
-
-    /// The exchange, to read its body, while the request runs in the process that serves.
-    pub fn reader(&self, gil: Gil) -> Option<Use<'_>> {
-        self.exchange(gil).map(|exchange| Use::new(exchange, &exchange.readers))
-    }
-
-    /// As [`Link::reader`], for everything else.
-    pub fn writer(&self, gil: Gil) -> Option<Use<'_>> {
-        self.exchange(gil).map(|exchange| Use::new(exchange, &exchange.writers))
-    }
-
-    fn exchange(&self, _gil: Gil) -> Option<&Exchange<'static>> {
-        if forked::is_child() {
-            return None;
-        }
-        // SAFETY: not cut, so the exchange is there; the GIL, under which it would be cut, is held until the use is counted,
-        // and the exchange waits for that use.
-        unsafe { self.0.get().as_ref() }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::os::fd::OwnedFd;
-    use std::pin::pin;
-    use std::sync::Mutex;
-
-    use wsgi_wire::frame::InputFailure;
-    use wsgi_wire::response::FilePart;
-
-    use super::*;
-
-    struct Nobody;
-
-    impl Body for Nobody {
-        fn read(&mut self, _buf: &mut [u8]) -> Result<usize, InputFailure> {
-            Ok(0)
-        }
-    }
-
-    impl Sink for Nobody {
-        fn head(&mut self, _payload: &[u8]) {}
-        fn keep(&mut self, _bytes: &[u8]) {}
-        fn send(&mut self, _bytes: &[u8]) -> Result<(), Gone> {
-            Ok(())
-        }
-        fn try_send(&mut self, _bytes: &[u8]) -> Option<Result<bool, Gone>> {
-            None
-        }
-        fn file(&mut self, _file: OwnedFd, _part: FilePart) -> Result<(), Gone> {
-            Ok(())
-        }
-        fn answer(&mut self, _payload: &[u8]) {}
-        fn confirm(&mut self) {}
-        fn log(&mut self, _level: u8, _text: &[u8], _now: bool) {}
-        fn end(&mut self, _outcome: Outcome) -> Result<(), Gone> {
-            Ok(())
-        }
-    }
-
-    /// A link as a Python object has it: every thread may come to it, with the GIL.
-    struct Object(Link);
-
-    // SAFETY: the test's lock stands for the GIL.
-    unsafe impl Sync for Object {}
-
-    /// Threads take uses of an exchange, with the lock that stands for the GIL held, and keep them without it, while the
-    /// request thread ends one exchange after the other. Miri (`make check-miri`) sees a use of an exchange that is gone.
-    #[test]
-    fn an_exchange_goes_after_its_last_use() {
-        let (object, lock, over) = (Object(Link::new()), Mutex::new(()), AtomicU32::new(0));
-        let uses = |way: for<'l> fn(&'l Link, Gil) -> Option<Use<'l>>| {
-            let (object, lock, over) = (&object, &lock, &over);
-            move || {
-                let mut seen = 0;
-                while over.load(Ordering::Relaxed) == 0 {
-                    let held = lock.lock().expect("the GIL");
-                    // SAFETY: nothing here calls Python.
-                    let found = way(&object.0, unsafe { Gil::assume() });
-                    drop(held);
-                    seen = found.map_or(seen, |found| found.thread_id.max(seen));
-                    std::thread::yield_now();
-                }
-                seen
-            }
-        };
-        let seen = std::thread::scope(|scope| {
-            let users = [scope.spawn(uses(Link::reader)), scope.spawn(uses(Link::writer))];
-            for number in 1..=20 {
-                let (mut body, mut sink) = (Nobody, Nobody);
-                let exchange = pin!(Exchange::new(&mut body, &mut sink, number, 0));
-                let held = lock.lock().expect("the GIL");
-                // SAFETY: cut below, before the exchange goes.
-                unsafe { object.0.set(exchange.as_ref()) };
-                drop(held);
-                std::thread::yield_now();
-                let held = lock.lock().expect("the GIL");
-                object.0.cut();
-                drop(held);
-            }
-            over.store(1, Ordering::Relaxed);
-            users.map(|user| user.join().expect("no panic"))
-        });
-        assert!(seen.iter().all(|seen| *seen <= 20));
     }
 }

@@ -1,6 +1,6 @@
 //! A process that the application forks has no part in the server. The hosts call [`prepare`] at their start; then
 //! [`wsgi_sys::forked`] closes the copies of our descriptors in each forked process, and what the application could reach
-//! the request by ([`super::types`], [`super::exchange::Link`]) is closed as well. Whatever calls code of the application
+//! the request by ([`super::types`], [`super::link::Link`]) is closed as well. Whatever calls code of the application
 //! passes its result through [`returned`]: a forked process that comes back from there ends.
 
 #![forbid(unsafe_code)]

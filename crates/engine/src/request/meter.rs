@@ -2,10 +2,12 @@
 
 #![forbid(unsafe_code)]
 
-use std::cell::Cell;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use wsgi_sys::clock::{self, ThreadTime};
+
+use crate::python::guarded::Guarded;
 
 /// Calls in one direction.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -25,13 +27,13 @@ impl Calls {
     }
 }
 
-/// The meter of a request. Used with the GIL held.
+/// The meter of a request. Used attached.
 #[derive(Debug, Default)]
 pub struct Meter {
-    is_on: Cell<bool>,
-    input: Cell<Calls>,
-    output: Cell<Calls>,
-    cpu: Cell<Option<ThreadTime>>,
+    /// What the thread had used at the begin, if that is known. Set when the measuring begins.
+    cpu: OnceLock<Option<ThreadTime>>,
+    input: Guarded<Calls>,
+    output: Guarded<Calls>,
 }
 
 /// A call that has begun, if it is measured.
@@ -41,42 +43,41 @@ pub struct Began(Option<Duration>);
 impl Meter {
     /// Measures from now on, what the calling thread does.
     pub fn begin(&self) {
-        self.is_on.set(true);
-        self.cpu.set(clock::thread_time());
+        let _ = self.cpu.set(clock::thread_time());
     }
 
     /// A call begins.
     pub fn start(&self) -> Began {
-        Began(self.is_on.get().then(clock::monotonic))
+        Began(self.cpu.get().map(|_| clock::monotonic()))
     }
 
     /// It has read so much.
     pub fn has_read(&self, began: Began, length: usize) {
         if let Some(time) = passed(began) {
-            self.input.set(self.input.get().and(length as u64, time));
+            self.input.with(|calls| *calls = calls.and(length as u64, time));
         }
     }
 
     /// It has written.
     pub fn has_written(&self, began: Began) {
         if let Some(time) = passed(began) {
-            self.output.set(self.output.get().and(0, time));
+            self.output.with(|calls| *calls = calls.and(0, time));
         }
     }
 
     /// Reads so far.
     pub fn input(&self) -> Calls {
-        self.input.get()
+        self.input.with(|calls| *calls)
     }
 
     /// Writes so far; their bytes are counted elsewhere.
     pub fn output(&self) -> Calls {
-        self.output.get()
+        self.output.with(|calls| *calls)
     }
 
     /// Processor time that the thread has used since [`Meter::begin`]; the same thread calls this.
     pub fn cpu(&self) -> Option<ThreadTime> {
-        let (begin, now) = (self.cpu.get()?, clock::thread_time()?);
+        let (begin, now) = (self.cpu.get().copied().flatten()?, clock::thread_time()?);
         Some(ThreadTime { user: now.user.saturating_sub(begin.user), system: now.system.saturating_sub(begin.system) })
     }
 }

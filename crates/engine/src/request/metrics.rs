@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 use std::sync::OnceLock;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -14,6 +15,7 @@ use wsgi_sys::{clock, forked, usage};
 use wsgi_wire::request::Head;
 
 use crate::python::interpreters::facts;
+use crate::python::py::Gil;
 use crate::python::waits;
 use crate::request::events::status;
 use crate::request::exchange::Exchange;
@@ -50,24 +52,25 @@ pub fn begin(exchange: &Exchange<'_>, taken_us: i64) {
     if taken_us > 0 && exchange.thread_id == 0 {
         return;
     }
-    exchange.watch.is_recorded.set(true);
-    let before = if taken_us > 0 { between(taken_us, exchange.watch.application_start_us.get()) } else { 0 };
+    exchange.watch.is_recorded.store(true, Ordering::Relaxed);
+    let before =
+        if taken_us > 0 { between(taken_us, exchange.watch.application_start_us.load(Ordering::Relaxed)) } else { 0 };
     recorder.lock().begin(exchange.thread_id, clock::monotonic().saturating_sub(Duration::from_micros(before)));
-    if let Some(claim) = exchange.watch.claim.get() {
-        claim.call(exchange.watch.application_start_us.get(), waits::mine());
+    if let Some(claim) = exchange.watch.claim() {
+        claim.call(exchange.watch.application_start_us.load(Ordering::Relaxed), waits::mine());
     }
 }
 
 /// The request is over.
-pub fn finish(exchange: &Exchange<'_>, head: &Head<'_>, taken_us: i64, outcome: Outcome) {
+pub fn finish(gil: Gil, exchange: &Exchange<'_>, head: &Head<'_>, taken_us: i64, outcome: Outcome) {
     let watch = &exchange.watch;
-    if !watch.is_recorded.get() {
+    if !watch.is_recorded.load(Ordering::Relaxed) {
         return;
     }
     let Some(recorder) = RECORDER.get() else { return };
     let (input, output, waits) = (watch.meter.input(), watch.meter.output(), waits::mine());
-    let (started, sent) = exchange.output.try_borrow().map_or((None, 0), |output| (output.status(), output.sent()));
-    let (begin, now) = (watch.application_start_us.get(), clock::wall_us());
+    let (started, sent) = exchange.output.try_hold(gil).map_or((None, 0), |output| (output.status(), output.sent()));
+    let (begin, now) = (watch.application_start_us.load(Ordering::Relaxed), clock::wall_us());
     let served = if taken_us > 0 { head.queue_start_us } else { begin };
     let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
     let sample = Sample {
@@ -88,14 +91,15 @@ pub fn finish(exchange: &Exchange<'_>, head: &Head<'_>, taken_us: i64, outcome: 
         cpu: watch.meter.cpu().unwrap_or_default(),
     };
     recorder.lock().finish(exchange.thread_id, clock::monotonic(), &sample);
-    if let Some(claim) = watch.claim.get() {
+    if let Some(claim) = watch.claim() {
         claim.measure(sample);
     }
 }
 
 /// A request is over whose application was never called: its script could not be loaded, or has no such callable.
 pub fn fail(exchange: &Exchange<'_>, head: &Head<'_>, taken_us: i64, outcome: Outcome) {
-    let is_unserved = matches!(outcome, Outcome::Failed(_)) && exchange.watch.application_start_us.get() == 0;
+    let is_unserved =
+        matches!(outcome, Outcome::Failed(_)) && exchange.watch.application_start_us.load(Ordering::Relaxed) == 0;
     let is_warmup = taken_us > 0 && exchange.thread_id == 0;
     let Some(recorder) = RECORDER.get().filter(|_| is_unserved && !is_warmup) else { return };
     let (now, waits) = (clock::wall_us(), waits::mine());
@@ -121,7 +125,7 @@ pub fn fail(exchange: &Exchange<'_>, head: &Head<'_>, taken_us: i64, outcome: Ou
     recorder.begin(exchange.thread_id, monotonic.saturating_sub(before));
     recorder.finish(exchange.thread_id, monotonic, &sample);
     drop(recorder);
-    if let Some(claim) = exchange.watch.claim.get() {
+    if let Some(claim) = exchange.watch.claim() {
         claim.measure(sample);
     }
 }

@@ -11,6 +11,7 @@ pub mod fork;
 pub mod host;
 pub mod input;
 pub mod interval;
+pub mod link;
 pub mod meter;
 pub mod metrics;
 pub mod output;

@@ -142,14 +142,16 @@ impl<'a> Output<'a> {
         Ok(())
     }
 
-    /// Sends a block of the body at once (PEP 3333: "must not delay the transmission of any block").
-    pub fn block(&mut self, gil: Gil, bytes: &[u8]) -> Result<(), Stop> {
+    /// Sends a block of the body at once (PEP 3333: "must not delay the transmission of any block"). `is_handed` is called
+    /// when the host has the head.
+    pub fn block(&mut self, gil: Gil, bytes: &[u8], is_handed: &dyn Fn()) -> Result<(), Stop> {
         self.promise(gil)?;
         let part = self.cut(bytes);
         if part.is_empty() {
             return Ok(());
         }
         self.commit(gil)?;
+        is_handed();
         match self.sink.try_send(part) {
             Some(Ok(true)) => Ok(()),
             Some(Ok(false)) => Ok(gil.detach(|| self.sink.send(&[]))?),

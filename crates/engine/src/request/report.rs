@@ -104,7 +104,7 @@ pub fn record_of(gil: Gil, interp: &Interp, what: &str, exception: &Exception) -
 
 /// Logs that the request was interrupted, as mod_wsgi does: for information.
 pub fn interrupted(gil: Gil, exchange: &Exchange<'_>) {
-    let is_begun = exchange.output.try_borrow().map_or(true, |output| output.is_handed());
+    let is_begun = exchange.output.try_hold(gil).is_none_or(|output| output.is_handed());
     let what =
         if is_begun { " after headers sent; response truncated" } else { "; thread recovered; the client gets 504" };
     exchange.info(gil, &format!("Request interrupted by RequestTimeout{what}."));

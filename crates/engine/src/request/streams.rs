@@ -7,7 +7,8 @@ use std::pin::Pin;
 use crate::log::{MAX_RECORD, PRINTED, process_level, process_log};
 use crate::python::py::Gil;
 use crate::python::threads;
-use crate::request::exchange::{Exchange, Link, Use};
+use crate::request::exchange::Exchange;
+use crate::request::link::{Link, Use};
 
 thread_local! {
     /// The exchange that this thread executes.

@@ -17,7 +17,8 @@ use crate::python::native::{Table, arguments, bound, fast, guard, guard_object, 
 use crate::python::own_gil;
 use crate::python::py::{Any, Gil, Kind, Owned, Raised, Res};
 use crate::request::events::no_request;
-use crate::request::exchange::{Exchange, Link, Use};
+use crate::request::exchange::Exchange;
+use crate::request::link::{Link, Use};
 use crate::request::metrics::{self, Wanted};
 use crate::request::server_metrics;
 use crate::request::streams::{emit, flush_all, flush_text, is_logged, with_current, write_text};

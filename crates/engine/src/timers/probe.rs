@@ -356,7 +356,10 @@ impl Probe {
     }
 
     fn raise_in(&self, gil: Gil, interp: &Interp, request: &Running) {
-        if self.slots.of(request.thread).is_some_and(|slot| slot.interrupt(request.serial)) {
+        let Some(slot) = self.slots.of(request.thread) else { return };
+        // The thread must not go on to its next request between the two.
+        let _one = slot.raising.enter(gil);
+        if slot.interrupt(request.serial) {
             gil.raise_in_thread(request.ident, interp.objects.timeout.get(gil));
             let group = facts().map_or("", |facts| &facts.process_group);
             let thread = request.thread;

@@ -12,6 +12,8 @@ use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, AtomicUsize, Ordering, fence};
 use std::time::Duration;
 
+use crate::python::guarded::OneByOne;
+
 /// Longest name of a request that is kept, bytes; a longer one is cut.
 const NAME: usize = 96;
 
@@ -48,9 +50,11 @@ pub struct Slot {
     /// The thread waits for more of the request's body.
     reading: AtomicBool,
     /// The exchange that an exception reaches which is raised in the thread now: its number, and in the lowest bit whether
-    /// one was raised; 0 when there is none. Only a thread that holds the GIL of the exchange's interpreter puts that
-    /// exchange here, marks it, or takes it away.
+    /// one was raised; 0 when there is none. Only a thread that is attached to the exchange's interpreter puts that exchange
+    /// here; only one that `raising` lets through, too, marks it or takes it away.
     target: AtomicU64,
+    /// Who raises an exception in the thread, or takes it back.
+    pub raising: OneByOne,
 }
 
 /// A request that is being executed.
@@ -256,7 +260,7 @@ impl Slot {
 
     /// Notes that an exception is about to be raised in the thread (attached to the interpreter of exchange `serial`).
     /// False when that exchange cannot get it; the thread may be in another interpreter by now. True means that its code
-    /// does not end before the caller lets go of the GIL.
+    /// does not end before the caller lets the next one through `raising`.
     pub fn interrupt(&self, serial: u64) -> bool {
         let (quiet, raised) = (serial << 1, serial << 1 | RAISED);
         match self.target.compare_exchange(quiet, raised, Ordering::Relaxed, Ordering::Relaxed) {

@@ -22,6 +22,7 @@ use wsgi_wire::response::Failure;
 use crate::log;
 use crate::python::interp::Interp;
 use crate::python::interpreters;
+use crate::python::py::runs_free;
 use crate::request::first_load::FIRST_LOAD;
 use crate::request::telemetry;
 use crate::timers::probe::{Probe, Shown};
@@ -38,6 +39,9 @@ const END: Duration = Duration::from_secs(5);
 const NAMED: usize = 8;
 /// Stack of the thread, bytes.
 const STACK: usize = 512 << 10;
+/// What a deadlock is where there is no GIL: Python stops all threads now and then, and one keeps it from that.
+const STANDSTILL: &str =
+    "Python could not go on, as a thread in C code keeps it from stopping all threads for a moment,";
 
 /// The process that is watched.
 pub trait Process: Sync {
@@ -188,8 +192,8 @@ impl Watch {
         }
         let Some(silent) = self.pulse.look(self.limits.deadlock, now, had) else { return };
         let what = format!(
-            "no thread could have {} for {}, longer than deadlock-timeout={}; {}; {}",
-            whose_gil(owner),
+            "{} for {}, longer than deadlock-timeout={}; {}; {}",
+            if runs_free() { STANDSTILL.to_owned() } else { format!("no thread could have {}", whose_gil(owner)) },
             seconds(silent),
             option(self.limits.deadlock),
             executing(running, now),
@@ -317,6 +321,10 @@ impl Watch {
                 "Python stacks of application group '{}', while one of its threads keeps its GIL:",
                 owner.name()
             ),
+            false if runs_free() => {
+                "Python stacks, as far as they can be shown while Python waits for a thread that does not stop:"
+                    .to_owned()
+            }
             false => "Python stacks of all threads, while one of them keeps the GIL:".to_owned(),
         };
         self.report(Message::StacksAtEnd, &what);

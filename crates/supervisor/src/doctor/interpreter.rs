@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
@@ -10,8 +10,9 @@ use std::time::{Duration, Instant};
 use wsgi_sys::poll::{PollFd, poll};
 use wsgi_sys::process::{Outcome, Program, Spawned, spawn, wait};
 use wsgi_sys::{fd, signal};
-use wsgi_wire::boot::{PEAK, PROBE, WELL};
+use wsgi_wire::boot::{self, PEAK, WELL};
 use wsgi_wire::config::{GroupConfig, stack_bytes};
+use wsgi_wire::engines::Engines;
 use wsgi_wire::faults;
 
 use crate::decide::Ended;
@@ -40,9 +41,9 @@ impl Answer {
 }
 
 /// Asks the interpreter. This process already runs as the group's user.
-pub fn ask(config: &GroupConfig, engine: BorrowedFd<'_>, time: Duration) -> Result<Answer, Problem> {
+pub fn ask(config: &GroupConfig, engines: &Engines<OwnedFd>, time: Duration) -> Result<Answer, Problem> {
     let deadline = Instant::now() + time;
-    let (spawned, output) = begin(config, engine).map_err(Problem::new)?;
+    let (spawned, output) = begin(config, engines).map_err(Problem::new)?;
     let (text, timely) = read(&output, deadline);
     if let Some(error) = failed_step(config, &spawned) {
         let _ = wait(spawned.pid);
@@ -63,18 +64,20 @@ fn ending(status: ExitStatus) -> Ended {
     code.or_else(|| status.signal().map(Ended::Signal)).unwrap_or(Ended::Unknown)
 }
 
-fn begin(config: &GroupConfig, engine: BorrowedFd<'_>) -> Result<(Spawned, OwnedFd), String> {
+fn begin(config: &GroupConfig, engines: &Engines<OwnedFd>) -> Result<(Spawned, OwnedFd), String> {
     let failed = |error: io::Error| error.to_string();
     let (output, writer) = fd::pipe().map_err(failed)?;
     fd::set_nonblocking(output.as_fd(), true).map_err(failed)?;
     let null = File::open("/dev/null").ok();
     let null = null.as_ref().map_or(writer.as_fd(), File::as_fd);
     let _ = signal::unblock_all();
+    let mut descriptors = vec![(0, null), (1, writer.as_fd()), (2, writer.as_fd())];
+    descriptors.extend((4..).zip(engines.all().map(AsFd::as_fd)));
     let program = Program {
         path: start::text(&config.python, "the path of Python")?,
-        arguments: start::arguments(config, PROBE)?,
+        arguments: start::arguments(config, &boot::probe(engines, config.free_threading))?,
         environment: start::environment(config)?,
-        descriptors: vec![(0, null), (1, writer.as_fd()), (2, writer.as_fd()), (4, engine)],
+        descriptors,
         limits: start::limits(config),
         umask: config.umask,
         ..Program::default()
@@ -204,7 +207,7 @@ mod tests {
         assert_eq!(judged(Ended::Status(0), well), "well: 3.12.1 /srv/my venv (3, 12, 1)");
         assert_eq!(judged(Ended::Signal(11), well), "it loads the engine, but does not end well: killed by SIGSEGV");
         assert!(judged(Ended::Status(0), "hello").contains("is it a Python?"));
-        let old = "mod_wsgi needs CPython 3.10 or later with the GIL; /usr/bin/python2 is Python 2.7";
+        let old = "mod_wsgi needs CPython 3.10 or later; /usr/bin/python2 is Python 2.7";
         assert_eq!(
             judged(Ended::Status(64), old),
             format!(

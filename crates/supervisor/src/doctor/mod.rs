@@ -11,7 +11,7 @@ mod subject;
 
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -19,13 +19,15 @@ use wsgi_sys::poll::{PollFd, poll};
 use wsgi_sys::process::{Forked, Ids, fork_as, kill, killpg, try_wait};
 use wsgi_sys::{fd, user};
 use wsgi_wire::doctor::{Examination, Finding, Subject};
+use wsgi_wire::engines::Engines;
 
 /// How many subjects the doctor looks at side by side.
 const BESIDE: usize = 8;
 /// Most that is read of one fork's findings, in bytes.
 const MAX_FINDINGS: usize = 256 << 10;
 
-/// Reads the examination from standard input, writes findings to standard output. Descriptor 5 is the engine.
+/// Reads the examination from standard input, writes findings to standard output. Descriptor 5 is the engine, and
+/// those from 6 on are the engines for free-threaded Python, which the arguments name.
 pub fn main() -> ExitCode {
     match run() {
         Ok(()) => ExitCode::SUCCESS,
@@ -37,8 +39,7 @@ pub fn main() -> ExitCode {
 }
 
 fn run() -> io::Result<()> {
-    let engine = fd::inherited(5)?;
-    fd::close_from(6);
+    let engines = crate::engines(5, 6, std::env::args().skip(2))?;
     let mut text = Vec::new();
     io::stdin().read_to_end(&mut text)?;
     let all: Examination = serde_json::from_slice(&text)?;
@@ -49,7 +50,7 @@ fn run() -> io::Result<()> {
         )));
     }
     let mut out = io::stdout().lock();
-    for finding in examine(&all, engine.as_fd()) {
+    for finding in examine(&all, &engines) {
         serde_json::to_writer(&mut out, &finding)?;
         out.write_all(b"\n")?;
     }
@@ -65,12 +66,12 @@ struct Working {
 }
 
 /// All findings, in the order of the subjects.
-fn examine(all: &Examination, engine: BorrowedFd<'_>) -> Vec<Finding> {
+fn examine(all: &Examination, engines: &Engines<OwnedFd>) -> Vec<Finding> {
     let deadline = Instant::now() + Duration::from_millis(all.limit_ms);
     let (mut next, mut working, mut found) = (0, Vec::<Working>::new(), Vec::new());
     while (next < all.subjects.len() || !working.is_empty()) && Instant::now() < deadline {
         while next < all.subjects.len() && working.len() < BESIDE {
-            match begin(all, next, engine) {
+            match begin(all, next, engines) {
                 Ok(fork) => working.push(Working { subject: next, fork, text: Vec::new(), ended: false }),
                 Err(error) => found.push(unexamined(next, format!("it could not be examined: {error}"))),
             }
@@ -118,7 +119,7 @@ fn unexamined(subject: usize, what: String) -> Finding {
 }
 
 /// Forks for one subject.
-fn begin(all: &Examination, index: usize, engine: BorrowedFd<'_>) -> io::Result<Forked> {
+fn begin(all: &Examination, index: usize, engines: &Engines<OwnedFd>) -> io::Result<Forked> {
     let subject = &all.subjects[index];
     let time = Duration::from_millis(all.interpreter_ms);
     let ids = ids(subject);
@@ -129,7 +130,7 @@ fn begin(all: &Examination, index: usize, engine: BorrowedFd<'_>) -> io::Result<
     let root = subject.group.as_ref().and_then(|group| group.chroot.clone()).map(std::ffi::CString::new).transpose()?;
     let fork = fork_as(root.as_deref(), ids.as_ref(), |out: File, changed| {
         let findings = match changed {
-            Ok(()) => subject::examine(subject, engine, time),
+            Ok(()) => subject::examine(subject, engines, time),
             Err((step, error)) => vec![subject::cannot_become(subject, step, &error)],
         };
         let mut out = io::BufWriter::new(out);

@@ -1,7 +1,7 @@
 //! Examines one subject (a process group, or httpd's children), in a fork that has become the subject's user.
 
 use std::io;
-use std::os::fd::BorrowedFd;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -10,6 +10,7 @@ use wsgi_sys::process::{Ids, Step};
 use wsgi_sys::{access, user};
 use wsgi_wire::config::GroupConfig;
 use wsgi_wire::doctor::{Embedded, Mount, Subject};
+use wsgi_wire::engines::{self, Engines};
 use wsgi_wire::{faults, libpython};
 
 use super::{interpreter, selinux};
@@ -28,13 +29,13 @@ pub fn cannot_become(subject: &Subject, step: Step, error: &io::Error) -> Report
 }
 
 /// Looks at everything. `time`: how long the interpreter may take to answer.
-pub fn examine(subject: &Subject, engine: BorrowedFd<'_>, time: Duration) -> Vec<Report> {
+pub fn examine(subject: &Subject, engines: &Engines<OwnedFd>, time: Duration) -> Vec<Report> {
     let walker = walker(subject);
     let mut problems = Vec::new();
     let mut well = None;
     if let Some(config) = &subject.group {
         problems.extend(directories(config, &walker));
-        match python(config, subject.sub_interpreters, &walker, engine, time) {
+        match python(config, subject.sub_interpreters, &walker, engines, time) {
             Ok((runs, version)) => {
                 well = Some(runs);
                 problems.extend(of_another_version(search_path(config), version));
@@ -42,7 +43,8 @@ pub fn examine(subject: &Subject, engine: BorrowedFd<'_>, time: Duration) -> Vec
             Err(found) => problems.extend(found),
         }
     }
-    let of_children = subject.embedded.as_ref().map(|python| embedded(python, subject.sub_interpreters, &walker));
+    let of_children =
+        subject.embedded.as_ref().map(|python| embedded(python, subject.sub_interpreters, &walker, engines));
     problems.extend(of_children.unwrap_or_default());
     problems.extend(subject.scripts.iter().filter_map(|mount| script(mount, &walker, subject.group.is_some())));
     let wrong = problems.into_iter().map(|problem| (problem, false));
@@ -156,7 +158,7 @@ fn python(
     config: &GroupConfig,
     sub_interpreters: bool,
     walker: &Walker,
-    engine: BorrowedFd<'_>,
+    engines: &Engines<OwnedFd>,
     time: Duration,
 ) -> Result<(String, (u32, u32)), Option<Problem>> {
     let path = Path::new(&config.python);
@@ -171,7 +173,7 @@ fn python(
     if let Some(problem) = diagnose::base_is_gone(path) {
         return Err(named(problem));
     }
-    let answer = interpreter::ask(config, engine, time).map_err(named)?;
+    let answer = interpreter::ask(config, engines, time).map_err(named)?;
     if let Some(problem) = answer.peak.and_then(|peak| interpreter::too_little_for_threads(config, peak)) {
         return Err(Some(problem));
     }
@@ -189,11 +191,11 @@ fn python(
 }
 
 /// What is wrong with the Python of embedded mode, and with the directories in which it looks for modules.
-fn embedded(embedded: &Embedded, sub_interpreters: bool, walker: &Walker) -> Vec<Problem> {
+fn embedded(embedded: &Embedded, sub_interpreters: bool, walker: &Walker, engines: &Engines<OwnedFd>) -> Vec<Problem> {
     let Embedded { python, from, path } = embedded;
     let entries = || path.iter().map(|entry| ("WSGIPythonPath", entry.as_str()));
     let mut problems = unusable(entries(), walker);
-    match embedded_version(python, from, walker) {
+    match embedded_version(python, from, walker, engines) {
         Ok(version) => {
             problems.extend(version.map(|it| of_another_version(entries(), it)).unwrap_or_default());
             problems.extend(if sub_interpreters { faulty(python) } else { None });
@@ -204,7 +206,12 @@ fn embedded(embedded: &Embedded, sub_interpreters: bool, walker: &Walker) -> Vec
 }
 
 /// The version of embedded Python, or what keeps httpd's children from starting it.
-fn embedded_version(python: &str, from: &str, walker: &Walker) -> Result<Option<(u32, u32)>, Problem> {
+fn embedded_version(
+    python: &str,
+    from: &str,
+    walker: &Walker,
+    engines: &Engines<OwnedFd>,
+) -> Result<Option<(u32, u32)>, Problem> {
     let path = Path::new(python);
     let named = |problem| prefixed(&format!("embedded mode cannot start {python} ({from})"), problem);
     if let Some(problem) = diagnose::home_is_a_file(python, from, Path::new("/")) {
@@ -216,7 +223,10 @@ fn embedded_version(python: &str, from: &str, walker: &Walker) -> Result<Option<
     }
     let answered = Command::new(python).args(libpython::ARGUMENTS).stdin(Stdio::null()).output();
     let version = libpython::version(&answered);
-    libpython::library(python, answered, Path::is_file).map_err(|why| named(Problem::new(why)))?;
+    let found = libpython::library(python, answered, Path::is_file).map_err(|why| named(Problem::new(why)))?;
+    if let Some(tag) = found.tag.filter(|tag| engines.of(Some(tag)).is_none()) {
+        return Err(named(Problem::new(engines::missing(python, &tag))));
+    }
     match version.and_then(|version| diagnose::version_differs(path, version)) {
         Some(problem) => Err(problem),
         None => Ok(version),

@@ -74,7 +74,7 @@ impl Shell {
         let Some(slot) = entry.board.free_slot() else {
             return self.events.push_back(Event::NoSlot { process: id });
         };
-        match start::start(&entry.config, &handed, id, self.parent_pid, self.engine.as_fd()) {
+        match start::start(&entry.config, &handed, id, self.parent_pid, &self.engines) {
             Ok(started) => {
                 let pid = started.spawned.pid;
                 let epoch = entry.board.place(slot, entry.config.threads, u32::try_from(pid).unwrap_or(0));

@@ -23,6 +23,7 @@ use wsgi_sys::poll::{PollFd, poll};
 use wsgi_sys::process::Limit;
 use wsgi_sys::scoreboard::Scoreboard;
 use wsgi_wire::config::GroupConfig;
+use wsgi_wire::engines::Engines;
 use wsgi_wire::messages::Message;
 
 use crate::decide::{Event, GroupId, Millis, ProcessId, State, decide, level};
@@ -64,8 +65,8 @@ pub struct Given {
     pub parent: OwnedFd,
     /// The socket on which httpd's children send.
     pub children: OwnedFd,
-    /// The engine's file.
-    pub engine: OwnedFd,
+    /// The engines' files.
+    pub engines: Engines<OwnedFd>,
     /// The two ends of the [`Store`]: messages go into the first and come out of the second.
     pub store: (OwnedFd, OwnedFd),
     /// httpd's standard error.
@@ -84,7 +85,7 @@ pub struct Shell {
     parent: Option<OwnedFd>,
     /// `None` once it has failed, which means that httpd is gone.
     children: Option<OwnedFd>,
-    engine: OwnedFd,
+    engines: Engines<OwnedFd>,
     store: Store,
     signals: OwnedFd,
     log: Log,
@@ -135,7 +136,7 @@ fn millis(time: Duration) -> Millis {
 impl Shell {
     /// A supervisor that knows nothing yet.
     pub fn new(given: Given) -> Shell {
-        let Given { parent, children, engine, store, errors, signals } = given;
+        let Given { parent, children, engines, store, errors, signals } = given;
         Shell {
             state: State::default(),
             events: VecDeque::new(),
@@ -144,7 +145,7 @@ impl Shell {
             outputs: BTreeMap::new(),
             parent: Some(parent),
             children: Some(children),
-            engine,
+            engines,
             store: Store::new(store, Limit::open_files()),
             signals,
             log: Log::new(errors, level::INFO),

@@ -111,7 +111,7 @@ impl Shell {
                     self.log = Log::new(log, log_level).in_place_of(&self.log);
                 }
                 if let Some(engine) = fds.next() {
-                    self.engine = engine;
+                    self.engines.usual = engine;
                 }
                 self.begin(protocol, parent_pid);
             }

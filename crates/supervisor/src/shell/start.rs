@@ -8,9 +8,10 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use wsgi_sys::process::{Ids, Limit, Program, Spawned, spawn};
 use wsgi_sys::socket::{self, Kind};
 use wsgi_sys::{fd, user};
-use wsgi_wire::boot::BOOT;
+use wsgi_wire::boot;
 use wsgi_wire::config::{DaemonConfig, GroupConfig};
 use wsgi_wire::control::MAX_MESSAGE;
+use wsgi_wire::engines::Engines;
 
 use crate::decide::{ProcessId, jittered_requests};
 use crate::diagnose;
@@ -34,7 +35,7 @@ pub fn start(
     handed: &[Handed],
     id: ProcessId,
     parent_pid: i32,
-    engine: BorrowedFd<'_>,
+    engines: &Engines<OwnedFd>,
 ) -> Result<Started, String> {
     let ids = ids(config)?;
     let (control, theirs) = socket::pair(Kind::SeqPacket).map_err(exhausted)?;
@@ -43,17 +44,13 @@ pub fn start(
     let _ = socket::set_send_buffer(control.as_fd(), 2 * MAX_MESSAGE);
     greet(config, handed, id, parent_pid, control.as_fd(), fd::reopen_to_write(writer.as_fd()).ok().as_ref())?;
     let null = File::open("/dev/null").map_err(|error| format!("/dev/null: {error}"))?;
+    let mut descriptors = vec![(0, null.as_fd()), (1, writer.as_fd()), (2, writer.as_fd()), (3, theirs.as_fd())];
+    descriptors.extend((4..).zip(engines.all().map(AsFd::as_fd)));
     let program = Program {
         path: text(&config.python, "the path of Python")?,
-        arguments: arguments(config, BOOT)?,
+        arguments: arguments(config, &boot::serve(engines, config.free_threading))?,
         environment: environment(config)?,
-        descriptors: vec![
-            (0, null.as_fd()),
-            (1, writer.as_fd()),
-            (2, writer.as_fd()),
-            (3, theirs.as_fd()),
-            (4, engine),
-        ],
+        descriptors,
         session: true,
         priority: config.cpu_priority.filter(|priority| *priority != 0),
         limits: limits(config),

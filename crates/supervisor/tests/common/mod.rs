@@ -227,6 +227,7 @@ impl Drop for Httpd {
 fn config(directory: &std::path::Path, processes: u32) -> GroupConfig {
     let nobody = Identity { uid: 65534, gid: 65534, groups: vec![], name: "nobody".to_owned(), home: "/".to_owned() };
     GroupConfig {
+        free_threading: false,
         id: GROUP,
         name: "site".to_owned(),
         defined_at: "httpd.conf:3".to_owned(),

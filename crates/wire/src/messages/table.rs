@@ -269,9 +269,24 @@ super::messages! {
     SwitchInterval = 199, Warn, "WSGISwitchInterval is left out for application group '{group}': its interpreter shares the GIL of the process, whose interval is set for the process; with WSGIPerInterpreterGIL On it has a GIL of its own (Python 3.12 and later)",
         "A switch interval belongs to a GIL, and this application group has none of its own.",
         "Set WSGISwitchInterval for the server or switch-interval for the group, or give the interpreter its own GIL.";
-    OwnGilFreeThreaded = 202, Warn, "{group or embedded mode}: WSGIPerInterpreterGIL On is left out: Python {version} ({path}) is a free-threaded build, in which threads of all interpreters run at the same time without it",
+    FreeThreadingWithoutEffect = 200, Warn, "{group or embedded mode}: WSGIFreeThreading On has no effect: {python} ({what chose it}) is no free-threaded build of Python",
+        "The Python of these processes cannot run without its GIL.",
+        "Name a free-threaded Python with WSGIPythonHome or python-home, or remove the directive for this group.";
+    FreeThreadingIgnored = 201, Warn, "<WSGIInterpreterOptions> at {place}: WSGIFreeThreading is ignored beside application-group=, because all interpreters of a process run with a GIL or none does; write it into a container with process-group= alone",
+        "The container chooses interpreters, and the directive holds for processes.",
+        "Write the directive into a container with process-group= alone, or outside of containers.";
+    OwnGilFreeThreaded = 202, Warn, "{group or embedded mode}: WSGIPerInterpreterGIL On is left out: Python {version} ({path}) runs without a GIL (WSGIFreeThreading On), so threads of all interpreters run at the same time",
         "This Python has no GIL to give to an interpreter. This is logged once a process.",
         "Remove the directive for this group.";
+    SwitchIntervalWithoutGil = 203, Warn, "{group or embedded mode}: WSGISwitchInterval is left out: there is no GIL to switch, as WSGIFreeThreading is On",
+        "Threads of this process run at the same time, so none has to let others run.",
+        "Remove WSGISwitchInterval, or nothing.";
+    GroupSwitchIntervalWithoutGil = 204, Warn, "process group \"{group}\": switch-interval is left out: there is no GIL to switch, as WSGIFreeThreading is On",
+        "Threads of this process run at the same time, so none has to let others run.",
+        "Remove the option switch-interval.";
+    OwnSwitchIntervalWithoutGil = 205, Warn, "WSGISwitchInterval is left out for application group '{group}': there is no GIL to switch, as WSGIFreeThreading is On",
+        "Threads of this process run at the same time, so none has to let others run.",
+        "Remove the directive from the container.";
     SignalThread = 207, Error, "process group \"{group}\": process {pid}: cannot start a thread for {signal}: {cause}",
         "The callbacks of mod_wsgi.subscribe_signals() do not hear of a signal.",
         "The system may limit how many threads the user may have.";
@@ -465,6 +480,9 @@ super::messages! {
     TelemetryForbidden = 1312, Warn, "{group or embedded mode}: telemetry to {path}: process {pid} may not write to the socket (permission denied for uid {uid}); its reports are lost until it may; {what it needs}",
         "The user of the process has no right to the socket of WSGITelemetryService. This is logged once a process.",
         "Let that user into the directory, and give the socket a mode or group that it may write to (mod_wsgi-telemetry serve --socket-mode, --socket-group).";
+    EngineMissing = 1313, Error, "{python} is free-threaded, and its engine is missing: {file} has to lie beside libwsgi_engine.so, and to be of the module's own build; 'make engine PYTHON={python}' builds it",
+        "A daemon process of a free-threaded Python did not find the engine that is made for this Python. The supervisor tries again.",
+        "Build the engine with the command, install it beside the module, and restart httpd.";
     Interrupt = 1350, Warn, "process group \"{group}\": {request} has run for {seconds}, longer than request-timeout={seconds}; the process raises mod_wsgi.RequestTimeout in it, and it has interrupt-timeout={seconds} to end",
         "A request takes too long, and gets an exception.",
         "The stacks behind the line show what it waits for.";

@@ -123,6 +123,7 @@ fn facts(config: &GroupConfig) -> Facts {
         apache_version: config.apache_version,
         httpd: config.httpd.clone(),
         python: (config.python.clone(), config.python_from.clone()),
+        free_threading: config.free_threading,
         python_path: config.python_path.clone(),
         layers: config.layers.clone(),
         keep_streams: false,

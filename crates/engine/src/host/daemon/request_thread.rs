@@ -246,7 +246,7 @@ fn run_exchange(
     };
     let exchange = pin!(Exchange::new(body, sink, number, head.log_level));
     let exchange = exchange.as_ref();
-    exchange.watch.claim.set(claim.as_ref());
+    exchange.watch.note(claim.as_ref());
     let outcome = threads::attach(interp, |gil| {
         slot.enter(ptr::from_ref(interp).addr(), gil.thread_state());
         exchange.begin();
@@ -255,9 +255,12 @@ fn run_exchange(
             0 => adapter::run(gil, interp, exchange, request),
             _ => decide::run(gil, interp, exchange, &request, payload),
         };
-        if slot.leave() {
-            // The next request would get what this one has left.
-            gil.raise_nothing_in_thread(thread::numbers().0);
+        {
+            let _one = slot.raising.enter(gil);
+            if slot.leave() {
+                // The next request would get what this one has left.
+                gil.raise_nothing_in_thread(thread::numbers().0);
+            }
         }
         outcome
     });

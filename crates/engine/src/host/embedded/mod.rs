@@ -113,6 +113,7 @@ fn facts(config: &EmbedConfig) -> Facts {
         apache_version: config.apache_version,
         httpd: config.httpd.clone(),
         python: (config.python.clone(), config.python_from.clone()),
+        free_threading: config.free_threading,
         python_path: config.python_path.clone(),
         layers: config.layers.clone(),
         keep_streams: config.keep_streams,
@@ -298,7 +299,7 @@ fn run(payload: &[u8], host: &Host, request: *mut c_void) -> Result<(), Failure>
     let (outcome, sent) = {
         let exchange = pin!(Exchange::new(&mut body, &mut sink, thread_id(), head.log_level));
         let exchange = exchange.as_ref();
-        exchange.watch.claim.set(claim.as_ref());
+        exchange.watch.note(claim.as_ref());
         let turn = interp.turns().begin();
         let outcome = threads::attach(interp, |gil| {
             let request = Request { head, variables, taken_us: 0 };
