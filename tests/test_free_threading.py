@@ -133,7 +133,7 @@ def test_streams_uploads_and_files(httpd, free, mode):
 def test_an_exception_is_logged_and_costs_its_request(httpd, free, mode):
     serve(httpd, free, mode)
     httpd.log.expect("ValueError: on purpose")
-    httpd.log.allow("Exception occurred processing|Traceback|File .*free.wsgi|on purpose|raise ValueError|free.wsgi\\]  ")
+    httpd.log.allow("WSGI0174|Exception occurred processing|Traceback|File .*free.wsgi|on purpose|raise ValueError|free.wsgi\\]  ")
     assert {found.status for found in at_once(httpd.get, *["/fail"] * 8)} == {500}
     assert told(httpd.get("/state"))[0] is False
 
@@ -141,7 +141,7 @@ def test_an_exception_is_logged_and_costs_its_request(httpd, free, mode):
 @free_threaded
 def test_a_request_that_takes_too_long_is_interrupted_and_shows_where_it_was(httpd, free):
     serve(httpd, free, threads=2, request_timeout=1)
-    httpd.log.allow(r"\[pid \d+:tid \d+\] (process group|Thread|  )|the client gets 50[24]")
+    httpd.log.allow(r"\[pid \d+:tid \d+\] (WSGI1\d+: )?(process group|Thread|  )|the client gets 50[24]")
     assert [found.status for found in at_once(httpd.get, *["/stuck"] * 2)] == [504, 504]
     httpd.log.wait_for(r"Thread 0x[0-9a-f]+ \(GET /stuck on request thread \d\), most recent call last")
     httpd.log.wait_for(r'File ".*free.wsgi", line \d+, in stuck')
@@ -151,7 +151,7 @@ def test_a_request_that_takes_too_long_is_interrupted_and_shows_where_it_was(htt
 @free_threaded
 def test_request_timeout_is_raised_in_the_requests_that_are_late_and_in_no_other(httpd, free):
     serve(httpd, free, threads=4, request_timeout=3, interrupt_timeout=60)
-    httpd.log.allow(r"\[pid \d+:tid \d+\] (process group|Thread|  )")
+    httpd.log.allow(r"\[pid \d+:tid \d+\] (WSGI1\d+: )?(process group|Thread|  )")
     before = told(httpd.get("/pid"))
     for _ in range(3):
         found = at_once(httpd.get, "/stuck", "/stuck", *["/add"] * 10)
@@ -217,9 +217,9 @@ def test_it_ends_in_order(httpd, free, mode):
 
 @free_threaded
 def test_a_switch_interval_means_nothing_without_a_gil(httpd, free):
-    httpd.log.expect(r'process group "app": WSGISwitchInterval is left out: there is no GIL to switch')
-    httpd.log.expect(r"WSGISwitchInterval is left out for application group 'named': there is no GIL to switch")
-    httpd.log.expect(r'process group "other": switch-interval is left out: there is no GIL to switch')
+    httpd.log.expect(r'WSGI0203: process group "app": WSGISwitchInterval is left out: there is no GIL to switch')
+    httpd.log.expect(r"WSGI0205: WSGISwitchInterval is left out for application group 'named': there is no GIL to switch")
+    httpd.log.expect(r'WSGI0204: process group "other": switch-interval is left out: there is no GIL to switch')
     script = httpd.app("free")
     httpd.start(f"WSGIFreeThreading On\nWSGISwitchInterval 0.001\nWSGIPythonHome {free.parent.parent}\n"
                 "WSGIDaemonProcess app threads=2\nWSGIDaemonProcess other threads=2 switch-interval=0.002\n"
@@ -230,9 +230,27 @@ def test_a_switch_interval_means_nothing_without_a_gil(httpd, free):
     assert [told(httpd.get(f"/{name}/state"))[0] for name in ("main", "named", "other")] == [False] * 3
 
 
+@free_threaded
+@pytest.mark.parametrize("on", ["On", "Off"])
+def test_an_interpreter_has_a_gil_of_its_own_where_there_are_gils(httpd, free, on):
+    if on == "On":
+        httpd.log.expect(r'WSGI0202: process group "app": WSGIPerInterpreterGIL On is left out: .* runs without a GIL')
+    script = httpd.app("own_gil")
+    httpd.start(f"WSGIFreeThreading {on}\nWSGIPerInterpreterGIL On\n{mode_directives('daemon', python=free, threads=4)}"
+                + "".join(f"WSGIScriptAlias /{name} {script} application-group={name}\n" for name in ("one", "two")))
+    assert [httpd.get(f"/{name}/sleep?0").text for name in ("one", "two")] == ["slept"] * 2
+    shared = httpd.write("tmp/shared", "\0\0")
+    httpd.own(shared)
+    # Each ends only if both run at the same moment.
+    found = at_once(httpd.get, *(f"/{name}/meet?{shared},{place}" for place, name in enumerate(("one", "two"))))
+    shared.unlink()
+    assert [response.status for response in found] == [200, 200]
+    assert len(httpd.log.matching("WSGI0202")) == (on == "On")
+
+
 @pytest.mark.check
 def test_other_pythons_say_that_the_directive_has_no_effect(httpd, mode):
-    httpd.log.expect(r"WSGIFreeThreading On has no effect: /usr/bin/python3 \(.*\) is no free-threaded build of Python")
+    httpd.log.expect(r"WSGI0200: .*WSGIFreeThreading On has no effect: /usr/bin/python3 \(.*\) is no free-threaded build of Python")
     httpd.start(f"WSGIFreeThreading On\n{mode_directives(mode)}WSGIScriptAlias / {httpd.app('hello')}\n")
     assert httpd.get("/").status == 200
 
@@ -242,7 +260,7 @@ def test_a_container_for_interpreters_cannot_choose(httpd):
              f"WSGIDaemonProcess app threads=2\nWSGIProcessGroup app\nWSGIScriptAlias / {httpd.app('hello')}\n")
     said = r"<WSGIInterpreterOptions> at .*: WSGIFreeThreading is ignored beside application-group="
     assert httpd.configtest(lines) and re.search(said, httpd.control_output)
-    httpd.log.expect(said)
+    httpd.log.expect("WSGI0201: " + said)
     httpd.start(lines)
     assert httpd.get("/").status == 200
 
@@ -266,7 +284,7 @@ def test_the_engine_that_is_missing_is_named(httpd, free, mode, fault):
     directives = pythons.directives(free, mode)
     lines = f"{directives}WSGIScriptAlias / {httpd.app('hello')}\n"
     assert httpd.configtest(lines) and re.search(said, httpd.control_output), httpd.control_output
-    httpd.log.expect(said)
+    httpd.log.expect(said if mode == "embedded" else "WSGI1313: " + said)
     httpd.log.allow("'app'|\"app\"|the engine does not fit|end of its output|embedded|client")
     httpd.start()
     assert httpd.get("/").status == (503 if mode == "daemon" else 500)

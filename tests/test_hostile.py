@@ -18,6 +18,7 @@ pytestmark = [pytest.mark.timeout(120), pytest.mark.ours("the original's daemon 
 OF = r'process group "hostile": '
 PROCESS = OF + r"process \d+ "
 RESPONSE = (f"({OF}|Daemon process 'hostile' closed connection before sending complete response headers: "
+            "|Timeout when reading response headers from daemon process 'hostile': "
             r"|Unable to proxy response from daemon process 'hostile' to client: )process \d+ ")
 # While the group is without a process.
 ALWAYS = [OF + "it has no process, and for .* no process could be started", OF + "it takes requests again",

@@ -158,7 +158,7 @@ def allow_stacks(httpd):
 def test_a_request_is_interrupted_beside_a_gil_that_is_kept(httpd, mode, serve, version):
     serve(in_daemon(version, "request-timeout=1 interrupt-timeout=60 shutdown-timeout=1 graceful-timeout=1"))
     httpd.log.expect("GET /two/spin on request thread .* the process raises mod_wsgi.RequestTimeout in it")
-    httpd.log.expect(r"Request interrupted by RequestTimeout; the client gets 504")
+    httpd.log.expect(r"Request interrupted by RequestTimeout; thread recovered; the client gets 504")
     httpd.log.expect(r"Python stacks of application group 'one', while one of its threads keeps its GIL:")
     allow_stacks(httpd)
     # Both interpreters are there before one keeps its GIL, and the first to overrun has the stacks shown.
