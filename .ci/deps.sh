@@ -3,7 +3,7 @@
 # when root; otherwise it prints the one line to run and stops.
 set -euo pipefail
 
-packages=(apache2-bin apache2-dev libclang-dev gcc g++ libc6-dev pkg-config
+packages=(apache2-bin apache2-dev apache2-utils libclang-dev gcc g++ libc6-dev pkg-config
     make procps python3 python3-venv curl ca-certificates)
 oldest=1.85
 
