@@ -64,7 +64,7 @@ pub struct Facts {
 
 impl Facts {
     /// How a line about the process begins.
-    fn title(&self) -> String {
+    pub fn title(&self) -> String {
         match self.embedded {
             true => "embedded mode: ".to_owned(),
             false => format!("process group \"{}\": ", self.process_group),

@@ -79,11 +79,8 @@ fn tell(facts: &Facts, choice: Choice) {
     let version = version().to_string_lossy();
     let number = version.split(' ').next().unwrap_or_default();
     let python = &facts.python.0;
-    let of_group = match facts.embedded {
-        true => "embedded mode".to_owned(),
-        false => format!("process group \"{}\"", facts.process_group),
-    };
-    let text = format!("{of_group}: WSGIPerInterpreterGIL On is left out: Python {number} ({python}) {why}");
+    let title = facts.title();
+    let text = format!("{title}WSGIPerInterpreterGIL On is left out: Python {number} ({python}) {why}");
     log::report(message, &text);
 }
 

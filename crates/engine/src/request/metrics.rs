@@ -61,6 +61,23 @@ pub fn begin(exchange: &Exchange<'_>, taken_us: i64) {
     }
 }
 
+/// `times_us` of a sample whose application ran from `begin` to `end`, microseconds since the epoch; then what was waited
+/// for: the GIL, the body, the client.
+fn times(head: &Head<'_>, taken_us: i64, (begin, end): (i64, i64), waited: [Duration; 3]) -> [u64; 8] {
+    let served = if taken_us > 0 { head.queue_start_us } else { begin };
+    let [gil, input, output] = waited.map(|time| u64::try_from(time.as_micros()).unwrap_or(u64::MAX));
+    [
+        between(head.request_start_us, served),
+        between(head.queue_start_us, taken_us),
+        if taken_us > 0 { between(taken_us, begin) } else { 0 },
+        between(begin, end),
+        between(head.request_start_us, end),
+        gil,
+        input,
+        output,
+    ]
+}
+
 /// The request is over.
 pub fn finish(gil: Gil, exchange: &Exchange<'_>, head: &Head<'_>, taken_us: i64, outcome: Outcome) {
     let watch = &exchange.watch;
@@ -71,20 +88,9 @@ pub fn finish(gil: Gil, exchange: &Exchange<'_>, head: &Head<'_>, taken_us: i64,
     let (input, output, waits) = (watch.meter.input(), watch.meter.output(), waits::mine());
     let (started, sent) = exchange.output.try_hold(gil).map_or((None, 0), |output| (output.status(), output.sent()));
     let (begin, now) = (watch.application_start_us.load(Ordering::Relaxed), clock::wall_us());
-    let served = if taken_us > 0 { head.queue_start_us } else { begin };
-    let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
     let sample = Sample {
         status: status(outcome, started),
-        times_us: [
-            between(head.request_start_us, served),
-            between(head.queue_start_us, taken_us),
-            if taken_us > 0 { between(taken_us, begin) } else { 0 },
-            between(begin, now),
-            between(head.request_start_us, now),
-            micros(waits.time),
-            micros(input.time),
-            micros(output.time),
-        ],
+        times_us: times(head, taken_us, (begin, now), [waits.time, input.time, output.time]),
         waits: waits.count,
         input: (input.length, input.count),
         output: (sent, output.count),
@@ -103,19 +109,9 @@ pub fn fail(exchange: &Exchange<'_>, head: &Head<'_>, taken_us: i64, outcome: Ou
     let is_warmup = taken_us > 0 && exchange.thread_id == 0;
     let Some(recorder) = RECORDER.get().filter(|_| is_unserved && !is_warmup) else { return };
     let (now, waits) = (clock::wall_us(), waits::mine());
-    let served = if taken_us > 0 { head.queue_start_us } else { now };
     let sample = Sample {
         status: status(outcome, None),
-        times_us: [
-            between(head.request_start_us, served),
-            between(head.queue_start_us, taken_us),
-            if taken_us > 0 { between(taken_us, now) } else { 0 },
-            0,
-            between(head.request_start_us, now),
-            u64::try_from(waits.time.as_micros()).unwrap_or(u64::MAX),
-            0,
-            0,
-        ],
+        times_us: times(head, taken_us, (now, now), [waits.time, Duration::ZERO, Duration::ZERO]),
         waits: waits.count,
         ..Sample::default()
     };

@@ -22,6 +22,7 @@ use wsgi_wire::messages::Message;
 use wsgi_wire::telemetry::Datagram;
 
 use crate::log;
+use crate::python::interp::Facts;
 use crate::python::interpreters::{self, facts};
 use crate::python::{py, threads, waits};
 use crate::request::metrics;
@@ -82,8 +83,7 @@ pub fn start(config: Option<&Telemetry>, parent_pid: u32) {
 
 /// How a line about this process begins.
 fn whose() -> String {
-    let group = facts().map(|facts| facts.process_group.as_str()).unwrap_or_default();
-    if group.is_empty() { "embedded mode: ".to_owned() } else { format!("process group \"{group}\": ") }
+    facts().map(Facts::title).unwrap_or_default()
 }
 
 fn begin(config: &Telemetry, parent_pid: u32) -> Result<(), (Message, String, &'static str)> {
