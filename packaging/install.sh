@@ -25,7 +25,7 @@ bin=${BIN_DIR:-/usr/local/bin}
 dest=${DESTDIR:-}
 
 # Debian's way with a2enmod, Fedora's folder of files that load modules, or none.
-if [ -d "$conf/mods-available" ] || [ -n "${DESTDIR:-}" ] && command -v a2enmod >/dev/null; then
+if command -v a2enmod >/dev/null && { [ -d "$conf/mods-available" ] || [ -n "$dest" ]; }; then
     style=debian load=$conf/mods-available/$name.load
 elif [ -d "$conf.modules.d" ]; then
     style=directory load=$conf.modules.d/10-$name.conf

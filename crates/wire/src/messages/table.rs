@@ -505,7 +505,7 @@ super::messages! {
         "What the threads of a process did when a request was interrupted.",
         "See the line before it.";
     StacksAtEnd = 1357, Error, "process group \"{group}\": Python stacks of all threads{perhaps: while one of them keeps the GIL}:",
-        "What the threads of a process did that is to be replaced.",
+        "What the threads of a process did that is to be replaced, or why that cannot be shown.",
         "See the line before it.";
     NoStacks = 1358, Warn, "signal {number} is ignored, and a process that is stuck cannot show its Python stacks: faulthandler: {cause}",
         "Python's faulthandler could not be set up.",
