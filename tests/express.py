@@ -20,6 +20,9 @@ def application(environ, start_response):
     if path == "/sleep":
         asleep.append(path)
         time.sleep(float(environ["QUERY_STRING"]))
+    if path == "/gate":
+        while not os.path.exists(environ["QUERY_STRING"]):
+            time.sleep(0.01)
     if path == "/spin":
         while True:
             time.sleep(0.01)

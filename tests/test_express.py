@@ -139,14 +139,17 @@ def test_the_python_of_the_virtual_environment(express):
 
 def test_max_clients(express):
     express.start("--max-clients", "2", "--threads", "1")
-    express.log.allow("AH00484|AH10159")  # httpd says that its threads are all busy.
-    # Both clients are with httpd: the third gets no answer while they wait.
-    held = [express.connect() for _ in range(2)]
-    for connection in held:
-        connection.sendall(b"GET /sleep?1 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-    for connection in held:
-        with connection:
-            assert connection.recv(100).startswith(b"HTTP/1.1 200")
+    express.log.expect("AH00484|AH10159")  # httpd says that its threads are all busy.
+    gate = express.root / "gate"
+    clients = [express.connect() for _ in range(3)]
+    for client in clients:
+        client.sendall(f"GET /gate?{gate} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+    # The third client has to wait.
+    express.log.wait_for("AH00484|AH10159", 20)
+    gate.touch()
+    for client in clients:
+        with client:
+            assert client.recv(100).startswith(b"HTTP/1.1 200")
     assert "MaxRequestWorkers 2\n" in express.conf()
 
 
